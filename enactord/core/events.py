@@ -1,0 +1,262 @@
+"""What happened, as values: the engine emits them, telemetry turns them into log lines and metrics.
+
+`id` is stable (INTERFACES: log); every field of an event becomes a key of its line.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from enactord.core.fence import Fence
+
+Severity = Literal["info", "warning", "error"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Happening:
+    """Base of all events."""
+
+    id: ClassVar[str]
+    severity: ClassVar[Severity] = "info"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanSeen(Happening):
+    """A newer plan is the newest."""
+
+    id: ClassVar[str] = "plan.seen"
+    generation: int
+    digest: str
+    endpoints: int
+    author: str
+    age_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanRefused(Happening):
+    """A plan as a whole will not be applied."""
+
+    id: ClassVar[str] = "plan.refused"
+    severity: ClassVar[Severity] = "error"
+    generation: int
+    guard: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FenceOpened(Happening):
+    """The zone's fence was raised (or put back) to a generation."""
+
+    id: ClassVar[str] = "fence.opened"
+    zone: str
+    generation: int
+    before: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FenceAhead(Happening):
+    """The zone's fence stands above every generation in the store: nothing can be applied at or below it."""
+
+    id: ClassVar[str] = "fence.ahead"
+    severity: ClassVar[Severity] = "error"
+    zone: str
+    fence: Fence
+    newest: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteFinished(Happening):
+    """One DNS transaction got its answer (or did not). Counted; logged only when it was not committed."""
+
+    id: ClassVar[str] = "write.finished"
+    zone: str
+    generation: int
+    names: int
+    outcome: Literal["committed", "refused", "unknown"]
+    detail: str
+    duration_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StaleWriteRefused(Happening):
+    """The DNS server refused a write below its fence: the control that this product exists for."""
+
+    id: ClassVar[str] = "batch.refused"
+    severity: ClassVar[Severity] = "warning"
+    zone: str
+    generation: int
+    fence: str
+    names: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchCommitted(Happening):
+    """Some endpoints of a plan were written, verified and committed to the ledger."""
+
+    id: ClassVar[str] = "batch.committed"
+    zone: str
+    generation: int
+    endpoints: int
+    seen: int
+    write_s: float
+    verify_s: float
+    apply_s: tuple[float, ...] = ()
+    """Per endpoint seen served: seconds from the plan's publication."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointHeld(Happening):
+    """An endpoint stays on its last known good."""
+
+    id: ClassVar[str] = "endpoint.held"
+    severity: ClassVar[Severity] = "warning"
+    zone: str
+    generation: int
+    name: str
+    guard: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointDrifted(Happening):
+    """A name is not served as the ledger has it."""
+
+    id: ClassVar[str] = "endpoint.drifted"
+    severity: ClassVar[Severity] = "warning"
+    zone: str
+    name: str
+    kind: Literal["emptied", "drifted"]
+    served: tuple[str, ...]
+    wanted: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointRepaired(Happening):
+    """A name that was not served as the ledger has it was put back."""
+
+    id: ClassVar[str] = "endpoint.repaired"
+    severity: ClassVar[Severity] = "warning"
+    zone: str
+    generation: int
+    name: str
+    kind: Literal["emptied", "drifted"]
+    store_up: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verified(Happening):
+    """A look at what a zone serves has come to its end."""
+
+    id: ClassVar[str] = "zone.verified"
+    zone: str
+    names: int
+    empty: int
+    drifted: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanApplied(Happening):
+    """Every endpoint of a zone conforms to a plan or is held."""
+
+    id: ClassVar[str] = "plan.applied"
+    zone: str
+    generation: int
+    written: int
+    held: int
+    duration_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanSuperseded(Happening):
+    """Work on a plan ended because a newer one is there."""
+
+    id: ClassVar[str] = "plan.superseded"
+    generation: int
+    by: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanPruned(Happening):
+    id: ClassVar[str] = "plan.pruned"
+    generation: int
+    chunks: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PruneRefused(Happening):
+    """A plan that is old enough to go must stay."""
+
+    id: ClassVar[str] = "prune.refused"
+    generation: int
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimLost(Happening):
+    id: ClassVar[str] = "claim.lost"
+    severity: ClassVar[Severity] = "warning"
+    generation: int
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreWentDown(Happening):
+    id: ClassVar[str] = "store.down"
+    severity: ClassVar[Severity] = "error"
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreCameUp(Happening):
+    id: ClassVar[str] = "store.up"
+    revision: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ZoneWentDown(Happening):
+    id: ClassVar[str] = "zone.down"
+    severity: ClassVar[Severity] = "error"
+    zone: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ZoneCameUp(Happening):
+    id: ClassVar[str] = "zone.up"
+    zone: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WasFrozen(Happening):
+    id: ClassVar[str] = "frozen"
+    severity: ClassVar[Severity] = "warning"
+    mode: str
+    reason: str
+    author: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WasThawed(Happening):
+    id: ClassVar[str] = "thawed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retried(Happening):
+    """An attempt against the store or a zone is made again after a failure."""
+
+    id: ClassVar[str] = "retry"
+    target: str
+    detail: str
+    delay_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepFailed(Happening):
+    """A bug or a state that no rule foresees: the step is given up and tried again later."""
+
+    id: ClassVar[str] = "step.failed"
+    severity: ClassVar[Severity] = "error"
+    step: str
+    detail: str
+    traceback: str

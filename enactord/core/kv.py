@@ -1,0 +1,121 @@
+"""What is put into and comes out of the key-value port: items, compares, operations, events."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Operator = Literal["=", "!=", "<", ">"]
+MAX_OPERATIONS = 128
+"""Most compares, and most operations in one branch, of a transaction. Source: etcd --max-txn-ops default."""
+MAX_REQUEST_BYTES = 1_500_000
+"""Largest transaction, a little below etcd's 1.5 MiB. Source: etcd --max-request-bytes default."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """A key with its value and revisions, as etcd defines them: `version` is 1 at creation."""
+
+    key: str
+    value: bytes
+    create_revision: int
+    mod_revision: int
+    version: int
+    lease: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compare:
+    """A condition of a transaction.
+
+    Of a key that is missing, `mod`, `create`, `version` and `lease` are 0 and a compare
+    of `value` is false whatever the operator. With `prefix` the condition must hold for
+    every key that starts with `key`, and holds when there is none.
+    """
+
+    key: str
+    field: Literal["value", "mod", "create", "version"]
+    operator: Operator
+    operand: bytes | int
+    prefix: bool = False
+
+
+def absent(key: str) -> Compare:
+    """The key does not exist."""
+    return Compare(key=key, field="version", operator="=", operand=0)
+
+
+def present(key: str) -> Compare:
+    """The key exists."""
+    return Compare(key=key, field="version", operator=">", operand=0)
+
+
+def none_under(prefix: str) -> Compare:
+    """No key starts with the prefix."""
+    return Compare(key=prefix, field="version", operator="=", operand=0, prefix=True)
+
+
+def unmodified(key: str, mod_revision: int) -> Compare:
+    """The key is as it was at that modification; 0: it does not exist."""
+    return Compare(key=key, field="mod", operator="=", operand=mod_revision)
+
+
+def valued(key: str, value: bytes, operator: Operator = "=") -> Compare:
+    """The key exists and its value compares so, byte by byte."""
+    return Compare(key=key, field="value", operator=operator, operand=value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Put:
+    """Set a key; attach it to the lease (0: to none)."""
+
+    key: str
+    value: bytes
+    lease: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delete:
+    """Remove a key, or with `prefix` every key that starts with it. A missing one is no error."""
+
+    key: str
+    prefix: bool = False
+
+
+Operation = Put | Delete
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """Whether all compares held (and the operations were done), and the store's revision after it."""
+
+    succeeded: bool
+    revision: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """Items in order of key, all as of `revision`; `more` when a limit cut the answer short."""
+
+    revision: int
+    items: tuple[Item, ...]
+    more: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One change of a key; `item` is None where it was deleted (or its lease expired)."""
+
+    key: str
+    item: Item | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changes:
+    """All that happened under a prefix up to `revision`, since the last such value, in order."""
+
+    revision: int
+    events: tuple[Event, ...]
+
+
+def prefix_end(prefix: str) -> str:
+    """Return the first key after all that start with a (non-empty, ASCII) prefix."""
+    return prefix[:-1] + chr(ord(prefix[-1]) + 1)

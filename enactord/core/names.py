@@ -1,0 +1,70 @@
+"""Names: one normal form of a DNS name, its zone, and the bucket that it hashes to."""
+
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+from hashlib import blake2b
+
+from enactord.core.errors import InvalidName
+
+BUCKETS = 1024
+"""Slots of a scope; a plan has at most as many chunks. Part of the stored format: never change it."""
+
+FENCE_LABEL = "_enactord"
+"""The label of the fence at a zone's apex; no endpoint may have it."""
+
+_LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)\Z")
+_MAX_WIRE_LENGTH = 255  # Source: RFC 1035 section 2.3.4.
+
+
+def parse_name(text: str) -> str:
+    """Return the name in lower case, ASCII, with its final dot.
+
+    Accepts letters, digits, hyphen and underscore in labels, and `*` as the whole
+    leftmost label. Raises `InvalidName` otherwise.
+    Source: RFC 1035 section 2.3.1, RFC 2181 section 11, RFC 4592 (wildcards).
+    """
+    name = text.lower()
+    if not name.endswith("."):
+        name += "."
+    if name == ".":
+        raise InvalidName("the root is not a name that can be managed")
+    if not name.isascii():
+        raise InvalidName(f"{text!r}: write an international name in its ASCII form (xn--…)")
+    labels = name[:-1].split(".")
+    if labels[0] == "*":
+        labels = labels[1:]
+    for label in labels:
+        if not _LABEL.match(label):
+            raise InvalidName(f"{text!r}: label {label!r} is not 1 to 63 letters, digits, '-' or '_'")
+    if len(name) + 1 > _MAX_WIRE_LENGTH:
+        raise InvalidName(f"{text!r}: longer than {_MAX_WIRE_LENGTH} bytes")
+    return name
+
+
+@lru_cache(maxsize=8192)
+def wire_name(name: str) -> bytes:
+    """Return a normalised name as uncompressed labels, as RFC 1035 section 3.1 writes them."""
+    if name == ".":
+        return b"\0"
+    return b"".join(bytes((len(label),)) + label.encode("ascii") for label in name.split("."))
+
+
+def bucket_of(name: str) -> int:
+    """Return the slot, 0 to BUCKETS - 1, that a normalised name hashes to."""
+    return int.from_bytes(blake2b(name.encode("ascii"), digest_size=2).digest(), "big") % BUCKETS
+
+
+def zone_of(name: str, zones: Iterable[str]) -> str | None:
+    """Return the longest of the zones that contains the name, or None."""
+    best: str | None = None
+    for zone in zones:
+        inside = name == zone or name.endswith("." + zone)
+        if inside and (best is None or len(zone) > len(best)):
+            best = zone
+    return best
+
+
+def fence_name(zone: str) -> str:
+    """Return the name that carries the zone's fence."""
+    return f"{FENCE_LABEL}.{zone}"

@@ -1,0 +1,131 @@
+"""Records: the RRsets of one name, and a DNS transaction with what it requires and its answer."""
+
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from enactord.core.fence import Fence, FenceSeen
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Records:
+    """The A and AAAA RRsets of one name.
+
+    Addresses are packed (4 and 16 bytes, network order) and sorted; `ttl_s` is 0 when
+    both are empty. Equality ignores nothing: compare `addresses` to leave the TTL out.
+    """
+
+    ttl_s: int
+    a: tuple[bytes, ...]
+    aaaa: tuple[bytes, ...]
+
+    @property
+    def empty(self) -> bool:
+        return not self.a and not self.aaaa
+
+    @property
+    def addresses(self) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
+        return (self.a, self.aaaa)
+
+    def texts(self) -> tuple[str, ...]:
+        """The addresses as text, A first."""
+        return tuple(socket.inet_ntop(socket.AF_INET, packed) for packed in self.a) + tuple(
+            socket.inet_ntop(socket.AF_INET6, packed) for packed in self.aaaa
+        )
+
+
+NO_RECORDS = Records(ttl_s=0, a=(), aaaa=())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """What an authoritative server answers for a name.
+
+    `alias` is the target of a CNAME that stands there instead of addresses, else None.
+    `ttl_known` is False where the asker cannot see the TTL; then `records.ttl_s` is 0.
+    """
+
+    records: Records
+    alias: str | None = None
+    ttl_known: bool = True
+
+    def shows(self, records: Records) -> bool:
+        """Whether this answer is exactly these records (and their TTL, where it is known)."""
+        if self.alias is not None or self.records.addresses != records.addresses:
+            return False
+        return records.empty or not self.ttl_known or self.records.ttl_s == records.ttl_s
+
+
+class Expect(StrEnum):
+    """What a change requires of its name, besides that no CNAME stands there."""
+
+    OWNED = "owned"
+    """Nothing more: the write is total."""
+    NEW = "new"
+    """No A and no AAAA: never take over a name that the ledger does not own."""
+    EXACT = "exact"
+    """The A and the AAAA RRset are each exactly `Change.before`, or absent where that is empty."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """The new records of one name; `after` is NO_RECORDS to remove it.
+
+    A removal requires no "no CNAME": it deletes A and AAAA alone, and a CNAME stays.
+    `before` counts only with `Expect.EXACT` (its TTL does not: prerequisites carry none).
+    """
+
+    name: str
+    after: Records
+    expect: Expect = Expect.OWNED
+    before: Records = NO_RECORDS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transaction:
+    """One atomic update of a zone: all of it happens, or nothing.
+
+    The zone's fence must be exactly `fence_seen` (no fence record at all where that is
+    empty); it becomes `fence_after` where one is given. Changes are sorted by name.
+    """
+
+    fence_seen: FenceSeen
+    fence_after: Fence | None = None
+    changes: Sequence[Change] = ()
+
+
+class Reason(StrEnum):
+    """Why a server refused a transaction."""
+
+    CONDITION = "condition"
+    """A prerequisite does not hold: the fence moved, or a name is not as expected. Read to learn which."""
+    DENIED = "denied"
+    """The server does not accept this key, clock, zone or type: an operator must act."""
+    CONTENT = "content"
+    """The server accepts the key but not the records (FORMERR, SERVFAIL to a large name, NOTZONE)."""
+    BUSY = "busy"
+    """The server asks to come later: nothing was applied."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Committed:
+    """The server acknowledged the transaction."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """The server answered that nothing of the transaction was applied."""
+
+    reason: Reason
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unknown:
+    """No answer, or one that proves nothing: it may have been applied. Read before any other write."""
+
+    detail: str
+
+
+Outcome = Committed | Refused | Unknown

@@ -1,0 +1,123 @@
+"""What the engine needs of the outside: Protocols of one to three methods.
+
+Every implementation passes the contract suite of its port (tests/contract), the
+memory ones for simulation too, so that a double cannot lie.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Protocol
+
+from enactord.core.events import Happening
+from enactord.core.fence import FenceSeen
+from enactord.core.kv import Changes, Compare, Item, Operation, Page, Result
+from enactord.core.records import Outcome, Served, Transaction
+
+
+class Reading(Protocol):
+    """Reads of the plan store. Each raises `StoreDown` when the store does not answer in time."""
+
+    async def range(self, start: str, end: str = "", *, revision: int = 0, limit: int = 0) -> Page:
+        """Return the items with start <= key < end (`end` "": the one key), at a revision (0: newest).
+
+        Raises `Compacted` when that revision is gone.
+        """
+        ...
+
+    async def get(self, keys: Sequence[str]) -> dict[str, Item]:
+        """Return those of the keys that exist, any number of keys; not necessarily at one revision."""
+        ...
+
+
+class Transacting(Protocol):
+    """Writes of the plan store."""
+
+    async def transact(self, compares: Sequence[Compare], operations: Sequence[Operation]) -> Result:
+        """Carry out all operations if every compare holds, atomically.
+
+        At most `MAX_OPERATIONS` of each and `MAX_REQUEST_BYTES` in all; no key twice
+        (ValueError). Raises `StoreUnknown` when it may have been carried out,
+        `StoreDown` when it was not, `StoreRefused` when the store will not (also for a
+        put with a lease that is gone: `LeaseLost`).
+        """
+        ...
+
+
+class Watching(Protocol):
+    """News of the plan store."""
+
+    def watch(self, prefix: str, *, start_revision: int) -> AsyncIterator[Changes]:
+        """Yield every change under the prefix from that revision on, each revision whole, in order.
+
+        Ends only by an error: `StoreDown` (watch anew from the last revision + 1) or
+        `Compacted` (read the prefix afresh). Close the iterator to stop.
+        """
+        ...
+
+
+class Leasing(Protocol):
+    """Leases: keys attached to one are removed when it is not kept alive for its time to live."""
+
+    async def grant(self, ttl_s: int) -> int:
+        """Return the id of a new lease, never 0."""
+        ...
+
+    async def keep_alive(self, lease: int) -> None:
+        """Set the lease's time back to its full length. Raises `LeaseLost` when it is gone."""
+        ...
+
+    async def revoke(self, lease: int) -> None:
+        """End the lease and remove its keys; a lease that is gone already is no error."""
+        ...
+
+
+class KeyValue(Reading, Transacting, Watching, Leasing, Protocol):
+    """The plan store. A subset of etcd's API and its semantics."""
+
+    async def close(self) -> None:
+        """Let go of connections and files; watches end."""
+        ...
+
+
+class ServedReader(Protocol):
+    """Asks one authoritative server what it serves."""
+
+    async def read(self, names: Sequence[str]) -> Mapping[str, Served]:
+        """Return what is served for each name, from a fresh question each time.
+
+        A name whose question failed while others did not is missing from the answer.
+        Raises `ZoneDown` when the server does not answer at all.
+        """
+        ...
+
+
+class Zone(ServedReader, Protocol):
+    """One zone of an authoritative server that compares and writes in one transaction."""
+
+    async def read_fence(self) -> FenceSeen:
+        """Return the TXT records at the fence's name. Raises `ZoneDown`."""
+        ...
+
+    async def write(self, transaction: Transaction) -> Outcome:
+        """Carry out one transaction; never raises for what a server answers or fails to answer.
+
+        A batch that this backend cannot put into one message is a ValueError.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections; answers still awaited become `Unknown`."""
+        ...
+
+
+class Clock(Protocol):
+    """The time of day. Pacing uses the event loop's clock; no safety rests on either."""
+
+    def now(self) -> float:
+        """Seconds since the epoch, UTC."""
+        ...
+
+
+class Observer(Protocol):
+    """Hears what the engine did; must not raise, must not block."""
+
+    def observe(self, happening: Happening) -> None: ...
