@@ -4,7 +4,7 @@ Every implementation passes the contract suite of its port (tests/contract), the
 memory ones for simulation too, so that a double cannot lie.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence, Set
 from typing import Protocol
 
 from enactord.core.events import Happening
@@ -121,3 +121,23 @@ class Observer(Protocol):
     """Hears what the engine did; must not raise, must not block."""
 
     def observe(self, happening: Happening) -> None: ...
+
+
+class LocalCopy(Protocol):
+    """What an enactor keeps on its own disk, so that it can repair with the store away."""
+
+    async def load(self) -> tuple[list[Item], dict[str, bytes]]:
+        """Return the store's items as last saved, and chunks by digest; nothing where there is no copy.
+
+        A damaged copy is the same as none: it is set aside, not an error.
+        """
+        ...
+
+    async def save(
+        self, items: Mapping[str, Item | None], chunks: Mapping[str, bytes], keep_chunks: Set[str] | None
+    ) -> None:
+        """Put items (None: remove) and chunks, all or nothing, on disk when this returns.
+
+        `keep_chunks`: drop every chunk not in it (None: drop none). Raises OSError.
+        """
+        ...

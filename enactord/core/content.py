@@ -1,0 +1,87 @@
+"""The content of an endpoint: its TTL and targets, in one canonical text that is compared as it is."""
+
+import json
+import socket
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+WEIGHT_MAX = 2**31 - 1
+TARGETS_MAX = 4096
+"""Targets of one endpoint; more would not fit a chunk with its neighbours."""
+ID_LENGTH_MAX = 128
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """One address of an endpoint. `weight` 0: known, not served. `id` is the planner's, for people."""
+
+    address: str
+    weight: int
+    id: str = ""
+
+    @property
+    def packed(self) -> bytes:
+        return pack_address(self.address)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Content:
+    """What a plan says of one endpoint; targets are sorted by address, no address twice."""
+
+    ttl_s: int
+    targets: tuple[Target, ...]
+
+    @property
+    def usable(self) -> tuple[Target, ...]:
+        return tuple(target for target in self.targets if target.weight > 0)
+
+    @property
+    def capacity(self) -> int:
+        return sum(target.weight for target in self.targets)
+
+
+@lru_cache(maxsize=262_144)
+def pack_address(text: str) -> bytes:
+    """Return an address as 4 or 16 bytes. Raises ValueError for anything but a full literal address."""
+    family = socket.AF_INET6 if ":" in text else socket.AF_INET
+    try:
+        return socket.inet_pton(family, text)
+    except (OSError, UnicodeEncodeError) as error:
+        raise ValueError(f"{text!r} is no IPv4 or IPv6 address") from error
+
+
+def unpack_address(packed: bytes) -> str:
+    """Return the canonical text of a packed address. Source: RFC 5952 for IPv6."""
+    return socket.inet_ntop(socket.AF_INET if len(packed) == 4 else socket.AF_INET6, packed)
+
+
+def content_text(content: Content) -> str:
+    """Return the canonical text: equal text is equal content, and nothing else is.
+
+    JSON, ASCII, without blanks, tabs or newlines: [ttl_s, [[address, weight(, id)], …]].
+    """
+    targets = [
+        [target.address, target.weight, target.id] if target.id else [target.address, target.weight]
+        for target in content.targets
+    ]
+    return json.dumps([content.ttl_s, targets], separators=(",", ":"))
+
+
+def parse_content(text: str) -> Content:
+    """Return the content of a canonical text, as `content_text` wrote it."""
+    ttl_s, targets = json.loads(text)
+    return Content(
+        ttl_s=ttl_s,
+        targets=tuple(Target(address=t[0], weight=t[1], id=t[2] if len(t) > 2 else "") for t in targets),
+    )
+
+
+def content_json(content: Content) -> dict[str, Any]:
+    """Return the content as a plan document has it."""
+    return {
+        "ttl_s": content.ttl_s,
+        "targets": [
+            {"address": t.address, "weight": t.weight} | ({"id": t.id} if t.id else {}) for t in content.targets
+        ],
+    }

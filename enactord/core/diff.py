@@ -1,0 +1,120 @@
+"""Plan against ledger, one bucket at a time: what is to be done for each name.
+
+    wanted     ledger                     does
+    ---------  -------------------------  -------------------------------------------------
+    any        pending, not owned,        resolve: read the name; only then is it known
+               of an older generation     whether the earlier write made it ours
+    refused    pending                    resolve: what is served is applied, or drifted
+    content    nothing, or not owned      write as new (no A, no AAAA may be there), or hold
+    content    owned, same content        nothing; settle if it was held
+    content    owned, other content       write, or hold
+    content    pending (owned)            write, always: its state is unknown
+    nothing    owned, or pending          remove
+    nothing    not owned, held            forget
+    nothing    nothing                    nothing
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from enactord.core.content import Content, parse_content
+from enactord.core.guard import Limits, judge_endpoint
+from enactord.core.ledger import REMOVAL, Entry
+from enactord.core.records import Expect
+from enactord.core.refusal import Refusal
+
+
+class Kind(StrEnum):
+    WRITE = "write"
+    REMOVE = "remove"
+    HOLD = "hold"
+    SETTLE = "settle"
+    FORGET = "forget"
+    RESOLVE = "resolve"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """What is to be done for one name.
+
+    `content` is the wanted canonical text ("-": removal); `capacity` its weight;
+    `refusal` says why for a HOLD.
+    """
+
+    name: str
+    kind: Kind
+    entry: Entry | None
+    content: str = REMOVAL
+    capacity: int = 0
+    expect: Expect = Expect.OWNED
+    refusal: Refusal | None = None
+
+
+def diff_bucket(
+    wanted: Mapping[str, str],
+    entries: Mapping[str, Entry],
+    *,
+    generation: int,
+    limits: Limits,
+    now: float,
+    approved: bool,
+) -> list[Step]:
+    """Return the steps that bring a bucket's ledger to the wanted contents, sorted by name."""
+    steps = []
+    for name, content in wanted.items():
+        entry = entries.get(name)
+        if entry is not None and entry.pending is None and entry.applied is not None:
+            if entry.applied.content == content:
+                if entry.held is not None:
+                    steps.append(Step(name=name, kind=Kind.SETTLE, entry=entry, content=content))
+                continue
+        steps.append(_wanted(name, content, entry, generation, limits, now, approved))
+    for name, entry in entries.items():
+        if name not in wanted:
+            steps.append(_unwanted(name, entry, generation))
+    steps.sort(key=lambda step: step.name)
+    return steps
+
+
+def _wanted(
+    name: str, text: str, entry: Entry | None, generation: int, limits: Limits, now: float, approved: bool
+) -> Step:
+    if entry is not None and _unresolved(entry, generation):
+        return Step(name=name, kind=Kind.RESOLVE, entry=entry, content=text)
+    content: Content = parse_content(text)
+    pending = None if entry is None else entry.pending
+    if pending is not None and pending.generation == generation:
+        refusal = None  # another enactor judged it and began: deciding otherwise now would leave it half done
+    else:
+        refusal = judge_endpoint(content, entry, limits, now, approved=approved)
+    if refusal is not None and pending is not None:
+        return Step(name=name, kind=Kind.RESOLVE, entry=entry, content=text)
+    if refusal is not None:
+        return Step(name=name, kind=Kind.HOLD, entry=entry, content=text, refusal=refusal)
+    owned = entry is not None and entry.owned
+    return Step(
+        name=name,
+        kind=Kind.WRITE,
+        entry=entry,
+        content=text,
+        capacity=content.capacity,
+        expect=Expect.OWNED if owned else Expect.NEW,
+    )
+
+
+def _unwanted(name: str, entry: Entry, generation: int) -> Step:
+    if _unresolved(entry, generation):
+        return Step(name=name, kind=Kind.RESOLVE, entry=entry)
+    if entry.owned:
+        return Step(name=name, kind=Kind.REMOVE, entry=entry)
+    return Step(name=name, kind=Kind.FORGET, entry=entry)
+
+
+def _unresolved(entry: Entry, generation: int) -> bool:
+    """Whether an older generation began to write a name that the ledger did not own.
+
+    The write may have landed (then the name is ours) or not (then what stands there, if
+    anything, is somebody else's). Below the fence it can no longer land, so one read tells.
+    """
+    return entry.pending is not None and not entry.owned and entry.pending.generation != generation

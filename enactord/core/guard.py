@@ -1,0 +1,134 @@
+"""Guards: pure functions of plan, ledger, limits and now, which all enactors judge alike.
+
+A refused plan changes nothing; a refused endpoint is held while the rest applies.
+"""
+
+import ipaddress
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from enactord.core.content import Content, unpack_address
+from enactord.core.ledger import Entry, greatest_capacity
+from enactord.core.names import zone_of
+from enactord.core.refusal import Refusal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What guards allow; the `[guard]` table of the config."""
+
+    targets_min: int = 1
+    capacity_removed_max_ratio: float = 0.5
+    velocity_window_s: float = 300.0
+    endpoints_removed_max_ratio: float = 0.2
+    ttl_min_s: int = 1
+    ttl_max_s: int = 86_400
+    allow_private: bool = False
+    allow_loopback: bool = False
+
+
+def judge_zones(names: Iterable[str], zones: Sequence[str]) -> Refusal | None:
+    """Every name of a plan lies in a configured zone."""
+    outside = sorted(name for name in names if zone_of(name, zones) is None)
+    if not outside:
+        return None
+    some = ", ".join(outside[:3])
+    return Refusal(
+        guard="zone",
+        detail=f"{len(outside)} names are in none of the zones {', '.join(sorted(zones))} ({some}, …);"
+        " take them out of the plan or add a [[zone]]",
+    )
+
+
+def judge_removals(removed: int, owned: int, planned: int, limits: Limits, *, approved: bool) -> Refusal | None:
+    """Not too many of the names that the ledger owns are removed by one plan.
+
+    One name may always go, else a small scope could never shrink; but a plan that holds
+    nothing at all is refused whatever the ratio.
+    """
+    if approved or removed == 0:
+        return None
+    if planned == 0:
+        return Refusal(
+            guard="endpoints_removed",
+            detail=f"the plan holds no endpoint, {owned} are owned; publish it with --approve if that is meant",
+        )
+    allowed = max(1, int(owned * limits.endpoints_removed_max_ratio))
+    if removed <= allowed:
+        return None
+    return Refusal(
+        guard="endpoints_removed",
+        detail=f"{removed} of {owned} endpoints would be removed, at most {allowed}"
+        f" (endpoints_removed_max_ratio {limits.endpoints_removed_max_ratio:g});"
+        " publish it with --approve if that is meant",
+    )
+
+
+def judge_endpoint(
+    content: Content, entry: Entry | None, limits: Limits, now: float, *, approved: bool
+) -> Refusal | None:
+    """One endpoint's new content may replace what the ledger has.
+
+    An approval passes what weighs change (`targets_min` above one, velocity); it never
+    lets an empty endpoint, an address that is not allowed or a TTL out of range pass.
+    """
+    usable = content.usable
+    needed = 1 if approved else limits.targets_min
+    if len(usable) < max(1, needed):
+        return Refusal(
+            guard="targets_min",
+            detail=f"{len(usable)} usable addresses of {len(content.targets)}, at least {max(1, needed)};"
+            ' to withdraw the name, publish it with "withdraw": true',
+        )
+    if not limits.ttl_min_s <= content.ttl_s <= limits.ttl_max_s:
+        return Refusal(
+            guard="ttl", detail=f"ttl_s {content.ttl_s}, must be {limits.ttl_min_s} to {limits.ttl_max_s}"
+        )
+    for target in content.targets:
+        wrong = _address_problem(target.packed, limits.allow_private, limits.allow_loopback)
+        if wrong:
+            return Refusal(guard="address", detail=f"{target.address} {wrong}")
+    if entry is None or entry.applied is None or approved:
+        return None
+    return _judge_velocity(content, entry, limits, now)
+
+
+def _judge_velocity(content: Content, entry: Entry, limits: Limits, now: float) -> Refusal | None:
+    before = greatest_capacity(entry.peaks, now - limits.velocity_window_s)
+    after = content.capacity
+    if before == 0 or after >= before * (1 - limits.capacity_removed_max_ratio):
+        return None
+    return Refusal(
+        guard="velocity",
+        detail=f"weight {before} would fall to {after}, by {(before - after) / before:.0%} within"
+        f" {limits.velocity_window_s:g} s, at most {limits.capacity_removed_max_ratio:.0%}"
+        " (capacity_removed_max_ratio); publish the plan with --approve if that is meant",
+    )
+
+
+@lru_cache(maxsize=262_144)
+def _address_problem(packed: bytes, allow_private: bool, allow_loopback: bool) -> str:
+    """Return why an address may not be served, or "".
+
+    Source: the IANA special-purpose address registries, as `ipaddress` has them.
+    """
+    if len(packed) == 4 and packed[0] in _ALWAYS_GLOBAL_FIRST_BYTES:
+        return ""
+    address = ipaddress.ip_address(unpack_address(packed))
+    if isinstance(address, ipaddress.IPv6Address) and (address.ipv4_mapped or address.sixtofour or address.teredo):
+        return "embeds an IPv4 address: write that one"
+    if address.is_loopback:
+        return "" if allow_loopback else "is a loopback address (allow_loopback is false)"
+    if address.is_unspecified or address.is_multicast or address.is_link_local or address == _BROADCAST:
+        return "is no address of a host that a client could reach"
+    if not address.is_global and not allow_private:
+        return "is not a global address (allow_private is false)"
+    return ""
+
+
+_BROADCAST = ipaddress.IPv4Address("255.255.255.255")
+# Blocks of 2**24 addresses without any special-purpose range: most targets, judged without `ipaddress`.
+_ALWAYS_GLOBAL_FIRST_BYTES = frozenset(
+    first for first in range(1, 224) if first not in {10, 100, 127, 169, 172, 192, 198, 203}
+)

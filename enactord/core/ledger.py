@@ -1,0 +1,220 @@
+"""The ledger's values: per endpoint what is applied, last known good, pending, held; and their stored form.
+
+A bucket is stored compressed, one line an endpoint, sorted by name, six cells
+parted by tabs (contents are JSON without tabs):
+
+    name    applied    good    pending    held    peaks
+
+A version is "generation/answers_max/content" ("-": none; "=": good is what is applied;
+content "-": removal). Peaks are "start_s:capacity" parted by commas.
+"""
+
+import json
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from enactord.core.content import parse_content
+from enactord.core.records import NO_RECORDS, Records
+from enactord.core.render import render
+
+PEAKS_MAX = 16
+BUCKET_TEXT_MAX = 64 * 1024 * 1024
+"""Largest bucket after decompression: a bound on what a damaged store can make a reader allocate."""
+REMOVAL = "-"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Version:
+    """A content with the generation that wrote it; `content` "-" is a removal.
+
+    `answers_max` is the limit in force when it was written, so that a sample of many
+    targets can be drawn again, exactly, and does not churn when the limit changes.
+    Generation 0: adopted, not written by a plan.
+    """
+
+    generation: int
+    content: str
+    answers_max: int
+
+    def records(self, name: str) -> Records:
+        """The records that this version puts at the name."""
+        return _records(name, self.generation, self.content, self.answers_max)
+
+
+@lru_cache(maxsize=4096)
+def _records(name: str, generation: int, content: str, answers_max: int) -> Records:
+    if content == REMOVAL:
+        return NO_RECORDS
+    return render(name, generation, parse_content(content), answers_max)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """Why an endpoint is left on its last known good, and since when (seconds since the epoch)."""
+
+    generation: int
+    guard: str
+    detail: str
+    since_s: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peak:
+    """A capacity in force from `start_s` until the next peak's start."""
+
+    start_s: int
+    capacity: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One endpoint of the ledger.
+
+    `applied` None: the ledger does not own the name (it is held or pending as a new one).
+    `pending`: a write of it began and has no known end. `good`: newest version seen served.
+    """
+
+    name: str
+    applied: Version | None = None
+    good: Version | None = None
+    pending: Version | None = None
+    held: Hold | None = None
+    peaks: tuple[Peak, ...] = ()
+
+    @property
+    def owned(self) -> bool:
+        return self.applied is not None
+
+    @property
+    def state(self) -> str:
+        if self.pending is not None:
+            return "pending"
+        return "held" if self.held is not None else "applied"
+
+
+Bucket = dict[str, Entry]
+
+
+def with_pending(entry: Entry, version: Version) -> Entry:
+    """The entry after a write of the version began."""
+    return replace(entry, pending=version)
+
+
+def with_applied(entry: Entry, version: Version, *, seen: bool, now_s: int, capacity: int) -> Entry:
+    """The entry after the version was written (and, where `seen`, found served)."""
+    return Entry(
+        name=entry.name,
+        applied=version,
+        good=version if seen else entry.good,
+        peaks=with_peak(entry.peaks, now_s, capacity),
+    )
+
+
+def with_peak(peaks: tuple[Peak, ...], now_s: int, capacity: int) -> tuple[Peak, ...]:
+    """Add a capacity that is in force from now on.
+
+    An older, smaller one can never again be the greatest of a window that reaches to
+    now, and is dropped. Beyond `PEAKS_MAX` the shortest-lived is merged into the greater
+    one before it, which errs on the careful side.
+    """
+    kept = [peak for peak in peaks if peak.capacity > capacity]
+    # A clock that went back must not put the peaks out of order: a start is never before the last.
+    start_s = max(now_s, kept[-1].start_s) if kept else now_s
+    kept.append(Peak(start_s=start_s, capacity=capacity))
+    if len(kept) > PEAKS_MAX:
+        spans = [(kept[i + 1].start_s - kept[i].start_s, i) for i in range(1, len(kept) - 1)]
+        del kept[min(spans)[1]]
+    return tuple(kept)
+
+
+def greatest_capacity(peaks: tuple[Peak, ...], since_s: float) -> int:
+    """Return the greatest capacity that was in force at any time from `since_s` on; 0 if none is known."""
+    for i, peak in enumerate(peaks):
+        if i + 1 == len(peaks) or peaks[i + 1].start_s > since_s:
+            return peak.capacity
+    return 0
+
+
+def pack_bucket(entries: Mapping[str, Entry]) -> bytes:
+    """Return the stored form of a bucket."""
+    text = "".join([_line(entries[name]) for name in sorted(entries)])
+    return zlib.compress(text.encode("ascii"), 1)
+
+
+def _line(entry: Entry) -> str:
+    good = "=" if entry.good is not None and entry.good == entry.applied else _version(entry.good)
+    held = "-"
+    if entry.held is not None:
+        hold = entry.held
+        held = json.dumps([hold.generation, hold.guard, hold.detail, hold.since_s], separators=(",", ":"))
+    peaks = ",".join([f"{peak.start_s}:{peak.capacity}" for peak in entry.peaks]) or "-"
+    return f"{entry.name}\t{_version(entry.applied)}\t{good}\t{_version(entry.pending)}\t{held}\t{peaks}\n"
+
+
+def _version(version: Version | None) -> str:
+    return "-" if version is None else f"{version.generation}/{version.answers_max}/{version.content}"
+
+
+def parse_bucket(packed: bytes) -> Bucket:
+    """Return the entries of a stored bucket; what cannot be read is left out.
+
+    A damaged ledger must not stop the way to the newest plan: an entry that is missing
+    is only unknown, and is written again as if it were new.
+    """
+    try:
+        text = zlib.decompressobj().decompress(packed, BUCKET_TEXT_MAX).decode("ascii")
+    except (zlib.error, UnicodeDecodeError):
+        return {}
+    entries: Bucket = {}
+    for line in text.splitlines():
+        try:
+            entry = _entry(line)
+        except (ValueError, TypeError):
+            continue
+        entries[entry.name] = entry
+    return entries
+
+
+def _entry(line: str) -> Entry:
+    name, applied_cell, good_cell, pending_cell, held_cell, peaks_cell = line.split("\t")
+    applied = _parse_version(applied_cell)
+    held = None
+    if held_cell != "-":
+        generation, guard, detail, since_s = json.loads(held_cell)
+        held = Hold(generation=generation, guard=guard, detail=detail, since_s=since_s)
+    peaks: tuple[Peak, ...] = ()
+    if peaks_cell != "-":
+        peaks = tuple(
+            Peak(start_s=int(start), capacity=int(capacity))
+            for start, _, capacity in (cell.partition(":") for cell in peaks_cell.split(","))
+        )
+    return Entry(
+        name=name,
+        applied=applied,
+        good=applied if good_cell == "=" else _parse_version(good_cell),
+        pending=_parse_version(pending_cell),
+        held=held,
+        peaks=peaks,
+    )
+
+
+def _parse_version(cell: str) -> Version | None:
+    if cell == "-":
+        return None
+    generation, answers_max, content = cell.split("/", 2)
+    return Version(generation=int(generation), content=content, answers_max=int(answers_max))
+
+
+def references(entries: Iterable[Entry]) -> dict[int, str]:
+    """Return each generation that an entry needs besides its zone's applied one, with why."""
+    needed: dict[int, str] = {}
+    for entry in entries:
+        if entry.pending is not None:
+            needed.setdefault(entry.pending.generation, f"pending at {entry.name}")
+        if entry.held is not None and entry.applied is not None:
+            needed.setdefault(entry.applied.generation, f"active at {entry.name}, which is held")
+        if entry.good is not None and entry.good != entry.applied:
+            needed.setdefault(entry.good.generation, f"last known good of {entry.name}")
+    return needed

@@ -1,0 +1,386 @@
+"""A plan: the document that a planner sends, and the manifest and chunks that it is stored as.
+
+A chunk is the text of one bucket: a line "name TAB content" an endpoint, sorted by
+name. Chunks are found by their digest and shared by all plans that hold the same.
+"""
+
+import hashlib
+import json
+import zlib
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from enactord.core.content import (
+    ID_LENGTH_MAX,
+    TARGETS_MAX,
+    WEIGHT_MAX,
+    Content,
+    Target,
+    content_text,
+    pack_address,
+    unpack_address,
+)
+from enactord.core.errors import InvalidName, InvalidPlan, PlanUnreadable
+from enactord.core.names import BUCKETS, FENCE_LABEL, bucket_of, parse_name
+
+SCHEMA = "enactord.plan/v1"
+PLAN_BYTES_MAX = 48_000_000
+"""Largest plan document; beyond, publish changes with `base`. 100,000 endpoints of 8 addresses are 38 MB."""
+CHUNK_BYTES_MAX = 512 * 1024
+"""Largest stored (compressed) chunk: etcd's request limit is 1.5 MiB. Source: etcd --max-request-bytes."""
+CHUNK_TEXT_MAX = 16 * 1024 * 1024
+"""Largest chunk after decompression: a bound on what a damaged store can make a reader allocate."""
+GENERATION_MAX = 10**18
+"""Generations stay below this, so that 20 digits always hold one and every language can count them."""
+MAX_PROBLEMS = 20
+TTL_MAX_S = 2**31 - 1  # Source: RFC 2181 section 8.
+
+_TOP_KEYS = frozenset({"schema", "scope", "generation", "created_at", "author", "endpoints", "base", "digest"})
+_ENDPOINT_KEYS = frozenset({"ttl_s", "targets", "withdraw"})
+_TARGET_KEYS = frozenset({"address", "weight", "id"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """A plan document that has been read and is in good form; it has no place in the store yet.
+
+    `endpoints` maps each name to its canonical content text; `digest` is what the
+    planner says the plan's digest is ("" if it does not say).
+    """
+
+    scope: str
+    generation: int | None
+    base: int | None
+    created_at: str
+    author: str
+    digest: str
+    endpoints: Mapping[str, str]
+    withdrawn: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Approval:
+    """An operator's word that one exact plan may pass the guards that weigh change."""
+
+    of: int
+    author: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """A published plan: its generation, digest, counts, and the digest of each chunk by bucket."""
+
+    generation: int
+    digest: str
+    scope: str
+    endpoints: int
+    author: str
+    reason: str
+    created_at: str
+    published_at: float
+    chunks: Mapping[int, str]
+    approval: Approval | None = None
+    rollback_of: int = 0
+
+    @property
+    def mark(self) -> str:
+        """The part of the digest that the fence carries."""
+        return self.digest[:16]
+
+
+class _Problems:
+    """Collects what is wrong with a document, up to a limit."""
+
+    def __init__(self) -> None:
+        self.found: list[str] = []
+
+    def add(self, problem: str) -> None:
+        self.found.append(problem)
+        if len(self.found) >= MAX_PROBLEMS:
+            raise InvalidPlan((*self.found, "and perhaps more"))
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Build an object, refusing a key that is there twice: json alone would keep the last in silence."""
+    built = dict(pairs)
+    if len(built) != len(pairs):
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise InvalidPlan((f"duplicate: {key!r} is there twice",))
+            seen.add(key)
+    return built
+
+
+def _no_constant(text: str) -> Any:
+    raise InvalidPlan((f"{text} is no JSON number",))
+
+
+def parse_plan(document: bytes, *, bytes_max: int = PLAN_BYTES_MAX) -> Draft:
+    """Read a plan document (JSON, UTF-8). Raises `InvalidPlan` with every problem found."""
+    if len(document) > bytes_max:
+        raise InvalidPlan(
+            (f"size: {len(document):,} bytes, at most {bytes_max:,}; publish the changes alone with 'base'",)
+        )
+    try:
+        plan = json.loads(document, object_pairs_hook=_unique, parse_constant=_no_constant)
+    except UnicodeDecodeError as error:
+        raise InvalidPlan((f"not UTF-8: {error}",)) from error
+    except RecursionError as error:
+        raise InvalidPlan(("nested too deeply",)) from error
+    except ValueError as error:
+        raise InvalidPlan((f"not JSON: {error}",)) from error
+    if not isinstance(plan, dict):
+        raise InvalidPlan(("not a JSON object",))
+    return read_plan(plan)
+
+
+def read_plan(plan: Mapping[str, Any]) -> Draft:
+    """Check a decoded plan document and return it as a draft. Raises `InvalidPlan`."""
+    problems = _Problems()
+    if plan.get("schema") != SCHEMA:
+        problems.add(f"schema: {plan.get('schema')!r}, must be {SCHEMA!r}")
+    for key in plan:
+        if key not in _TOP_KEYS:
+            problems.add(f"{key}: unknown key (known: {', '.join(sorted(_TOP_KEYS))})")
+    scope = _text(plan, "scope", problems, required=True)
+    created_at = _text(plan, "created_at", problems)
+    if created_at:
+        try:
+            datetime.fromisoformat(created_at)
+        except ValueError:
+            problems.add(f"created_at: {created_at!r} is no ISO 8601 time")
+    draft = Draft(
+        scope=scope,
+        generation=_generation(plan, "generation", problems),
+        base=_generation(plan, "base", problems),
+        created_at=created_at,
+        author=_text(plan, "author", problems),
+        digest=_text(plan, "digest", problems),
+        endpoints={},
+        withdrawn=(),
+    )
+    given = plan.get("endpoints")
+    if not isinstance(given, dict):
+        problems.add("endpoints: must be an object of name: endpoint")
+        raise InvalidPlan(tuple(problems.found))
+    endpoints: dict[str, str] = {}
+    withdrawn: dict[str, None] = {}
+    for text, endpoint in given.items():
+        try:
+            name = parse_name(text)
+        except InvalidName as error:
+            problems.add(f"endpoints: {error}")
+            continue
+        if name in endpoints or name in withdrawn:
+            problems.add(f"endpoints: duplicate: {name!r} is there twice")
+        elif name.startswith(FENCE_LABEL + "."):
+            problems.add(f"endpoints: {name!r}: the label {FENCE_LABEL!r} is kept for the fence")
+        elif _withdrawn(name, endpoint, problems):
+            withdrawn[name] = None
+        else:
+            content = _content(name, endpoint, problems)
+            endpoints[name] = "" if content is None else content_text(content)
+    if problems.found:
+        raise InvalidPlan(tuple(problems.found))
+    return Draft(
+        scope=draft.scope,
+        generation=draft.generation,
+        base=draft.base,
+        created_at=draft.created_at,
+        author=draft.author,
+        digest=draft.digest,
+        endpoints=endpoints,
+        withdrawn=tuple(sorted(withdrawn)),
+    )
+
+
+def _text(plan: Mapping[str, Any], key: str, problems: _Problems, *, required: bool = False) -> str:
+    value = plan.get(key, "")
+    if not isinstance(value, str) or len(value) > 256 or (required and not value):
+        problems.add(f"{key}: must be a text of {'1' if required else '0'} to 256 characters")
+        return ""
+    return value
+
+
+def _generation(plan: Mapping[str, Any], key: str, problems: _Problems) -> int | None:
+    value = plan.get(key)
+    if value is not None and (type(value) is not int or not 0 < value < GENERATION_MAX):
+        problems.add(f"{key}: {value!r} is no integer from 1 to {GENERATION_MAX - 1}")
+        return None
+    return value
+
+
+def _withdrawn(name: str, endpoint: Any, problems: _Problems) -> bool:
+    """Whether the endpoint is withdrawn by the plan."""
+    if not isinstance(endpoint, dict) or "withdraw" not in endpoint:
+        return False
+    if endpoint["withdraw"] is not True or len(endpoint) != 1:
+        problems.add(f'{name}: to withdraw a name, write {{"withdraw": true}} and nothing else')
+    return True
+
+
+def _content(name: str, endpoint: Any, problems: _Problems) -> Content | None:
+    if not isinstance(endpoint, dict):
+        problems.add(f"{name}: must be an object")
+        return None
+    for key in endpoint:
+        if key not in _ENDPOINT_KEYS:
+            problems.add(f"{name}: {key}: unknown key (known: {', '.join(sorted(_ENDPOINT_KEYS))})")
+    ttl_s = endpoint.get("ttl_s")
+    if type(ttl_s) is not int or not 0 <= ttl_s <= TTL_MAX_S:
+        problems.add(f"{name}: ttl_s: {ttl_s!r} is no integer from 0 to {TTL_MAX_S}")
+        return None
+    targets = endpoint.get("targets")
+    if not isinstance(targets, list) or len(targets) > TARGETS_MAX:
+        problems.add(f"{name}: targets: must be a list of at most {TARGETS_MAX}")
+        return None
+    found: dict[bytes, Target] = {}
+    for target in targets:
+        read = _target(name, target, problems)
+        if read is None:
+            return None
+        packed, value = read
+        if packed in found:
+            problems.add(f"{name}: duplicate: address {value.address} is there twice")
+        found[packed] = value
+    return Content(ttl_s=ttl_s, targets=tuple(found[packed] for packed in sorted(found, key=_family_first)))
+
+
+def _family_first(packed: bytes) -> tuple[int, bytes]:
+    return (len(packed), packed)
+
+
+def _target(name: str, target: Any, problems: _Problems) -> tuple[bytes, Target] | None:
+    if not isinstance(target, dict) or not _TARGET_KEYS.issuperset(target):
+        problems.add(f"{name}: each target is an object of address, weight and id")
+        return None
+    address, weight, ident = target.get("address"), target.get("weight"), target.get("id", "")
+    if type(weight) is not int or not 0 <= weight <= WEIGHT_MAX:
+        problems.add(f"{name}: weight: {weight!r} is no integer from 0 to {WEIGHT_MAX}")
+        return None
+    if not isinstance(ident, str) or len(ident) > ID_LENGTH_MAX:
+        problems.add(f"{name}: id: must be a text of at most {ID_LENGTH_MAX} characters")
+        return None
+    try:
+        packed = pack_address(address if isinstance(address, str) else repr(address))
+    except ValueError as error:
+        problems.add(f"{name}: address: {error}")
+        return None
+    return packed, Target(address=unpack_address(packed), weight=weight, id=ident)
+
+
+def chunk_texts(endpoints: Mapping[str, str]) -> dict[int, str]:
+    """Return the text of each non-empty bucket, from name to content text."""
+    buckets: dict[int, list[str]] = defaultdict(list)
+    for name in sorted(endpoints):
+        buckets[bucket_of(name)].append(f"{name}\t{endpoints[name]}\n")
+    return {bucket: "".join(buckets[bucket]) for bucket in sorted(buckets)}
+
+
+def parse_chunk(text: str) -> dict[str, str]:
+    """Return name to content text of a chunk, in its order."""
+    return dict(line.split("\t", 1) for line in text.splitlines())
+
+
+def chunk_digest(text: str) -> str:
+    """Return the digest that a chunk is stored under: 40 hex digits of its text's SHA-256."""
+    return hashlib.sha256(text.encode("ascii")).hexdigest()[:40]
+
+
+def pack_chunk(text: str) -> bytes:
+    """Return the stored form of a chunk. Raises `InvalidPlan` where one bucket holds too much."""
+    packed = zlib.compress(text.encode("ascii"), 1)
+    if len(packed) > CHUNK_BYTES_MAX:
+        raise InvalidPlan(
+            (f"size: one of the {BUCKETS} buckets is {len(packed):,} bytes, at most {CHUNK_BYTES_MAX:,}",)
+        )
+    return packed
+
+
+def unpack_chunk(packed: bytes, digest: str) -> str:
+    """Return a chunk's text. Raises `PlanUnreadable` where it does not match its digest."""
+    try:
+        decompressor = zlib.decompressobj()
+        raw = decompressor.decompress(packed, CHUNK_TEXT_MAX)
+        if decompressor.unconsumed_tail or not decompressor.eof:
+            raise PlanUnreadable(f"chunk {digest} is damaged: longer than {CHUNK_TEXT_MAX} bytes or cut short")
+        text = raw.decode("ascii")
+    except (zlib.error, UnicodeDecodeError) as error:
+        raise PlanUnreadable(f"chunk {digest} is damaged: {error}") from error
+    if chunk_digest(text) != digest:
+        raise PlanUnreadable(f"chunk {digest} does not match its digest")
+    return text
+
+
+def plan_digest(scope: str, chunks: Mapping[int, str]) -> str:
+    """Return the digest of a plan's content: 64 hex digits over scope and chunk digests by bucket.
+
+    The generation is not part of it: a rollback has the digest of what it brings back.
+    """
+    lines = [f"{SCHEMA} {scope}\n", *(f"{bucket} {chunks[bucket]}\n" for bucket in sorted(chunks))]
+    return hashlib.sha256("".join(lines).encode("utf-8")).hexdigest()
+
+
+def endpoints_digest(scope: str, endpoints: Mapping[str, str]) -> str:
+    """Return the digest of a plan that holds exactly these contents."""
+    return plan_digest(scope, {b: chunk_digest(text) for b, text in chunk_texts(endpoints).items()})
+
+
+def pack_manifest(manifest: Manifest) -> bytes:
+    """Return the stored form of a manifest."""
+    approval = manifest.approval
+    document = {
+        "schema": SCHEMA,
+        "generation": manifest.generation,
+        "digest": manifest.digest,
+        "scope": manifest.scope,
+        "endpoints": manifest.endpoints,
+        "author": manifest.author,
+        "reason": manifest.reason,
+        "created_at": manifest.created_at,
+        "published_at": manifest.published_at,
+        "approval": approval and {"of": approval.of, "author": approval.author, "reason": approval.reason},
+        "rollback_of": manifest.rollback_of,
+        "chunks": {str(bucket): digest for bucket, digest in manifest.chunks.items()},
+    }
+    return zlib.compress(json.dumps(document, separators=(",", ":")).encode(), 1)
+
+
+def unpack_manifest(packed: bytes, generation: int) -> Manifest:
+    """Return a stored manifest. Raises `PlanUnreadable` where it is damaged or another generation's."""
+    try:
+        document = json.loads(zlib.decompress(packed))
+        approval = document["approval"]
+        manifest = Manifest(
+            generation=document["generation"],
+            digest=document["digest"],
+            scope=document["scope"],
+            endpoints=document["endpoints"],
+            author=document["author"],
+            reason=document["reason"],
+            created_at=document["created_at"],
+            published_at=document["published_at"],
+            chunks={int(bucket): digest for bucket, digest in document["chunks"].items()},
+            approval=approval and Approval(of=approval["of"], author=approval["author"], reason=approval["reason"]),
+            rollback_of=document["rollback_of"],
+        )
+    except (zlib.error, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise PlanUnreadable(f"the manifest of generation {generation} is damaged: {error!r}") from error
+    if manifest.generation != generation:
+        raise PlanUnreadable(f"the manifest of generation {generation} says it is {manifest.generation}'s")
+    if plan_digest(manifest.scope, manifest.chunks) != manifest.digest:
+        raise PlanUnreadable(f"the manifest of generation {generation} does not match its digest")
+    return manifest
+
+
+def merge(texts: Iterable[str]) -> dict[str, str]:
+    """Return name to content text of several chunks, sorted by name."""
+    merged: dict[str, str] = {}
+    for text in texts:
+        merged.update(parse_chunk(text))
+    return dict(sorted(merged.items()))

@@ -1,0 +1,14 @@
+"""A refusal: the reasoned "no" of a guard, as a value."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """Which guard said no, and the numbers it saw; `detail` also names what an operator can do."""
+
+    guard: str
+    detail: str
+
+    def __str__(self) -> str:
+        return f"{self.guard}: {self.detail}"

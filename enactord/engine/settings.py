@@ -1,0 +1,65 @@
+"""What the engine is told: the parts of the config that it needs, and its ports by zone."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from enactord.core.guard import Limits
+from enactord.ports import Clock, KeyValue, LocalCopy, Observer, ServedReader, Zone
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ZoneSettings:
+    """How one zone is written."""
+
+    name: str
+    answers_max: int = 16
+    batch_names_max: int = 50
+    """Names of one DNS message; pacing may use fewer."""
+    in_flight_max: int = 16
+    """DNS messages under way at once; pacing moves below it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """One enactor. Times in seconds."""
+
+    id: str
+    scope: str
+    zones: Sequence[ZoneSettings]
+    limits: Limits = field(default_factory=Limits)
+    claim_ttl_s: int = 10
+    keep_plans: int = 20
+    prune_interval_s: float = 60.0
+    repair_interval_s: float = 30.0
+    repair_names_per_s: float = 500.0
+    verify_timeout_s: float = 3.0
+    """How long a written name may take to be seen on every verify server."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verifier:
+    """One authoritative server that is asked: in bulk, and, by a stack that shares no code, in part."""
+
+    server: str
+    bulk: ServedReader
+    sample: ServedReader
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ZonePorts:
+    """The outside of one zone."""
+
+    settings: ZoneSettings
+    zone: Zone
+    verifiers: Sequence[Verifier]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """The outside of one enactor."""
+
+    store: KeyValue
+    zones: Mapping[str, ZonePorts]
+    clock: Clock
+    observer: Observer
+    copy: LocalCopy

@@ -1,0 +1,1 @@
+"""Plans, claims, fences and ledger, written once, above the key-value port."""

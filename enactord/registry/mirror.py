@@ -1,0 +1,312 @@
+"""The mirror: what the store last showed of a scope, kept current by one watch.
+
+A hint, never evidence: every decision taken on it is compared again in the store's
+own transaction, or by the DNS server. Ledger buckets stay packed until asked for.
+"""
+
+import asyncio
+import json
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from enactord.core.fence import Fence
+from enactord.core.kv import Changes, Event, Item, prefix_end
+from enactord.core.ledger import Bucket, parse_bucket
+from enactord.core.names import BUCKETS
+from enactord.core.plan import Manifest, unpack_manifest
+from enactord.ports import KeyValue, Reading
+from enactord.registry.control import Freeze, parse_freeze
+from enactord.registry.keys import Keys, parse_fence_value, store_fence
+
+CHUNK_CACHE_BYTES = 96 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """What must be known of a packed bucket without unpacking it."""
+
+    entries: int = 0
+    owned: int = 0
+    pending: int = 0
+    held: int = 0
+    unseen: int = 0
+    newest: int = 0
+    """The highest generation that wrote an entry."""
+
+    @property
+    def settled(self) -> bool:
+        return not self.pending and not self.held and self.entries == self.owned
+
+
+NOTHING = Summary()
+
+
+def summarise(bucket: Bucket) -> Summary:
+    """Return the summary of a bucket."""
+    owned = pending = held = unseen = newest = 0
+    for entry in bucket.values():
+        if entry.applied is not None:
+            owned += 1
+            newest = max(newest, entry.applied.generation)
+            unseen += entry.good != entry.applied
+        pending += entry.pending is not None
+        held += entry.held is not None
+    return Summary(entries=len(bucket), owned=owned, pending=pending, held=held, unseen=unseen, newest=newest)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Presence:
+    """An enactor that is alive, as it last said of itself."""
+
+    id: str
+    facts: dict[str, object]
+
+
+class Mirror:
+    """One scope as of `revision`; `fresh` while the store answers."""
+
+    def __init__(self, keys: Keys) -> None:
+        self.keys = keys
+        self.revision = 0
+        self.loaded = False
+        self.items: dict[str, Item] = {}
+        self.summaries: dict[int, Summary] = {}
+        self.dirty: set[str] = set()
+        self._manifests: dict[int, Manifest] = {}
+        self._chunks: OrderedDict[str, bytes] = OrderedDict()
+        self._chunk_bytes = 0
+        self._changed = asyncio.Event()
+        self.on_change: Callable[[], None] | None = None
+
+    # -- what it shows
+
+    @property
+    def head(self) -> int:
+        """The newest generation ever published; 0: none."""
+        item = self.items.get(self.keys.head)
+        parsed = item and parse_fence_value(item.value)
+        return parsed[0] if parsed else 0
+
+    @property
+    def generations(self) -> list[int]:
+        """The generations of the stored plans, in order."""
+        prefix = self.keys.root + "plans/"
+        return sorted(int(key[len(prefix) :]) for key in self.items if key.startswith(prefix))
+
+    def manifest(self, generation: int) -> Manifest | None:
+        """Return a plan's manifest, None if there is none. Raises `PlanUnreadable` if it is damaged."""
+        if generation not in self._manifests:
+            item = self.items.get(self.keys.plan(generation))
+            if item is None:
+                return None
+            self._manifests[generation] = unpack_manifest(item.value, generation)
+        return self._manifests[generation]
+
+    def fence(self, zone: str) -> Fence | None:
+        """Return the fence that the store holds for a zone."""
+        item = self.items.get(self.keys.fence(zone))
+        return None if item is None else store_fence(self.keys.scope, item.value)
+
+    @property
+    def fences(self) -> dict[str, int]:
+        """Every zone's fence in the store, those of zones that are not configured any more included."""
+        found: dict[str, int] = {}
+        prefix = self.keys.root + "fences/"
+        for key, item in self.items.items():
+            if key.startswith(prefix):
+                parsed = parse_fence_value(item.value)
+                found[key[len(prefix) :]] = parsed[0] if parsed else 0
+        return dict(sorted(found.items()))
+
+    def applied(self, zone: str) -> int:
+        """Return the generation that every endpoint of a zone conforms to; 0: none."""
+        item = self.items.get(self.keys.applied(zone))
+        parsed = item and parse_fence_value(item.value)
+        return parsed[0] if parsed else 0
+
+    @property
+    def freeze(self) -> Freeze | None:
+        item = self.items.get(self.keys.freeze)
+        return None if item is None else parse_freeze(item.value)
+
+    def claims(self, generation: int) -> list[str]:
+        """Return the enactors that claim a generation."""
+        prefix = self.keys.claims(generation)
+        return sorted(key[len(prefix) :] for key in self.items if key.startswith(prefix))
+
+    @property
+    def all_claims(self) -> list[tuple[int, str]]:
+        """Every claim as (generation, enactor)."""
+        prefix = self.keys.root + "claims/"
+        found = []
+        for key in self.items:
+            if key.startswith(prefix):
+                generation, _, enactor = key[len(prefix) :].partition("/")
+                found.append((int(generation), enactor))
+        return sorted(found)
+
+    @property
+    def enactors(self) -> list[Presence]:
+        prefix = self.keys.root + "enactors/"
+        found = []
+        for key, item in sorted(self.items.items()):
+            if key.startswith(prefix):
+                try:
+                    facts = json.loads(item.value)
+                except ValueError:
+                    facts = {}
+                found.append(Presence(id=key[len(prefix) :], facts=facts if isinstance(facts, dict) else {}))
+        return found
+
+    def bucket(self, number: int) -> Bucket:
+        """Return the entries of a bucket, unpacked anew."""
+        item = self.items.get(self.keys.ledger(number))
+        return parse_bucket(item.value) if item else {}
+
+    def bucket_revision(self, number: int) -> int:
+        """Return the bucket's mod revision, 0 where there is none."""
+        item = self.items.get(self.keys.ledger(number))
+        return item.mod_revision if item else 0
+
+    def summary(self, number: int) -> Summary:
+        return self.summaries.get(number, NOTHING)
+
+    @property
+    def totals(self) -> Summary:
+        """The sum of all buckets; `newest` is the greatest."""
+        every = list(self.summaries.values())
+        return Summary(
+            entries=sum(s.entries for s in every),
+            owned=sum(s.owned for s in every),
+            pending=sum(s.pending for s in every),
+            held=sum(s.held for s in every),
+            unseen=sum(s.unseen for s in every),
+            newest=max((s.newest for s in every), default=0),
+        )
+
+    def chunk(self, digest: str) -> bytes | None:
+        """Return a stored chunk if the watch or a read has brought it lately."""
+        packed = self._chunks.get(digest)
+        if packed is not None:
+            self._chunks.move_to_end(digest)
+        return packed
+
+    # -- how it is kept current
+
+    async def load(self, store: Reading) -> None:
+        """Read the whole scope (but the chunks) at one revision."""
+        page = await store.range(self.keys.head)
+        revision = page.revision
+        items = {item.key: item for item in page.items}
+        for room in self.keys.rooms:
+            end = prefix_end(room) if room.endswith("/") else ""
+            page = await store.range(room, end, revision=revision)
+            items.update((item.key, item) for item in page.items)
+        self.dirty.update(key for key in self.items.keys() | items.keys() if self.items.get(key) != items.get(key))
+        self.items = items
+        self.summaries = {}
+        self._manifests = {}
+        for number in range(BUCKETS):
+            if self.keys.ledger(number) in items:
+                self.summaries[number] = summarise(self.bucket(number))
+                if number % 64 == 63:
+                    await asyncio.sleep(0)
+        self.revision = revision
+        self.loaded = True
+        self._notify()
+
+    async def follow(self, store: KeyValue) -> None:
+        """Apply the watch's changes until it ends by an error; `Compacted` asks for `load`."""
+        async for changes in store.watch(self.keys.root, start_revision=self.revision + 1):
+            self.apply(changes)
+
+    def apply(self, changes: Changes) -> None:
+        """Take in what a watch brought."""
+        for event in changes.events:
+            if event.key.startswith(self.keys.root + "chunks/"):
+                if event.item is not None:
+                    self.keep_chunk(event.key.rpartition("/")[2], event.item.value)
+            else:
+                self._take(event, changes.revision)
+        self.revision = max(self.revision, changes.revision)
+        self._notify()
+
+    def learn(self, items: Iterable[Item]) -> None:
+        """Take in ledger buckets that a transaction of ours wrote or a read returned, ahead of the watch."""
+        for item in items:
+            assert "/ledger/" in item.key, item.key
+            self._take(Event(key=item.key, item=item), item.mod_revision)
+        self._notify()
+
+    def restore(self, items: Iterable[Item], chunks: dict[str, bytes]) -> None:
+        """Start from the copy on local disk; the first `load` replaces it."""
+        self.items = {item.key: item for item in items}
+        for digest, packed in chunks.items():
+            self.keep_chunk(digest, packed)
+        stored = [number for number in range(BUCKETS) if self.keys.ledger(number) in self.items]
+        self.summaries = {number: summarise(self.bucket(number)) for number in stored}
+        self._notify()
+
+    def keep_chunk(self, digest: str, packed: bytes) -> None:
+        """Remember a chunk, within `CHUNK_CACHE_BYTES`."""
+        self._chunk_bytes += len(packed) - len(self._chunks.pop(digest, b""))
+        self._chunks[digest] = packed
+        while self._chunk_bytes > CHUNK_CACHE_BYTES:
+            _, dropped = self._chunks.popitem(last=False)
+            self._chunk_bytes -= len(dropped)
+
+    def shown_fence(self, zone: str, generation: int) -> bool:
+        """Whether the watch has shown this generation (or a newer one) opened.
+
+        Fences come into the mirror by watch or load alone (`learn` refuses them), so then it
+        has shown all that came before: every mark that a writer of an older generation
+        left in the ledger, since none can be left after the open.
+        """
+        fence = self.fence(zone)
+        return fence is not None and fence.generation >= generation
+
+    async def wait_change(self, timeout_s: float) -> None:
+        """Return at the next change, or when the time is over."""
+        changed = self._changed
+        try:
+            async with asyncio.timeout(timeout_s):
+                await changed.wait()
+        except TimeoutError:
+            pass
+
+    async def wait_until(self, condition: Callable[[], bool], timeout_s: float) -> bool:
+        """Wait until the condition holds; returns whether it does within the time."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout_s
+        while not condition():
+            remaining = deadline - loop.time()
+            if remaining <= 0:
+                return False
+            await self.wait_change(remaining)
+        return True
+
+    def _notify(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+        if self.on_change is not None:
+            self.on_change()
+
+    def _take(self, event: Event, revision: int) -> None:
+        known = self.items.get(event.key)
+        if known is not None and known.mod_revision >= revision:
+            return
+        if event.item is None:
+            self.items.pop(event.key, None)
+        else:
+            self.items[event.key] = event.item
+        self.dirty.add(event.key)
+        room, _, rest = event.key[len(self.keys.root) :].partition("/")
+        if room == "ledger":
+            number = int(rest)
+            if event.item is None:
+                self.summaries.pop(number, None)
+            else:
+                self.summaries[number] = summarise(self.bucket(number))
+        elif room == "plans":
+            self._manifests.pop(int(rest), None)

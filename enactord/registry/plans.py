@@ -1,0 +1,299 @@
+"""Plans in the store: published whole or not at all, read by chunk, deleted only when nothing can need them."""
+
+import asyncio
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from enactord.core.errors import PlanUnreadable, StoreUnknown
+from enactord.core.kv import Compare, Delete, Item, Operation, Put, absent, none_under, prefix_end, unmodified, valued
+from enactord.core.names import bucket_of
+from enactord.core.plan import (
+    GENERATION_MAX,
+    Approval,
+    Draft,
+    Manifest,
+    chunk_digest,
+    chunk_texts,
+    pack_chunk,
+    pack_manifest,
+    parse_chunk,
+    plan_digest,
+    unpack_chunk,
+    unpack_manifest,
+)
+from enactord.core.refusal import Refusal
+from enactord.ports import Clock, KeyValue, Reading
+from enactord.registry.keys import Keys, fence_value, parse_fence_value
+
+_PUTS_A_TRANSACTION = 100
+_BYTES_A_TRANSACTION = 512 * 1024
+_TRANSACTIONS_IN_FLIGHT = 4
+_ATTEMPTS = 8
+_AUTHOR_DEFAULT = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Orders:
+    """What a publication is besides its content: who says so, why, and what it approves or brings back."""
+
+    author: str = ""
+    reason: str = ""
+    approval: Approval | None = None
+    rollback_of: int = 0
+
+
+class Plans:
+    """The plans of one scope."""
+
+    def __init__(self, store: KeyValue, keys: Keys, clock: Clock) -> None:
+        self._store = store
+        self._keys = keys
+        self._clock = clock
+
+    async def manifest(self, generation: int) -> Manifest | None:
+        """Return a plan's manifest, None if there is none. Raises `PlanUnreadable`."""
+        key = self._keys.plan(generation)
+        item = (await self._store.get([key])).get(key)
+        return None if item is None else unpack_manifest(item.value, generation)
+
+    async def newest(self) -> tuple[int, str]:
+        """Return generation and mark of the newest plan; (0, "") before the first."""
+        item = (await self._store.get([self._keys.head])).get(self._keys.head)
+        return (parse_fence_value(item.value) if item else None) or (0, "")
+
+    async def generations(self) -> list[int]:
+        """Return the generations of all stored plans, in order."""
+        prefix = self._keys.root + "plans/"
+        page = await self._store.range(prefix, prefix_end(prefix))
+        return [int(item.key[len(prefix) :]) for item in page.items]
+
+    async def texts(self, digests: Collection[str], known: Mapping[str, bytes] = {}) -> dict[str, str]:
+        """Return the chunks' texts by digest. Raises `PlanUnreadable` if one is missing or damaged."""
+        return await read_chunks(self._store, self._keys, digests, known)
+
+    async def endpoints(self, manifest: Manifest) -> dict[str, str]:
+        """Return name to content text of a whole plan, sorted by name."""
+        texts = await self.texts(set(manifest.chunks.values()))
+        found: dict[str, str] = {}
+        for digest in manifest.chunks.values():
+            found.update(parse_chunk(texts[digest]))
+        return dict(sorted(found.items()))
+
+    async def publish(self, draft: Draft, orders: Orders) -> Manifest | Refusal:
+        """Give the draft a generation and put it into the store, whole or not at all.
+
+        Refusals: `scope`, `generation` (not above the newest plan and every fence),
+        `base` (not the newest), `digest`, `withdraw`. Raises `InvalidPlan`, `StoreDown`.
+        """
+        if draft.scope != self._keys.scope:
+            detail = f"the plan is for {draft.scope!r}, this store holds {self._keys.scope!r}"
+            return Refusal(guard="scope", detail=detail)
+        for attempt in range(_ATTEMPTS):
+            done = await self._publish_once(draft, orders)
+            if done is not None:
+                return done
+            await asyncio.sleep(0.01 * 2**attempt)  # another publication or a prune came first: take the new state
+        return Refusal(guard="contention", detail="other publications came first each time; publish again")
+
+    async def _publish_once(self, draft: Draft, orders: Orders) -> Manifest | Refusal | None:
+        keys = self._keys
+        found = await self._store.get([keys.head, keys.prune_epoch])
+        head, epoch = found.get(keys.head), found.get(keys.prune_epoch)
+        newest = (parse_fence_value(head.value) if head else None) or (0, "")
+        opened = await self._highest_fence()
+        generation = draft.generation or max(newest[0], opened) + 1
+        if generation <= max(newest[0], opened):
+            return Refusal(
+                guard="generation",
+                detail=f"generation {generation} is not above the newest plan {newest[0]} and the highest fence"
+                f" {opened}; leave it out to be given {max(newest[0], opened) + 1}",
+            )
+        if generation >= GENERATION_MAX:
+            return Refusal(guard="generation", detail=f"generations end at {GENERATION_MAX - 1}")
+        if draft.base is not None and draft.base != newest[0]:
+            return Refusal(
+                guard="base", detail=f"base {draft.base} is not the newest plan {newest[0]}; compute the changes anew"
+            )
+        built = await self._build(draft)
+        if isinstance(built, Refusal):
+            return built
+        chunks, texts, endpoints = built
+        digest = plan_digest(draft.scope, chunks)
+        if draft.digest and draft.digest != digest:
+            return Refusal(guard="digest", detail=f"the plan says its digest is {draft.digest}, it is {digest}")
+        base = await self.manifest(newest[0]) if newest[0] else None
+        shared = set(base.chunks.values()) if base else set()
+        await self._put_chunks({chunk: texts[chunk] for chunk in texts if chunk not in shared})
+        manifest = Manifest(
+            generation=generation,
+            digest=digest,
+            scope=draft.scope,
+            endpoints=endpoints,
+            author=orders.author or draft.author or _AUTHOR_DEFAULT,
+            reason=orders.reason,
+            created_at=draft.created_at,
+            published_at=self._clock.now(),
+            chunks=chunks,
+            approval=orders.approval,
+            rollback_of=orders.rollback_of,
+        )
+        compares = [
+            absent(keys.plan(generation)),
+            valued(keys.head, head.value) if head else absent(keys.head),
+            valued(keys.prune_epoch, epoch.value) if epoch else absent(keys.prune_epoch),
+        ]
+        packed = pack_manifest(manifest)
+        operations = [
+            Put(key=keys.plan(generation), value=packed),
+            Put(key=keys.head, value=fence_value(generation, manifest.mark)),
+        ]
+        try:
+            succeeded = (await self._store.transact(compares, operations)).succeeded
+        except StoreUnknown:
+            # It may have landed: only what stands there now tells. If this read fails too, the
+            # caller is told StoreDown and can publish the same again: at worst twice the same content.
+            item = (await self._store.get([keys.plan(generation)])).get(keys.plan(generation))
+            succeeded = item is not None and item.value == packed
+        return manifest if succeeded else None
+
+    async def _highest_fence(self) -> int:
+        prefix = self._keys.root + "fences/"
+        page = await self._store.range(prefix, prefix_end(prefix))
+        parsed = [parse_fence_value(item.value) for item in page.items]
+        return max((fence[0] for fence in parsed if fence), default=0)
+
+    async def _build(self, draft: Draft) -> Refusal | tuple[dict[int, str], dict[str, str], int]:
+        """Return chunk digest by bucket, the texts that may be new by digest, and the number of endpoints."""
+        if draft.base is None:
+            by_bucket = chunk_texts(draft.endpoints)
+            digests = {bucket: chunk_digest(text) for bucket, text in by_bucket.items()}
+            return digests, {digests[b]: text for b, text in by_bucket.items()}, len(draft.endpoints)
+        base = await self.manifest(draft.base)
+        if base is None:
+            return Refusal(guard="base", detail=f"plan {draft.base} is not in the store; publish the whole content")
+        names = [*draft.endpoints, *draft.withdrawn]
+        touched = sorted({bucket_of(name) for name in names})
+        texts = await self.texts({base.chunks[bucket] for bucket in touched if bucket in base.chunks})
+        contents: dict[str, str] = {}
+        for bucket in touched:
+            if bucket in base.chunks:
+                contents.update(parse_chunk(texts[base.chunks[bucket]]))
+        before = len(contents)
+        contents.update(draft.endpoints)
+        for name in draft.withdrawn:
+            if contents.pop(name, None) is None:
+                return Refusal(guard="withdraw", detail=f"{name} is not in plan {draft.base}")
+        new_texts = chunk_texts(contents)
+        digests = {bucket: digest for bucket, digest in base.chunks.items() if bucket not in touched}
+        digests.update({bucket: chunk_digest(text) for bucket, text in new_texts.items()})
+        new = {digests[bucket]: text for bucket, text in new_texts.items()}
+        return dict(sorted(digests.items())), new, base.endpoints - before + len(contents)
+
+    async def _put_chunks(self, texts: Mapping[str, str]) -> None:
+        """Put chunks, several transactions in flight; a chunk is its digest's, so putting it twice does no harm."""
+        batches: list[list[Operation]] = []
+        size = _BYTES_A_TRANSACTION
+        for digest, text in texts.items():
+            put = Put(key=self._keys.chunk(digest), value=pack_chunk(text))
+            if not batches or size + len(put.value) > _BYTES_A_TRANSACTION or len(batches[-1]) == _PUTS_A_TRANSACTION:
+                batches.append([])
+                size = 0
+            batches[-1].append(put)
+            size += len(put.value)
+        gate = asyncio.Semaphore(_TRANSACTIONS_IN_FLIGHT)
+
+        async def put_batch(batch: Sequence[Operation]) -> None:
+            async with gate:
+                await self._store.transact((), batch)
+
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for batch in batches:
+                    tasks.create_task(put_batch(batch))
+        except ExceptionGroup as group:
+            raise group.exceptions[0] from group
+
+    async def republish(self, generation: int, orders: Orders) -> Manifest | Refusal:
+        """Publish a stored plan's content as a new generation (rollback, or an approval of it)."""
+        manifest = await self.manifest(generation)
+        if manifest is None:
+            return Refusal(guard="generation", detail=f"plan {generation} is not in the store (see: enactorctl plans)")
+        draft = Draft(
+            scope=manifest.scope,
+            generation=None,
+            base=None,
+            created_at=manifest.created_at,
+            author=manifest.author,
+            digest=manifest.digest,
+            endpoints=await self.endpoints(manifest),
+            withdrawn=(),
+        )
+        return await self.publish(draft, orders)
+
+    async def delete(self, generation: int, evidence: Sequence[Compare]) -> bool:
+        """Delete a plan's manifest in one transaction that checks the evidence again.
+
+        Besides the evidence (fences and applied as they were judged), no claim may live
+        and the manifest must be as it was read. Returns whether it is gone.
+        """
+        key = self._keys.plan(generation)
+        item = (await self._store.get([key])).get(key)
+        if item is None:
+            return False
+        compares = [*evidence, none_under(self._keys.claims(generation)), unmodified(key, item.mod_revision)]
+        return (await self._store.transact(compares, (Delete(key=key),))).succeeded
+
+    async def sweep(self, candidates: Iterable[str]) -> int:
+        """Delete those of the candidate chunks that no manifest names; returns how many went.
+
+        Raises `prune_epoch` in the same transaction: a publication that counts on a chunk
+        which stood there at its start then fails its own compare and starts again.
+        Raises `PlanUnreadable` when a manifest cannot be read: then nothing is deleted.
+        """
+        keys = self._keys
+        found = await self._store.get([keys.head, keys.prune_epoch])
+        head, epoch = found.get(keys.head), found.get(keys.prune_epoch)
+        prefix = keys.root + "plans/"
+        page = await self._store.range(prefix, prefix_end(prefix))
+        named: set[str] = set()
+        for item in page.items:
+            named.update(unpack_manifest(item.value, int(item.key[len(prefix) :])).chunks.values())
+        unused = sorted(set(candidates) - named)
+        swept = 0
+        for start in range(0, len(unused), _PUTS_A_TRANSACTION):
+            some = unused[start : start + _PUTS_A_TRANSACTION]
+            number = int(epoch.value) if epoch else 0
+            raised = str(number + 1).encode()
+            compares = [
+                valued(keys.head, head.value) if head else absent(keys.head),
+                valued(keys.prune_epoch, epoch.value) if epoch else absent(keys.prune_epoch),
+            ]
+            operations: list[Operation] = [Delete(key=keys.chunk(digest)) for digest in some]
+            operations.append(Put(key=keys.prune_epoch, value=raised))
+            result = await self._store.transact(compares, operations)
+            if not result.succeeded:
+                break  # a publication came between: what it named is not known here, so the rest stays
+            swept += len(some)
+            epoch = Item(
+                key=keys.prune_epoch, value=raised, create_revision=0, mod_revision=result.revision, version=0
+            )
+        return swept
+
+
+async def read_chunks(
+    store: Reading, keys: Keys, digests: Collection[str], known: Mapping[str, bytes]
+) -> dict[str, str]:
+    """Return the chunks' texts by digest, those in `known` without asking the store.
+
+    Raises `PlanUnreadable` if one is missing or damaged.
+    """
+    packed = {digest: known[digest] for digest in digests if digest in known}
+    asked = sorted(set(digests) - packed.keys())
+    if asked:
+        found = await store.get([keys.chunk(digest) for digest in asked])
+        for digest in asked:
+            item = found.get(keys.chunk(digest))
+            if item is None:
+                raise PlanUnreadable(f"chunk {digest} is not in the store")
+            packed[digest] = item.value
+    return {digest: unpack_chunk(packed[digest], digest) for digest in digests}

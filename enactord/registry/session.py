@@ -1,0 +1,99 @@
+"""A session: an enactor's lease in the store, its presence, and its claims on plans.
+
+A claim is a comparison to put into one's own transaction: the store decides at commit
+whether it still lives. Nothing here is asked "do I hold it?".
+"""
+
+import json
+from dataclasses import dataclass
+
+from enactord.core.errors import LeaseLost, StoreDown
+from enactord.core.kv import Compare, Delete, Put, absent, present
+from enactord.ports import Clock, KeyValue
+from enactord.registry.keys import Keys
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """The statement "I am applying this generation", alive as long as its lease."""
+
+    generation: int
+    key: str
+    create_revision: int
+
+    @property
+    def lives(self) -> Compare:
+        """Holds if this very claim is still there: not one made anew by a later session of the same enactor."""
+        return Compare(key=self.key, field="create", operator="=", operand=self.create_revision)
+
+
+class Session:
+    """The lease of one enactor; opened anew when it was lost."""
+
+    def __init__(self, store: KeyValue, keys: Keys, clock: Clock, *, enactor: str, ttl_s: int) -> None:
+        self._store = store
+        self._keys = keys
+        self._clock = clock
+        self.enactor = enactor
+        self.ttl_s = ttl_s
+        self.lease = 0
+        self._facts: dict[str, object] = {}
+
+    async def keep(self, facts: dict[str, object]) -> None:
+        """Keep the lease alive and say what one does; opens a new lease where the old is gone."""
+        if self.lease:
+            try:
+                await self._store.keep_alive(self.lease)
+            except LeaseLost:
+                self.lease = 0
+        if not self.lease:
+            self.lease = await self._store.grant(self.ttl_s)
+            self._facts = {}
+        if facts != self._facts:
+            value = json.dumps(facts | {"updated_at": self._clock.now()}).encode()
+            presence = Put(key=self._keys.enactor(self.enactor), value=value, lease=self.lease)
+            try:
+                await self._store.transact((), (presence,))
+            except LeaseLost:
+                self.lease = 0
+                return
+            self._facts = facts
+
+    async def claim(self, generation: int) -> Claim | None:
+        """Claim a plan; None if it does not exist (any more). Raises `StoreDown`, `LeaseLost`."""
+        if not self.lease:
+            raise LeaseLost("the session has no lease yet")
+        key = self._keys.claim(generation, self.enactor)
+        exists = present(self._keys.plan(generation))
+        result = await self._store.transact(
+            (exists, absent(key)), (Put(key=key, value=self.enactor.encode(), lease=self.lease),)
+        )
+        if result.succeeded:
+            return Claim(generation=generation, key=key, create_revision=result.revision)
+        item = (await self._store.get([key])).get(key)
+        if item is None:
+            return None
+        if item.lease == self.lease:
+            return Claim(generation=generation, key=key, create_revision=item.create_revision)
+        # Left by an earlier life of this enactor: it must not outlive us, so it is replaced.
+        await self._store.transact((), (Delete(key=key),))
+        result = await self._store.transact(
+            (exists, absent(key)), (Put(key=key, value=self.enactor.encode(), lease=self.lease),)
+        )
+        return Claim(generation=generation, key=key, create_revision=result.revision) if result.succeeded else None
+
+    async def release(self, claim: Claim) -> None:
+        """Let go of a claim; one that is gone already is no error."""
+        try:
+            await self._store.transact((claim.lives,), (Delete(key=claim.key),))
+        except StoreDown:
+            pass  # it goes with the lease
+
+    async def close(self) -> None:
+        """End the session: its claims and presence go at once."""
+        if self.lease:
+            try:
+                await self._store.revoke(self.lease)
+            except StoreDown:
+                pass  # it runs out by itself
+            self.lease = 0
