@@ -1,0 +1,1 @@
+"""DNS messages packed and read by hand, and the connection that carries them."""
