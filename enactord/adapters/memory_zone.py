@@ -24,7 +24,6 @@ from enactord.core.records import (
     Refused,
     Served,
     Transaction,
-    Unknown,
 )
 
 
@@ -129,10 +128,8 @@ class MemoryZone:
 
     async def write(self, transaction: Transaction) -> Outcome:
         pack_update(self._server.zone, transaction, 0)  # ValueError where the real one raises it
-        if self._closed:
-            return Unknown(detail="closed")
-        if not self._server.up:
-            return Refused(reason=Reason.BUSY, detail="the server is down")
+        if self._closed or not self._server.up:
+            return Refused(reason=Reason.BUSY, detail="closed" if self._closed else "the server is down")
         return self._server.apply(transaction)
 
     async def close(self) -> None:
