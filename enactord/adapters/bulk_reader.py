@@ -30,7 +30,7 @@ class BulkReader:
     """Asks one authoritative server by pipelined TCP; implements `ServedReader`.
 
     `timeout_s` bounds the wait for one round of questions; a pass over many names ends
-    early when rounds time out. At most `connections` × `in_flight_max` questions wait at
+    early when rounds time out. At most `connections` times `in_flight_max` questions wait at
     the server.
     """
 

@@ -1,17 +1,17 @@
 """Plan against ledger, one bucket at a time: what is to be done for each name.
 
-    wanted     ledger                     does
-    ---------  -------------------------  -------------------------------------------------
-    any        pending, not owned,        resolve: read the name; only then is it known
-               of an older generation     whether the earlier write made it ours
-    refused    pending                    resolve: what is served is applied, or drifted
-    content    nothing, or not owned      write as new (no A, no AAAA may be there), or hold
-    content    owned, same content        nothing; settle if it was held
-    content    owned, other content       write, or hold
-    content    pending (owned)            write, always: its state is unknown
-    nothing    owned, or pending          remove
-    nothing    not owned, held            forget
-    nothing    nothing                    nothing
+wanted     ledger                     does
+---------  -------------------------  -------------------------------------------------
+any        pending, not owned,        resolve: read the name; only then is it known
+           of an older generation     whether the earlier write made it ours
+refused    pending                    resolve: what is served is applied, or drifted
+content    nothing, or not owned      write as new (no A, no AAAA may be there), or hold
+content    owned, same content        nothing; settle if it was held
+content    owned, other content       write, or hold
+content    pending (owned)            write, always: its state is unknown
+nothing    owned, or pending          remove
+nothing    not owned, held            forget
+nothing    nothing                    nothing
 """
 
 from collections.abc import Mapping

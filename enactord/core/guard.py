@@ -82,9 +82,7 @@ def judge_endpoint(
             ' to withdraw the name, publish it with "withdraw": true',
         )
     if not limits.ttl_min_s <= content.ttl_s <= limits.ttl_max_s:
-        return Refusal(
-            guard="ttl", detail=f"ttl_s {content.ttl_s}, must be {limits.ttl_min_s} to {limits.ttl_max_s}"
-        )
+        return Refusal(guard="ttl", detail=f"ttl_s {content.ttl_s}, must be {limits.ttl_min_s} to {limits.ttl_max_s}")
     for target in content.targets:
         wrong = _address_problem(target.packed, limits.allow_private, limits.allow_loopback)
         if wrong:

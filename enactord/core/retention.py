@@ -35,7 +35,5 @@ def judge_prune(
     if generation in references:
         return Refusal(guard="referenced", detail=f"generation {generation} is {references[generation]}")
     if claims:
-        return Refusal(
-            guard="claimed", detail=f"generation {generation} is claimed by {', '.join(sorted(claims))}"
-        )
+        return Refusal(guard="claimed", detail=f"generation {generation} is claimed by {', '.join(sorted(claims))}")
     return None

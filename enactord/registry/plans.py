@@ -274,9 +274,7 @@ class Plans:
             if not result.succeeded:
                 break  # a publication came between: what it named is not known here, so the rest stays
             swept += len(some)
-            epoch = Item(
-                key=keys.prune_epoch, value=raised, create_revision=0, mod_revision=result.revision, version=0
-            )
+            epoch = Item(key=keys.prune_epoch, value=raised, create_revision=0, mod_revision=result.revision, version=0)
         return swept
 
 

@@ -20,6 +20,7 @@ _QR, _AA, _TC = 0x8000, 0x0400, 0x0200
 _CLASS_IN = 1
 _NAME_POINTER = b"\xc0\x0c"
 _MAX_NAME_BYTES = 255
+_TYPE_TSIG = 250
 _TTL_MAX = 0x7FFFFFFF
 _RDATA_LENGTHS = {TYPE_A: 4, TYPE_AAAA: 16}
 
@@ -147,3 +148,26 @@ def _text(labels: bytes) -> str:
         parts.append("".join(chr(c) if 0x21 <= c < 0x7F and c not in b'."\\();@$' else f"\\{c:03}" for c in label))
         position += 1 + length
     return ".".join(parts) + "."
+
+
+def tsig_error(message: bytes) -> int:
+    """Return the error that a reply's TSIG record names, 0 where there is none; verifies nothing.
+
+    Source: RFC 8945 section 4.2 (the record is the last one of the message).
+    """
+    try:
+        _, _, questions, *sections = _HEADER.unpack_from(message)
+        position = 12
+        for _ in range(questions):
+            position = _read_name(message, position)[1] + 4
+        for _ in range(sum(sections)):
+            position = _read_name(message, position)[1]
+            rtype, _, _, length = _RECORD.unpack_from(message, position)
+            position += 10 + length
+            if rtype == _TYPE_TSIG and position <= len(message):
+                start = _read_name(message, position - length)[1]
+                mac_length = int.from_bytes(message[start + 8 : start + 10], "big")
+                return int.from_bytes(message[start + 12 + mac_length : start + 14 + mac_length], "big")
+    except (StructError, IndexError, BrokenAnswer):
+        pass
+    return 0

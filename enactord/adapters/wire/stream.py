@@ -161,7 +161,7 @@ class _Link(asyncio.Protocol):
             if place is not None and place[0] is exchange:
                 self._waiting[message_id] = None
                 self.abandoned += 1
-        if late and self.heard == exchange.heard_before or self.abandoned > abandoned_max:
+        if (late and self.heard == exchange.heard_before) or self.abandoned > abandoned_max:
             self.abort()
 
     def abort(self) -> None:

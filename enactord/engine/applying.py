@@ -1,0 +1,327 @@
+"""Applying one plan: guards, claim, open, diff, slices, settle. The order of DESIGN's one way through."""
+
+import asyncio
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from hashlib import blake2b
+
+from enactord.core.errors import LeaseLost, PlanUnreadable, ZoneDown
+from enactord.core.events import ClaimLost, PlanApplied, ZoneCameUp, ZoneWentDown
+from enactord.core.fence import Fence
+from enactord.core.guard import judge_removals, judge_zones
+from enactord.core.names import BUCKETS
+from enactord.core.plan import Manifest, parse_chunk
+from enactord.core.refusal import Refusal
+from enactord.engine.opening import Opening, open_zone
+from enactord.engine.settings import Ports, Settings
+from enactord.engine.slices import Pass, run_slice
+from enactord.engine.together import together
+from enactord.engine.writer import FenceMoved, ZoneDenied, ZoneWriter
+from enactord.registry.fences import Fences
+from enactord.registry.keys import Keys, fence_value
+from enactord.registry.ledger import BUCKETS_A_TRANSACTION, Ledger, Permit
+from enactord.registry.mirror import Mirror
+from enactord.registry.plans import read_chunks
+from enactord.registry.session import Claim, Session
+
+_SLICE_ENDPOINTS = 1_000
+"""Endpoints of one slice, about: large enough to fill messages, small enough that a crash leaves few marks."""
+_SLICES_IN_FLIGHT = 3
+_SHOW_OPEN_TIMEOUT_S = 5.0
+_CONFLICT_PAUSE_S = 0.02
+_TAKE_OVER_S = 1.0
+"""How long marks of another enactor may stand without a change before they are taken over."""
+
+
+class Interrupted(Exception):
+    """The pass cannot go on and is tried anew from the start; says why."""
+
+
+@dataclass(slots=True)
+class PlanView:
+    """A plan as far as it has been read: the buckets that need a look, and their contents."""
+
+    manifest: Manifest
+    numbers: list[int]
+    texts: dict[str, str]
+
+    def wanted(self, number: int) -> Mapping[str, str]:
+        """Name to content text of a bucket."""
+        digest = self.manifest.chunks.get(number)
+        return {} if digest is None else parse_chunk(self.texts[digest])
+
+
+class Applier:
+    """Applies plans for one enactor."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        ports: Ports,
+        mirror: Mirror,
+        session: Session,
+        writers: Mapping[str, ZoneWriter],
+        rng: random.Random,
+    ) -> None:
+        self._settings = settings
+        self._ports = ports
+        self._keys = Keys(settings.scope)
+        self._mirror = mirror
+        self._session = session
+        self._writers = writers
+        self._fences = Fences(ports.store, self._keys)
+        self._ledger = Ledger(ports.store, self._keys, mirror)
+        self._rng = rng
+        self.zone_problems: dict[str, str] = {}
+
+    # -- what needs a look
+
+    def suspects(self, manifest: Manifest) -> list[int]:
+        """Return the buckets that may not conform to the plan.
+
+        Where a zone conforms to an applied plan, a bucket whose chunk is the same in both
+        needs no look, unless it holds marks, or entries newer than what was applied.
+        """
+        applied = [self._mirror.applied(zone) for zone in self._writers]
+        references: list[Manifest] = []
+        for generation in sorted(set(applied)):
+            try:
+                reference = self._mirror.manifest(generation) if generation else None
+            except PlanUnreadable:
+                reference = None
+            if reference is None:
+                return list(range(BUCKETS))
+            references.append(reference)
+        entries = self._mirror.totals.entries
+        if any(reference.endpoints != entries for reference in references):
+            return list(range(BUCKETS))  # part of the ledger is gone, or a newer plan came half way
+        oldest = min(applied)
+        found = []
+        for number in range(BUCKETS):
+            summary = self._mirror.summary(number)
+            digest = manifest.chunks.get(number)
+            same = all(reference.chunks.get(number) == digest for reference in references)
+            if not same or not summary.settled or summary.newest > oldest:
+                found.append(number)
+        return found
+
+    async def read(self, manifest: Manifest) -> PlanView:
+        """Read what needs a look of the plan. Raises `PlanUnreadable`, `StoreDown`."""
+        numbers = self.suspects(manifest)
+        digests = {manifest.chunks[number] for number in numbers if number in manifest.chunks}
+        known = {digest: packed for digest in digests if (packed := self._mirror.chunk(digest)) is not None}
+        texts = await read_chunks(self._ports.store, self._keys, digests, known)
+        return PlanView(manifest=manifest, numbers=numbers, texts=texts)
+
+    def judge(self, view: PlanView) -> Refusal | None:
+        """Judge a plan as a whole against the ledger."""
+        names: list[str] = []
+        removed = 0
+        for number in view.numbers:
+            wanted = view.wanted(number)
+            names.extend(wanted)
+            bucket = self._mirror.bucket(number)
+            removed += sum(entry.owned and name not in wanted for name, entry in bucket.items())
+        refusal = judge_zones(names, list(self._writers))
+        if refusal is not None:
+            return refusal
+        manifest = view.manifest
+        opened = [self._mirror.fence(zone) for zone in self._writers]
+        if any(fence is not None and fence.generation == manifest.generation for fence in opened):
+            return None  # decided when it was opened; part of it may be gone already
+        return judge_removals(
+            removed,
+            self._mirror.totals.owned,
+            manifest.endpoints,
+            self._settings.limits,
+            approved=manifest.approval is not None,
+        )
+
+    # -- one pass
+
+    async def apply(self, view: PlanView) -> int:
+        """Bring every endpoint to the plan, or hold it; returns how many are left unfinished.
+
+        Raises `Interrupted` (start anew), `StoreDown`, `PlanUnreadable`.
+        """
+        manifest = view.manifest
+        loop = asyncio.get_running_loop()
+        start = loop.time()
+        try:
+            claim = await self._session.claim(manifest.generation)
+        except LeaseLost as error:
+            raise Interrupted(str(error)) from error
+        if claim is None:
+            raise Interrupted(f"plan {manifest.generation} is gone")
+        try:
+            fences = await self._open(manifest, claim)
+            if not fences:
+                raise Interrupted("no zone could be opened: " + "; ".join(self.zone_problems.values()))
+            shown = await self._mirror.wait_until(
+                lambda: all(self._mirror.shown_fence(zone, manifest.generation) for zone in fences),
+                _SHOW_OPEN_TIMEOUT_S,
+            )
+            if not shown:
+                raise Interrupted("the store's watch does not show our open")
+            work = Pass(
+                manifest=manifest,
+                permit=Permit(claim=claim, fences=fences),
+                settings=self._settings,
+                ports=self._ports,
+                writers=self._writers,
+                ledger=self._ledger,
+                mirror=self._mirror,
+                rng=self._rng,
+                wanted=view.wanted,
+            )
+            await self._work_through(work, view)
+            return await self._settle(work, view, start)
+        except FenceMoved as error:
+            raise Interrupted(str(error)) from error
+        except ZoneDenied as error:
+            self._zone_down(str(error).partition(":")[0], str(error))
+            raise Interrupted(str(error)) from error
+        finally:
+            await self._session.release(claim)
+
+    async def _open(self, manifest: Manifest, claim: Claim) -> dict[str, Fence]:
+        """Open every zone; those that cannot be now are left to a later pass."""
+        fence = Fence(scope=self._settings.scope, generation=manifest.generation, plan=manifest.mark)
+        opened: dict[str, Fence] = {}
+
+        async def one(zone: str) -> None:
+            try:
+                result = await open_zone(self._ports.zones[zone], self._fences, fence, claim, self._ports.observer)
+            except (ZoneDown, ZoneDenied) as error:
+                self._zone_down(zone, str(error))
+                return
+            if result.how is Opening.OPEN:
+                opened[zone] = fence
+                if self.zone_problems.pop(zone, None) is not None:
+                    self._ports.observer.observe(ZoneCameUp(zone=zone))
+            elif result.found is not None:
+                self._zone_down(zone, f"{zone}: fenced by {result.found.text}")
+
+        await together(one(zone) for zone in self._writers)
+        return dict(sorted(opened.items()))
+
+    def _zone_down(self, zone: str, problem: str) -> None:
+        if zone in self._writers and self.zone_problems.get(zone) != problem:
+            self.zone_problems[zone] = problem
+            self._ports.observer.observe(ZoneWentDown(zone=zone, detail=problem))
+
+    async def _work_through(self, work: Pass, view: PlanView) -> None:
+        """Slices until nothing is left to do; marks of others are taken over when they stand still."""
+        order = sorted(view.numbers, key=lambda number: self._rank(work.generation, number))
+        while True:
+            left = [number for number in order if work.diff(number, self._mirror.bucket(number))]
+            mine = [number for number in left if not self._others_at_work(work, number)]
+            progress = await self._run_slices(work, mine) if mine else False
+            if progress:
+                continue
+            if not left or not any(self._others_at_work(work, number) for number in left):
+                return
+            stuck = {number: self._mirror.bucket_revision(number) for number in left}
+            if not await self._mirror.wait_until(partial(self._moved, stuck), _TAKE_OVER_S):
+                await self._run_slices(work, left)
+                return
+
+    def _moved(self, revisions: Mapping[int, int]) -> bool:
+        return any(self._mirror.bucket_revision(number) != revision for number, revision in revisions.items())
+
+    async def _run_slices(self, work: Pass, numbers: list[int]) -> bool:
+        """Run the buckets in slices, a few at once; returns whether any of them changed anything."""
+        queue = iter(self._cut(work, numbers))
+        progress = False
+
+        async def worker() -> None:
+            nonlocal progress
+            for slice_numbers in queue:
+                result = await run_slice(work, slice_numbers)
+                if result == "conflict":
+                    # Another enactor was first in some of these buckets, or the plan's ground is gone.
+                    await self._check_ground(work.permit)
+                    await asyncio.sleep(self._rng.uniform(0.0, _CONFLICT_PAUSE_S))
+                progress |= result != "nothing"
+
+        await together(worker() for _ in range(_SLICES_IN_FLIGHT))
+        return progress
+
+    def _cut(self, work: Pass, numbers: list[int]) -> list[list[int]]:
+        """Cut buckets into slices of about `_SLICE_ENDPOINTS`, within a transaction's limit."""
+        slices: list[list[int]] = []
+        size = _SLICE_ENDPOINTS
+        for number in numbers:
+            endpoints = max(self._mirror.summary(number).entries, len(work.wanted(number)))
+            if not slices or size + endpoints > _SLICE_ENDPOINTS or len(slices[-1]) == BUCKETS_A_TRANSACTION:
+                slices.append([])
+                size = 0
+            slices[-1].append(number)
+            size += endpoints
+        return slices
+
+    def _others_at_work(self, work: Pass, number: int) -> bool:
+        """Whether another enactor has marked something in the bucket at this generation."""
+        if not self._mirror.summary(number).pending:
+            return False
+        return any(
+            entry.pending is not None and entry.pending.generation == work.generation and entry.name not in work.own
+            for entry in self._mirror.bucket(number).values()
+        )
+
+    async def _check_ground(self, permit: Permit) -> None:
+        """Find out, in the store, whether this plan may still be worked on. Raises `Interrupted`."""
+        claim, keys = permit.claim, self._keys
+        fences = {keys.fence(zone): fence for zone, fence in permit.fences.items()}
+        found = await self._ports.store.get([claim.key, keys.freeze, *fences])
+        if keys.freeze in found:
+            raise Interrupted("frozen by an operator")
+        for key, fence in fences.items():
+            if key not in found or found[key].value != fence_value(fence.generation, fence.plan):
+                raise Interrupted(f"{key} has moved from generation {fence.generation}")
+        item = found.get(claim.key)
+        if item is None or item.create_revision != claim.create_revision:
+            detail = "the lease ran out or was revoked"
+            self._ports.observer.observe(ClaimLost(generation=claim.generation, detail=detail))
+            raise Interrupted(f"the claim on {claim.generation} is lost: {detail}")
+
+    async def _settle(self, work: Pass, view: PlanView, start: float) -> int:
+        """Record zones where nothing is left to do; returns the number of endpoints that are."""
+        unfinished: dict[str, int] = dict.fromkeys(self._writers, 0)
+        for zone in self._writers:
+            if zone not in work.permit.fences:
+                unfinished[zone] += 1
+        for number in view.numbers:
+            for step in work.diff(number, self._mirror.bucket(number)):
+                if step.entry is not None and step.entry.held is not None and step.entry.pending is None:
+                    continue
+                unfinished[work.zone(step.name) or ""] += 1
+        for zone, fence in work.permit.fences.items():
+            if unfinished[zone] or self._mirror.applied(zone) == work.generation:
+                continue
+            permit = Permit(claim=work.permit.claim, fences={zone: fence})
+            if await self._ledger.settle(permit, zone, fence):
+                self._ports.observer.observe(
+                    PlanApplied(
+                        zone=zone,
+                        generation=work.generation,
+                        written=work.tally.written,
+                        held=work.tally.held,
+                        duration_s=asyncio.get_running_loop().time() - start,
+                    )
+                )
+                shown = partial(self._shows_applied, zone, work.generation)
+                await self._mirror.wait_until(shown, _SHOW_OPEN_TIMEOUT_S)
+        return sum(unfinished.values())
+
+    def _shows_applied(self, zone: str, generation: int) -> bool:
+        return self._mirror.applied(zone) >= generation
+
+    def _rank(self, generation: int, number: int) -> bytes:
+        """The order of buckets of this enactor: rendezvous hashing, another for each enactor and plan.
+
+        Source: Thaler and Ravishankar, "Using name-based mappings to increase hit rates", 1998.
+        """
+        return blake2b(f"{self._settings.id} {generation} {number}".encode(), digest_size=8).digest()

@@ -1,0 +1,70 @@
+"""The copy on local disk: what a repair needs when the store is away, saved as it changes."""
+
+import asyncio
+
+from enactord.core.errors import PlanUnreadable
+from enactord.core.events import StepFailed
+from enactord.core.kv import Item
+from enactord.engine.settings import Ports
+from enactord.registry.mirror import Mirror
+
+_PAUSE_S = 0.5
+_ROOMS = ("applied/", "control/", "fences/", "head", "ledger/", "plans/")
+
+
+class Copier:
+    """Keeps the local copy of one enactor."""
+
+    def __init__(self, ports: Ports, mirror: Mirror) -> None:
+        self._ports = ports
+        self._mirror = mirror
+        self._chunks: set[str] = set()
+        self._failing = False
+
+    async def restore(self) -> None:
+        """Start the mirror from what was last saved."""
+        items, chunks = await self._ports.copy.load()
+        self._mirror.restore(items, chunks)
+        self._chunks = set(chunks)
+
+    async def run(self) -> None:
+        """Save changes, at most every half a second."""
+        while True:
+            await asyncio.sleep(_PAUSE_S)
+            await self.save()
+
+    async def save(self) -> None:
+        """Save what has changed since the last time. A full disk is reported and tried again."""
+        mirror = self._mirror
+        if not mirror.dirty or not mirror.loaded:
+            return
+        root = mirror.keys.root
+        changed: dict[str, Item | None] = {
+            key: mirror.items.get(key) for key in sorted(mirror.dirty) if key[len(root) :].startswith(_ROOMS)
+        }
+        wanted = self._wanted_chunks()
+        chunks = {digest: packed for digest in sorted(wanted - self._chunks) if (packed := mirror.chunk(digest))}
+        keep = wanted if self._chunks - wanted else None
+        mirror.dirty.clear()
+        try:
+            await self._ports.copy.save(changed, chunks, keep)
+        except OSError as error:
+            mirror.dirty.update(changed)
+            if not self._failing:
+                self._ports.observer.observe(StepFailed(step="copy", detail=str(error), traceback=""))
+            self._failing = True
+            return
+        self._failing = False
+        self._chunks = (self._chunks & wanted) | set(chunks)
+
+    def _wanted_chunks(self) -> set[str]:
+        """The chunks of the plans that the fences stand at."""
+        wanted: set[str] = set()
+        for generation in sorted(set(self._mirror.fences.values())):
+            try:
+                manifest = self._mirror.manifest(generation)
+            except PlanUnreadable:
+                continue
+            if manifest is not None:
+                wanted.update(manifest.chunks.values())
+        return wanted

@@ -1,0 +1,113 @@
+"""Pacing: how much at once, how often again. Bounds on load that outlive no fault (DESIGN: load)."""
+
+import asyncio
+import random
+from types import TracebackType
+
+_DECREASE = 0.5
+_SLOW_DECREASE = 0.8
+_DEPOSIT = 0.1
+_BUDGET_MAX = 50.0
+
+
+class Limiter:
+    """A concurrency limit that adapts: additive increase, multiplicative decrease.
+
+    Source: Chiu and Jain, "Analysis of the Increase and Decrease Algorithms", 1989.
+    """
+
+    def __init__(self, *, limit_max: int, slow_s: float) -> None:
+        assert limit_max >= 1
+        self.limit_max = limit_max
+        self.limit = float(limit_max)
+        self.in_flight = 0
+        self._slow_s = slow_s
+        self._waiting: list[asyncio.Future[None]] = []
+
+    async def __aenter__(self) -> None:
+        while self.in_flight >= max(1, int(self.limit)):
+            turn = asyncio.get_running_loop().create_future()
+            self._waiting.append(turn)
+            try:
+                await turn
+            except asyncio.CancelledError:
+                if turn in self._waiting:
+                    self._waiting.remove(turn)
+                else:
+                    self._wake()
+                raise
+        self.in_flight += 1
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.in_flight -= 1
+        self._wake()
+
+    def succeeded(self, duration_s: float) -> None:
+        """An answer came; a slow one is a sign of a queue at the server."""
+        if duration_s > self._slow_s:
+            self.limit = max(1.0, self.limit * _SLOW_DECREASE)
+        else:
+            self.limit = min(float(self.limit_max), self.limit + 1.0 / self.limit)
+
+    def failed(self) -> None:
+        """No answer, or "come later"."""
+        self.limit = max(1.0, self.limit * _DECREASE)
+
+    def _wake(self) -> None:
+        while self._waiting:
+            turn = self._waiting.pop(0)
+            if not turn.done():
+                turn.set_result(None)
+                return
+
+
+class RetryBudget:
+    """Retries spend from what successes deposit, so that they cannot keep an overload alive.
+
+    Source: Brooker, "Fixing retries with token buckets and circuit breakers", 2022.
+    """
+
+    def __init__(self) -> None:
+        self.tokens = _BUDGET_MAX
+
+    @property
+    def ratio(self) -> float:
+        return self.tokens / _BUDGET_MAX
+
+    def deposit(self) -> None:
+        self.tokens = min(_BUDGET_MAX, self.tokens + _DEPOSIT)
+
+    def spend(self) -> bool:
+        """Take one retry; False when there is none left and the work must wait for its next turn."""
+        if self.tokens < 1.0:
+            return False
+        self.tokens -= 1.0
+        return True
+
+    def trickle(self) -> None:
+        """Called once a pass: without it, a budget emptied by a long fault would never be refilled."""
+        self.tokens = min(_BUDGET_MAX, self.tokens + 1.0)
+
+
+class Backoff:
+    """Delays that grow to a cap, with full jitter.
+
+    Source: Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
+    """
+
+    def __init__(self, rng: random.Random, *, first_s: float, cap_s: float) -> None:
+        self._rng = rng
+        self._first_s = first_s
+        self._cap_s = cap_s
+        self._failures = 0
+
+    def reset(self) -> None:
+        self._failures = 0
+
+    def next_s(self) -> float:
+        """Return how long to wait now, in seconds."""
+        ceiling = min(self._cap_s, self._first_s * 2.0 ** min(self._failures, 30))
+        self._failures += 1
+        return self._rng.uniform(0.0, ceiling)

@@ -1,0 +1,282 @@
+"""Repair: what is served against the ledger, and back to the last known good where they differ.
+
+Works with the store away, from the copy on local disk, under the fence last seen: the
+writes carry the very value that was read, so a late repair undoes nothing newer.
+"""
+
+import asyncio
+import random
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from enactord.core.errors import PlanUnreadable
+from enactord.core.events import EndpointDrifted, EndpointRepaired, Verified
+from enactord.core.fence import Fence
+from enactord.core.ledger import REMOVAL, Bucket, Entry, Version
+from enactord.core.names import BUCKETS, bucket_of, zone_of
+from enactord.core.plan import Manifest, parse_chunk, unpack_chunk
+from enactord.core.records import Change, Expect, Records, Served
+from enactord.engine.opening import Opening, follow_zone, raise_fence
+from enactord.engine.settings import Ports, Settings
+from enactord.engine.writer import Fate, FenceMoved, ZoneWriter
+from enactord.registry.fences import Fences, fence_is
+from enactord.registry.keys import Keys
+from enactord.registry.ledger import BUCKETS_A_TRANSACTION, Ledger
+from enactord.registry.mirror import Mirror
+
+_CHUNK_NAMES = 500
+
+DriftKind = Literal["emptied", "drifted"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drift:
+    """A name that is not served as the ledger has it."""
+
+    name: str
+    kind: DriftKind
+    served: Served
+    wanted: Records
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """The end of one look at a zone."""
+
+    zone: str
+    names: int
+    drifts: tuple[Drift, ...]
+    repaired: tuple[str, ...]
+    problem: str = ""
+
+
+class Repairer:
+    """Looks at zones for one enactor, and puts back what drifted."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        ports: Ports,
+        mirror: Mirror,
+        writers: Mapping[str, ZoneWriter],
+        rng: random.Random,
+        *,
+        store_up: Callable[[], bool],
+    ) -> None:
+        self._settings = settings
+        self._ports = ports
+        self._keys = Keys(settings.scope)
+        self._mirror = mirror
+        self._writers = writers
+        self._rng = rng
+        self._store_up = store_up
+        self._fences = Fences(ports.store, self._keys)
+        self._ledger = Ledger(ports.store, self._keys, mirror)
+
+    async def look(self, zone: str, *, repair: bool = True, paced: bool = True) -> Look:
+        """Ask the zone for every name of the ledger; put back what drifted where that is allowed.
+
+        Raises `ZoneDown`, `ZoneDenied`; `StoreDown` when the store goes away in between.
+        """
+        fence = self._mirror.fence(zone)
+        if fence is None:
+            return Look(zone=zone, names=0, drifts=(), repaired=(), problem="never opened")
+        freeze = self._mirror.freeze
+        writable = repair and (freeze is None or freeze.mode != "all")
+        replanted = False
+        if writable:
+            seen = await self._ports.zones[zone].zone.read_fence()
+            if seen != fence.seen:
+                opened = await raise_fence(self._ports.zones[zone], fence, self._ports.observer)
+                if opened.how is not Opening.OPEN:
+                    writable = False
+                    if opened.how is Opening.AHEAD and opened.found is not None and self._store_up():
+                        await self._follow(zone, opened.found)
+                replanted = opened.how is Opening.OPEN
+        drifts: list[Drift] = []
+        repaired: set[str] = set()
+        names = 0
+        loop = asyncio.get_running_loop()
+        for numbers in self._portions():
+            start = loop.time()
+            entries = self._entries(zone, numbers)
+            if not entries:
+                continue
+            found, fixed = await self._look_at(zone, fence, entries, numbers, writable=writable)
+            drifts.extend(found)
+            repaired |= fixed
+            names += len(entries)
+            if paced and not replanted and not found:
+                # A zone that shows damage is gone through at once; a sound one slowly.
+                pause_s = len(entries) / self._settings.repair_names_per_s - (loop.time() - start)
+                await asyncio.sleep(max(0.0, pause_s))
+        left = [drift for drift in drifts if drift.name not in repaired]
+        self._ports.observer.observe(
+            Verified(
+                zone=zone,
+                names=names,
+                empty=sum(drift.kind == "emptied" for drift in left),
+                drifted=len(left),
+                at=self._ports.clock.now(),
+            )
+        )
+        return Look(zone=zone, names=names, drifts=tuple(drifts), repaired=tuple(sorted(repaired)))
+
+    async def _follow(self, zone: str, found: Fence) -> None:
+        known = self._mirror.fence(zone)
+        if known is None or known.generation < found.generation:
+            await follow_zone(zone, self._fences, found, self._mirror.head, self._ports.observer)
+
+    def _portions(self) -> list[list[int]]:
+        """Cut the buckets into portions of about `_CHUNK_NAMES` names."""
+        portions: list[list[int]] = [[]]
+        size = 0
+        for number in range(BUCKETS):
+            entries = self._mirror.summary(number).entries
+            if not entries:
+                continue
+            if size + entries > _CHUNK_NAMES or len(portions[-1]) == BUCKETS_A_TRANSACTION:
+                portions.append([])
+                size = 0
+            portions[-1].append(number)
+            size += entries
+        return portions
+
+    def _entries(self, zone: str, numbers: Sequence[int]) -> dict[str, Entry]:
+        """The entries of a zone that the ledger owns, by name."""
+        found: dict[str, Entry] = {}
+        for number in numbers:
+            for name, entry in self._mirror.bucket(number).items():
+                if entry.owned and zone_of(name, self._writers) == zone:
+                    found[name] = entry
+        return found
+
+    async def _look_at(
+        self, zone: str, fence: Fence, entries: Mapping[str, Entry], numbers: Sequence[int], *, writable: bool
+    ) -> tuple[list[Drift], set[str]]:
+        read = {number: self._mirror.bucket_revision(number) for number in numbers}
+        served = await self._ports.zones[zone].zone.read(sorted(entries))
+        drifts = []
+        seen_late = []
+        for name, entry in entries.items():
+            answer = served.get(name)
+            if answer is None:
+                continue
+            drift = self._judge(zone, fence, entry, answer)
+            if drift is not None:
+                drifts.append(drift)
+            elif entry.pending is None and entry.good != entry.applied:
+                seen_late.append(name)
+        if self._store_up() and (drifts or seen_late):
+            # Whatever was read before this compare holds was not a write under way: a writer
+            # marks its names in the store before it writes them.
+            if any(self._mirror.bucket_revision(n) != read[n] for n in numbers):
+                return [], set()
+            if not await self._ledger.unchanged(zone, fence, numbers):
+                return [], set()
+            if seen_late:
+                await self._promote(zone, fence, seen_late)
+        for drift in drifts:
+            self._ports.observer.observe(
+                EndpointDrifted(
+                    zone=zone,
+                    name=drift.name,
+                    kind=drift.kind,
+                    served=(drift.served.alias,) if drift.served.alias else drift.served.records.texts(),
+                    wanted=drift.wanted.texts(),
+                )
+            )
+        if not drifts or not writable:
+            return drifts, set()
+        return drifts, await self._put_back(zone, fence, drifts)
+
+    def _judge(self, zone: str, fence: Fence, entry: Entry, answer: Served) -> Drift | None:
+        """Return the drift of a name, or None where it is served as it may be."""
+        assert entry.applied is not None
+        if entry.pending is not None and self._store_up():
+            return None  # somebody's write, or a mark left behind: the way of a plan sees to it
+        if answer.shows(entry.applied.records(entry.name)):
+            return None
+        if not self._store_up() and not self._explained(zone, fence, entry, answer):
+            return None
+        kind: DriftKind = "emptied" if answer.records.empty and answer.alias is None else "drifted"
+        wanted = entry.applied if entry.pending is None else entry.good or entry.applied
+        return Drift(name=entry.name, kind=kind, served=answer, wanted=wanted.records(entry.name))
+
+    def _explained(self, zone: str, fence: Fence, entry: Entry, answer: Served) -> bool:
+        """Whether, with the store away, what is served can only be a foreign hand's work.
+
+        While we were cut off, others may have gone on with the plan that the fence stands
+        at. What that plan says of the name is no drift; and a plan that cannot be read
+        here, in a zone that was not settled when last seen, explains anything.
+        """
+        if entry.pending is None and entry.held is None and self._mirror.applied(zone) == fence.generation:
+            return True
+        try:
+            manifest = self._mirror.manifest(fence.generation)
+            content = None if manifest is None else self._plan_content(manifest, entry.name)
+        except PlanUnreadable:
+            return False
+        if content is None:
+            return False
+        if content == REMOVAL:
+            return not answer.records.empty or answer.alias is not None
+        answers_max = self._ports.zones[zone].settings.answers_max
+        planned = Version(generation=fence.generation, content=content, answers_max=answers_max)
+        return not answer.shows(planned.records(entry.name))
+
+    def _plan_content(self, manifest: Manifest, name: str) -> str | None:
+        """What the plan says of a name: its content, a removal, or None where it is not known here."""
+        digest = manifest.chunks.get(bucket_of(name))
+        if digest is None:
+            return REMOVAL
+        packed = self._mirror.chunk(digest)
+        if packed is None:
+            return None
+        return parse_chunk(unpack_chunk(packed, digest)).get(name, REMOVAL)
+
+    async def _put_back(self, zone: str, fence: Fence, drifts: Sequence[Drift]) -> set[str]:
+        """Write the wanted records of drifted names, each required to be exactly as it was read."""
+        changes = [
+            Change(name=drift.name, after=drift.wanted, expect=Expect.EXACT, before=drift.served.records)
+            for drift in sorted(drifts, key=lambda drift: drift.name)
+            if drift.served.alias is None  # a CNAME is somebody's: reported, never overwritten
+        ]
+        if not changes:
+            return set()
+        try:
+            fates = await self._writers[zone].write(fence, changes)
+        except FenceMoved:
+            return set()  # a newer plan is opened: its way through sees to these names
+        repaired: set[str] = set()
+        for drift in drifts:
+            if drift.name in fates and fates[drift.name].fate is Fate.COMMITTED:
+                repaired.add(drift.name)
+                self._ports.observer.observe(
+                    EndpointRepaired(
+                        zone=zone,
+                        generation=fence.generation,
+                        name=drift.name,
+                        kind=drift.kind,
+                        store_up=self._store_up(),
+                    )
+                )
+        return repaired
+
+    async def _promote(self, zone: str, fence: Fence, names: Sequence[str]) -> None:
+        """Enter as last known good what was applied and only now is seen served."""
+        by_bucket: dict[int, list[str]] = defaultdict(list)
+        for name in names:
+            by_bucket[bucket_of(name)].append(name)
+        read = {number: self._mirror.bucket_revision(number) for number in by_bucket}
+        buckets: dict[int, Bucket] = {}
+        for number, some in by_bucket.items():
+            bucket = self._mirror.bucket(number)
+            for name in some:
+                entry = bucket.get(name)
+                if entry is not None and entry.pending is None:
+                    bucket[name] = replace(entry, good=entry.applied)
+            buckets[number] = bucket
+        await self._ledger.amend([fence_is(self._keys, zone, fence)], buckets, read)

@@ -1,0 +1,327 @@
+"""One slice of a plan: some buckets taken through begin, write, verify and commit."""
+
+import asyncio
+import random
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from enactord.core.diff import Kind, Step, diff_bucket
+from enactord.core.errors import EnactordError, ZoneDown
+from enactord.core.events import BatchCommitted, EndpointHeld
+from enactord.core.fence import Fence
+from enactord.core.guard import Limits
+from enactord.core.ledger import (
+    REMOVAL,
+    Bucket,
+    Entry,
+    Hold,
+    Version,
+    with_applied,
+    with_pending,
+)
+from enactord.core.names import bucket_of, zone_of
+from enactord.core.plan import Manifest
+from enactord.core.records import Change, Records
+from enactord.core.refusal import Refusal
+from enactord.engine.settings import Ports, Settings
+from enactord.engine.together import together
+from enactord.engine.verifier import seen_served
+from enactord.engine.writer import Fate, Written, ZoneWriter
+from enactord.registry.ledger import Ledger, Permit
+from enactord.registry.mirror import Mirror
+
+_COMMIT_ATTEMPTS = 5
+
+SliceResult = Literal["done", "conflict", "nothing"]
+
+
+@dataclass(slots=True, kw_only=True)
+class Tally:
+    """What a pass has done so far."""
+
+    written: int = 0
+    held: int = 0
+    open: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pass:
+    """What every slice of one pass over a plan shares."""
+
+    manifest: Manifest
+    permit: Permit
+    settings: Settings
+    ports: Ports
+    writers: Mapping[str, ZoneWriter]
+    ledger: Ledger
+    mirror: Mirror
+    rng: random.Random
+    wanted: Callable[[int], Mapping[str, str]]
+    """Name to content text of a bucket of the plan."""
+    tally: Tally = field(default_factory=Tally)
+    own: dict[str, None] = field(default_factory=dict)
+    """Names that this enactor itself marked pending in this pass."""
+    refused: dict[str, None] = field(default_factory=dict)
+    """Names that the server refused in this pass: not asked again before the next."""
+
+    @property
+    def generation(self) -> int:
+        return self.manifest.generation
+
+    @property
+    def limits(self) -> Limits:
+        return self.settings.limits
+
+    def diff(self, number: int, entries: Mapping[str, Entry]) -> list[Step]:
+        """Return the steps of a bucket, those of zones that are not open left out."""
+        steps = diff_bucket(
+            self.wanted(number),
+            entries,
+            generation=self.generation,
+            limits=self.limits,
+            now=self.ports.clock.now(),
+            approved=self.manifest.approval is not None,
+        )
+        return [step for step in steps if step.name not in self.refused and self.zone(step.name) in self.permit.fences]
+
+    def zone(self, name: str) -> str | None:
+        return zone_of(name, self.writers)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Write:
+    """One change under way: its step, the version that it brings, and its records."""
+
+    step: Step
+    version: Version
+    records: Records
+
+
+async def run_slice(work: Pass, numbers: Sequence[int]) -> SliceResult:
+    """Take the buckets through one slice; "conflict": the ledger has moved, look again."""
+    read = {number: work.mirror.bucket_revision(number) for number in numbers}
+    before = {number: work.mirror.bucket(number) for number in numbers}
+    buckets = {number: dict(bucket) for number, bucket in before.items()}
+    await _resolve(work, buckets)
+    writes: dict[str, list[_Write]] = defaultdict(list)
+    held: list[tuple[str, Hold]] = []
+    for number, bucket in buckets.items():
+        for step in work.diff(number, bucket):
+            _mark(work, step, bucket, writes, held)
+    changed = {number: bucket for number, bucket in buckets.items() if bucket != before[number]}
+    if not writes and not changed:
+        return "nothing"
+    if changed:
+        if not await work.ledger.begin(work.permit, changed, {number: read[number] for number in changed}):
+            return "conflict"
+    for name, hold in held:
+        _announce(work, name, hold)
+    work.own.update((write.step.name, None) for zone in writes.values() for write in zone)
+    if writes:
+        await _write_and_commit(work, writes)
+    return "done"
+
+
+def _mark(
+    work: Pass, step: Step, bucket: Bucket, writes: dict[str, list[_Write]], held: list[tuple[str, Hold]]
+) -> None:
+    """Put into the bucket what a step says, and gather what must be written."""
+    entry = step.entry or Entry(name=step.name)
+    match step.kind:
+        case Kind.WRITE | Kind.REMOVE:
+            zone = work.zone(step.name)
+            assert zone is not None
+            version = Version(
+                generation=work.generation,
+                content=step.content,
+                answers_max=work.ports.zones[zone].settings.answers_max,
+            )
+            bucket[step.name] = with_pending(entry, version)
+            writes[zone].append(_Write(step=step, version=version, records=version.records(step.name)))
+        case Kind.HOLD:
+            assert step.refusal is not None
+            hold = _hold(work, step.refusal, entry)
+            if hold != entry.held:
+                bucket[step.name] = replace(entry, held=hold)
+                held.append((step.name, hold))
+        case Kind.SETTLE:
+            bucket[step.name] = replace(entry, held=None)
+        case Kind.FORGET:
+            bucket.pop(step.name, None)
+        case Kind.RESOLVE:
+            pass  # its name could not be read: the next round tries again
+
+
+def _hold(work: Pass, refusal: Refusal, entry: Entry) -> Hold:
+    """The hold for a refusal; the one that stands already where it is the same, so that nothing churns."""
+    known = entry.held
+    if known is not None and known.guard == refusal.guard and known.generation == work.generation:
+        return known
+    return Hold(
+        generation=work.generation,
+        guard=refusal.guard,
+        detail=refusal.detail,
+        since_s=int(work.ports.clock.now()) if known is None else known.since_s,
+    )
+
+
+def _announce(work: Pass, name: str, hold: Hold) -> None:
+    work.tally.held += 1
+    work.ports.observer.observe(
+        EndpointHeld(
+            zone=work.zone(name) or "",
+            generation=work.generation,
+            name=name,
+            guard=hold.guard,
+            detail=hold.detail,
+        )
+    )
+
+
+async def _resolve(work: Pass, buckets: dict[int, Bucket]) -> None:
+    """Read the names whose older write has no known end, and enter what is found.
+
+    Sound because the fence stands at this generation: an older write can no longer land.
+    """
+    unclear: dict[str, list[tuple[int, Entry]]] = defaultdict(list)
+    for number, bucket in buckets.items():
+        if any(entry.pending is not None for entry in bucket.values()):
+            for step in work.diff(number, bucket):
+                if step.kind is Kind.RESOLVE and step.entry is not None:
+                    unclear[work.zone(step.name) or ""].append((number, step.entry))
+    for zone, found in unclear.items():
+        try:
+            served = await work.ports.zones[zone].zone.read([entry.name for _, entry in found])
+        except ZoneDown:
+            continue
+        for number, entry in found:
+            answer = served.get(entry.name)
+            if answer is None or entry.pending is None:
+                continue
+            if answer.shows(entry.pending.records(entry.name)) and entry.pending.content != REMOVAL:
+                # Its capacity enters the peaks with the next write; what is pending was judged when it began.
+                resolved: Entry | None = replace(entry, applied=entry.pending, good=entry.pending, pending=None)
+            elif entry.owned:
+                resolved = replace(entry, pending=None)
+            else:
+                resolved = None  # not ours: what stands there, if anything, is somebody else's
+            if resolved is None:
+                buckets[number].pop(entry.name)
+            else:
+                buckets[number][entry.name] = resolved
+
+
+async def _write_and_commit(work: Pass, writes: Mapping[str, list[_Write]]) -> None:
+    """Write each zone's changes side by side; whatever one zone raises, what others wrote is committed."""
+    errors: list[EnactordError] = []
+
+    async def one(zone: str) -> None:
+        try:
+            await _write_zone(work, zone, writes[zone])
+        except EnactordError as error:  # re-raised below, when the other zones have had their end
+            errors.append(error)
+
+    await together(one(zone) for zone in sorted(writes))
+    if errors:
+        raise errors[0]
+
+
+async def _write_zone(work: Pass, zone: str, writes: Sequence[_Write]) -> None:
+    loop = asyncio.get_running_loop()
+    fence: Fence = work.permit.fences[zone]
+    ports = work.ports.zones[zone]
+    changes = [Change(name=write.step.name, after=write.records, expect=write.step.expect) for write in writes]
+    start = loop.time()
+    fates = await work.writers[zone].write(fence, changes)
+    written_s = loop.time()
+    committed = {w.step.name: w.records for w in writes if fates[w.step.name].fate is Fate.COMMITTED}
+    seen = await seen_served(ports.verifiers, committed, timeout_s=work.settings.verify_timeout_s, rng=work.rng)
+    now = work.ports.clock.now()
+    verified_s = loop.time()
+    by_bucket: dict[int, list[_Write]] = defaultdict(list)
+    for write in writes:
+        by_bucket[bucket_of(write.step.name)].append(write)
+    await _commit(work, by_bucket, fates, seen, int(now))
+    work.tally.written += len(committed)
+    work.tally.open += sum(fate.fate is Fate.OPEN for fate in fates.values())
+    for write in writes:
+        work.own.pop(write.step.name, None)
+        if fates[write.step.name].fate in (Fate.CONFLICT, Fate.REJECTED):
+            work.refused[write.step.name] = None
+    work.ports.observer.observe(
+        BatchCommitted(
+            zone=zone,
+            generation=work.generation,
+            endpoints=len(committed),
+            seen=len(seen),
+            write_s=written_s - start,
+            verify_s=verified_s - written_s,
+            apply_s=(max(0.0, now - work.manifest.published_at),) * len(seen),
+        )
+    )
+
+
+async def _commit(
+    work: Pass,
+    by_bucket: Mapping[int, Sequence[_Write]],
+    fates: Mapping[str, Written],
+    seen: set[str],
+    now_s: int,
+) -> None:
+    """Record what became of the writes. A bucket that others changed meanwhile is read and tried again."""
+    left = dict(by_bucket)
+    for _ in range(_COMMIT_ATTEMPTS):
+        read = {number: work.mirror.bucket_revision(number) for number in left}
+        buckets: dict[int, Bucket] = {}
+        held: list[tuple[str, Hold]] = []
+        for number, writes in left.items():
+            bucket = work.mirror.bucket(number)
+            if _record(work, bucket, writes, fates, seen, now_s, held):
+                buckets[number] = bucket
+        if not buckets:
+            return
+        if await work.ledger.commit(work.permit, buckets, {number: read[number] for number in buckets}):
+            for name, hold in held:
+                _announce(work, name, hold)
+            return
+        await work.mirror.wait_change(0.02)
+    # Claim or fence have moved: the marks stay pending, and whoever comes next writes these names again.
+
+
+def _record(
+    work: Pass,
+    bucket: Bucket,
+    writes: Sequence[_Write],
+    fates: Mapping[str, Written],
+    seen: set[str],
+    now_s: int,
+    held: list[tuple[str, Hold]],
+) -> bool:
+    """Enter the fates into a bucket; returns whether that changes it."""
+    changed = False
+    for write in writes:
+        name = write.step.name
+        entry = bucket.get(name)
+        if entry is None or entry.pending != write.version:
+            continue  # another enactor committed it (or a newer generation began): its word is newer
+        fate = fates[name]
+        match fate.fate:
+            case Fate.COMMITTED if write.version.content == REMOVAL:
+                del bucket[name]
+            case Fate.COMMITTED:
+                bucket[name] = with_applied(
+                    entry, write.version, seen=name in seen, now_s=now_s, capacity=write.step.capacity
+                )
+            case Fate.CONFLICT | Fate.REJECTED:
+                guard = "foreign" if fate.fate is Fate.CONFLICT else "server"
+                remedy = f"; adopt it with: enactorctl adopt {name}" if guard == "foreign" else ""
+                hold = _hold(work, Refusal(guard=guard, detail=fate.detail + remedy), entry)
+                if hold != entry.held:
+                    held.append((name, hold))
+                bucket[name] = replace(entry, pending=None, held=hold)
+            case Fate.OPEN:
+                continue
+        changed = True
+    return changed

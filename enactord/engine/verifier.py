@@ -1,0 +1,56 @@
+"""Seeing what is served: each verify server is asked directly, in bulk, and in part by a second stack."""
+
+import asyncio
+import random
+from collections.abc import Mapping, Sequence
+
+from enactord.core.errors import ZoneDown
+from enactord.core.records import Records, Served
+from enactord.engine.settings import Verifier
+from enactord.engine.together import together
+from enactord.ports import ServedReader
+
+SAMPLE_ALL_UP_TO = 128
+"""Up to so many names the second stack is asked for all of them, and the bulk reader not at all."""
+SAMPLE_ABOVE = 32
+_FIRST_PAUSE_S = 0.02
+_PAUSE_MAX_S = 0.5
+
+
+async def seen_served(
+    verifiers: Sequence[Verifier], wanted: Mapping[str, Records], *, timeout_s: float, rng: random.Random
+) -> set[str]:
+    """Return the names that every server serves exactly as wanted, waiting for laggards up to the limit."""
+    seen = set(wanted)
+    for found in await together(_seen_on(verifier, wanted, timeout_s=timeout_s, rng=rng) for verifier in verifiers):
+        seen &= found
+    return seen
+
+
+async def _seen_on(
+    verifier: Verifier, wanted: Mapping[str, Records], *, timeout_s: float, rng: random.Random
+) -> set[str]:
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + timeout_s
+    names = sorted(wanted)
+    if len(names) <= SAMPLE_ALL_UP_TO:
+        plan: list[tuple[ServedReader, list[str]]] = [(verifier.sample, names)]
+    else:
+        plan = [(verifier.bulk, names), (verifier.sample, sorted(rng.sample(names, SAMPLE_ABOVE)))]
+    unseen: set[str] = set()
+    for reader, asked in plan:
+        left, pause_s = asked, _FIRST_PAUSE_S
+        while left:
+            served: Mapping[str, Served] = {}
+            try:
+                async with asyncio.timeout_at(deadline):
+                    served = await reader.read(left)
+            except (ZoneDown, TimeoutError):
+                pass
+            left = [name for name in left if name not in served or not served[name].shows(wanted[name])]
+            if not left or loop.time() + pause_s >= deadline:
+                break
+            await asyncio.sleep(pause_s)
+            pause_s = min(_PAUSE_MAX_S, pause_s * 2)
+        unseen.update(left)
+    return set(names) - unseen

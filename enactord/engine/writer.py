@@ -1,0 +1,225 @@
+"""Writing to a zone: every transaction carries the fence, and every answer is one of three.
+
+A batch that the server refuses does not say which name it refused: the fence is read
+first (moved: stop), then the batch is halved until the name is alone.
+After an unknown answer nothing is written before a read of those names.
+"""
+
+import asyncio
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from enactord.core.errors import EnactordError, ZoneDown
+from enactord.core.events import Retried, StaleWriteRefused, WriteFinished
+from enactord.core.fence import Fence, FenceSeen, parse_fence
+from enactord.core.records import Change, Committed, Outcome, Reason, Refused, Transaction, Unknown
+from enactord.engine.pace import Backoff, Limiter, RetryBudget
+from enactord.engine.settings import ZonePorts
+from enactord.engine.together import together
+from enactord.ports import Observer
+
+_ATTEMPTS_MAX = 6
+_BACKOFF_FIRST_S = 0.05
+_BACKOFF_CAP_S = 2.0
+
+
+class FenceMoved(EnactordError):
+    """The zone's fence is not the one that the write carried; `seen` is what stands there."""
+
+    def __init__(self, zone: str, seen: FenceSeen) -> None:
+        self.zone = zone
+        self.seen = seen
+        super().__init__(f"the fence of {zone} has moved")
+
+
+class ZoneDenied(EnactordError):
+    """The server does not accept our updates at all; an operator must act."""
+
+
+class Fate(StrEnum):
+    COMMITTED = "committed"
+    CONFLICT = "conflict"
+    """The name is not as the change expects: somebody else's records, or a CNAME."""
+    REJECTED = "rejected"
+    """The server does not take these records."""
+    OPEN = "open"
+    """Not known, or not written: the endpoint stays pending."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """What became of one change."""
+
+    fate: Fate
+    detail: str = ""
+
+
+COMMITTED = Written(fate=Fate.COMMITTED)
+
+
+class ZoneWriter:
+    """Writes changes to one zone, paced; keeps in mind which names have an unknown write behind them."""
+
+    def __init__(self, ports: ZonePorts, observer: Observer, rng: random.Random, *, timeout_s: float = 5.0) -> None:
+        self.ports = ports
+        self.name = ports.settings.name
+        self.limiter = Limiter(limit_max=ports.settings.in_flight_max, slow_s=timeout_s / 2)
+        self.budget = RetryBudget()
+        self._observer = observer
+        self._rng = rng
+        self._unknown: dict[str, None] = {}
+
+    async def write(self, fence: Fence, changes: Sequence[Change]) -> dict[str, Written]:
+        """Write all changes under the fence; returns the fate of each name.
+
+        Raises `FenceMoved` as soon as any answer shows it (what is still under way is
+        cancelled, and its names are read before they are written again), `ZoneDenied`.
+        """
+        size = self.ports.settings.batch_names_max
+        batches = [changes[start : start + size] for start in range(0, len(changes), size)]
+        fates: dict[str, Written] = {}
+        for written in await together(self._batch(fence, batch) for batch in batches):
+            fates.update(written)
+        assert len(fates) == len(changes), (len(fates), len(changes))
+        return fates
+
+    async def _batch(self, fence: Fence, batch: Sequence[Change]) -> dict[str, Written]:
+        doubtful = [change for change in batch if change.name in self._unknown]
+        if doubtful:
+            fates = await self._read_back(fence, doubtful)
+            rest = [change for change in batch if change.name not in fates]
+            return fates | (await self._try(fence, rest) if rest else {})
+        return await self._try(fence, batch)
+
+    async def _try(self, fence: Fence, batch: Sequence[Change]) -> dict[str, Written]:
+        backoff = Backoff(self._rng, first_s=_BACKOFF_FIRST_S, cap_s=_BACKOFF_CAP_S)
+        fates: dict[str, Written] = {}
+        left = batch
+        detail = ""
+        for _ in range(_ATTEMPTS_MAX):
+            outcome = await self._send(fence, left)
+            match outcome:
+                case Committed():
+                    self.budget.deposit()
+                    return fates | {change.name: COMMITTED for change in left}
+                case Refused(reason=Reason.DENIED, detail=detail):
+                    raise ZoneDenied(f"{self.name}: {detail}")
+                case Refused(reason=Reason.CONDITION | Reason.CONTENT as reason, detail=detail):
+                    return fates | await self._narrow(fence, left, reason, detail)
+                case Refused(reason=Reason.BUSY, detail=detail):
+                    pass
+                case Unknown(detail=detail):
+                    fates |= await self._read_back(fence, left)
+                    left = [change for change in left if change.name not in fates]
+                    if not left:
+                        return fates
+            if not self.budget.spend():
+                break
+            delay_s = backoff.next_s()
+            self._observer.observe(Retried(target=self.name, detail=detail, delay_s=delay_s))
+            await asyncio.sleep(delay_s)
+            if any(change.name in self._unknown for change in left):
+                fates |= await self._read_back(fence, left)
+                left = [change for change in left if change.name not in fates]
+                if any(change.name in self._unknown for change in left):
+                    continue  # still not readable: nothing may be written
+                if not left:
+                    return fates
+        return fates | {change.name: Written(fate=Fate.OPEN, detail=detail) for change in left}
+
+    async def _send(self, fence: Fence, batch: Sequence[Change]) -> Outcome:
+        if any(change.name in self._unknown for change in batch):
+            return Unknown(detail="an earlier write of these names is not resolved yet")
+        loop = asyncio.get_running_loop()
+        async with self.limiter:
+            start = loop.time()
+            try:
+                outcome = await self.ports.zone.write(Transaction(fence_seen=fence.seen, changes=batch))
+            except asyncio.CancelledError:
+                self._doubt(batch)
+                raise
+            duration_s = loop.time() - start
+        match outcome:
+            case Unknown(detail=detail):
+                self._doubt(batch)
+                self.limiter.failed()
+                word = "unknown"
+            case Refused(reason=reason, detail=detail):
+                word = "refused"
+                if reason is Reason.BUSY:
+                    self.limiter.failed()
+            case Committed():
+                word, detail = "committed", ""
+                self.limiter.succeeded(duration_s)
+        self._observer.observe(
+            WriteFinished(
+                zone=self.name,
+                generation=fence.generation,
+                names=len(batch),
+                outcome=word,  # type: ignore[arg-type]
+                detail=detail,
+                duration_s=duration_s,
+            )
+        )
+        return outcome
+
+    async def _narrow(self, fence: Fence, batch: Sequence[Change], reason: Reason, detail: str) -> dict[str, Written]:
+        """Find which names of a refused batch the server refuses."""
+        if reason is Reason.CONDITION:
+            try:
+                await self._check_fence(fence, batch)
+            except ZoneDown as error:
+                return {change.name: Written(fate=Fate.OPEN, detail=str(error)) for change in batch}
+        if len(batch) > 1:
+            middle = len(batch) // 2
+            return await self._try(fence, batch[:middle]) | await self._try(fence, batch[middle:])
+        change = batch[0]
+        if reason is Reason.CONTENT:
+            return {change.name: Written(fate=Fate.REJECTED, detail=detail)}
+        try:
+            served = (await self.ports.zone.read([change.name])).get(change.name)
+        except ZoneDown:
+            served = None
+        if served is None:
+            return {change.name: Written(fate=Fate.OPEN, detail="refused, and could not be read")}
+        if served.shows(change.after):
+            return {change.name: COMMITTED}  # an earlier write of ours, re-sent, had landed
+        there = f"CNAME {served.alias}" if served.alias else ", ".join(served.records.texts()) or "nothing"
+        return {change.name: Written(fate=Fate.CONFLICT, detail=f"the zone holds {there}")}
+
+    async def _read_back(self, fence: Fence, batch: Sequence[Change]) -> dict[str, Written]:
+        """Resolve an unknown write: names that serve what was to be written are committed.
+
+        The others are not written, or not yet: a copy that arrives late carries the same
+        fence, hence the same content, and is refused once the fence moves.
+        """
+        try:
+            await self._check_fence(fence, batch)
+            served = await self.ports.zone.read([change.name for change in batch])
+        except ZoneDown:
+            return {}
+        fates = {}
+        for change in batch:
+            answer = served.get(change.name)
+            if answer is not None:
+                self._unknown.pop(change.name, None)
+                if answer.shows(change.after):
+                    fates[change.name] = COMMITTED
+        return fates
+
+    async def _check_fence(self, fence: Fence, batch: Sequence[Change]) -> None:
+        seen = await self.ports.zone.read_fence()
+        if seen == fence.seen:
+            return
+        found = parse_fence(seen)
+        if found is not None and found.generation > fence.generation:
+            self._observer.observe(
+                StaleWriteRefused(zone=self.name, generation=fence.generation, fence=found.text, names=len(batch))
+            )
+        raise FenceMoved(self.name, seen)
+
+    def _doubt(self, batch: Sequence[Change]) -> None:
+        for change in batch:
+            self._unknown[change.name] = None
