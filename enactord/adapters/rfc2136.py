@@ -1,0 +1,155 @@
+"""A zone of any server that takes RFC 2136 updates: BIND 9, Knot DNS, PowerDNS, the embedded one.
+
+Every write is one signed UPDATE message, whose prerequisites the server checks and
+whose records it changes in one step (RFC 2136 section 3.7). What its answer proves:
+
+    answer                                        outcome
+    NOERROR, signed by the key                    Committed
+    NOERROR, unsigned or signed wrongly           Unknown: anyone could have said so
+    YXRRSET NXRRSET YXDOMAIN NXDOMAIN             Refused(condition)
+    NOTAUTH REFUSED                               Refused(denied)
+    FORMERR NOTIMP NOTZONE                        Refused(content)
+    SERVFAIL, any other                           Unknown: the server failed at it, perhaps half way
+    none, and nothing was sent                    Refused(busy)
+    none, though something was sent               Unknown
+
+A refusal is believed unsigned: servers do not sign what they say to a key that they do
+not accept, and a forged refusal does no harm, because the caller reads before it goes on.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from enactord.adapters.bulk_reader import BulkReader
+from enactord.adapters.wire.answer import TYPE_TXT, tsig_error
+from enactord.adapters.wire.stream import MaybeReceived, NeverSent, Stream
+from enactord.adapters.wire.tsig import TsigError, TsigKey, sign, verify
+from enactord.adapters.wire.update import pack_update
+from enactord.core.errors import ZoneDown
+from enactord.core.fence import FenceSeen, parse_fence
+from enactord.core.names import fence_name
+from enactord.core.records import Committed, Outcome, Reason, Refused, Served, Transaction, Unknown
+from enactord.ports import Clock
+
+_OPCODE_UPDATE = 5
+
+_RCODE_TEXTS = {
+    1: "FORMERR", 2: "SERVFAIL", 3: "NXDOMAIN", 4: "NOTIMP", 5: "REFUSED", 6: "YXDOMAIN",
+    7: "YXRRSET", 8: "NXRRSET", 9: "NOTAUTH", 10: "NOTZONE",
+}  # fmt: skip
+"""Source: RFC 2136 section 2.2."""
+
+_REASONS = {
+    3: Reason.CONDITION, 6: Reason.CONDITION, 7: Reason.CONDITION, 8: Reason.CONDITION,
+    5: Reason.DENIED, 9: Reason.DENIED,
+    1: Reason.CONTENT, 4: Reason.CONTENT, 10: Reason.CONTENT,
+}  # fmt: skip
+
+_TSIG_FIXES = {
+    16: "BADSIG: the server has another secret for this key",
+    17: "BADKEY: the server does not know this key, or does not let it update",
+    18: "BADTIME: the clocks are too far apart; set this machine's or the server's",
+    22: "BADTRUNC: the server wants a longer signature",
+}
+"""Source: RFC 8945 section 5.2; Knot answers BADKEY to a known key without permission."""
+
+_DENIED_FIXES = {
+    5: "let the key update this zone, and the types A, AAAA and TXT in it, in the server's update policy",
+    9: "check that the server is primary for this zone and lets this key update it",
+}
+
+
+class Rfc2136Zone:
+    """One zone of one server; implements `Zone`.
+
+    Writes and reads go over connections of their own, so that neither waits for the
+    other: at most `connections` each, with `in_flight_max` updates, and 100 questions,
+    unanswered on each. `timeout_s` bounds one write, and one round of questions.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        host: str,
+        port: int,
+        key: TsigKey,
+        clock: Clock,
+        timeout_s: float,
+        connections: int = 4,
+        in_flight_max: int = 16,
+    ) -> None:
+        self._name = name
+        self._key = key
+        self._clock = clock
+        self._timeout_s = timeout_s
+        self._reader = BulkReader(host, port, timeout_s=timeout_s, connections=connections)
+        self._streams = [Stream(host, port, in_flight_max=in_flight_max) for _ in range(connections)]
+
+    async def read(self, names: Sequence[str]) -> Mapping[str, Served]:
+        return await self._reader.read(names)
+
+    async def read_fence(self) -> FenceSeen:
+        """Return the TXT records that stand at the fence's name, for certain not a wildcard's."""
+        name = fence_name(self._name)
+        answer = await self._reader.ask(name, TYPE_TXT)
+        if answer.alias is not None:
+            raise ZoneDown(f"a CNAME stands at {name}: remove it, no fence can stand beside it")
+        seen = answer.rdatas
+        if not seen or parse_fence(seen) is not None:
+            return seen
+        # Garbage, or the zone has a wildcard TXT (a common "*. TXT v=spf1 -all") and no fence yet.
+        # Prerequisites look past wildcards, so an open that requires what the question showed
+        # would be refused for ever. An update of prerequisites alone tells the two apart.
+        outcome = await self.write(Transaction(fence_seen=seen))
+        if isinstance(outcome, Unknown):
+            raise ZoneDown(f"{name}: cannot tell a fence from a wildcard: {outcome.detail}")
+        if isinstance(outcome, Refused) and outcome.reason is Reason.CONDITION:
+            return ()
+        return seen
+
+    async def write(self, transaction: Transaction) -> Outcome:
+        body = pack_update(self._name, transaction, 0)
+        mac = b""
+
+        def signed(message_id: int) -> bytes:
+            nonlocal mac
+            message, mac = sign(message_id.to_bytes(2, "big") + body[2:], self._key, now_s=self._now_s())
+            return message
+
+        stream = min(self._streams, key=lambda stream: stream.load)
+        try:
+            reply = await stream.ask(signed, self._timeout_s)
+        except NeverSent as error:
+            return Refused(reason=Reason.BUSY, detail=str(error))
+        except MaybeReceived as error:
+            return Unknown(detail=str(error))
+        return self._outcome(reply, mac)
+
+    async def close(self) -> None:
+        for stream in self._streams:
+            await stream.close()
+        await self._reader.close()
+
+    def _now_s(self) -> int:
+        return int(self._clock.now())
+
+    def _outcome(self, reply: bytes, request_mac: bytes) -> Outcome:
+        """Read an answer as the table above says."""
+        flags = int.from_bytes(reply[2:4], "big")
+        rcode = flags & 0xF
+        if not flags & 0x8000 or flags >> 11 & 0xF != _OPCODE_UPDATE:
+            return Unknown(detail="the answer is not one to an update")
+        if rcode == 0:
+            try:
+                verify(reply, [self._key], now_s=self._now_s(), request_mac=request_mac)
+            except TsigError as error:
+                return Unknown(detail=f"NOERROR that does not verify: {error}")
+            return Committed()
+        text = _RCODE_TEXTS.get(rcode, f"rcode {rcode}")
+        reason = _REASONS.get(rcode)
+        if reason is None:
+            return Unknown(detail=text)
+        if reason is Reason.DENIED:
+            fix = _TSIG_FIXES.get(tsig_error(reply)) or _DENIED_FIXES[rcode]
+            return Refused(reason=reason, detail=f"{text} for key {self._key.name}: {fix}")
+        return Refused(reason=reason, detail=text)

@@ -1,0 +1,135 @@
+"""A real DNS server as a child process: loopback only, a directory of its own, no privileges."""
+
+import contextlib
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import dns.message
+import dns.query
+import pytest
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_READY_LIMIT_S = 20.0
+_STOP_LIMIT_S = 20.0
+
+SECRET = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
+FOREIGN_SECRET = "ZmVkY2JhOTg3NjU0MzIxMGZlZGNiYTk4NzY1NDMyMTA="
+
+
+def free_port() -> int:
+    """Return a port that was free for UDP and for TCP on loopback a moment ago."""
+    for _ in range(100):
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp:
+            tcp.bind(("127.0.0.1", 0))
+            port: int = tcp.getsockname()[1]
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp, contextlib.suppress(OSError):
+                udp.bind(("127.0.0.1", port))
+                return port
+    raise RuntimeError("no port is free for both UDP and TCP")
+
+
+class DnsServer:
+    """A server with zones that the key "enactor" may change (A, AAAA, TXT), and "foreign" in full.
+
+    Use as a context manager, or call `start` and `stop`. `stop`, `kill` and `start` may
+    follow each other: the directory, and so the data, stays until `remove`.
+    """
+
+    program: ClassVar[str]
+    template: ClassVar[str]
+    secret = SECRET
+    foreign_secret = FOREIGN_SECRET
+
+    def __init__(self, zones: Sequence[str]) -> None:
+        self.zones = tuple(zones)
+        self.host = "127.0.0.1"
+        self.port = free_port()
+        self.dir = Path(tempfile.mkdtemp(prefix="enactord-"))  # short: knotd puts a socket in it
+        self._process: subprocess.Popen[bytes] | None = None
+        self._write_config()
+
+    def command(self, path: str) -> list[str]:
+        """The command that runs the server in the foreground."""
+        raise NotImplementedError
+
+    def zone_stanza(self, zone: str) -> str:
+        """The configuration of one zone, whose file is `<zone>zone` in the directory."""
+        raise NotImplementedError
+
+    def start(self) -> None:
+        path = shutil.which(self.program) or shutil.which(self.program, path=_SEARCH_PATH)
+        if path is None:
+            pytest.fail(f"{self.program} is not installed: run `make setup`")
+        with (self.dir / "output.log").open("ab") as output:
+            self._process = subprocess.Popen(self.command(path), stdout=output, stderr=output, cwd=self.dir)
+        self._wait_ready()
+
+    def stop(self) -> None:
+        """End the server in good order."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End the server at once, as a power cut would."""
+        self._end(signal.SIGKILL)
+
+    def remove(self) -> None:
+        self.kill()
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+    def __enter__(self) -> "DnsServer":
+        try:
+            self.start()
+        except BaseException:
+            self.remove()
+            raise
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.remove()
+
+    def _write_config(self) -> None:
+        config = (_TEMPLATES / self.template).read_text()
+        for mark, value in (
+            ("@DIR@", str(self.dir)),
+            ("@PORT@", str(self.port)),
+            ("@SECRET@", self.secret),
+            ("@FOREIGN_SECRET@", self.foreign_secret),
+            ("@ZONES@", "\n".join(self.zone_stanza(zone) for zone in self.zones)),
+        ):
+            config = config.replace(mark, value)
+        (self.dir / self.template).write_text(config)
+        for zone in self.zones:
+            (self.dir / f"{zone}zone").write_text((_TEMPLATES / "zone").read_text().replace("@ZONE@", zone))
+
+    def _wait_ready(self) -> None:
+        """Wait until the last zone is answered for with authority."""
+        assert self._process is not None
+        deadline = time.monotonic() + _READY_LIMIT_S
+        query = dns.message.make_query(self.zones[-1], "SOA")
+        while time.monotonic() < deadline and self._process.poll() is None:
+            with contextlib.suppress(OSError, dns.exception.DNSException):
+                if dns.query.udp(query, self.host, timeout=0.5, port=self.port).answer:
+                    return
+            time.sleep(0.02)
+        self.kill()
+        log = "".join(path.read_text() for path in sorted(self.dir.glob("*.log")))[-2000:]
+        pytest.fail(f"{self.program} did not get ready: {log}")
+
+    def _end(self, how: signal.Signals) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.send_signal(how)
+        try:
+            process.wait(_STOP_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(_STOP_LIMIT_S)

@@ -1,0 +1,310 @@
+"""The pipelined connection, against a small server that delays, reorders and resets."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+
+from enactord.adapters.wire.stream import MaybeReceived, NeverSent, Stream
+
+TIMEOUT_S = 5.0
+SHORT_S = 0.2
+
+Script = Callable[["Peer"], Awaitable[None]]
+
+
+class Peer:
+    """The server's end of one connection."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self.writer = reader, writer
+
+    async def receive(self) -> bytes:
+        size = int.from_bytes(await self._reader.readexactly(2), "big")
+        return await self._reader.readexactly(size)
+
+    def reply(self, request: bytes) -> None:
+        self.writer.write(len(request).to_bytes(2, "big") + request)
+
+    def reset(self) -> None:
+        self.writer.transport.abort()
+
+
+@contextlib.asynccontextmanager
+async def serving(*scripts: Script) -> AsyncIterator[int]:
+    """Serve each connection by the next script (the last one serves the rest); give the port."""
+    left = list(scripts)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        script = left.pop(0) if len(left) > 1 else left[0]
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            await script(Peer(reader, writer))
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+
+
+async def echo(peer: Peer) -> None:
+    while True:
+        peer.reply(await peer.receive())
+
+
+def request(text: str) -> Callable[[int], bytes]:
+    return lambda message_id: message_id.to_bytes(2, "big") + bytes(10) + text.encode()
+
+
+def text_of(reply: bytes) -> str:
+    return reply[12:].decode()
+
+
+async def ask(stream: Stream, text: str, timeout_s: float = TIMEOUT_S) -> str:
+    return text_of(await stream.ask(request(text), timeout_s))
+
+
+def stream_to(port: int, in_flight_max: int = 16) -> Stream:
+    return Stream("127.0.0.1", port, in_flight_max=in_flight_max)
+
+
+async def test_stream_matches_replies_that_come_in_another_order() -> None:
+    """The message id alone says whose reply it is."""
+
+    async def backwards(peer: Peer) -> None:
+        for one in reversed([await peer.receive() for _ in range(10)]):
+            peer.reply(one)
+
+    async with serving(backwards) as port:
+        stream = stream_to(port)
+        texts = [str(k) for k in range(10)]
+        assert await asyncio.gather(*(ask(stream, text) for text in texts)) == texts
+        assert stream.load == 0
+        await stream.close()
+
+
+async def test_stream_reads_replies_cut_anywhere() -> None:
+    """TCP has no messages: a reply may come in pieces, and pieces of several at once."""
+
+    async def dribble(peer: Peer) -> None:
+        frames = b""
+        for _ in range(3):
+            one = await peer.receive()
+            frames += len(one).to_bytes(2, "big") + one
+        for start in range(0, len(frames), 7):
+            peer.writer.write(frames[start : start + 7])
+            await peer.writer.drain()
+            await asyncio.sleep(0.001)
+
+    async with serving(dribble) as port:
+        stream = stream_to(port)
+        assert await asyncio.gather(*(ask(stream, text) for text in "abc")) == ["a", "b", "c"]
+        await stream.close()
+
+
+async def test_stream_keeps_its_bound_and_the_order_of_callers() -> None:
+    """No more than `in_flight_max` requests are unanswered at the server; the rest wait their turn."""
+    seen: list[list[str]] = []
+
+    async def by_fours(peer: Peer) -> None:
+        while True:
+            batch = [await peer.receive() for _ in range(4)]
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.05):
+                    await peer.receive()
+            seen.append([text_of(one) for one in batch])
+            for one in batch:
+                peer.reply(one)
+
+    async with serving(by_fours) as port:
+        stream = stream_to(port, in_flight_max=4)
+        await asyncio.gather(*(ask(stream, str(k)) for k in range(12)))
+        assert seen == [[str(k) for k in range(start, start + 4)] for start in (0, 4, 8)]
+        await stream.close()
+
+
+async def test_stream_sends_many_in_one_write() -> None:
+    """A round of questions comes back in the order it was asked."""
+    async with serving(echo) as port:
+        stream = stream_to(port)
+        bodies = [bytes(10) + str(k).encode() for k in range(16)]
+        replies = await stream.ask_all(bodies, TIMEOUT_S)
+        assert [text_of(reply or b"") for reply in replies] == [str(k) for k in range(16)]
+        await stream.close()
+
+
+async def test_stream_says_never_sent_when_nobody_listens() -> None:
+    """A refused connection proves that nothing was received."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with pytest.raises(NeverSent):
+        await ask(stream_to(port), "a")
+
+
+async def test_stream_says_maybe_received_after_a_reset() -> None:
+    """A reset after sending leaves open what the server did, for every request in flight."""
+
+    async def reset(peer: Peer) -> None:
+        await peer.receive()
+        await peer.receive()
+        peer.reset()
+
+    async with serving(reset, echo) as port:
+        stream = stream_to(port)
+        outcomes = await asyncio.gather(ask(stream, "a"), ask(stream, "b"), return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes] == [MaybeReceived, MaybeReceived]
+        assert all(isinstance(one, MaybeReceived) and one.lost for one in outcomes)
+        assert await ask(stream, "c") == "c", "the next request opens a new connection"
+        await stream.close()
+
+
+async def test_stream_reconnects_after_the_server_closed_it() -> None:
+    """Servers close idle connections; that costs no request."""
+
+    async def one_only(peer: Peer) -> None:
+        peer.reply(await peer.receive())
+
+    async with serving(one_only) as port:
+        stream = stream_to(port)
+        for text in "abc":
+            assert await ask(stream, text) == text
+            await asyncio.sleep(0.02)
+        await stream.close()
+
+
+async def test_stream_drops_a_half_open_connection() -> None:
+    """A connection that stays silent to the deadline is not used again."""
+
+    async def silent(peer: Peer) -> None:
+        while True:
+            await peer.receive()
+
+    async with serving(silent, echo) as port:
+        stream = stream_to(port)
+        with pytest.raises(MaybeReceived) as caught:
+            await ask(stream, "a", SHORT_S)
+        assert not caught.value.lost
+        assert await ask(stream, "b") == "b"
+        assert stream.load == 0
+        await stream.close()
+
+
+async def test_stream_never_gives_a_late_reply_to_another() -> None:
+    """An id that is still unanswered is not used again, so a late reply finds nobody."""
+
+    async def first_late(peer: Peer) -> None:
+        late = await peer.receive()
+        while True:
+            one = await peer.receive()
+            peer.reply(one)
+            if text_of(one) == "last":
+                peer.reply(late)
+
+    async with serving(first_late) as port:
+        stream = stream_to(port, in_flight_max=8)
+        slow = asyncio.create_task(ask(stream, "late", SHORT_S))
+        await asyncio.sleep(0)
+        for k in range(20):
+            assert await ask(stream, str(k)) == str(k)
+        with pytest.raises(MaybeReceived):
+            await slow
+        assert stream.load == 1, "the slot of an abandoned request stays taken"
+        assert await ask(stream, "last") == "last"
+        async with asyncio.timeout(TIMEOUT_S):
+            while stream.load:
+                await asyncio.sleep(0.001)
+        await stream.close()
+
+
+async def test_stream_waits_for_a_turn_only_until_the_deadline() -> None:
+    """A caller that got no turn in time sent nothing, and its place is free for others."""
+
+    async def hold(peer: Peer) -> None:
+        one = await peer.receive()
+        await asyncio.sleep(2 * SHORT_S)
+        peer.reply(one)
+        await echo(peer)
+
+    async with serving(hold) as port:
+        stream = stream_to(port, in_flight_max=1)
+        holder = asyncio.create_task(ask(stream, "holder"))
+        await asyncio.sleep(0)
+        with pytest.raises(NeverSent):
+            await ask(stream, "waiting", SHORT_S)
+        assert await holder == "holder"
+        assert await ask(stream, "next") == "next"
+        assert stream.load == 0
+        await stream.close()
+
+
+async def test_stream_gives_back_what_a_cancelled_caller_held() -> None:
+    """Cancelled callers, waiting for a turn or for a reply, leave no slot taken once replies are in."""
+
+    async def slow_echo(peer: Peer) -> None:
+        while True:
+            one = await peer.receive()
+            await asyncio.sleep(0.05)
+            peer.reply(one)
+
+    async with serving(slow_echo) as port:
+        stream = stream_to(port, in_flight_max=4)
+        callers = [asyncio.create_task(ask(stream, str(k))) for k in range(6)]
+        await asyncio.sleep(0.02)
+        callers[0].cancel()
+        callers[5].cancel()
+        done = await asyncio.gather(*callers, return_exceptions=True)
+        assert done[1:5] == ["1", "2", "3", "4"]
+        assert stream.load == 0
+        await stream.close()
+
+
+async def test_stream_drops_a_peer_that_speaks_no_dns() -> None:
+    """A frame too short for a DNS header ends the connection."""
+
+    async def nonsense(peer: Peer) -> None:
+        await peer.receive()
+        peer.writer.write(b"\0\3abc")
+        await peer.receive()
+
+    async with serving(nonsense) as port:
+        stream = stream_to(port)
+        with pytest.raises(MaybeReceived):
+            await ask(stream, "a")
+        await stream.close()
+
+
+async def test_stream_closed_fails_what_waits() -> None:
+    """Closing answers everyone: what was sent may have been received, what waits was not sent."""
+
+    async def silent(peer: Peer) -> None:
+        while True:
+            await peer.receive()
+
+    async with serving(silent) as port:
+        stream = stream_to(port, in_flight_max=1)
+        sent = asyncio.create_task(ask(stream, "sent"))
+        waiting = asyncio.create_task(ask(stream, "waiting"))
+        await asyncio.sleep(0.05)
+        await stream.close()
+        outcomes = await asyncio.gather(sent, waiting, return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes] == [MaybeReceived, NeverSent]
+        assert stream.load == 0
+
+
+async def test_stream_passes_on_what_the_builder_raises() -> None:
+    """A request that cannot be built costs no slot and no connection."""
+
+    def fail(_: int) -> bytes:
+        raise ValueError("too large")
+
+    async with serving(echo) as port:
+        stream = stream_to(port)
+        with pytest.raises(ValueError, match="too large"):
+            await stream.ask(fail, TIMEOUT_S)
+        assert stream.load == 0
+        assert await ask(stream, "a") == "a"
+        await stream.close()
