@@ -127,7 +127,7 @@ def parse_plan(document: bytes, *, bytes_max: int = PLAN_BYTES_MAX) -> Draft:
             (f"size: {len(document):,} bytes, at most {bytes_max:,}; publish the changes alone with 'base'",)
         )
     try:
-        plan = json.loads(document, object_pairs_hook=_unique, parse_constant=_no_constant)
+        plan = json.loads(document.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
     except UnicodeDecodeError as error:
         raise InvalidPlan((f"not UTF-8: {error}",)) from error
     except RecursionError as error:

@@ -1,0 +1,135 @@
+"""Guards say no with the numbers they saw."""
+
+import pytest
+
+from enactord.core.content import Content, Target
+from enactord.core.guard import Limits, judge_endpoint, judge_removals, judge_zones
+from enactord.core.ledger import Entry, Peak, Version, greatest_capacity, with_peak
+
+LIMITS = Limits(allow_private=True)
+
+
+def content(*weights: int, ttl_s: int = 5, first: str = "10.0.0.") -> Content:
+    return Content(
+        ttl_s=ttl_s, targets=tuple(Target(address=f"{first}{i}", weight=w) for i, w in enumerate(weights, 1))
+    )
+
+
+def owned(*peaks: tuple[int, int]) -> Entry:
+    version = Version(generation=1, content="[5,[]]", answers_max=8)
+    return Entry(
+        name="a.test.", applied=version, good=version, peaks=tuple(Peak(start_s=s, capacity=c) for s, c in peaks)
+    )
+
+
+def guard_of(new: Content, entry: Entry | None = None, limits: Limits = LIMITS, *, approved: bool = False) -> str:
+    refusal = judge_endpoint(new, entry, limits, 1000.0, approved=approved)
+    return "" if refusal is None else refusal.guard
+
+
+def test_an_empty_endpoint_is_refused_even_when_approved() -> None:
+    """No word of anybody lets an empty endpoint through; weight 0 is not served, so it does not count."""
+    for new in (content(), content(0, 0)):
+        assert guard_of(new) == "targets_min"
+        assert guard_of(new, approved=True) == "targets_min"
+    assert guard_of(content(0, 1)) == ""
+
+
+def test_targets_min_counts_usable_addresses() -> None:
+    """Below the floor an endpoint is held; an approval lowers the floor to one."""
+    limits = Limits(allow_private=True, targets_min=2)
+    assert guard_of(content(1, 0), limits=limits) == "targets_min"
+    assert guard_of(content(1, 0), limits=limits, approved=True) == ""
+    assert guard_of(content(1, 1), limits=limits) == ""
+
+
+@pytest.mark.parametrize("ttl_s", [0, 86_401])
+def test_a_ttl_out_of_range_is_refused(ttl_s: int) -> None:
+    """A TTL of days would outlive any repair."""
+    assert guard_of(content(1, ttl_s=ttl_s)) == "ttl"
+
+
+@pytest.mark.parametrize(
+    ("address", "limits", "guard"),
+    [
+        ("8.8.8.8", Limits(), ""),
+        ("2606:4700::1", Limits(), ""),
+        ("10.0.0.1", Limits(), "address"),
+        ("10.0.0.1", Limits(allow_private=True), ""),
+        ("192.0.2.1", Limits(), "address"),
+        ("192.0.2.1", Limits(allow_private=True), ""),
+        ("127.0.0.1", Limits(allow_private=True), "address"),
+        ("127.0.0.1", Limits(allow_loopback=True), ""),
+        ("::1", Limits(allow_private=True), "address"),
+        ("0.0.0.0", Limits(allow_private=True, allow_loopback=True), "address"),
+        ("255.255.255.255", Limits(allow_private=True, allow_loopback=True), "address"),
+        ("224.0.0.1", Limits(allow_private=True), "address"),
+        ("169.254.1.1", Limits(allow_private=True), "address"),
+        ("fe80::1", Limits(allow_private=True), "address"),
+        ("ff02::1", Limits(allow_private=True), "address"),
+        ("::ffff:8.8.8.8", Limits(allow_private=True), "address"),
+    ],
+)
+def test_addresses_must_be_global_unless_allowed(address: str, limits: Limits, guard: str) -> None:
+    """Private and loopback addresses need the config's word; what no client can reach is never served."""
+    assert guard_of(Content(ttl_s=5, targets=(Target(address=address, weight=1),)), limits=limits) == guard
+
+
+def test_velocity_holds_a_fall_of_more_than_the_ratio() -> None:
+    """Of a weight of 100, 50 may go at once by default, 51 may not; more is always fine."""
+    assert guard_of(content(50), owned((0, 100))) == ""
+    assert guard_of(content(49), owned((0, 100))) == "velocity"
+    assert guard_of(content(49), owned((0, 100)), approved=True) == ""
+    assert guard_of(content(500), owned((0, 100))) == ""
+
+
+def test_velocity_adds_up_small_steps_within_the_window() -> None:
+    """100, 70, 49 within the window is a fall by 51, whatever the size of each step."""
+    assert guard_of(content(49), owned((100, 100), (900, 70))) == "velocity"
+    assert guard_of(content(49), owned((100, 100), (600, 70))) == ""
+
+
+def test_a_new_endpoint_has_no_velocity() -> None:
+    """What the ledger does not own has no capacity to lose."""
+    assert guard_of(content(1), Entry(name="a.test.")) == ""
+    assert guard_of(content(1), None) == ""
+
+
+def test_peaks_stay_bounded_and_never_forget_a_greater_capacity_early() -> None:
+    """Merging errs on the careful side: the greatest of any window is never understated."""
+    peaks: tuple[Peak, ...] = ()
+    exact: list[tuple[int, int]] = []
+    for step in range(200):
+        capacity = 1000 - step * 3
+        peaks = with_peak(peaks, step * 5, capacity)
+        exact.append((step * 5, capacity))
+        assert len(peaks) <= 16
+        for since_s in range(0, step * 5 + 1, 37):
+            truth = max(
+                c for (start, c), end in zip(exact, [*[s for s, _ in exact[1:]], 10**9], strict=True) if end > since_s
+            )
+            assert greatest_capacity(peaks, since_s) >= truth
+
+
+def test_removals_are_limited_by_ratio_but_one_may_always_go() -> None:
+    """2 of 10 by default; 1 of 2 as well, or a small scope could never shrink."""
+    assert judge_removals(2, 10, 8, LIMITS, approved=False) is None
+    refusal = judge_removals(3, 10, 7, LIMITS, approved=False)
+    assert refusal is not None
+    assert "3 of 10" in refusal.detail
+    assert judge_removals(1, 2, 1, LIMITS, approved=False) is None
+    assert judge_removals(9, 10, 1, LIMITS, approved=True) is None
+
+
+def test_a_plan_without_endpoints_is_refused() -> None:
+    """An empty plan is the outage in one line."""
+    assert judge_removals(1, 1, 0, LIMITS, approved=False) is not None
+    assert judge_removals(0, 0, 0, LIMITS, approved=False) is None
+
+
+def test_names_outside_the_zones_refuse_the_plan() -> None:
+    """A plan for zones that are not configured is for somebody else, or the config is behind."""
+    assert judge_zones(["a.test."], ["test."]) is None
+    refusal = judge_zones(["a.test.", "b.other."], ["test."])
+    assert refusal is not None
+    assert "b.other." in refusal.detail

@@ -1,0 +1,46 @@
+"""Names have one normal form."""
+
+import pytest
+
+from enactord.core.errors import InvalidName
+from enactord.core.names import BUCKETS, bucket_of, parse_name, wire_name, zone_of
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [("Example.COM", "example.com."), ("*.a.test.", "*.a.test."), ("_x.a-b.test", "_x.a-b.test.")],
+)
+def test_a_name_is_lower_case_with_its_final_dot(text: str, name: str) -> None:
+    """Case and the final dot never make two names of one."""
+    assert parse_name(text) == name
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", ".", "a..b", "-a.test", "a-.test", "a.*.test", "ä.test", "a b.test", "a" * 64 + ".test", "a.b\n", "a." * 128],
+)
+def test_what_is_no_host_name_is_refused(text: str) -> None:
+    """A text that DNS servers would read in different ways is not accepted."""
+    with pytest.raises(InvalidName):
+        parse_name(text)
+
+
+def test_a_name_belongs_to_the_longest_zone() -> None:
+    """A delegated zone's names are not written to its parent."""
+    zones = ["test.", "b.test.", "c.test."]
+    assert zone_of("a.b.test.", zones) == "b.test."
+    assert zone_of("b.test.", zones) == "b.test."
+    assert zone_of("xb.test.", zones) == "test."
+    assert zone_of("a.example.", zones) is None
+
+
+def test_buckets_are_fixed_for_ever() -> None:
+    """The slot of a name is part of the stored format: these values must never change."""
+    assert BUCKETS == 1024
+    assert [bucket_of(name) for name in ("dynamodb.us-east-1.amazonaws.com.", "a.test.")] == [914, 61]
+
+
+def test_wire_form_is_labels_with_lengths() -> None:
+    """RFC 1035 section 3.1."""
+    assert wire_name("ab.c.") == b"\x02ab\x01c\x00"
+    assert wire_name(".") == b"\x00"
