@@ -99,6 +99,4 @@ def _served(a: list[pycares.DNSRecord], aaaa: list[pycares.DNSRecord]) -> Served
         ttls.append(record.ttl)
     if not ttls:
         return _NOTHING_SERVED
-    return Served(
-        records=Records(ttl_s=min(ttls), a=tuple(sorted(addresses_a)), aaaa=tuple(sorted(addresses_aaaa)))
-    )
+    return Served(records=Records(ttl_s=min(ttls), a=tuple(sorted(addresses_a)), aaaa=tuple(sorted(addresses_aaaa))))

@@ -1,0 +1,541 @@
+"""What every `Zone` does: one suite over the double in memory and real servers."""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from enactord.adapters.aiodns_reader import AiodnsReader
+from enactord.adapters.bulk_reader import BulkReader
+from enactord.core.errors import ZoneDown
+from enactord.core.fence import Fence, FenceSeen
+from enactord.core.names import fence_name
+from enactord.core.records import (
+    NO_RECORDS,
+    Change,
+    Committed,
+    Expect,
+    Reason,
+    Records,
+    Refused,
+    Served,
+    Transaction,
+    Unknown,
+)
+from enactord.ports import ServedReader, Zone
+from tests.contract.zone_sites import (
+    BindSite,
+    DnsSite,
+    EmbeddedSite,
+    FixedClock,
+    KnotSite,
+    MemorySite,
+    Site,
+)
+from tests.servers.bind import Bind
+from tests.servers.knot import Knot
+
+ZONES = [f"z{number:03}.test." for number in range(150)]
+ALL = ("memory", "embedded", "bind", "knot")
+OVER_DNS = ("embedded", "bind", "knot")
+
+A1, A2, A3 = bytes((192, 0, 2, 1)), bytes((192, 0, 2, 2)), bytes((192, 0, 2, 3))
+AAAA1 = bytes.fromhex("20010db8000000000000000000000001")
+AAAA2 = bytes.fromhex("20010db8000000000000000000000002")
+ONE = Records(ttl_s=30, a=(A1,), aaaa=())
+TWO = Records(ttl_s=60, a=(A2, A3), aaaa=())
+BOTH = Records(ttl_s=20, a=(A1, A2), aaaa=(AAAA1, AAAA2))
+SIX = Records(ttl_s=30, a=(), aaaa=(AAAA1,))
+
+
+@pytest.fixture(scope="session")
+def bind_server() -> Iterator[Bind]:
+    with Bind(ZONES) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def knot_server() -> Iterator[Knot]:
+    with Knot(ZONES) as server:
+        yield server
+
+
+_fresh = {kind: iter(ZONES) for kind in ALL}
+
+
+async def open_site(request: pytest.FixtureRequest) -> Site:
+    """A zone that no test has touched."""
+    kind = request.param
+    zone = next(_fresh[kind])
+    if kind == "memory":
+        return MemorySite(zone)
+    if kind == "embedded":
+        return await EmbeddedSite.open(zone)
+    if kind == "bind":
+        return BindSite(zone, request.getfixturevalue("bind_server"))
+    return KnotSite(zone, request.getfixturevalue("knot_server"))
+
+
+@pytest.fixture(params=ALL)
+async def site(request: pytest.FixtureRequest) -> AsyncIterator[Site]:
+    opened = await open_site(request)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture(params=OVER_DNS)
+async def dns_site(request: pytest.FixtureRequest) -> AsyncIterator[DnsSite]:
+    opened = await open_site(request)
+    assert isinstance(opened, DnsSite)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture(params=ALL)
+async def own_site(request: pytest.FixtureRequest) -> AsyncIterator[Site]:
+    """A site whose server is this test's alone, to stop or kill."""
+    kind = request.param
+    zone = "own.test."
+    opened: Site
+    if kind == "memory":
+        opened = MemorySite(zone)
+    elif kind == "embedded":
+        opened = await EmbeddedSite.open(zone, own_process=True)
+    elif kind == "bind":
+        opened = BindSite.own(zone)
+    else:
+        opened = KnotSite.own(zone)
+    yield opened
+    await opened.close()
+
+
+def fence(generation: int) -> Fence:
+    return Fence(scope="us-east-1", generation=generation, plan=f"{generation:016x}")
+
+
+async def opened(site: Site, generation: int = 1) -> Zone:
+    """A client of a zone in which the generation is open."""
+    zone = site.client()
+    seen = await zone.read_fence()
+    assert await zone.write(Transaction(fence_seen=seen, fence_after=fence(generation))) == Committed()
+    return zone
+
+
+def put(*changes: Change, generation: int = 1) -> Transaction:
+    return Transaction(fence_seen=fence(generation).seen, changes=sorted(changes, key=lambda change: change.name))
+
+
+def is_condition(outcome: object) -> bool:
+    return isinstance(outcome, Refused) and outcome.reason is Reason.CONDITION
+
+
+async def records(zone: Zone, *names: str) -> list[Records]:
+    served = await zone.read(names)
+    return [served[name].records for name in names]
+
+
+# The fence
+
+
+async def test_fence_of_a_new_zone_is_absent(site: Site) -> None:
+    """A zone that enactord never opened shows no fence."""
+    assert await site.client().read_fence() == ()
+
+
+@pytest.mark.parametrize(
+    "there",
+    [
+        [],
+        [["v=spf1 -all"]],
+        [["v=enactord1 scope=us-east-1 gen=one"]],
+        [["two"], ["records"]],
+        [["v=enactord1 scope=us-east-1", " gen=7 plan=0000000000000000"]],
+        [[""]],
+    ],
+    ids=["absent", "other text", "no number", "several", "several strings", "empty"],
+)
+async def test_fence_opens_from_any_state(site: Site, there: list[list[str]]) -> None:
+    """Whatever stands at the fence's name, reading it and replacing exactly that opens the zone."""
+    await site.put_fence(there)
+    zone = site.client()
+    seen = await zone.read_fence()
+    assert len(seen) == len(there)
+    assert await zone.write(Transaction(fence_seen=seen, fence_after=fence(9))) == Committed()
+    assert await zone.read_fence() == fence(9).seen
+
+
+async def test_fence_opens_beside_a_wildcard_txt(dns_site: DnsSite) -> None:
+    """A wildcard TXT answers for a fence that is not there; the zone opens all the same."""
+    await dns_site.put_wildcard_txt("v=spf1 -all")
+    zone = dns_site.client()
+    assert await zone.read_fence() == ()
+    assert await zone.write(Transaction(fence_seen=(), fence_after=fence(1))) == Committed()
+    assert await zone.read_fence() == fence(1).seen
+
+
+async def test_fence_does_not_open_beside_a_cname(site: Site) -> None:
+    """Servers drop a TXT beside a CNAME in silence, so the open is refused, not half done."""
+    await site.put_foreign(fence_name(site.zone), cname="elsewhere.test.")
+    zone = site.client()
+    with pytest.raises(ZoneDown, match="CNAME"):
+        await zone.read_fence()
+    assert is_condition(await zone.write(Transaction(fence_seen=(), fence_after=fence(1))))
+
+
+async def test_fence_that_moved_refuses_an_open(site: Site) -> None:
+    """An open that requires an older fence, or none, changes nothing."""
+    zone = await opened(site, 5)
+    seen: FenceSeen
+    for seen in ((), fence(4).seen, (*fence(5).seen, b"\1x")):
+        assert is_condition(await zone.write(Transaction(fence_seen=seen, fence_after=fence(6))))
+    assert await zone.read_fence() == fence(5).seen
+
+
+async def test_fence_has_one_winner_a_generation(site: Site) -> None:
+    """Of 20 writers that race to replace what they all read, one does, generation after generation."""
+    zones = [site.client(connections=1) for _ in range(20)]
+    for generation in (1, 2, 3):
+        seen = {await zone.read_fence() for zone in zones}
+        assert len(seen) == 1
+        own = [Fence(scope="us-east-1", generation=generation, plan=f"{k:016x}") for k in range(20)]
+        outcomes = await asyncio.gather(
+            *(
+                zone.write(Transaction(fence_seen=next(iter(seen)), fence_after=mine))
+                for zone, mine in zip(zones, own, strict=True)
+            )
+        )
+        winners = [k for k, outcome in enumerate(outcomes) if outcome == Committed()]
+        assert len(winners) == 1
+        assert all(is_condition(outcome) for k, outcome in enumerate(outcomes) if k != winners[0])
+        assert await zones[0].read_fence() == own[winners[0]].seen
+
+
+# Writes
+
+
+async def test_write_at_the_fence_commits(site: Site) -> None:
+    """Content, A and AAAA alike, is served as written, TTL included."""
+    zone = await opened(site)
+    one, both, six = (f"{label}.{site.zone}" for label in ("a-one", "b-both", "c-six"))
+    changes = (Change(name=one, after=ONE), Change(name=both, after=BOTH), Change(name=six, after=SIX))
+    assert await zone.write(put(*changes)) == Committed()
+    assert await records(zone, one, both, six) == [ONE, BOTH, SIX]
+
+
+async def test_write_at_the_zone_name_and_a_wildcard_commits(site: Site) -> None:
+    """The apex and a wildcard are names like any other."""
+    zone = await opened(site)
+    star = f"*.svc.{site.zone}"
+    assert await zone.write(put(Change(name=site.zone, after=ONE), Change(name=star, after=TWO))) == Committed()
+    assert await records(zone, site.zone, star) == [ONE, TWO]
+    assert await zone.read_fence() == fence(1).seen
+
+
+async def test_write_below_the_fence_changes_nothing(site: Site) -> None:
+    """A writer that slept through a newer open is refused, whatever it carries."""
+    zone = await opened(site, 1)
+    name = f"www.{site.zone}"
+    assert await zone.write(put(Change(name=name, after=ONE))) == Committed()
+    assert await zone.write(Transaction(fence_seen=fence(1).seen, fence_after=fence(2))) == Committed()
+    assert is_condition(await zone.write(put(Change(name=name, after=TWO), generation=1)))
+    assert is_condition(await zone.write(put(Change(name=name, after=NO_RECORDS), generation=1)))
+    assert await records(zone, name) == [ONE]
+    assert await zone.read_fence() == fence(2).seen
+
+
+async def test_write_replaces_both_rrsets(site: Site) -> None:
+    """A write is total: an AAAA that the new content lacks is gone."""
+    zone = await opened(site)
+    name = f"www.{site.zone}"
+    for content in (BOTH, ONE, SIX, BOTH, TWO):
+        assert await zone.write(put(Change(name=name, after=content))) == Committed()
+        assert await records(zone, name) == [content]
+
+
+async def test_write_sent_twice_commits_twice(site: Site) -> None:
+    """An update of owned names may be sent again and changes nothing more; an open may not."""
+    zone = await opened(site)
+    name = f"www.{site.zone}"
+    for _ in range(2):
+        assert await zone.write(put(Change(name=name, after=BOTH))) == Committed()
+    assert await records(zone, name) == [BOTH]
+    again = Transaction(fence_seen=(), fence_after=fence(1))
+    assert is_condition(await zone.write(again))
+
+
+@pytest.mark.parametrize("size", [1, 25, 100])
+async def test_write_of_many_names_is_one_transaction(site: Site, size: int) -> None:
+    """All names of a batch are served after it."""
+    zone = await opened(site)
+    after = {
+        f"n{k:03}.{site.zone}": Records(ttl_s=k, a=tuple(bytes((10, 0, k, j)) for j in range(8)), aaaa=())
+        for k in range(size)
+    }
+    assert await zone.write(put(*(Change(name=name, after=one) for name, one in after.items()))) == Committed()
+    served = await zone.read(list(after))
+    assert {name: one.records for name, one in served.items()} == after
+
+
+async def test_write_with_a_new_fence_carries_content_too(site: Site) -> None:
+    """One transaction may open and write."""
+    zone = site.client()
+    name = f"www.{site.zone}"
+    transaction = Transaction(fence_seen=(), fence_after=fence(1), changes=[Change(name=name, after=ONE)])
+    assert await zone.write(transaction) == Committed()
+    assert await records(zone, name) == [ONE]
+    assert await zone.read_fence() == fence(1).seen
+
+
+@pytest.mark.parametrize("taken", [ONE, SIX, "cname"], ids=["A", "AAAA", "CNAME"])
+async def test_write_of_a_new_name_leaves_what_is_there(site: Site, taken: Records | str) -> None:
+    """A name that the ledger does not own is never taken over, and the batch is refused whole."""
+    zone = await opened(site)
+    taken_name, free = f"taken.{site.zone}", f"free.{site.zone}"
+    if isinstance(taken, str):
+        await site.put_foreign(taken_name, cname="elsewhere.test.")
+    else:
+        await site.put_foreign(taken_name, records=taken)
+    before = await zone.read([taken_name])
+    batch = put(*(Change(name=name, after=TWO, expect=Expect.NEW) for name in (free, taken_name)))
+    assert is_condition(await zone.write(batch))
+    assert await zone.read([taken_name]) == before
+    assert await records(zone, free) == [NO_RECORDS]
+
+
+async def test_write_of_a_new_name_commits_where_nothing_is(site: Site) -> None:
+    """A free name is taken once."""
+    zone = await opened(site)
+    change = Change(name=f"free.{site.zone}", after=BOTH, expect=Expect.NEW)
+    assert await zone.write(put(change)) == Committed()
+    assert await records(zone, change.name) == [BOTH]
+    assert is_condition(await zone.write(put(change)))
+
+
+async def test_write_beside_a_cname_refuses_the_batch(site: Site) -> None:
+    """Servers drop an A beside a CNAME in silence and accept the rest: the prerequisite refuses it all."""
+    zone = await opened(site)
+    first, second, third = (f"{label}.{site.zone}" for label in "abc")
+    assert await zone.write(put(*(Change(name=name, after=ONE) for name in (first, second, third)))) == Committed()
+    await site.put_foreign(second, cname="elsewhere.test.")
+    assert is_condition(await zone.write(put(*(Change(name=name, after=TWO) for name in (first, second, third)))))
+    served = await zone.read([first, second, third])
+    assert [served[name].records for name in (first, third)] == [ONE, ONE]
+    assert served[second] == Served(records=NO_RECORDS, alias="elsewhere.test.")
+
+
+@pytest.mark.parametrize("there", [ONE, SIX, BOTH, NO_RECORDS], ids=["A", "AAAA", "both", "nothing"])
+@pytest.mark.parametrize("expected", [ONE, SIX, BOTH, NO_RECORDS], ids=["A", "AAAA", "both", "nothing"])
+async def test_write_expecting_exactly_commits_only_on_that(site: Site, there: Records, expected: Records) -> None:
+    """A repair writes over what was read and over nothing else; the TTL does not count."""
+    zone = await opened(site)
+    name = f"www.{site.zone}"
+    if not there.empty:
+        await site.put_foreign(name, records=there)
+    before = expected if expected.empty else Records(ttl_s=7, a=expected.a, aaaa=expected.aaaa)
+    outcome = await zone.write(put(Change(name=name, after=TWO, expect=Expect.EXACT, before=before)))
+    if there is expected:
+        assert outcome == Committed()
+        assert await records(zone, name) == [TWO]
+    else:
+        assert is_condition(outcome)
+        assert await records(zone, name) == [there]
+
+
+async def test_write_expecting_exactly_minds_each_address(site: Site) -> None:
+    """A subset or a superset of what is there is not what is there."""
+    zone = await opened(site)
+    name = f"www.{site.zone}"
+    await site.put_foreign(name, records=Records(ttl_s=30, a=(A1, A2), aaaa=()))
+    for wrong in ((A1,), (A1, A2, A3), (A1, A3)):
+        before = Records(ttl_s=30, a=wrong, aaaa=())
+        assert is_condition(await zone.write(put(Change(name=name, after=TWO, expect=Expect.EXACT, before=before))))
+    assert (await records(zone, name))[0].a == (A1, A2)
+
+
+async def test_removal_leaves_no_address(site: Site) -> None:
+    """A removed name serves nothing, and removing it again is no error."""
+    zone = await opened(site)
+    name, other = f"www.{site.zone}", f"other.{site.zone}"
+    assert await zone.write(put(Change(name=name, after=BOTH), Change(name=other, after=ONE))) == Committed()
+    for _ in range(2):
+        assert await zone.write(put(Change(name=name, after=NO_RECORDS))) == Committed()
+        assert await records(zone, name, other) == [NO_RECORDS, ONE]
+
+
+async def test_removal_leaves_a_foreign_cname(site: Site) -> None:
+    """What is not an address at a removed name belongs to somebody else."""
+    zone = await opened(site)
+    name = f"www.{site.zone}"
+    await site.put_foreign(name, cname="elsewhere.test.")
+    assert await zone.write(put(Change(name=name, after=NO_RECORDS))) == Committed()
+    assert (await zone.read([name]))[name].alias == "elsewhere.test."
+
+
+async def test_removal_can_expect_exactly(site: Site) -> None:
+    """A removal that expects other content is refused."""
+    zone = await opened(site)
+    name = f"www.{site.zone}"
+    assert await zone.write(put(Change(name=name, after=ONE))) == Committed()
+    for before, removed in ((TWO, False), (ONE, True)):
+        outcome = await zone.write(put(Change(name=name, after=NO_RECORDS, expect=Expect.EXACT, before=before)))
+        assert (outcome == Committed()) is removed
+        assert await records(zone, name) == [NO_RECORDS if removed else ONE]
+
+
+async def test_write_leaves_other_types_alone(dns_site: DnsSite) -> None:
+    """A TXT that somebody keeps at an endpoint's name outlives a write and a removal."""
+    zone = await opened(dns_site)
+    name = f"www.{dns_site.zone}"
+    await dns_site.put_txt(name, "kept")
+    for after in (ONE, NO_RECORDS):
+        assert await zone.write(put(Change(name=name, after=after))) == Committed()
+        assert await dns_site.txt_at(name) == ["kept"]
+
+
+async def test_write_outside_the_zone_is_a_value_error(site: Site) -> None:
+    """A name of another zone is the caller's mistake, and is never sent."""
+    zone = await opened(site)
+    with pytest.raises(ValueError, match="not in zone"):
+        await zone.write(put(Change(name="www.elsewhere.test.", after=ONE)))
+
+
+async def test_write_too_large_for_a_message_is_a_value_error(site: Site) -> None:
+    """A batch beyond one message is never split behind the caller's back."""
+    zone = await opened(site)
+    after = Records(ttl_s=5, a=tuple(bytes((10, 0, 0, k)) for k in range(100)), aaaa=())
+    with pytest.raises(ValueError, match="smaller"):
+        await zone.write(put(*(Change(name=f"n{k:02}.{site.zone}", after=after) for k in range(50))))
+
+
+# Keys
+
+
+async def test_write_with_a_wrong_secret_is_denied(dns_site: DnsSite) -> None:
+    """The refusal names what to mend, and the zone is unchanged."""
+    outcome = await dns_site.client(secret="d3Jvbmcgd3Jvbmcgd3Jvbmcgd3Jvbmcgd3Jvbmcgd3I=").write(
+        Transaction(fence_seen=(), fence_after=fence(1))
+    )
+    assert isinstance(outcome, Refused)
+    assert outcome.reason is Reason.DENIED
+    assert "secret" in outcome.detail
+    assert await dns_site.client().read_fence() == ()
+
+
+async def test_write_with_an_unknown_key_is_denied(dns_site: DnsSite) -> None:
+    """A key that the server does not know is told apart from a wrong secret."""
+    outcome = await dns_site.client(key_name="nobody").write(Transaction(fence_seen=(), fence_after=fence(1)))
+    assert isinstance(outcome, Refused)
+    assert outcome.reason is Reason.DENIED
+    assert "BADKEY" in outcome.detail
+
+
+async def test_write_with_a_wrong_clock_is_denied(dns_site: DnsSite) -> None:
+    """A clock an hour off is named as such."""
+    zone = dns_site.client(clock=FixedClock(ahead_s=3600))
+    outcome = await zone.write(Transaction(fence_seen=(), fence_after=fence(1)))
+    assert isinstance(outcome, Refused)
+    assert outcome.reason is Reason.DENIED
+    assert "clock" in outcome.detail
+
+
+async def test_write_to_a_zone_not_served_is_denied(dns_site: DnsSite) -> None:
+    """A zone that the server does not have is for an operator to mend; its reads are refused too."""
+    zone = dns_site.client(zone="absent.example.")
+    outcome = await zone.write(Transaction(fence_seen=(), fence_after=fence(1)))
+    assert isinstance(outcome, Refused)
+    assert outcome.reason is Reason.DENIED
+    with pytest.raises(ZoneDown):
+        await zone.read_fence()
+
+
+# Reads
+
+
+async def test_read_of_nothing_is_an_answer(site: Site) -> None:
+    """A name that does not exist, and one without addresses, are served as empty."""
+    zone = await opened(site)
+    names = (f"missing.{site.zone}", fence_name(site.zone))
+    assert await zone.read(names) == {name: Served(records=NO_RECORDS) for name in names}
+    assert await zone.read([]) == {}
+
+
+@pytest.mark.parametrize("reader_type", [BulkReader, AiodnsReader])
+async def test_readers_see_what_the_zone_sees(
+    dns_site: DnsSite, reader_type: type[BulkReader] | type[AiodnsReader]
+) -> None:
+    """Every reader shows the same, each time anew, several times more names than it asks at once."""
+    zone = await opened(dns_site)
+    contents = itertools.cycle((ONE, TWO, BOTH, SIX))
+    after = {f"n{k:03}.{dns_site.zone}": content for k, content in zip(range(100), contents, strict=False)}
+    assert await zone.write(put(*(Change(name=name, after=one) for name, one in after.items()))) == Committed()
+    alias = f"alias.{dns_site.zone}"
+    await dns_site.put_foreign(alias, cname="elsewhere.test.")
+    expected = {name: Served(records=one) for name, one in after.items()}
+    expected[f"missing.{dns_site.zone}"] = Served(records=NO_RECORDS)
+    expected[alias] = Served(records=NO_RECORDS, alias="elsewhere.test.")
+    reader: ServedReader = reader_type(dns_site.host, dns_site.port, timeout_s=5.0, in_flight_max=20)
+    assert await reader.read(list(expected)) == expected
+    name = min(after)
+    assert await zone.write(put(Change(name=name, after=TWO))) == Committed()
+    assert (await reader.read([name]))[name].records == TWO, "answered from a cache"
+    if isinstance(reader, BulkReader):
+        await reader.close()
+
+
+async def test_read_leaves_out_what_the_server_has_no_authority_for(dns_site: DnsSite) -> None:
+    """A name of another zone is missing beside good ones."""
+    zone = await opened(dns_site)
+    good = fence_name(dns_site.zone)
+    assert await zone.read([good, "www.elsewhere.example."]) == {good: Served(records=NO_RECORDS)}
+
+
+# The server's bad days
+
+
+async def test_server_down_is_said_at_once(own_site: Site) -> None:
+    """No write counts as done, no read as empty, while the server is down; then all is as before."""
+    zone = await opened(own_site)
+    name = f"www.{own_site.zone}"
+    assert await zone.write(put(Change(name=name, after=ONE))) == Committed()
+    await own_site.stop()
+    outcome = await zone.write(put(Change(name=name, after=TWO)))
+    assert isinstance(outcome, Unknown) or (isinstance(outcome, Refused) and outcome.reason is Reason.BUSY)
+    assert isinstance(await zone.write(put(Change(name=name, after=TWO))), Refused), "refused before it is sent"
+    with pytest.raises(ZoneDown):
+        await zone.read([name])
+    with pytest.raises(ZoneDown):
+        await zone.read_fence()
+    await own_site.start()
+    assert await records(zone, name) == [ONE]
+    assert await zone.read_fence() == fence(1).seen
+
+
+async def test_write_acknowledged_outlives_a_kill(own_site: Site) -> None:
+    """What was committed is there after SIGKILL, and what was in flight is there whole or not at all."""
+    zone = await opened(own_site)
+    for round_ in range(3):
+        names = [f"r{round_}-{k:02}.{own_site.zone}" for k in range(40)]
+        writes = [
+            asyncio.create_task(zone.write(put(*(Change(name=name, after=BOTH) for name in names[start : start + 4]))))
+            for start in range(0, len(names), 4)
+        ]
+        await asyncio.wait(writes, return_when=asyncio.FIRST_COMPLETED)
+        await own_site.kill()
+        outcomes = await asyncio.gather(*writes)
+        await own_site.start()
+        assert Committed() in outcomes
+        served = await zone.read(names)
+        for k, outcome in enumerate(outcomes):
+            batch = [served[name].records for name in names[4 * k : 4 * k + 4]]
+            assert batch == [BOTH] * 4 or (outcome != Committed() and batch == [NO_RECORDS] * 4)
+        assert await zone.read_fence() == fence(1).seen
+
+
+async def test_zone_closed_sends_nothing(site: Site) -> None:
+    """A closed zone refuses."""
+    zone = await opened(site)
+    await zone.close()
+    assert isinstance(await zone.write(put(Change(name=f"www.{site.zone}", after=ONE))), Refused)
+    with pytest.raises(ZoneDown):
+        await zone.read([f"www.{site.zone}"])

@@ -1,0 +1,227 @@
+"""Where the zone suite runs: for each kind of server its clients, and edits past the fence."""
+
+import asyncio
+import base64
+import time
+from collections.abc import Sequence
+from typing import Protocol
+
+import dns.asyncquery
+import dns.message
+import dns.name
+import dns.rcode
+import dns.rdataclass
+import dns.rdatatype
+import dns.tsig
+import dns.update
+import pytest
+
+from enactord.adapters.memory_zone import MemoryServer, MemoryZone
+from enactord.adapters.rfc2136 import Rfc2136Zone
+from enactord.adapters.wire.tsig import TsigKey
+from enactord.core.names import fence_name
+from enactord.core.records import NO_RECORDS, Records
+from enactord.ports import Clock, Zone
+from tests.servers.bind import Bind
+from tests.servers.dns_server import FOREIGN_SECRET, SECRET, DnsServer
+from tests.servers.knot import Knot
+
+_TIMEOUT_S = 5.0
+
+
+class FixedClock:
+    """The real time, or off by a fixed amount."""
+
+    def __init__(self, *, ahead_s: float = 0.0) -> None:
+        self._ahead_s = ahead_s
+
+    def now(self) -> float:
+        return time.time() + self._ahead_s
+
+
+class Site(Protocol):
+    """One zone on one server."""
+
+    zone: str
+
+    def client(self, *, connections: int = 2) -> Zone: ...
+
+    async def put_foreign(self, name: str, *, records: Records = NO_RECORDS, cname: str | None = None) -> None:
+        """Make a name hold exactly this, past the fence."""
+        ...
+
+    async def put_fence(self, texts: Sequence[Sequence[str]]) -> None:
+        """Put TXT records, each of some strings, at the fence's name."""
+        ...
+
+    async def stop(self) -> None: ...
+
+    async def kill(self) -> None: ...
+
+    async def start(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+class MemorySite:
+    """The double. It has no process: stopped or killed, it keeps what it acknowledged."""
+
+    def __init__(self, zone: str) -> None:
+        self.zone = zone
+        self._server = MemoryServer(zone)
+
+    def client(self, *, connections: int = 2) -> Zone:
+        return MemoryZone(self._server)
+
+    async def put_foreign(self, name: str, *, records: Records = NO_RECORDS, cname: str | None = None) -> None:
+        self._server.put_foreign(name, records=records, cname=cname)
+
+    async def put_fence(self, texts: Sequence[Sequence[str]]) -> None:
+        self._server.put_fence(
+            tuple(b"".join(bytes((len(part),)) + part.encode() for part in parts) for parts in texts)
+        )
+
+    async def stop(self) -> None:
+        self._server.up = False
+
+    kill = stop
+
+    async def start(self) -> None:
+        self._server.up = True
+
+    async def close(self) -> None:
+        pass
+
+
+class DnsSite:
+    """A zone behind a port; edits past the fence go by dnspython and the key "foreign"."""
+
+    def __init__(self, zone: str, host: str, port: int) -> None:
+        self.zone = zone
+        self.host = host
+        self.port = port
+        self._zones: list[Zone] = []
+
+    def client(
+        self,
+        *,
+        connections: int = 2,
+        secret: str = SECRET,
+        key_name: str = "enactor",
+        clock: Clock | None = None,
+        zone: str | None = None,
+    ) -> Zone:
+        opened = Rfc2136Zone(
+            zone or self.zone,
+            host=self.host,
+            port=self.port,
+            key=tsig_key(key_name, secret),
+            clock=clock or FixedClock(),
+            timeout_s=_TIMEOUT_S,
+            connections=connections,
+        )
+        self._zones.append(opened)
+        return opened
+
+    async def put_foreign(self, name: str, *, records: Records = NO_RECORDS, cname: str | None = None) -> None:
+        update = dns.update.UpdateMessage(self.zone)
+        owner = dns.name.from_text(name)
+        for rtype in ("A", "AAAA", "CNAME"):
+            update.delete(owner, rtype)
+        if cname is not None:
+            update.add(owner, 30, "CNAME", cname)
+        for text in records.texts():
+            update.add(owner, records.ttl_s, "AAAA" if ":" in text else "A", text)
+        await self._edit(update)
+
+    async def put_fence(self, texts: Sequence[Sequence[str]]) -> None:
+        update = dns.update.UpdateMessage(self.zone)
+        name = dns.name.from_text(fence_name(self.zone))
+        update.delete(name, "TXT")
+        for parts in texts:
+            update.add(name, 0, "TXT", " ".join(f'"{part}"' for part in parts))
+        await self._edit(update)
+
+    async def put_txt(self, name: str, text: str) -> None:
+        update = dns.update.UpdateMessage(self.zone)
+        update.add(dns.name.from_text(name), 30, "TXT", f'"{text}"')
+        await self._edit(update)
+
+    async def put_wildcard_txt(self, text: str) -> None:
+        await self.put_txt(f"*.{self.zone}", text)
+
+    async def txt_at(self, name: str) -> list[str]:
+        query = dns.message.make_query(name, "TXT")
+        answer = await dns.asyncquery.tcp(query, self.host, _TIMEOUT_S, self.port)
+        return [rdata.to_text().strip('"') for rrset in answer.answer for rdata in rrset]
+
+    async def close(self) -> None:
+        for zone in self._zones:
+            await zone.close()
+
+    async def stop(self) -> None:
+        raise NotImplementedError
+
+    async def kill(self) -> None:
+        raise NotImplementedError
+
+    async def start(self) -> None:
+        raise NotImplementedError
+
+    async def _edit(self, update: dns.update.UpdateMessage) -> None:
+        update.use_tsig(dns.tsig.Key("foreign.", base64.b64decode(FOREIGN_SECRET), dns.tsig.HMAC_SHA256))
+        answer = await dns.asyncquery.tcp(update, self.host, _TIMEOUT_S, self.port)
+        assert answer.rcode() == dns.rcode.NOERROR, dns.rcode.to_text(answer.rcode())
+
+
+class _ProcessSite(DnsSite):
+    """A zone of a child process, shared by many tests or a test's own."""
+
+    def __init__(self, zone: str, server: DnsServer, *, owned: bool = False) -> None:
+        super().__init__(zone, server.host, server.port)
+        self._server = server
+        self._owned = owned
+
+    async def stop(self) -> None:
+        assert self._owned
+        await asyncio.to_thread(self._server.stop)
+
+    async def kill(self) -> None:
+        assert self._owned
+        self._server.kill()  # in this very step: a thread would let the answers come in first
+
+    async def start(self) -> None:
+        assert self._owned
+        await asyncio.to_thread(self._server.start)
+
+    async def close(self) -> None:
+        await super().close()
+        if self._owned:
+            await asyncio.to_thread(self._server.remove)
+
+
+class BindSite(_ProcessSite):
+    @classmethod
+    def own(cls, zone: str) -> "BindSite":
+        server = Bind([zone])
+        server.start()
+        return cls(zone, server, owned=True)
+
+
+class KnotSite(_ProcessSite):
+    @classmethod
+    def own(cls, zone: str) -> "KnotSite":
+        server = Knot([zone])
+        server.start()
+        return cls(zone, server, owned=True)
+
+
+class EmbeddedSite(DnsSite):
+    @classmethod
+    async def open(cls, zone: str, *, own_process: bool = False) -> "EmbeddedSite":
+        pytest.importorskip("enactord.adapters.embedded")
+        raise NotImplementedError
+
+
+def tsig_key(name: str, secret: str) -> TsigKey:
+    return TsigKey(name=name + ".", secret=base64.b64decode(secret))
