@@ -337,6 +337,9 @@ class Enactor:
                 except StoreDown as error:
                     self._store_is_down(str(error))
                 else:
+                    if look.problem:
+                        self._zone_is_down(zone, look.problem)
+                        continue
                     if self._problems.pop(zone, None) is not None:
                         self.ports.observer.observe(ZoneCameUp(zone=zone))
                     if not look.drifts:

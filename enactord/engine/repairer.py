@@ -13,7 +13,7 @@ from typing import Literal
 
 from enactord.core.errors import PlanUnreadable
 from enactord.core.events import EndpointDrifted, EndpointRepaired, Verified
-from enactord.core.fence import Fence
+from enactord.core.fence import Fence, parse_fence
 from enactord.core.ledger import REMOVAL, Bucket, Entry, Version
 from enactord.core.names import BUCKETS, bucket_of, zone_of
 from enactord.core.plan import Manifest, parse_chunk, unpack_chunk
@@ -82,19 +82,21 @@ class Repairer:
         """
         fence = self._mirror.fence(zone)
         if fence is None:
-            return Look(zone=zone, names=0, drifts=(), repaired=(), problem="never opened")
+            return Look(zone=zone, names=0, drifts=(), repaired=())  # never opened: nothing is owned there
         freeze = self._mirror.freeze
         writable = repair and (freeze is None or freeze.mode != "all")
         replanted = False
-        if writable:
-            seen = await self._ports.zones[zone].zone.read_fence()
-            if seen != fence.seen:
-                opened = await raise_fence(self._ports.zones[zone], fence, self._ports.observer)
-                if opened.how is not Opening.OPEN:
-                    writable = False
-                    if opened.how is Opening.AHEAD and opened.found is not None and self._store_up():
-                        await self._follow(zone, opened.found)
-                replanted = opened.how is Opening.OPEN
+        seen = await self._ports.zones[zone].zone.read_fence()
+        standing = parse_fence(seen)
+        if standing is not None and (standing.scope != fence.scope or standing.generation > fence.generation):
+            # What stands there is not ours, or newer than anything seen here: the ledger as we
+            # have it says nothing about what should be served.
+            if standing.scope == fence.scope and self._store_up():
+                await self._follow(zone, standing)
+            return Look(zone=zone, names=0, drifts=(), repaired=(), problem=f"{zone}: fenced by {standing.text}")
+        if seen != fence.seen and writable:
+            opened = await raise_fence(self._ports.zones[zone], fence, self._ports.observer)
+            writable = replanted = opened.how is Opening.OPEN
         drifts: list[Drift] = []
         repaired: set[str] = set()
         names = 0
