@@ -20,9 +20,10 @@ not accept, and a forged refusal does no harm, because the caller reads before i
 from collections.abc import Mapping, Sequence
 
 from enactord.adapters.bulk_reader import BulkReader
-from enactord.adapters.wire.answer import TYPE_TXT, tsig_error
+from enactord.adapters.wire.answer import TYPE_TXT
+from enactord.adapters.wire.names import Malformed
 from enactord.adapters.wire.stream import MaybeReceived, NeverSent, Stream
-from enactord.adapters.wire.tsig import TsigError, TsigKey, sign, verify
+from enactord.adapters.wire.tsig import TsigError, TsigKey, find_tsig, sign, verify
 from enactord.adapters.wire.update import pack_update
 from enactord.core.errors import ZoneDown
 from enactord.core.fence import FenceSeen, parse_fence
@@ -150,6 +151,15 @@ class Rfc2136Zone:
         if reason is None:
             return Unknown(detail=text)
         if reason is Reason.DENIED:
-            fix = _TSIG_FIXES.get(tsig_error(reply)) or _DENIED_FIXES[rcode]
+            fix = _TSIG_FIXES.get(_tsig_error(reply)) or _DENIED_FIXES[rcode]
             return Refused(reason=reason, detail=f"{text} for key {self._key.name}: {fix}")
         return Refused(reason=reason, detail=text)
+
+
+def _tsig_error(reply: bytes) -> int:
+    """Return the error that a reply's TSIG record names, 0 where there is none. Verifies nothing."""
+    try:
+        record = find_tsig(reply)
+    except Malformed:
+        return 0
+    return 0 if record is None else record.error

@@ -192,6 +192,14 @@ async def test_fence_that_moved_refuses_an_open(site: Site) -> None:
     assert await zone.read_fence() == fence(5).seen
 
 
+async def test_fence_that_is_absent_refuses_a_write(site: Site) -> None:
+    """A zone that lost its fence takes no write that relies on one: it is opened again first."""
+    name = f"www.{site.zone}"
+    zone = site.client()
+    assert is_condition(await zone.write(put(Change(name=name, after=ONE))))
+    assert await records(zone, name) == [NO_RECORDS]
+
+
 async def test_fence_has_one_winner_a_generation(site: Site) -> None:
     """Of 20 writers that race to replace what they all read, one does, generation after generation."""
     zones = [site.client(connections=1) for _ in range(20)]

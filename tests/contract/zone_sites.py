@@ -224,4 +224,4 @@ class EmbeddedSite(DnsSite):
 
 
 def tsig_key(name: str, secret: str) -> TsigKey:
-    return TsigKey(name=name + ".", secret=base64.b64decode(secret))
+    return TsigKey(name=name + ".", algorithm="hmac-sha256", secret=base64.b64decode(secret))

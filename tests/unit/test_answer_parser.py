@@ -1,12 +1,11 @@
 """The answer parser, against replies that dnspython renders and against broken ones."""
 
+import contextlib
+
 import dns.flags
 import dns.message
 import dns.rcode
 import dns.rrset
-import dns.tsig
-import dns.tsigkeyring
-import dns.update
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -20,7 +19,6 @@ from enactord.adapters.wire.answer import (
     pack_query,
     pack_question,
     parse_answer,
-    tsig_error,
 )
 
 NAME = "www.example.test."
@@ -125,19 +123,5 @@ WHOLE = reply((NAME, "30", "A", "192.0.2.1"), (NAME, "30", "CNAME", "x.example.t
 @settings(max_examples=500, deadline=None)
 def test_answer_parser_survives_any_bytes(wire: bytes) -> None:
     """Any bytes end in an answer or in BrokenAnswer, and in no endless loop."""
-    try:
+    with contextlib.suppress(BrokenAnswer):
         parse_answer(wire, QUESTION_A)
-    except BrokenAnswer:
-        pass
-    assert 0 <= tsig_error(wire) <= 65535
-
-
-def test_tsig_error_reads_the_last_record() -> None:
-    """The error of a TSIG record tells a wrong clock from a wrong key."""
-    key = dns.tsig.Key("enactor.", b"0" * 32, dns.tsig.HMAC_SHA256)
-    query = dns.update.UpdateMessage("example.test.")
-    query.use_tsig(key)
-    query.to_wire()
-    answer = dns.message.make_response(query, tsig_error=dns.rcode.BADTIME)
-    assert tsig_error(answer.to_wire()) == 18
-    assert tsig_error(reply()) == 0

@@ -136,6 +136,16 @@ async def test_stream_sends_many_in_one_write() -> None:
         await stream.close()
 
 
+async def test_stream_gives_no_id_to_two_requests() -> None:
+    """With 20,000 requests in flight at once, ids drawn blindly would collide hundreds of times."""
+    async with serving(echo) as port:
+        stream = stream_to(port, in_flight_max=20_000)
+        bodies = [bytes(10) + str(k).encode() for k in range(20_000)]
+        replies = await stream.ask_all(bodies, 4 * TIMEOUT_S)
+        assert [text_of(reply or b"") for reply in replies] == [str(k) for k in range(20_000)]
+        await stream.close()
+
+
 async def test_stream_says_never_sent_when_nobody_listens() -> None:
     """A refused connection proves that nothing was received."""
     with socket.socket() as free:

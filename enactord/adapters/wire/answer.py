@@ -8,6 +8,7 @@ from struct import Struct
 from struct import error as StructError
 from typing import NamedTuple
 
+from enactord.adapters.wire.names import Malformed, read_name
 from enactord.core.names import wire_name
 
 TYPE_A, TYPE_CNAME, TYPE_TXT, TYPE_AAAA = 1, 5, 16, 28  # Source: RFC 1035 section 3.2.2, RFC 3596 section 2.1.
@@ -19,8 +20,6 @@ _RECORD = Struct("!HHIH")
 _QR, _AA, _TC = 0x8000, 0x0400, 0x0200
 _CLASS_IN = 1
 _NAME_POINTER = b"\xc0\x0c"
-_MAX_NAME_BYTES = 255
-_TYPE_TSIG = 250
 _TTL_MAX = 0x7FFFFFFF
 _RDATA_LENGTHS = {TYPE_A: 4, TYPE_AAAA: 16}
 
@@ -58,7 +57,9 @@ def parse_answer(message: bytes, question: bytes) -> Answer:
     """Read the reply to a question that `pack_question` made. Raises `BrokenAnswer`."""
     try:
         return _parse(message, question)
-    except (StructError, IndexError) as error:
+    except Malformed as error:
+        raise BrokenAnswer(str(error)) from error
+    except StructError as error:
         raise BrokenAnswer("the reply ends in the middle of a record") from error
 
 
@@ -83,8 +84,8 @@ def _parse(message: bytes, question: bytes) -> Answer:
             position += 2
             at_name = True
         else:
-            owner, position = _read_name(message, position)
-            at_name = owner == question[:-4].lower()
+            owner, position = read_name(message, position)
+            at_name = owner.lower() == question[:-4].lower()
         found_type, found_class, ttl, length = _RECORD.unpack_from(message, position)
         position += 10 + length
         if position > len(message):
@@ -97,46 +98,13 @@ def _parse(message: bytes, question: bytes) -> Answer:
             rdatas.append(message[position - length : position])
             ttl_s = min(ttl_s, ttl if ttl <= _TTL_MAX else 0)  # Source: RFC 2181 section 8.
         elif found_type == TYPE_CNAME:
-            target, end = _read_name(message, position - length)
+            target, end = read_name(message, position - length)
             if end != position:
                 raise BrokenAnswer("a CNAME longer than its record")
-            alias = _text(target)
+            alias = _text(target.lower())
     if len(rdatas) > 1:
         rdatas.sort()
     return Answer(rcode, authoritative, truncated, ttl_s if rdatas else 0, tuple(rdatas), alias)
-
-
-def _read_name(message: bytes, position: int) -> tuple[bytes, int]:
-    """Return a name as uncompressed lower-case labels, and where what follows it starts.
-
-    A pointer must point below the place where its name began, so no loop can form.
-    Source: RFC 1035 section 4.1.4.
-    """
-    labels: list[bytes] = []
-    size = 1
-    after = None
-    lowest = position
-    while True:
-        length = message[position]
-        if length >= 0xC0:
-            target = (length & 0x3F) << 8 | message[position + 1]
-            if after is None:
-                after = position + 2
-            if target >= lowest:
-                raise BrokenAnswer("a name points forward")
-            position = lowest = target
-            continue
-        if length > 63:
-            raise BrokenAnswer("a label of an unknown kind")
-        if length == 0:
-            break
-        end = position + 1 + length
-        size += 1 + length
-        if end > len(message) or size > _MAX_NAME_BYTES:
-            raise BrokenAnswer("a name that is too long")
-        labels.append(message[position:end])
-        position = end
-    return b"".join(labels).lower() + b"\0", position + 1 if after is None else after
 
 
 def _text(labels: bytes) -> str:
@@ -148,26 +116,3 @@ def _text(labels: bytes) -> str:
         parts.append("".join(chr(c) if 0x21 <= c < 0x7F and c not in b'."\\();@$' else f"\\{c:03}" for c in label))
         position += 1 + length
     return ".".join(parts) + "."
-
-
-def tsig_error(message: bytes) -> int:
-    """Return the error that a reply's TSIG record names, 0 where there is none; verifies nothing.
-
-    Source: RFC 8945 section 4.2 (the record is the last one of the message).
-    """
-    try:
-        _, _, questions, *sections = _HEADER.unpack_from(message)
-        position = 12
-        for _ in range(questions):
-            position = _read_name(message, position)[1] + 4
-        for _ in range(sum(sections)):
-            position = _read_name(message, position)[1]
-            rtype, _, _, length = _RECORD.unpack_from(message, position)
-            position += 10 + length
-            if rtype == _TYPE_TSIG and position <= len(message):
-                start = _read_name(message, position - length)[1]
-                mac_length = int.from_bytes(message[start + 8 : start + 10], "big")
-                return int.from_bytes(message[start + 12 + mac_length : start + 14 + mac_length], "big")
-    except (StructError, IndexError, BrokenAnswer):
-        pass
-    return 0
