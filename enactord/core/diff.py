@@ -38,7 +38,7 @@ class Kind(StrEnum):
 class Step:
     """What is to be done for one name.
 
-    `content` is the wanted canonical text ("-": removal); `capacity` its weight;
+    `content` is the wanted canonical text ("-": removal), `parsed` the same for a WRITE;
     `refusal` says why for a HOLD.
     """
 
@@ -46,9 +46,22 @@ class Step:
     kind: Kind
     entry: Entry | None
     content: str = REMOVAL
-    capacity: int = 0
+    parsed: Content | None = None
     expect: Expect = Expect.OWNED
     refusal: Refusal | None = None
+
+
+def conforms(wanted: Mapping[str, str], entries: Mapping[str, Entry]) -> bool:
+    """Whether `diff_bucket` would find nothing at all to do, found without judging anything."""
+    if len(wanted) != len(entries):
+        return False
+    for name, content in wanted.items():
+        entry = entries.get(name)
+        if entry is None or entry.pending is not None or entry.held is not None:
+            return False
+        if entry.applied is None or entry.applied.content != content:
+            return False
+    return True
 
 
 def diff_bucket(
@@ -98,7 +111,7 @@ def _wanted(
         kind=Kind.WRITE,
         entry=entry,
         content=text,
-        capacity=content.capacity,
+        parsed=content,
         expect=Expect.OWNED if owned else Expect.NEW,
     )
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from enactord.core.content import Content, unpack_address
+from enactord.core.content import Content
 from enactord.core.ledger import Entry, greatest_capacity
 from enactord.core.names import zone_of
 from enactord.core.refusal import Refusal
@@ -84,7 +84,7 @@ def judge_endpoint(
     if not limits.ttl_min_s <= content.ttl_s <= limits.ttl_max_s:
         return Refusal(guard="ttl", detail=f"ttl_s {content.ttl_s}, must be {limits.ttl_min_s} to {limits.ttl_max_s}")
     for target in content.targets:
-        wrong = _address_problem(target.packed, limits.allow_private, limits.allow_loopback)
+        wrong = _address_problem(target.address, limits.allow_private, limits.allow_loopback)
         if wrong:
             return Refusal(guard="address", detail=f"{target.address} {wrong}")
     if entry is None or entry.applied is None or approved:
@@ -106,14 +106,15 @@ def _judge_velocity(content: Content, entry: Entry, limits: Limits, now: float) 
 
 
 @lru_cache(maxsize=262_144)
-def _address_problem(packed: bytes, allow_private: bool, allow_loopback: bool) -> str:
+def _address_problem(text: str, allow_private: bool, allow_loopback: bool) -> str:
     """Return why an address may not be served, or "".
 
     Source: the IANA special-purpose address registries, as `ipaddress` has them.
     """
-    if len(packed) == 4 and packed[0] in _ALWAYS_GLOBAL_FIRST_BYTES:
+    first = text.partition(".")[0]
+    if first in _ALWAYS_GLOBAL_FIRST or (allow_private and first == "10"):
         return ""
-    address = ipaddress.ip_address(unpack_address(packed))
+    address = ipaddress.ip_address(text)
     if isinstance(address, ipaddress.IPv6Address) and (address.ipv4_mapped or address.sixtofour or address.teredo):
         return "embeds an IPv4 address: write that one"
     if address.is_loopback:
@@ -127,6 +128,6 @@ def _address_problem(packed: bytes, allow_private: bool, allow_loopback: bool) -
 
 _BROADCAST = ipaddress.IPv4Address("255.255.255.255")
 # Blocks of 2**24 addresses without any special-purpose range: most targets, judged without `ipaddress`.
-_ALWAYS_GLOBAL_FIRST_BYTES = frozenset(
-    first for first in range(1, 224) if first not in {10, 100, 127, 169, 172, 192, 198, 203}
+_ALWAYS_GLOBAL_FIRST = frozenset(
+    str(first) for first in range(1, 224) if first not in {10, 100, 127, 169, 172, 192, 198, 203}
 )

@@ -216,7 +216,7 @@ class Applier:
         """Slices until nothing is left to do; marks of others are taken over when they stand still."""
         order = sorted(view.numbers, key=lambda number: self._rank(work.generation, number))
         while True:
-            left = [number for number in order if work.diff(number, self._mirror.bucket(number))]
+            left = [number for number in order if work.open_at(number)]
             mine = [number for number in left if not self._others_at_work(work, number)]
             progress = await self._run_slices(work, mine) if mine else False
             if progress:
@@ -294,6 +294,8 @@ class Applier:
             if zone not in work.permit.fences:
                 unfinished[zone] += 1
         for number in view.numbers:
+            if not work.open_at(number):
+                continue
             for step in work.diff(number, self._mirror.bucket(number)):
                 if step.entry is not None and step.entry.held is not None and step.entry.pending is None:
                     continue

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from enactord.core.diff import Kind, Step, diff_bucket
+from enactord.core.diff import Kind, Step, conforms, diff_bucket
 from enactord.core.errors import EnactordError, ZoneDown
 from enactord.core.events import BatchCommitted, EndpointHeld
 from enactord.core.fence import Fence
@@ -23,8 +23,9 @@ from enactord.core.ledger import (
 )
 from enactord.core.names import bucket_of, zone_of
 from enactord.core.plan import Manifest
-from enactord.core.records import Change, Records
+from enactord.core.records import NO_RECORDS, Change, Records
 from enactord.core.refusal import Refusal
+from enactord.core.render import render
 from enactord.engine.settings import Ports, Settings
 from enactord.engine.together import together
 from enactord.engine.verifier import seen_served
@@ -86,6 +87,10 @@ class Pass:
         )
         return [step for step in steps if step.name not in self.refused and self.zone(step.name) in self.permit.fences]
 
+    def open_at(self, number: int) -> bool:
+        """Whether a bucket may need steps; judges nothing."""
+        return not conforms(self.wanted(number), self.mirror.bucket(number))
+
     def zone(self, name: str) -> str | None:
         return zone_of(name, self.writers)
 
@@ -139,7 +144,10 @@ def _mark(
                 answers_max=work.ports.zones[zone].settings.answers_max,
             )
             bucket[step.name] = with_pending(entry, version)
-            writes[zone].append(_Write(step=step, version=version, records=version.records(step.name)))
+            records = NO_RECORDS
+            if step.parsed is not None:
+                records = render(step.name, version.generation, step.parsed, version.answers_max)
+            writes[zone].append(_Write(step=step, version=version, records=records))
         case Kind.HOLD:
             assert step.refusal is not None
             hold = _hold(work, step.refusal, entry)
@@ -311,9 +319,9 @@ def _record(
             case Fate.COMMITTED if write.version.content == REMOVAL:
                 del bucket[name]
             case Fate.COMMITTED:
-                bucket[name] = with_applied(
-                    entry, write.version, seen=name in seen, now_s=now_s, capacity=write.step.capacity
-                )
+                capacity = write.step.parsed.capacity if write.step.parsed else 0
+                seen_now = name in seen
+                bucket[name] = with_applied(entry, write.version, seen=seen_now, now_s=now_s, capacity=capacity)
             case Fate.CONFLICT | Fate.REJECTED:
                 guard = "foreign" if fate.fate is Fate.CONFLICT else "server"
                 remedy = f"; adopt it with: enactorctl adopt {name}" if guard == "foreign" else ""

@@ -79,6 +79,8 @@ class Ledger:
                 (item := self._mirror.items.get(put.key)) is not None and item.value == put.value for put in puts
             )
         if result.succeeded:
+            for number, put in zip(sorted(buckets), puts, strict=True):
+                self._mirror.keep_parsed(number, put.value, dict(buckets[number]))
             self._mirror.learn(
                 Item(key=p.key, value=p.value, create_revision=0, mod_revision=result.revision, version=0) for p in puts
             )

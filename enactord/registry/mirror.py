@@ -20,6 +20,8 @@ from enactord.registry.control import Freeze, parse_freeze
 from enactord.registry.keys import Keys, parse_fence_value, store_fence
 
 CHUNK_CACHE_BYTES = 96 * 1024 * 1024
+PARSED_ENTRIES = 20_000
+"""Ledger entries kept unpacked: enough for what a plan works on, a bound for scopes of any size."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +78,8 @@ class Mirror:
         self._manifests: dict[int, Manifest] = {}
         self._chunks: OrderedDict[str, bytes] = OrderedDict()
         self._chunk_bytes = 0
+        self._parsed: OrderedDict[int, tuple[bytes, Bucket]] = OrderedDict()
+        self._parsed_entries = 0
         self._changed = asyncio.Event()
         self.on_change: Callable[[], None] | None = None
 
@@ -160,9 +164,24 @@ class Mirror:
         return found
 
     def bucket(self, number: int) -> Bucket:
-        """Return the entries of a bucket, unpacked anew."""
+        """Return the entries of a bucket, in a dict of the caller's own."""
         item = self.items.get(self.keys.ledger(number))
-        return parse_bucket(item.value) if item else {}
+        if item is None:
+            return {}
+        known = self._parsed.get(number)
+        if known is None or known[0] != item.value:
+            known = self.keep_parsed(number, item.value, parse_bucket(item.value))
+        return dict(known[1])
+
+    def keep_parsed(self, number: int, packed: bytes, bucket: Bucket) -> tuple[bytes, Bucket]:
+        """Remember the entries of a packed bucket, within `PARSED_ENTRIES` in all."""
+        old = self._parsed.pop(number, None)
+        self._parsed_entries += len(bucket) - (len(old[1]) if old else 0)
+        self._parsed[number] = (packed, bucket)
+        while self._parsed_entries > PARSED_ENTRIES and len(self._parsed) > 1:
+            _, (_, dropped) = self._parsed.popitem(last=False)
+            self._parsed_entries -= len(dropped)
+        return self._parsed[number]
 
     def bucket_revision(self, number: int) -> int:
         """Return the bucket's mod revision, 0 where there is none."""
