@@ -23,6 +23,7 @@ from enactord.core.errors import ZoneDown
 from enactord.core.records import NO_RECORDS, Records, Served
 
 _CHUNKS_PER_STREAM = 2  # one is answered while the next one's questions are on their way
+_LOSSES_MAX = 4  # connections lost in a row, without an answer, before a round of questions is given up
 _NOTHING_SERVED = Served(records=NO_RECORDS)
 
 
@@ -91,15 +92,16 @@ class BulkReader:
         """Ask, again after a connection was lost, until all is answered or the time is over.
 
         A server may close a connection at any time, after any number of answers; it is
-        asked again as long as that gets something, and once more when it gets nothing
-        (the connection may have been closed for idleness as the questions went out).
+        asked again as long as that gets something, and a few times more when it gets
+        nothing (the connection was closed for idleness as the questions went out, or
+        others' questions on it were answered first).
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._timeout_s
         bodies = [pack_query(question) for question in questions]
         replies: list[bytes | None] = [None] * len(bodies)
         waiting = list(range(len(bodies)))
-        lost_before = False
+        losses = 0
         while waiting:
             try:
                 got = await stream.ask_all([bodies[index] for index in waiting], deadline - loop.time())
@@ -108,10 +110,11 @@ class BulkReader:
                 break
             except MaybeReceived as error:
                 problems.append(str(error))
-                if lost_before or not error.lost:
+                losses += 1
+                if losses > _LOSSES_MAX or not error.lost:
                     break
-                lost_before = True
                 continue
+            losses = 0
             for index, reply in zip(waiting, got, strict=True):
                 replies[index] = reply
             waiting = [index for index in waiting if replies[index] is None]
