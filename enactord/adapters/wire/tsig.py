@@ -168,6 +168,12 @@ def sign(
     return _with_record(message, prepared.head + _short(len(rdata)) + rdata), mac
 
 
+def signature_bytes(key: TsigKey) -> int:
+    """Return how many bytes `sign` adds to a message (six more where it tells the time as `other`)."""
+    prepared = _prepare(key)
+    return len(prepared.head) + len(prepared.algorithm) + 18 + prepared.mac.digest_size
+
+
 def with_unsigned_error(message: bytes, record: TsigRecord, error: TsigFault) -> bytes:
     """Return an answer with the TSIG record, without a MAC, that says why the question was not accepted.
 
