@@ -104,6 +104,8 @@ class Enactor:
                 for name, step in loops:
                     tasks.create_task(supervised(name, step, self.ports.observer, self._rng), name=name)
         finally:
+            for writer in self.writers.values():
+                await writer.close()
             try:
                 async with asyncio.timeout(2.0):
                     await self.session.close()

@@ -70,6 +70,7 @@ class ZoneWriter:
         self._observer = observer
         self._rng = rng
         self._unknown: dict[str, None] = {}
+        self._sending: set[asyncio.Task[Outcome]] = set()
 
     async def write(self, fence: Fence, changes: Sequence[Change]) -> dict[str, Written]:
         """Write all changes under the fence; returns the fate of each name.
@@ -130,16 +131,24 @@ class ZoneWriter:
         return fates | {change.name: Written(fate=Fate.OPEN, detail=detail) for change in left}
 
     async def _send(self, fence: Fence, batch: Sequence[Change]) -> Outcome:
+        """Send one transaction. Cancelled meanwhile, it is not forgotten: its answer is still awaited and counted."""
         if any(change.name in self._unknown for change in batch):
             return Unknown(detail="an earlier write of these names is not resolved yet")
+        sending = asyncio.create_task(self._transact(fence, batch))
+        self._sending.add(sending)
+        sending.add_done_callback(self._sending.discard)
+        try:
+            return await asyncio.shield(sending)
+        except asyncio.CancelledError:
+            self._doubt(batch)
+            sending.add_done_callback(lambda done: self._note_late(fence, batch, done))
+            raise
+
+    async def _transact(self, fence: Fence, batch: Sequence[Change]) -> Outcome:
         loop = asyncio.get_running_loop()
         async with self.limiter:
             start = loop.time()
-            try:
-                outcome = await self.ports.zone.write(Transaction(fence_seen=fence.seen, changes=batch))
-            except asyncio.CancelledError:
-                self._doubt(batch)
-                raise
+            outcome = await self.ports.zone.write(Transaction(fence_seen=fence.seen, changes=batch))
             duration_s = loop.time() - start
         match outcome:
             case Unknown(detail=detail):
@@ -164,6 +173,24 @@ class ZoneWriter:
             )
         )
         return outcome
+
+    def _note_late(self, fence: Fence, batch: Sequence[Change], done: asyncio.Task[Outcome]) -> None:
+        """A write whose plan was given up has got its answer: a refusal means that the fence has moved on."""
+        if done.cancelled() or done.exception() is not None:
+            return
+        outcome = done.result()
+        if isinstance(outcome, Refused) and outcome.reason is Reason.CONDITION:
+            self._observer.observe(
+                StaleWriteRefused(
+                    zone=self.name, generation=fence.generation, fence="above, when it arrived", names=len(batch)
+                )
+            )
+
+    async def close(self) -> None:
+        """Stop waiting for answers."""
+        for sending in list(self._sending):
+            sending.cancel()
+        await asyncio.gather(*self._sending, return_exceptions=True)
 
     async def _narrow(self, fence: Fence, batch: Sequence[Change], reason: Reason, detail: str) -> dict[str, Written]:
         """Find which names of a refused batch the server refuses."""
