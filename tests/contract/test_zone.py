@@ -27,6 +27,7 @@ from enactord.ports import ServedReader, Zone
 from tests.contract.zone_sites import (
     BindSite,
     DnsSite,
+    EmbeddedProcessSite,
     EmbeddedSite,
     FixedClock,
     KnotSite,
@@ -101,7 +102,7 @@ async def own_site(request: pytest.FixtureRequest) -> AsyncIterator[Site]:
     if kind == "memory":
         opened = MemorySite(zone)
     elif kind == "embedded":
-        opened = await EmbeddedSite.open(zone, own_process=True)
+        opened = EmbeddedProcessSite.own(zone)
     elif kind == "bind":
         opened = BindSite.own(zone)
     else:

@@ -14,8 +14,8 @@ import dns.rdataclass
 import dns.rdatatype
 import dns.tsig
 import dns.update
-import pytest
 
+from enactord.adapters.embedded import EmbeddedServer
 from enactord.adapters.memory_zone import MemoryServer, MemoryZone
 from enactord.adapters.rfc2136 import Rfc2136Zone
 from enactord.adapters.wire.tsig import TsigKey
@@ -24,6 +24,7 @@ from enactord.core.records import NO_RECORDS, Records
 from enactord.ports import Clock, Zone
 from tests.servers.bind import Bind
 from tests.servers.dns_server import FOREIGN_SECRET, SECRET, DnsServer
+from tests.servers.embedded import KEYS, Embedded
 from tests.servers.knot import Knot
 
 _TIMEOUT_S = 5.0
@@ -217,10 +218,29 @@ class KnotSite(_ProcessSite):
 
 
 class EmbeddedSite(DnsSite):
+    """The embedded server in the test's own loop, without a state directory."""
+
+    def __init__(self, zone: str, server: EmbeddedServer) -> None:
+        super().__init__(zone, "127.0.0.1", server.port)
+        self._server = server
+
     @classmethod
-    async def open(cls, zone: str, *, own_process: bool = False) -> "EmbeddedSite":
-        pytest.importorskip("enactord.adapters.embedded")
-        raise NotImplementedError
+    async def open(cls, zone: str) -> "EmbeddedSite":
+        server = EmbeddedServer(zones=[zone], keys=KEYS, state_dir=None)
+        await server.start("127.0.0.1", 0)
+        return cls(zone, server)
+
+    async def close(self) -> None:
+        await super().close()
+        await self._server.close()
+
+
+class EmbeddedProcessSite(_ProcessSite):
+    @classmethod
+    def own(cls, zone: str) -> "EmbeddedProcessSite":
+        server = Embedded([zone])
+        server.start()
+        return cls(zone, server, owned=True)
 
 
 def tsig_key(name: str, secret: str) -> TsigKey:

@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import dns.message
 import dns.query
@@ -53,6 +53,7 @@ class DnsServer:
         self.host = "127.0.0.1"
         self.port = free_port()
         self.dir = Path(tempfile.mkdtemp(prefix="enactord-"))  # short: knotd puts a socket in it
+        self.cwd = self.dir
         self._process: subprocess.Popen[bytes] | None = None
         self._write_config()
 
@@ -69,7 +70,7 @@ class DnsServer:
         if path is None:
             pytest.fail(f"{self.program} is not installed: run `make setup`")
         with (self.dir / "output.log").open("ab") as output:
-            self._process = subprocess.Popen(self.command(path), stdout=output, stderr=output, cwd=self.dir)
+            self._process = subprocess.Popen(self.command(path), stdout=output, stderr=output, cwd=self.cwd)
         self._wait_ready()
 
     def stop(self) -> None:
@@ -84,7 +85,7 @@ class DnsServer:
         self.kill()
         shutil.rmtree(self.dir, ignore_errors=True)
 
-    def __enter__(self) -> "DnsServer":
+    def __enter__(self) -> Self:
         try:
             self.start()
         except BaseException:

@@ -20,16 +20,14 @@ EXPECTED = {name: Served(records=Records(ttl_s=30, a=(b"\xc0\0\2\1",), aaaa=()))
 SHORT_S = 0.2
 
 
-def answer(query: bytes, *, flags: int = dns.flags.AA, rcode: int = 0, ttls: tuple[int, int] | None = None) -> bytes:
-    """192.0.2.1 for A; nothing for AAAA, unless `ttls` gives a TTL for each."""
+def answer(query: bytes, *, flags: int = dns.flags.AA, rcode: int = 0) -> bytes:
+    """192.0.2.1 for A, nothing for AAAA."""
     message = dns.message.make_response(dns.message.from_wire(query))
     message.flags |= flags
     message.set_rcode(dns.rcode.Rcode(rcode))
     question = message.question[0]
     if question.rdtype == 1:
-        message.answer.append(dns.rrset.from_text(question.name, ttls[0] if ttls else 30, "IN", "A", "192.0.2.1"))
-    elif ttls:
-        message.answer.append(dns.rrset.from_text(question.name, ttls[1], "IN", "AAAA", "2001:db8::1"))
+        message.answer.append(dns.rrset.from_text(question.name, 30, "IN", "A", "192.0.2.1"))
     return message.to_wire()
 
 
