@@ -1,0 +1,1 @@
+"""Config, wiring, lifetimes, HTTP, status page, and the operations on a scope."""

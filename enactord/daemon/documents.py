@@ -1,0 +1,208 @@
+"""What a scope looks like, as JSON documents: shared by the command line, HTTP and the status page.
+
+Times are seconds since the epoch; generation 0 means "none". Lists are sorted.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from enactord.core.content import content_json, parse_content
+from enactord.core.errors import PlanUnreadable
+from enactord.core.ledger import REMOVAL, Entry, Version
+from enactord.core.names import BUCKETS, bucket_of, zone_of
+from enactord.core.plan import Manifest, parse_chunk
+from enactord.registry.control import Freeze
+from enactord.registry.mirror import Mirror
+from enactord.registry.plans import Plans
+
+Document = dict[str, Any]
+
+STATES = ("applied", "pending", "held")
+
+
+def status_document(mirror: Mirror, zones: Sequence[str]) -> Document:
+    """Return the state of a scope: newest plan, freeze, zones, endpoints by state, claims, enactors."""
+    totals = mirror.totals
+    generations = mirror.generations
+    return {
+        "scope": mirror.keys.scope,
+        "head": mirror.head,
+        "plans": {"stored": len(generations), "oldest": generations[0] if generations else 0},
+        "frozen": freeze_document(mirror.freeze),
+        "zones": [_zone_document(mirror, zone) for zone in sorted(set(zones) | set(mirror.fences))],
+        "endpoints": {
+            "total": totals.entries,
+            "owned": totals.owned,
+            "applied": max(0, totals.entries - totals.pending - totals.held),
+            "pending": totals.pending,
+            "held": totals.held,
+            "unseen": totals.unseen,
+        },
+        "claims": [{"generation": generation, "enactor": enactor} for generation, enactor in mirror.all_claims],
+        "enactors": [{"id": presence.id} | presence.facts for presence in mirror.enactors],
+    }
+
+
+def _zone_document(mirror: Mirror, zone: str) -> Document:
+    fence = mirror.fence(zone)
+    opened, applied = (fence.generation if fence else 0), mirror.applied(zone)
+    if not opened:
+        state = "never opened"
+    elif applied < opened:
+        state = "applying"
+    else:
+        state = "applied" if opened == mirror.head else "behind"
+    return {"zone": zone, "fence": opened, "plan": fence.plan if fence else "", "applied": applied, "state": state}
+
+
+def freeze_document(freeze: Freeze | None) -> Document | None:
+    """Return who froze the scope, how and why, or None."""
+    if freeze is None:
+        return None
+    return {"mode": freeze.mode, "reason": freeze.reason, "author": freeze.author, "since": freeze.since}
+
+
+def manifest_document(manifest: Manifest) -> Document:
+    """Return what is known of a plan besides its endpoints."""
+    approval = manifest.approval
+    return {
+        "generation": manifest.generation,
+        "digest": manifest.digest,
+        "scope": manifest.scope,
+        "endpoints": manifest.endpoints,
+        "chunks": len(manifest.chunks),
+        "author": manifest.author,
+        "reason": manifest.reason,
+        "created_at": manifest.created_at,
+        "published_at": manifest.published_at,
+        "approval": approval and {"of": approval.of, "author": approval.author, "reason": approval.reason},
+        "rollback_of": manifest.rollback_of,
+    }
+
+
+def plans_document(mirror: Mirror) -> list[Document]:
+    """Return every stored plan, newest first; one that cannot be read says so under "unreadable"."""
+    found: list[Document] = []
+    for generation in reversed(mirror.generations):
+        try:
+            manifest = mirror.manifest(generation)
+        except PlanUnreadable as error:
+            found.append({"generation": generation, "unreadable": str(error)})
+            continue
+        if manifest is not None:
+            found.append(manifest_document(manifest) | {"claims": mirror.claims(generation)})
+    return found
+
+
+def plan_document(manifest: Manifest, endpoints: Mapping[str, str] | None = None) -> Document:
+    """Return a plan: its manifest, and with `endpoints` its whole content as a plan document has it."""
+    document = manifest_document(manifest)
+    if endpoints is not None:
+        document["content"] = {name: content_json(parse_content(endpoints[name])) for name in sorted(endpoints)}
+    return document
+
+
+def endpoint_document(entry: Entry, zones: Sequence[str]) -> Document:
+    """Return one endpoint of the ledger: its state, what is applied, and the addresses that stands for."""
+    hold = entry.held
+    applied = entry.applied
+    return {
+        "name": entry.name,
+        "zone": zone_of(entry.name, zones) or "",
+        "state": entry.state,
+        "owned": entry.owned,
+        "generation": applied.generation if applied else 0,
+        "content": version_content(applied),
+        "addresses": list(applied.records(entry.name).texts()) if applied else [],
+        "good": entry.good.generation if entry.good else None,
+        "seen": applied is not None and entry.good == applied,
+        "pending": entry.pending.generation if entry.pending else None,
+        "held": hold
+        and {"generation": hold.generation, "guard": hold.guard, "detail": hold.detail, "since": hold.since_s},
+    }
+
+
+def version_content(version: Version | None) -> Document | None:
+    """Return a version's content as a plan document has it; None for nothing and for a removal."""
+    if version is None or version.content == REMOVAL:
+        return None
+    return content_json(parse_content(version.content))
+
+
+def find_entries(mirror: Mirror, names: Iterable[str] | None = None) -> dict[str, Entry]:
+    """Return the ledger's entries by name, sorted: all, or those of the names that it has."""
+    found: dict[str, Entry] = {}
+    if names is None:
+        for number in range(BUCKETS):
+            if mirror.summary(number).entries:
+                found.update(mirror.bucket(number))
+    else:
+        for name in names:
+            entry = mirror.bucket(bucket_of(name)).get(name)
+            if entry is not None:
+                found[name] = entry
+    return dict(sorted(found.items()))
+
+
+def diff_plans(before: Mapping[str, str], after: Mapping[str, str]) -> Document:
+    """Return what leads from one name-to-content mapping to another, each list sorted by name."""
+    return {
+        "added": [{"name": name, "after": _json(after[name])} for name in sorted(after.keys() - before.keys())],
+        "removed": [{"name": name, "before": _json(before[name])} for name in sorted(before.keys() - after.keys())],
+        "changed": [
+            {"name": name, "before": _json(before[name]), "after": _json(after[name])}
+            for name in sorted(before.keys() & after.keys())
+            if before[name] != after[name]
+        ],
+    }
+
+
+def _json(content: str) -> Document:
+    return content_json(parse_content(content))
+
+
+def owned_contents(mirror: Mirror) -> dict[str, str]:
+    """Return name to content text of all that the ledger owns, as it is applied."""
+    return {
+        name: entry.applied.content
+        for name, entry in find_entries(mirror).items()
+        if entry.applied is not None and entry.applied.content != REMOVAL
+    }
+
+
+async def history_document(mirror: Mirror, plans: Plans, name: str, zones: Sequence[str]) -> Document:
+    """Return a name's contents across the stored plans, newest first, where they changed; and the ledger's.
+
+    `content` None: the plan does not hold the name.
+    """
+    bucket = bucket_of(name)
+    changes: list[Document] = []
+    known: str | None = None
+    texts: dict[str, str] = {}
+    for generation in mirror.generations:
+        try:
+            manifest = mirror.manifest(generation)
+            if manifest is None:
+                continue
+            digest = manifest.chunks.get(bucket)
+            if digest is not None and digest not in texts:
+                texts.update(await plans.texts([digest]))
+        except PlanUnreadable as error:
+            changes.append({"generation": generation, "unreadable": str(error)})
+            continue
+        content = parse_chunk(texts[digest]).get(name) if digest is not None else None
+        if content != known:
+            changes.append(
+                {
+                    "generation": generation,
+                    "published_at": manifest.published_at,
+                    "author": manifest.author,
+                    "content": None if content is None else _json(content),
+                }
+            )
+        known = content
+    entry = find_entries(mirror, [name]).get(name)
+    ledger = None if entry is None else endpoint_document(entry, zones)
+    if ledger is not None and entry is not None:
+        ledger["good_content"] = version_content(entry.good)
+    return {"name": name, "ledger": ledger, "plans": changes[::-1]}

@@ -1,0 +1,292 @@
+"""Publishing: a draft is judged early, as the enactors will judge it, and stored whole or not at all."""
+
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from enactord.core.content import parse_content
+from enactord.core.guard import judge_endpoint, judge_removals, judge_zones
+from enactord.core.kv import Changes, Compare, Item, Operation, Page, Result
+from enactord.core.ledger import Bucket, Entry, parse_bucket
+from enactord.core.names import bucket_of
+from enactord.core.plan import Approval, Draft, Manifest, endpoints_digest
+from enactord.core.refusal import Refusal
+from enactord.daemon.documents import Document, diff_plans, find_entries, manifest_document
+from enactord.daemon.scope import Denied, Scope, Stage, silent
+from enactord.ports import KeyValue
+from enactord.registry.control import parse_freeze
+from enactord.registry.plans import Orders, Plans
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """An endpoint that will stay on its last known good, and the guard that says so."""
+
+    name: str
+    refusal: Refusal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """A plan that was published, or with `dry_run` would be; changes are against what is applied."""
+
+    manifest: Manifest
+    dry_run: bool
+    before: Mapping[str, str]
+    after: Mapping[str, str]
+    held: tuple[Held, ...]
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many endpoints are added, changed, removed and held."""
+        before, after = self.before, self.after
+        return {
+            "added": len(after.keys() - before.keys()),
+            "changed": sum(name in before and before[name] != after[name] for name in after),
+            "removed": len(before.keys() - after.keys()),
+            "held": len(self.held),
+        }
+
+    def document(self) -> Document:
+        found = manifest_document(self.manifest) | {
+            "dry_run": self.dry_run,
+            "counts": self.counts,
+            "held": [{"name": h.name, "guard": h.refusal.guard, "detail": h.refusal.detail} for h in self.held],
+            "warnings": list(self.warnings),
+        }
+        return found | ({"diff": diff_plans(self.before, self.after)} if self.dry_run else {})
+
+
+class _Rehearsal:
+    """A store that reads as the real one does, and acknowledges every write without doing it."""
+
+    def __init__(self, store: KeyValue) -> None:
+        self._store = store
+
+    async def range(self, start: str, end: str = "", *, revision: int = 0, limit: int = 0) -> Page:
+        return await self._store.range(start, end, revision=revision, limit=limit)
+
+    async def get(self, keys: Sequence[str]) -> dict[str, Item]:
+        return await self._store.get(keys)
+
+    async def transact(self, compares: Sequence[Compare], operations: Sequence[Operation]) -> Result:
+        return Result(succeeded=True, revision=0)
+
+    def watch(self, prefix: str, *, start_revision: int) -> AsyncIterator[Changes]:
+        return self._store.watch(prefix, start_revision=start_revision)
+
+    async def grant(self, ttl_s: int) -> int:
+        return 1
+
+    async def keep_alive(self, lease: int) -> None:
+        """There is no lease to keep."""
+
+    async def revoke(self, lease: int) -> None:
+        """There is no lease to end."""
+
+    async def close(self) -> None:
+        """The real store is its owner's to close."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Weighed:
+    """A draft against the ledger: what it touches before and after, refusals and holds."""
+
+    before: Mapping[str, str]
+    after: Mapping[str, str]
+    refusals: tuple[Refusal, ...]
+    held: tuple[Held, ...]
+
+
+async def publish(
+    scope: Scope, draft: Draft, orders: Orders, *, dry_run: bool = False, stage: Stage = silent
+) -> Published | Denied:
+    """Judge a draft early, by the guards that the enactors will judge it by, and put it into the store.
+
+    A refused plan is not stored; a refused endpoint is only reported: it will be held.
+    Raises `InvalidPlan`, `PlanUnreadable`, `StoreDown`.
+    """
+    stage("judging")
+    weighed = await _weigh(scope, draft, approved=orders.approval is not None)
+    rehearsal = Plans(_Rehearsal(scope.store), scope.keys, scope.clock)
+    if weighed.refusals:
+        done = await rehearsal.publish(draft, orders)
+        more = (done,) if isinstance(done, Refusal) else ()
+        return Denied(refusals=(*more, *weighed.refusals))
+    stage("rehearsing" if dry_run else "storing")
+    done = await (rehearsal if dry_run else scope.plans).publish(draft, orders)
+    if isinstance(done, Refusal):
+        return Denied(refusals=(done,))
+    return Published(
+        manifest=done,
+        dry_run=dry_run,
+        before=weighed.before,
+        after=weighed.after,
+        held=weighed.held,
+        warnings=await _warnings(scope),
+    )
+
+
+async def _warnings(scope: Scope) -> tuple[str, ...]:
+    item = (await scope.store.get([scope.keys.freeze])).get(scope.keys.freeze)
+    if item is None:
+        return ()
+    frozen = parse_freeze(item.value)
+    return (f"the scope is frozen ({frozen.mode}) by {frozen.author}: it is applied after `enactorctl thaw`",)
+
+
+async def _weigh(scope: Scope, draft: Draft, *, approved: bool) -> _Weighed:
+    # Changes alone need the buckets that they touch; only what removes names needs the whole ledger.
+    if draft.base is not None and not draft.withdrawn:
+        entries = await _touched(scope, draft.endpoints)
+        removed: list[str] = []
+        owned = 0
+    else:
+        mirror = await scope.mirror()
+        entries = find_entries(mirror)
+        owned = mirror.totals.owned
+        removed = [name for name, entry in entries.items() if entry.owned and _leaves(draft, name)]
+    refusals = [judge_zones(draft.endpoints, scope.zones)]
+    if removed:
+        planned = len(draft.endpoints) if draft.base is None else owned - len(removed) + len(draft.endpoints)
+        refusals.append(judge_removals(len(removed), owned, planned, scope.limits, approved=approved))
+    before = {name: entry.applied.content for name, entry in entries.items() if entry.applied is not None}
+    if draft.base is not None:
+        touched = draft.endpoints.keys() | set(removed)
+        before = {name: content for name, content in before.items() if name in touched}
+    return _Weighed(
+        before=before,
+        after=draft.endpoints,
+        refusals=tuple(refusal for refusal in refusals if refusal is not None),
+        held=_judge_endpoints(draft.endpoints, entries, scope, approved=approved),
+    )
+
+
+def _leaves(draft: Draft, name: str) -> bool:
+    return name in draft.withdrawn if draft.base is not None else name not in draft.endpoints
+
+
+async def _touched(scope: Scope, names: Iterable[str]) -> dict[str, Entry]:
+    keys = sorted({scope.keys.ledger(bucket_of(name)) for name in names})
+    found: Bucket = {}
+    for item in (await scope.store.get(keys)).values():
+        found.update(parse_bucket(item.value))
+    return found
+
+
+def _judge_endpoints(
+    endpoints: Mapping[str, str], entries: Mapping[str, Entry], scope: Scope, *, approved: bool
+) -> tuple[Held, ...]:
+    """Return the endpoints that a guard would hold now, sorted by name."""
+    held = []
+    now = scope.clock.now()
+    for name in sorted(endpoints):
+        entry = entries.get(name)
+        if entry is not None and entry.applied is not None and entry.applied.content == endpoints[name]:
+            continue
+        refusal = judge_endpoint(parse_content(endpoints[name]), entry, scope.limits, now, approved=approved)
+        if refusal is not None:
+            held.append(Held(name=name, refusal=refusal))
+    return tuple(held)
+
+
+async def rollback(
+    scope: Scope,
+    generation: int,
+    *,
+    author: str,
+    reason: str,
+    approved: bool = False,
+    dry_run: bool = False,
+    stage: Stage = silent,
+) -> Published | Denied:
+    """Publish a stored plan's content as a new generation. Raises as `publish` does."""
+    approval = Approval(of=generation, author=author, reason=reason) if approved else None
+    orders = Orders(author=author, reason=reason, approval=approval, rollback_of=generation)
+    return await _again(scope, generation, orders, dry_run=dry_run, stage=stage)
+
+
+async def approve(
+    scope: Scope,
+    what: Draft | int,
+    *,
+    author: str,
+    reason: str,
+    dry_run: bool = False,
+    stage: Stage = silent,
+) -> Published | Denied:
+    """Publish one exact plan anew as an approved generation: a stored one by its number, or a draft.
+
+    A draft with a generation that is not above the newest means that stored plan, and must
+    be it, digest for digest.
+    """
+    if isinstance(what, int):
+        approval = Approval(of=what, author=author, reason=reason)
+        return await _again(
+            scope, what, Orders(author=author, reason=reason, approval=approval), dry_run=dry_run, stage=stage
+        )
+    newest, _ = await scope.plans.newest()
+    if what.generation is None or what.generation > newest:
+        approval = Approval(of=what.generation or 0, author=author, reason=reason)
+        return await publish(
+            scope, what, Orders(author=author, reason=reason, approval=approval), dry_run=dry_run, stage=stage
+        )
+    stage("comparing")
+    refusal = await _differs(scope, what, what.generation)
+    if refusal is not None:
+        return Denied(refusals=(refusal,))
+    return await approve(scope, what.generation, author=author, reason=reason, dry_run=dry_run, stage=stage)
+
+
+async def _differs(scope: Scope, draft: Draft, generation: int) -> Refusal | None:
+    """Return why the draft is not the stored plan of that generation, or None where it is."""
+    stored = await scope.plans.manifest(generation)
+    if stored is None:
+        detail = f"plan {generation} is not in the store (see: enactorctl plans); leave the generation out"
+        return Refusal(guard="generation", detail=detail)
+    endpoints = dict(draft.endpoints)
+    if draft.base is not None:
+        base = await scope.plans.manifest(draft.base)
+        if base is None:
+            detail = (
+                f"its base {draft.base} is gone; approve the stored plan: enactorctl publish {generation} --approve"
+            )
+            return Refusal(guard="base", detail=detail)
+        changed = endpoints
+        endpoints = await scope.plans.endpoints(base)
+        endpoints.update(changed)
+        for name in draft.withdrawn:
+            endpoints.pop(name, None)
+    digest = endpoints_digest(draft.scope, endpoints)
+    if digest == stored.digest:
+        return None
+    return Refusal(
+        guard="digest",
+        detail=f"this is not plan {generation}: its digest is {digest[:16]}…, the stored one's {stored.digest[:16]}…;"
+        f" approve the stored one with: enactorctl publish {generation} --approve",
+    )
+
+
+async def _again(scope: Scope, generation: int, orders: Orders, *, dry_run: bool, stage: Stage) -> Published | Denied:
+    """Judge a stored plan's content and publish it as a new generation."""
+    stage("reading")
+    newest, _ = await scope.plans.newest()
+    manifest = await scope.plans.manifest(generation)
+    if manifest is None:
+        detail = f"plan {generation} is not in the store (see: enactorctl plans)"
+        return Denied(refusals=(Refusal(guard="generation", detail=detail),))
+    draft = Draft(
+        scope=manifest.scope,
+        generation=None,
+        base=None,
+        created_at=manifest.created_at,
+        author=manifest.author,
+        digest=manifest.digest,
+        endpoints=await scope.plans.endpoints(manifest),
+        withdrawn=(),
+    )
+    done = await publish(scope, draft, orders, dry_run=dry_run, stage=stage)
+    if isinstance(done, Published) and orders.approval is not None and not orders.rollback_of and newest > generation:
+        warning = f"plans after {generation}, up to {newest}, are superseded by its content"
+        return replace(done, warnings=(*done.warnings, warning))
+    return done

@@ -1,0 +1,41 @@
+"""Repairing by hand: the engine's repairer, run once over every zone."""
+
+import random
+from collections.abc import Mapping
+
+from enactord.core.events import Happening
+from enactord.core.kv import Item
+from enactord.daemon.scope import Scope
+from enactord.engine.repairer import Look, Repairer
+from enactord.engine.settings import Ports, Settings, ZonePorts
+from enactord.engine.writer import ZoneWriter
+
+
+class _Nobody:
+    """An observer that hears nothing: the looks say it all."""
+
+    def observe(self, happening: Happening) -> None:
+        """Take no note."""
+
+
+class _NoCopy:
+    """No copy on local disk: an operator's command begins and ends with the store."""
+
+    async def load(self) -> tuple[list[Item], dict[str, bytes]]:
+        return [], {}
+
+    async def save(self, items: object, chunks: object, keep_chunks: object) -> None:
+        """Keep nothing."""
+
+
+async def repair(scope: Scope, zones: Mapping[str, ZonePorts], settings: Settings) -> list[Look]:
+    """Put back what drifted in each zone; returns each zone's look.
+
+    Nothing is written while the scope is frozen ("all"). Raises `ZoneDown`, `ZoneDenied`, `StoreDown`.
+    """
+    observer = _Nobody()
+    rng = random.Random()
+    ports = Ports(store=scope.store, zones=zones, clock=scope.clock, observer=observer, copy=_NoCopy())
+    writers = {name: ZoneWriter(zones[name], observer, rng) for name in sorted(zones)}
+    repairer = Repairer(settings, ports, await scope.mirror(), writers, rng, store_up=lambda: True)
+    return [await repairer.look(zone, paced=False) for zone in sorted(zones)]

@@ -1,0 +1,54 @@
+"""A scope at hand: what every operation on it needs, and the reasoned "no" that they answer."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from enactord.core.guard import Limits
+from enactord.core.refusal import Refusal
+from enactord.ports import Clock, KeyValue
+from enactord.registry.keys import Keys
+from enactord.registry.mirror import Mirror
+from enactord.registry.plans import Plans
+
+Stage = Callable[[str], None]
+"""Told the name of each stage that may take a while."""
+
+
+def silent(stage: str) -> None:
+    """Tell nobody."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """One installation, as an operator has it at hand: its store, zones and limits."""
+
+    store: KeyValue
+    name: str
+    zones: Sequence[str]
+    limits: Limits
+    clock: Clock
+    keys: Keys = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "keys", Keys(self.name))
+
+    @property
+    def plans(self) -> Plans:
+        return Plans(self.store, self.keys, self.clock)
+
+    async def mirror(self) -> Mirror:
+        """Return the scope as it is now. Raises `StoreDown`."""
+        mirror = Mirror(self.keys)
+        await mirror.load(self.store)
+        return mirror
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Denied:
+    """Nothing was stored, and why: every refusal that was found."""
+
+    refusals: tuple[Refusal, ...]
+
+    def document(self) -> dict[str, Any]:
+        return {"refusals": [{"guard": refusal.guard, "detail": refusal.detail} for refusal in self.refusals]}
