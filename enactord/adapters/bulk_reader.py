@@ -38,7 +38,8 @@ class BulkReader:
     def __init__(
         self, host: str, port: int, *, timeout_s: float, connections: int = 4, in_flight_max: int = 100
     ) -> None:
-        assert connections > 0 and in_flight_max >= 2 * _CHUNKS_PER_STREAM
+        assert connections > 0
+        assert in_flight_max >= 2 * _CHUNKS_PER_STREAM
         self._peer = f"{host}:{port}"
         self._timeout_s = timeout_s
         self._chunk = in_flight_max // (2 * _CHUNKS_PER_STREAM)
