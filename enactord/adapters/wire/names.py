@@ -12,6 +12,10 @@ MAX_NAME_BYTES = 255
 HEADER_BYTES = 12
 """Source: RFC 1035 section 4.1.1."""
 
+POINTERS_MAX = 32
+"""Most pointers in one name. A chain of thousands, read for each of thousands of records, would take seconds;
+packers make a pointer a label at worst, and nobody has names of so many labels that each is one."""
+
 _FIXED = Struct("!HHIH")  # type, class, TTL, length of the rdata: RFC 1035 section 4.1.3
 
 
@@ -64,6 +68,8 @@ def read_name(message: bytes, position: int) -> tuple[bytes, int]:
         target = (length & 0x3F) << 8 | message[position + 1]
         if not HEADER_BYTES <= target < lowest:
             raise Malformed("a name points forward, or into the header")
+        if len(parts) == POINTERS_MAX:
+            raise Malformed("a name of too many pointers")
         parts.append(message[start:position])
         if after < 0:
             after = position + 2
