@@ -1,7 +1,8 @@
 """What is put into and comes out of the key-value port: items, compares, operations, events."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 Operator = Literal["=", "!=", "<", ">"]
 MAX_OPERATIONS = 128
@@ -26,7 +27,7 @@ class Item:
 class Compare:
     """A condition of a transaction.
 
-    Of a key that is missing, `mod`, `create`, `version` and `lease` are 0 and a compare
+    Of a key that is missing, `mod`, `create` and `version` are 0 and a compare
     of `value` is false whatever the operator. With `prefix` the condition must hold for
     every key that starts with `key`, and holds when there is none.
     """
@@ -119,3 +120,40 @@ class Changes:
 def prefix_end(prefix: str) -> str:
     """Return the first key after all that start with a (non-empty, ASCII) prefix."""
     return prefix[:-1] + chr(ord(prefix[-1]) + 1)
+
+
+def check_transaction(compares: Sequence[Compare], operations: Sequence[Operation]) -> None:
+    """Raise ValueError for what etcd would refuse: too many operations, a key twice, too many bytes."""
+    if len(compares) > MAX_OPERATIONS or len(operations) > MAX_OPERATIONS:
+        raise ValueError(f"{len(compares)} compares, {len(operations)} operations: at most {MAX_OPERATIONS} of each")
+    keys = [operation.key for operation in operations]
+    if len(set(keys)) != len(keys):
+        raise ValueError("a key is changed twice in one transaction")
+    prefixes = [operation.key for operation in operations if isinstance(operation, Delete) and operation.prefix]
+    if any(key != prefix and key.startswith(prefix) for prefix in prefixes for key in keys):
+        raise ValueError("a key is changed under a prefix that is deleted in the same transaction")
+    size = sum(len(operation.key) + len(operation.value) for operation in operations if isinstance(operation, Put))
+    if size > MAX_REQUEST_BYTES:
+        raise ValueError(f"{size:,} bytes in one transaction, at most {MAX_REQUEST_BYTES:,}")
+
+
+def holds(compare: Compare, item: Item | None) -> bool:
+    """Whether a compare holds for one key's item (None: missing)."""
+    if compare.field == "value":
+        return item is not None and _ordered(item.value, compare.operator, compare.operand)
+    if item is None:
+        return _ordered(0, compare.operator, compare.operand)
+    found = {"mod": item.mod_revision, "create": item.create_revision, "version": item.version}[compare.field]
+    return _ordered(found, compare.operator, compare.operand)
+
+
+def _ordered(left: Any, operator: Operator, right: Any) -> bool:
+    match operator:
+        case "=":
+            return bool(left == right)
+        case "!=":
+            return bool(left != right)
+        case "<":
+            return bool(left < right)
+        case ">":
+            return bool(left > right)

@@ -103,7 +103,7 @@ class Reason(StrEnum):
     DENIED = "denied"
     """The server does not accept this key, clock, zone or type: an operator must act."""
     CONTENT = "content"
-    """The server accepts the key but not the records (FORMERR, SERVFAIL to a large name, NOTZONE)."""
+    """The server accepts the key but not the records (FORMERR, NOTIMP, NOTZONE)."""
     BUSY = "busy"
     """The server asks to come later: nothing was applied."""
 

@@ -17,7 +17,7 @@ from enactord.core.fence import Fence, parse_fence
 from enactord.core.ledger import REMOVAL, Bucket, Entry, Version
 from enactord.core.names import BUCKETS, bucket_of, zone_of
 from enactord.core.plan import Manifest, parse_chunk, unpack_chunk
-from enactord.core.records import Change, Expect, Records, Served
+from enactord.core.records import NO_RECORDS, Change, Expect, Records, Served
 from enactord.engine.opening import Opening, follow_zone, raise_fence
 from enactord.engine.settings import Ports, Settings
 from enactord.engine.writer import Fate, FenceMoved, ZoneWriter
@@ -250,6 +250,9 @@ class Repairer:
             return set()
         try:
             fates = await self._writers[zone].write(fence, changes)
+            # Under a wildcard, what was read is not what a prerequisite sees: there, nothing stands at the name.
+            bare = [replace(c, before=NO_RECORDS) for c in changes if fates[c.name].fate is Fate.CONFLICT]
+            fates |= await self._writers[zone].write(fence, bare)
         except FenceMoved:
             return set()  # a newer plan is opened: its way through sees to these names
         repaired: set[str] = set()

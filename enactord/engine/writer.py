@@ -21,6 +21,7 @@ from enactord.engine.together import together
 from enactord.ports import Observer
 
 _ATTEMPTS_MAX = 6
+_SERVER_FAILURES_MAX = 2
 _BACKOFF_FIRST_S = 0.05
 _BACKOFF_CAP_S = 2.0
 
@@ -99,6 +100,7 @@ class ZoneWriter:
         fates: dict[str, Written] = {}
         left = batch
         detail = ""
+        failed_at = 0
         for _ in range(_ATTEMPTS_MAX):
             outcome = await self._send(fence, left)
             match outcome:
@@ -116,15 +118,19 @@ class ZoneWriter:
                     left = [change for change in left if change.name not in fates]
                     if not left:
                         return fates
+                    # A server that fails again and again at what it was read not to have done will not do it.
+                    failed_at += detail.startswith("SERVFAIL")
+                    if failed_at == _SERVER_FAILURES_MAX and not self._doubted(left):
+                        return fates | await self._narrow(fence, left, Reason.CONTENT, detail)
             if not self.budget.spend():
                 break
             delay_s = backoff.next_s()
             self._observer.observe(Retried(target=self.name, detail=detail, delay_s=delay_s))
             await asyncio.sleep(delay_s)
-            if any(change.name in self._unknown for change in left):
+            if self._doubted(left):
                 fates |= await self._read_back(fence, left)
                 left = [change for change in left if change.name not in fates]
-                if any(change.name in self._unknown for change in left):
+                if self._doubted(left):
                     continue  # still not readable: nothing may be written
                 if not left:
                     return fates
@@ -132,7 +138,7 @@ class ZoneWriter:
 
     async def _send(self, fence: Fence, batch: Sequence[Change]) -> Outcome:
         """Send one transaction. Cancelled meanwhile, it is not forgotten: its answer is still awaited and counted."""
-        if any(change.name in self._unknown for change in batch):
+        if self._doubted(batch):
             return Unknown(detail="an earlier write of these names is not resolved yet")
         sending = asyncio.create_task(self._transact(fence, batch))
         self._sending.add(sending)
@@ -246,6 +252,9 @@ class ZoneWriter:
                 StaleWriteRefused(zone=self.name, generation=fence.generation, fence=found.text, names=len(batch))
             )
         raise FenceMoved(self.name, seen)
+
+    def _doubted(self, batch: Sequence[Change]) -> bool:
+        return any(change.name in self._unknown for change in batch)
 
     def _doubt(self, batch: Sequence[Change]) -> None:
         for change in batch:

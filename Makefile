@@ -1,0 +1,54 @@
+# Everything a person or CI needs. `make help` lists it.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUNTIME := $(VENV)/.runtime-installed
+TESTING := $(VENV)/.testing-installed
+
+.PHONY: help setup run test lint types unit integration lock clean
+
+help: ## List the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(RUNTIME): requirements/runtime.txt pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/runtime.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+$(TESTING): requirements/test.txt $(RUNTIME)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/test.txt
+	touch $@
+
+setup: $(TESTING) ## Install all that tests need: the locked venv, and Debian packages of the servers
+	./scripts/debian-packages
+
+run: $(RUNTIME) ## Everything on one machine: store, DNS server, three enactors, planner
+	$(BIN)/enactord dev
+
+test: setup lint types ## Lint, types and the whole everyday suite
+	$(BIN)/python -m pytest
+
+lint: $(TESTING) ## ruff and the direction of imports
+	$(BIN)/ruff check enactord planner_stub tests
+	$(BIN)/ruff format --check enactord planner_stub tests
+	$(BIN)/lint-imports
+
+types: $(TESTING) ## mypy --strict
+	$(BIN)/mypy
+
+unit: $(TESTING) ## The tests that need no server
+	$(BIN)/python -m pytest tests/unit tests/property
+
+integration: setup ## The tests against real etcd, BIND and Knot
+	$(BIN)/python -m pytest tests/contract tests/integration tests/e2e
+
+lock: ## Resolve pyproject.toml anew into requirements/
+	./scripts/lock
+
+clean: ## Remove what was built here
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .enactord dist

@@ -1,0 +1,103 @@
+"""etcd for tests: one node on loopback, a directory of its own."""
+
+import contextlib
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+from types import TracebackType
+
+import pytest
+
+from tests.servers.dns_server import free_port
+
+_READY_LIMIT_S = 30.0
+_STOP_LIMIT_S = 20.0
+
+
+class Etcd:
+    """A real etcd. `stop`, `kill` and `start` may follow each other: data and ports stay until `remove`."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self._peer_port = free_port()
+        self.dir = Path(tempfile.mkdtemp(prefix="enactord-etcd-"))
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def endpoint(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def url(self) -> str:
+        return f"etcd://{self.endpoint}"
+
+    def start(self) -> None:
+        path = shutil.which("etcd")
+        if path is None:
+            pytest.fail("etcd is not installed: run `make setup`")
+        client, peer = f"http://{self.endpoint}", f"http://127.0.0.1:{self._peer_port}"
+        with (self.dir / "output.log").open("ab") as output:
+            self._process = subprocess.Popen(
+                [
+                    path,
+                    "--name=one",
+                    f"--data-dir={self.dir / 'data'}",
+                    f"--listen-client-urls={client}",
+                    f"--advertise-client-urls={client}",
+                    f"--listen-peer-urls={peer}",
+                    f"--initial-advertise-peer-urls={peer}",
+                    f"--initial-cluster=one={peer}",
+                    "--logger=zap",
+                    "--log-level=warn",
+                ],
+                stdout=output,
+                stderr=output,
+            )
+        deadline = time.monotonic() + _READY_LIMIT_S
+        while time.monotonic() < deadline and self._process.poll() is None:
+            with contextlib.suppress(OSError), urllib.request.urlopen(f"{client}/health", timeout=1) as answer:
+                if b'"true"' in answer.read():
+                    return
+            time.sleep(0.05)
+        self.kill()
+        pytest.fail(f"etcd did not get ready: {(self.dir / 'output.log').read_text()[-2000:]}")
+
+    def stop(self) -> None:
+        """End it in good order."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it at once, as a power cut would."""
+        self._end(signal.SIGKILL)
+
+    def remove(self) -> None:
+        self.kill()
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+    def __enter__(self) -> "Etcd":
+        try:
+            self.start()
+        except BaseException:
+            self.remove()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.remove()
+
+    def _end(self, how: signal.Signals) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.send_signal(how)
+        try:
+            process.wait(_STOP_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(_STOP_LIMIT_S)

@@ -1,0 +1,428 @@
+"""The engine on a world in memory: the way of a plan, and every state that it must get out of."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from enactord.core.events import (
+    EndpointHeld,
+    EndpointRepaired,
+    FenceAhead,
+    PlanRefused,
+    PlanSuperseded,
+    StaleWriteRefused,
+    StepFailed,
+)
+from enactord.core.fence import Fence, parse_fence
+from enactord.core.guard import Limits
+from enactord.core.kv import Delete, Put
+from enactord.core.records import NO_RECORDS, Records
+from enactord.engine.pruner import Pruner
+from enactord.registry.control import Freeze, freeze, thaw
+from tests.world import SCOPE, ZONE, World, fleet, plan
+
+A = f"a.{ZONE}"
+FOREIGN = Records(ttl_s=60, a=(b"\x0a\x63\x00\x01",), aaaa=())
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    made = World()
+    yield made
+    failures = [f for m in made.members.values() for f in m.recorder.of(StepFailed)]
+    await made.close()
+    assert not failures, failures
+
+
+async def test_a_plan_is_served_and_entered_in_the_ledger(world: World) -> None:
+    """The whole way: published, fenced, written, seen, recorded."""
+    await world.add("a")
+    manifest = await world.publish(plan(fleet(300)))
+    await world.applied(1)
+    assert world.serves(fleet(300))
+    assert parse_fence(world.servers[ZONE].fence) == Fence(scope=SCOPE, generation=1, plan=manifest.mark)
+    totals = (await world.view()).totals
+    assert (totals.owned, totals.pending, totals.held, totals.unseen) == (300, 0, 0, 0)
+
+
+async def test_three_enactors_share_and_none_undoes_another(world: World) -> None:
+    """Three at once end where one alone would."""
+    for name in "abc":
+        await world.add(name)
+    for generation in range(1, 6):
+        await world.publish(plan(fleet(500, generation)))
+        await asyncio.sleep(0.02)
+    await world.applied(5)
+    assert world.serves(fleet(500, 5))
+
+
+async def test_a_delayed_write_of_an_old_plan_is_refused_by_the_server(world: World) -> None:
+    """The October 2025 outage: A is held on the wire with plan 1, B applies 2..6, A is let go."""
+    late = await world.add("late")
+    await world.publish(plan(fleet(100, 1)))
+    await world.applied(1)
+    late.zones[ZONE].open.clear()
+    await world.publish(plan(fleet(100, 2)))
+    await world.until(lambda: late.zones[ZONE].held > 0)
+    await world.add("b")
+    for generation in range(3, 8):
+        await world.publish(plan(fleet(100, generation)))
+        await world.applied(generation)
+    late.store.cut()
+    late.zones[ZONE].open.set()
+    await asyncio.sleep(0.2)
+    assert world.serves(fleet(100, 7))
+    late.store.mend()
+    await world.applied(7)
+    assert world.serves(fleet(100, 7))
+
+
+async def test_a_late_removal_does_not_take_names_that_a_newer_plan_keeps(world: World) -> None:
+    """Plan 2 drops a name, its removal is held on the wire, plan 3 keeps the name: it stays."""
+    late = await world.add("late")
+    await world.publish(plan(fleet(10, 1)))
+    await world.applied(1)
+    late.zones[ZONE].open.clear()
+    await world.publish(plan(fleet(9, 1)))
+    await world.until(lambda: late.zones[ZONE].held > 0)
+    await world.add("b")
+    await world.publish(plan(fleet(10, 1)))
+    await world.applied(3)
+    late.zones[ZONE].open.set()
+    await asyncio.sleep(0.2)
+    assert world.serves(fleet(10, 1))
+
+
+async def test_an_empty_endpoint_is_held_and_the_rest_applies(world: World) -> None:
+    """An empty answer is never written; the endpoint keeps what it served."""
+    member = await world.add("a")
+    await world.publish(plan(fleet(20, 1)))
+    await world.applied(1)
+    await world.publish(plan(fleet(20, 2) | {f"n00003.{ZONE}": []}))
+    await world.applied(2)
+    assert world.serves(fleet(20, 2) | {f"n00003.{ZONE}": fleet(20, 1)[f"n00003.{ZONE}"]})
+    assert [h.guard for h in member.recorder.of(EndpointHeld)] == ["targets_min"]
+    assert (await world.view()).totals.held == 1
+    await world.publish(plan(fleet(20, 3)))
+    await world.applied(3)
+    assert world.serves(fleet(20, 3))
+    assert (await world.view()).totals.held == 0
+
+
+async def test_a_shrunk_plan_is_refused_and_the_one_before_goes_on(world: World) -> None:
+    """Too many removals refuse the plan as a whole; an approval of it is a new generation that passes."""
+    member = await world.add("a")
+    await world.publish(plan(fleet(100, 1)))
+    await world.applied(1)
+    await world.publish(plan(fleet(50, 2)))
+    await world.until(lambda: member.recorder.of(PlanRefused))
+    assert member.recorder.of(PlanRefused)[0].guard == "endpoints_removed"
+    assert world.serves(fleet(100, 1))
+    assert member.enactor.reasons()
+    from enactord.core.plan import Approval
+    from enactord.registry.plans import Orders
+
+    await world.plans.republish(2, Orders(approval=Approval(of=2, author="me", reason="meant")))
+    await world.applied(3)
+    assert world.serves(fleet(50, 2))
+    assert len(world.servers[ZONE].names()) == 50
+
+
+async def test_a_refused_plan_does_not_keep_the_one_before_from_being_finished(world: World) -> None:
+    """What is newest acceptable is applied, not what is newest."""
+    await world.publish(plan(fleet(100, 1)))
+    await world.add("a")
+    await world.applied(1)
+    await world.stop("a")
+    await world.publish(plan(fleet(100, 2)))
+    await world.publish(plan(fleet(10, 3)))
+    await world.add("a")
+    await world.applied(2)
+    assert world.serves(fleet(100, 2))
+
+
+async def test_a_name_that_is_not_ours_is_never_touched(world: World) -> None:
+    """What somebody else put there stays, and is held with the way to adopt it."""
+    world.servers[ZONE].put_foreign(A, records=FOREIGN)
+    alias = f"b.{ZONE}"
+    world.servers[ZONE].put_foreign(alias, cname="elsewhere.test.")
+    member = await world.add("a")
+    await world.publish(plan(fleet(50, 1) | {A: ["10.0.0.1"], alias: ["10.0.0.2"]}))
+    await world.applied(1)
+    assert world.servers[ZONE].serve(A).records == FOREIGN
+    assert world.servers[ZONE].serve(alias).alias == "elsewhere.test."
+    assert world.serves(fleet(50, 1))
+    held = {h.name: h for h in member.recorder.of(EndpointHeld)}
+    assert held[A].guard == held[alias].guard == "foreign"
+    assert "adopt" in held[A].detail
+    await world.publish(plan(fleet(50, 1)))
+    await world.applied(2)
+    assert world.servers[ZONE].serve(A).records == FOREIGN
+
+
+async def test_an_emptied_name_comes_back_with_the_store_away(world: World) -> None:
+    """The zone is wiped by hand while the store is down: all is served again from the local copy."""
+    member = await world.add("a")
+    await world.publish(plan(fleet(200, 1)))
+    await world.applied(1)
+    member.store.cut()
+    await world.until(lambda: not member.enactor.store_up)
+    world.servers[ZONE].wipe()
+    await world.until(lambda: world.serves(fleet(200, 1)))
+    assert {h.kind for h in member.recorder.of(EndpointRepaired)} == {"emptied"}
+
+
+async def test_a_start_without_the_store_still_repairs(world: World) -> None:
+    """An enactor that starts while the store is away works from its disk."""
+    await world.add("a")
+    await world.publish(plan(fleet(50, 1)))
+    await world.applied(1)
+    copy = await world.stop("a")
+    world.servers[ZONE].wipe()
+    member = await world.add("a", copy, store_up=False)
+    await world.until(lambda: world.serves(fleet(50, 1)))
+    assert not member.enactor.store_up
+
+
+async def test_a_withdrawn_name_stays_away_with_the_store_down(world: World) -> None:
+    """Repair knows what the plan at the fence says: an absence that it asked for is no drift."""
+    cut_off = await world.add("a")
+    await world.add("b")
+    await world.publish(plan(fleet(10, 1)))
+    await world.applied(1)
+    cut_off.store.cut()
+    await world.publish(plan(fleet(9, 1)))
+    await world.applied(2)
+    await asyncio.sleep(1.0)
+    assert world.servers[ZONE].serve(f"n00009.{ZONE}").records == NO_RECORDS
+
+
+async def test_drift_is_put_back_but_never_an_alias(world: World) -> None:
+    """A foreign edit of an owned name is undone; a foreign CNAME is reported."""
+    member = await world.add("a")
+    await world.publish(plan(fleet(30, 1)))
+    await world.applied(1)
+    world.servers[ZONE].put_foreign(f"n00001.{ZONE}", records=FOREIGN)
+    world.servers[ZONE].put_foreign(f"n00002.{ZONE}")
+    await world.until(lambda: world.serves(fleet(30, 1)))
+    assert {h.kind for h in member.recorder.of(EndpointRepaired)} == {"emptied", "drifted"}
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        (),
+        (b"\x04junk",),
+        (b"\x01a", b"\x01b"),
+        (Fence(scope=SCOPE, generation=1, plan="0" * 16).rdata,),
+    ],
+)
+async def test_any_older_fence_is_replaced(world: World, state: tuple[bytes, ...]) -> None:
+    """A fence that is missing, garbled or older never blocks the way."""
+    world.servers[ZONE].put_fence(state)
+    await world.publish(plan(fleet(5, 1)))
+    await world.publish(plan(fleet(5, 2)))
+    await world.add("a")
+    await world.applied(2)
+    assert world.serves(fleet(5, 2))
+
+
+async def test_a_zone_ahead_of_the_store_waits_for_a_generation_above_both(world: World) -> None:
+    """A store restored from an old backup: nothing at or below the zone's fence is applied, and it is said."""
+    world.servers[ZONE].put_fence((Fence(scope=SCOPE, generation=500, plan="a" * 16).rdata,))
+    await world.publish(plan(fleet(5, 1)))
+    member = await world.add("a")
+    await world.until(lambda: member.recorder.of(FenceAhead))
+    await asyncio.sleep(0.3)
+    assert not world.servers[ZONE].names()
+    assert any("500" in reason for reason in member.enactor.reasons())
+    refusal = await world.refused(plan(fleet(5, 2), generation=500))
+    assert refusal.guard == "generation"
+    assert (await world.publish(plan(fleet(5, 2)))).generation == 501
+    await world.applied(501)
+    assert world.serves(fleet(5, 2))
+
+
+async def test_a_zone_of_another_scope_is_left_alone(world: World) -> None:
+    """Two scopes must not fight over one zone: the second says whose it is."""
+    world.servers[ZONE].put_fence((Fence(scope="other", generation=1, plan="a" * 16).rdata,))
+    member = await world.add("a")
+    await world.publish(plan(fleet(5, 1), generation=7))
+    await world.until(lambda: any("other" in reason for reason in member.enactor.reasons()))
+    assert not world.servers[ZONE].names()
+
+
+async def test_a_zone_restored_from_a_backup_is_opened_again_and_repaired(world: World) -> None:
+    """The zone's fence behind the store's: re-open, then verify all."""
+    await world.add("a")
+    await world.publish(plan(fleet(40, 1)))
+    await world.applied(1)
+    old = {name: world.servers[ZONE].serve(name).records for name in world.servers[ZONE].names()}
+    fence = world.servers[ZONE].fence
+    await world.publish(plan(fleet(40, 2)))
+    await world.applied(2)
+    for name, records in old.items():
+        world.servers[ZONE].put_foreign(name, records=records)
+    world.servers[ZONE].put_fence(fence)
+    await world.until(lambda: world.serves(fleet(40, 2)))
+    assert parse_fence(world.servers[ZONE].fence).generation == 2  # type: ignore[union-attr]
+
+
+async def test_a_lost_ledger_is_written_anew(world: World) -> None:
+    """Ledger gone from the store: names that serve what the plan says are entered again."""
+    await world.add("a")
+    await world.publish(plan(fleet(60, 1)))
+    await world.applied(1)
+    await world.store.transact((), (Delete(key=world.keys.root + "ledger/", prefix=True),))
+    await world.publish(plan(fleet(60, 1)))
+    await world.applied(2)
+    assert (await world.view()).totals.owned == 60
+
+
+async def test_a_missing_chunk_refuses_the_plan_and_says_which(world: World) -> None:
+    """A plan that cannot be read whole is not applied in part."""
+    await world.add("a")
+    await world.publish(plan(fleet(10, 1)))
+    await world.applied(1)
+    await world.stop("a")
+    manifest = await world.publish(plan(fleet(10, 2)))
+    await world.store.transact((), (Delete(key=world.keys.chunk(next(iter(manifest.chunks.values())))),))
+    member = await world.add("a")
+    await world.until(lambda: member.recorder.of(PlanRefused))
+    assert member.recorder.of(PlanRefused)[0].guard == "unreadable"
+    assert world.serves(fleet(10, 1))
+    await world.publish(plan(fleet(10, 3)))
+    await world.applied(3)
+
+
+async def test_a_garbled_store_fence_does_not_block(world: World) -> None:
+    """The store's fence is replaced from any state."""
+    await world.store.transact((), (Put(key=world.keys.fence(ZONE), value=b"junk"),))
+    await world.add("a")
+    await world.publish(plan(fleet(5, 1)))
+    await world.applied(1)
+    assert world.serves(fleet(5, 1))
+
+
+async def test_a_newer_plan_cancels_the_rest_of_the_older(world: World) -> None:
+    """Plans are never queued."""
+    member = await world.add("a")
+    await world.publish(plan(fleet(100, 1)))
+    await world.applied(1)
+    member.zones[ZONE].open.clear()
+    await world.publish(plan(fleet(100, 2)))
+    await world.until(lambda: member.zones[ZONE].held > 0)
+    await world.publish(plan(fleet(100, 3)))
+    await world.until(lambda: member.recorder.of(PlanSuperseded))
+    member.zones[ZONE].open.set()
+    await world.applied(3)
+    assert world.serves(fleet(100, 3))
+
+
+async def test_nothing_is_written_while_frozen(world: World) -> None:
+    """Frozen, plans wait; `all` keeps even repair from writing; thawed, the newest is applied."""
+    member = await world.add("a")
+    await world.publish(plan(fleet(10, 1)))
+    await world.applied(1)
+    await freeze(world.store, world.keys, Freeze(mode="all", reason="r", author="me", since=0.0))
+    await world.until(lambda: member.enactor.mirror.freeze is not None)
+    await asyncio.sleep(0.1)
+    writes = world.servers[ZONE].writes_committed
+    await world.publish(plan(fleet(10, 2)))
+    world.servers[ZONE].put_foreign(f"n00001.{ZONE}")
+    await asyncio.sleep(0.8)
+    assert world.servers[ZONE].writes_committed == writes
+    await freeze(world.store, world.keys, Freeze(mode="repair-only", reason="r", author="me", since=0.0))
+    await world.until(lambda: world.serves(fleet(10, 1)))
+    await thaw(world.store, world.keys)
+    await world.applied(2)
+    assert world.serves(fleet(10, 2))
+
+
+async def test_velocity_holds_and_names_the_numbers(world: World) -> None:
+    """An endpoint that would lose more than half its weight keeps it."""
+    member = await world.add("a")
+    await world.publish(plan(fleet(5, 1, addresses=4)))
+    await world.applied(1)
+    await world.publish(plan(fleet(5, 2, addresses=1)))
+    await world.applied(2)
+    assert world.serves(fleet(5, 1, addresses=4))
+    assert {h.guard for h in member.recorder.of(EndpointHeld)} == {"velocity"}
+    await world.publish(plan(fleet(5, 3, addresses=2)))
+    await world.applied(3)
+    assert world.serves(fleet(5, 3, addresses=2))
+
+
+async def test_prune_keeps_what_is_active_and_claimed() -> None:
+    """With keep_plans 0 the applied plan, a held endpoint's own, and a claimed one stay; the rest goes."""
+    world = World(keep_plans=0, limits=Limits(allow_private=True))
+    member = await world.add("a")
+    await world.publish(plan(fleet(20, 1)))
+    await world.applied(1)
+    await world.publish(plan(fleet(20, 2) | {f"n00003.{ZONE}": []}))
+    await world.applied(2)
+    for generation in range(3, 8):
+        await world.publish(plan(fleet(20, generation) | {f"n00003.{ZONE}": []}))
+        await world.applied(generation)
+    lease = await world.store.grant(60)
+    await world.store.transact((), (Put(key=world.keys.claim(4, "paused"), value=b"x", lease=lease),))
+    pruner = Pruner(world.store, SCOPE, zones=[ZONE], keep_plans=0, clock=world.clock, observer=member.recorder)
+    assert len(await pruner.prune(dry_run=True)) == 7
+    assert await world.plans.generations() == [1, 2, 3, 4, 5, 6, 7]
+    verdicts = await pruner.prune()
+    kept = {v.generation: v.refusal.guard for v in verdicts if v.refusal is not None}
+    assert await world.plans.generations() == [1, 4, 7]
+    assert kept == {1: "referenced", 4: "claimed", 7: "fence"}
+    assert world.serves(fleet(20, 7) | {f"n00003.{ZONE}": fleet(20, 1)[f"n00003.{ZONE}"]})
+    endpoints = await world.plans.endpoints((await world.plans.manifest(7)))  # type: ignore[arg-type]
+    assert len(endpoints) == 20, "a chunk that a kept plan names must not be swept"
+    await world.close()
+
+
+async def test_a_claim_that_was_lost_cannot_commit(world: World) -> None:
+    """An enactor whose lease was revoked is refused by the store, and starts anew with a new claim."""
+    member = await world.add("a")
+    await world.publish(plan(fleet(50, 1)))
+    await world.applied(1)
+    member.zones[ZONE].open.clear()
+    await world.publish(plan(fleet(50, 2)))
+    await world.until(lambda: member.zones[ZONE].held > 0)
+    await world.store.revoke(member.enactor.session.lease)
+    member.zones[ZONE].open.set()
+    await world.applied(2)
+    assert world.serves(fleet(50, 2))
+
+
+async def test_several_zones_move_together_and_one_that_is_down_does_not_stop_the_other() -> None:
+    """A zone whose server is away is caught up when it is back."""
+    other = "other.test."
+    world = World(zones=(ZONE, other))
+    await world.add("a")
+    both = fleet(20, 1) | fleet(20, 1, zone=other)
+    await world.publish(plan(both))
+    await world.applied(1)
+    world.servers[other].up = False
+    await world.publish(plan(fleet(20, 2) | fleet(20, 2, zone=other)))
+    await world.until(lambda: world.serves(fleet(20, 2)))
+    world.servers[other].up = True
+    await world.applied(2)
+    assert world.serves(fleet(20, 2, zone=other))
+    await world.close()
+
+
+async def test_a_foreign_write_cannot_hide_as_ours_when_stale(world: World) -> None:
+    """A stale writer is told which fence refused it."""
+    late = await world.add("late")
+    await world.publish(plan(fleet(10, 1)))
+    await world.applied(1)
+    late.zones[ZONE].open.clear()
+    await world.publish(plan(fleet(10, 2)))
+    await world.until(lambda: late.zones[ZONE].held > 0)
+    late.store.cut()
+    await world.add("b")
+    await world.publish(plan(fleet(10, 3)))
+    await world.applied(3)
+    late.zones[ZONE].open.set()
+    await world.until(lambda: late.recorder.of(StaleWriteRefused))
+    assert world.serves(fleet(10, 3))

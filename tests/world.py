@@ -1,0 +1,278 @@
+"""A whole scope in memory: store, zones and enactors, with hands to disturb them."""
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from enactord.adapters.memory_store import MemoryStore
+from enactord.adapters.memory_zone import MemoryServer, MemoryZone
+from enactord.core.errors import StoreDown
+from enactord.core.events import Happening
+from enactord.core.fence import FenceSeen
+from enactord.core.guard import Limits
+from enactord.core.kv import Item
+from enactord.core.plan import Manifest, read_plan
+from enactord.core.records import Outcome, Served, Transaction
+from enactord.core.refusal import Refusal
+from enactord.engine.enactor import Enactor
+from enactord.engine.settings import Ports, Settings, Verifier, ZonePorts, ZoneSettings
+from enactord.registry.keys import Keys
+from enactord.registry.mirror import Mirror
+from enactord.registry.plans import Orders, Plans
+
+SCOPE = "test"
+ZONE = "example.test."
+
+
+def plan(endpoints: Mapping[str, Sequence[str]], **changes: Any) -> dict[str, Any]:
+    """A plan document; endpoints are name to addresses, each of weight 10."""
+    return {
+        "schema": "enactord.plan/v1",
+        "scope": SCOPE,
+        "author": "test",
+        "endpoints": {
+            name: {"ttl_s": 5, "targets": [{"address": a, "weight": 10} for a in addresses]}
+            for name, addresses in endpoints.items()
+        },
+    } | changes
+
+
+def fleet(count: int, generation: int = 1, *, addresses: int = 2, zone: str = ZONE) -> dict[str, list[str]]:
+    """Endpoints whose addresses tell the generation: 10.<generation>.<n>.<i>."""
+    return {
+        f"n{number:05d}.{zone}": [
+            f"10.{generation % 256}.{number % 256}.{1 + i + 8 * (number // 256 % 16)}" for i in range(addresses)
+        ]
+        for number in range(count)
+    }
+
+
+class WallClock:
+    """The loop's own time as the time of day, so that a virtual loop has virtual days."""
+
+    def now(self) -> float:
+        return 1_800_000_000.0 + asyncio.get_running_loop().time()
+
+
+@dataclass
+class Recorder:
+    """An observer that keeps everything."""
+
+    happenings: list[Happening] = field(default_factory=list)
+
+    def observe(self, happening: Happening) -> None:
+        self.happenings.append(happening)
+
+    def of(self, *kinds: type[Happening]) -> list[Any]:
+        return [h for h in self.happenings if isinstance(h, kinds)]
+
+
+@dataclass
+class DictCopy:
+    """A local copy in memory; survives the enactor that wrote it."""
+
+    items: dict[str, Item] = field(default_factory=dict)
+    chunks: dict[str, bytes] = field(default_factory=dict)
+
+    async def load(self) -> tuple[list[Item], dict[str, bytes]]:
+        return list(self.items.values()), dict(self.chunks)
+
+    async def save(self, items: Any, chunks: Any, keep_chunks: Any) -> None:
+        for key, item in items.items():
+            if item is None:
+                self.items.pop(key, None)
+            else:
+                self.items[key] = item
+        self.chunks.update(chunks)
+        if keep_chunks is not None:
+            self.chunks = {d: p for d, p in self.chunks.items() if d in keep_chunks}
+
+
+class Gated:
+    """A zone whose writes of endpoints can be held on their way and let go later, as a TCP proxy would."""
+
+    def __init__(self, zone: MemoryZone) -> None:
+        self._zone = zone
+        self.open = asyncio.Event()
+        self.open.set()
+        self.held = 0
+
+    async def write(self, transaction: Transaction) -> Outcome:
+        if transaction.changes and not self.open.is_set():
+            self.held += 1
+            await self.open.wait()
+        return await self._zone.write(transaction)
+
+    async def read(self, names: Sequence[str]) -> Mapping[str, Served]:
+        return await self._zone.read(names)
+
+    async def read_fence(self) -> FenceSeen:
+        return await self._zone.read_fence()
+
+    async def close(self) -> None:
+        await self._zone.close()
+
+
+class Cuttable:
+    """A store that can be cut off from one enactor."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+        self.up = True
+        self._cut = asyncio.Event()
+
+    def cut(self) -> None:
+        self.up = False
+        self._cut.set()
+
+    def mend(self) -> None:
+        self.up = True
+        self._cut = asyncio.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._store, name)
+
+        async def guarded(*args: Any, **kwargs: Any) -> Any:
+            if not self.up:
+                raise StoreDown("cut off by the test")
+            return await method(*args, **kwargs)
+
+        return guarded
+
+    async def watch(self, prefix: str, *, start_revision: int) -> Any:
+        if not self.up:
+            raise StoreDown("cut off by the test")
+        cut = self._cut
+        changes = self._store.watch(prefix, start_revision=start_revision).__aiter__()
+        while True:
+            step = asyncio.ensure_future(changes.__anext__())
+            stop = asyncio.ensure_future(cut.wait())
+            done, _ = await asyncio.wait({step, stop}, return_when=asyncio.FIRST_COMPLETED)
+            stop.cancel()
+            if step not in done:
+                step.cancel()
+                raise StoreDown("cut off by the test")
+            yield step.result()
+
+
+@dataclass
+class Member:
+    """One enactor with its hands."""
+
+    enactor: Enactor
+    recorder: Recorder
+    zones: dict[str, Gated]
+    store: Cuttable
+    copy: DictCopy
+    task: asyncio.Task[None]
+
+
+class World:
+    """A scope. Leave it by `close`."""
+
+    def __init__(self, zones: Sequence[str] = (ZONE,), **settings: Any) -> None:
+        self.store = MemoryStore()
+        self.servers = {zone: MemoryServer(zone) for zone in zones}
+        self.clock = WallClock()
+        self.keys = Keys(SCOPE)
+        self.plans = Plans(self.store, self.keys, self.clock)
+        self.settings = {
+            "limits": Limits(allow_private=True),
+            "repair_interval_s": 0.3,
+            "repair_names_per_s": 1e6,
+            "prune_interval_s": 3600.0,
+            "keep_plans": 3,
+            "claim_ttl_s": 3,
+            "verify_timeout_s": 1.0,
+        } | settings
+        self.members: dict[str, Member] = {}
+
+    async def add(self, name: str, copy: DictCopy | None = None, *, store_up: bool = True) -> Member:
+        store = Cuttable(self.store)
+        if not store_up:
+            store.cut()
+        zones = {zone: Gated(MemoryZone(server)) for zone, server in self.servers.items()}
+        recorder = Recorder()
+        copy = copy or DictCopy()
+        ports = Ports(
+            store=store,  # type: ignore[arg-type]
+            zones={
+                zone: ZonePorts(
+                    settings=ZoneSettings(name=zone),
+                    zone=gated,
+                    verifiers=[Verifier(server="memory", bulk=gated, sample=gated)],
+                )
+                for zone, gated in zones.items()
+            },
+            clock=self.clock,
+            observer=recorder,
+            copy=copy,
+        )
+        settings = Settings(
+            id=name,
+            scope=SCOPE,
+            zones=[ZoneSettings(name=zone) for zone in zones],
+            **self.settings,  # type: ignore[arg-type]
+        )
+        enactor = Enactor(settings, ports, random.Random(name))
+        task = asyncio.create_task(enactor.run())
+        member = Member(enactor=enactor, recorder=recorder, zones=zones, store=store, copy=copy, task=task)
+        self.members[name] = member
+        return member
+
+    async def publish(self, document: Mapping[str, Any], **orders: Any) -> Manifest:
+        published = await self.plans.publish(read_plan(document), Orders(**orders))
+        assert isinstance(published, Manifest), published
+        return published
+
+    async def refused(self, document: Mapping[str, Any]) -> Refusal:
+        published = await self.plans.publish(read_plan(document), Orders())
+        assert isinstance(published, Refusal), published
+        return published
+
+    def serves(self, endpoints: Mapping[str, Sequence[str]]) -> bool:
+        """Whether every endpoint is served exactly so, in any zone."""
+        for name, addresses in endpoints.items():
+            server = next(s for zone, s in self.servers.items() if name.endswith(zone))
+            if set(server.serve(name).records.texts()) != set(addresses):
+                return False
+        return True
+
+    async def view(self) -> Mirror:
+        mirror = Mirror(self.keys)
+        await mirror.load(self.store)
+        return mirror
+
+    async def until(self, condition: Callable[[], Any], timeout_s: float = 10.0) -> None:
+        """Wait for a condition; a test that waits in vain shows what the enactors said."""
+        deadline = asyncio.get_running_loop().time() + timeout_s
+        while not condition():
+            if asyncio.get_running_loop().time() > deadline:
+                said = {n: m.recorder.happenings[-8:] for n, m in self.members.items()}
+                raise AssertionError(f"waited {timeout_s} s in vain; last events: {said}")
+            await asyncio.sleep(0.01)
+
+    async def applied(self, generation: int, timeout_s: float = 10.0) -> None:
+        """Wait until the store shows the generation applied in every zone."""
+        deadline = asyncio.get_running_loop().time() + timeout_s
+        while True:
+            mirror = await self.view()
+            if all(mirror.applied(zone) == generation for zone in self.servers):
+                return
+            if asyncio.get_running_loop().time() > deadline:
+                reasons = {n: (m.enactor.reasons(), m.recorder.happenings[-6:]) for n, m in self.members.items()}
+                raise AssertionError(f"generation {generation} was not applied in {timeout_s} s: {reasons}")
+            await asyncio.sleep(0.01)
+
+    async def stop(self, name: str) -> DictCopy:
+        """End an enactor cleanly; returns its local copy."""
+        member = self.members.pop(name)
+        member.task.cancel()
+        await asyncio.gather(member.task, return_exceptions=True)
+        return member.copy
+
+    async def close(self) -> None:
+        for name in list(self.members):
+            await self.stop(name)
