@@ -1,0 +1,1 @@
+"""The command lines: thin, one file a verb; what they do lives beneath."""

@@ -1,0 +1,50 @@
+"""freeze, thaw: the operator's switch."""
+
+import asyncio
+
+import click
+
+from enactord.cli.opening import open_scope
+from enactord.cli.program import common, examples
+from enactord.cli.publish import author_or_user
+from enactord.cli.terminal import show, when
+from enactord.daemon import operations
+from enactord.daemon.operations import freeze_document
+from enactord.registry.control import Freeze
+
+
+@click.command(
+    epilog=examples(
+        'enactorctl freeze --reason "INC-4711: looking"\nenactorctl freeze --repair-only --reason "change stop"'
+    )
+)
+@click.option("--repair-only", is_flag=True, help="Apply no plan, but put back what drifts.")
+@click.option("--reason", metavar="TEXT", required=True, help="Why; shown to everybody.")
+@click.option("--author", metavar="NAME", help="Who says so [default: you].")
+@common
+def freeze(repair_only: bool, reason: str, author: str | None) -> None:
+    """Stop all writing to the zones (or all but repair) until `enactorctl thaw`."""
+    mode = "repair-only" if repair_only else "all"
+
+    async def run() -> Freeze:
+        async with open_scope() as scope:
+            return await operations.freeze(scope, mode=mode, reason=reason, author=author_or_user(author))
+
+    frozen = asyncio.run(run())
+    text = f"frozen ({mode}) by {frozen.author}: {reason}; undo with: enactorctl thaw"
+    show({"frozen": freeze_document(frozen)}, lambda out: out.print(text, soft_wrap=True))
+
+
+@click.command(epilog=examples("enactorctl thaw"))
+@common
+def thaw() -> None:
+    """Undo a freeze; none is no error."""
+
+    async def run() -> Freeze | None:
+        async with open_scope() as scope:
+            return await operations.thaw(scope)
+
+    before = asyncio.run(run())
+    text = "thawed" if before is None else f"thawed; was frozen by {before.author} since {when(before.since)}"
+    document = {"frozen": None, "before": freeze_document(before)}
+    show(document, lambda out: out.print(text if before else "was not frozen", soft_wrap=True))

@@ -1,0 +1,53 @@
+"""Opening what a verb works on: the config, the store, and where asked the zones."""
+
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+
+from enactord.cli.program import config_path
+from enactord.daemon.config import Config, load_config
+from enactord.daemon.operations import Scope
+from enactord.daemon.wiring import open_config_store, open_zones
+from enactord.engine.settings import Settings, ZonePorts
+
+
+class _WallClock:
+    """The time of day."""
+
+    def now(self) -> float:
+        return time.time()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tools:
+    """A scope, with what its config says besides."""
+
+    scope: Scope
+    config: Config
+    settings: Settings
+
+    def zones(self) -> AbstractAsyncContextManager[Mapping[str, ZonePorts]]:
+        """Open the zones while the context lasts."""
+        return open_zones(self.config)
+
+
+@asynccontextmanager
+async def open_tools() -> AsyncIterator[Tools]:
+    """Read the config that the command names, and open its store. Raises `ConfigError`, `StoreDown`."""
+    config = load_config(config_path(), for_daemon=False)
+    settings = config.settings
+    store = await open_config_store(config)
+    try:
+        zones = [zone.name for zone in settings.zones]
+        scope = Scope(store=store, name=settings.scope, zones=zones, limits=settings.limits, clock=_WallClock())
+        yield Tools(scope=scope, config=config, settings=settings)
+    finally:
+        await store.close()
+
+
+@asynccontextmanager
+async def open_scope() -> AsyncIterator[Scope]:
+    """Open the scope of the config that the command names. Raises `ConfigError`, `StoreDown`."""
+    async with open_tools() as tools:
+        yield tools.scope

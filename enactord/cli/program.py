@@ -1,0 +1,176 @@
+"""A program of several verbs: options that all of them take, and the one place where errors become exit codes.
+
+0 ok; 1 the answer is "no"; 2 wrong usage or config; 3 the store or a server cannot be reached.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Callable, MutableMapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from enactord.core.errors import (
+    ConfigError,
+    EnactordError,
+    InvalidName,
+    InvalidPlan,
+    PlanUnreadable,
+    StoreDown,
+    StoreRefused,
+    StoreUnknown,
+    ZoneDown,
+)
+
+OK = 0
+NO = 1
+USAGE = 2
+UNREACHABLE = 3
+INTERRUPTED = 130
+"""Source: the shells' 128 + SIGINT."""
+
+CONFIG_VARIABLE = "ENACTORD_CONFIG"
+CONFIG_DEFAULT = "/etc/enactord/enactord.toml"
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """An error as its exit code, a stable kind for programs, and what people read."""
+
+    code: int
+    kind: str
+    message: str
+    problems: tuple[str, ...] = ()
+
+
+def translate(error: Exception) -> Problem | None:
+    """Return the problem that an error is, or None for one that nobody foresaw."""
+    message = str(error)
+    match error:
+        case click.ClickException():
+            return Problem(code=USAGE, kind="usage", message=error.format_message())
+        case ConfigError(problems=problems):
+            return Problem(code=USAGE, kind="config", message="the config cannot be used", problems=problems)
+        case InvalidName():
+            return Problem(code=USAGE, kind="name", message=message)
+        case InvalidPlan(problems=problems):
+            return Problem(code=NO, kind="plan", message="the plan cannot be accepted", problems=problems)
+        case PlanUnreadable():
+            return Problem(code=NO, kind="unreadable", message=f"{message}; publish the whole content anew")
+        case StoreUnknown():
+            hint = "it may have been carried out: look with `enactorctl plans` before you try again"
+            return Problem(code=UNREACHABLE, kind="store-unknown", message=f"{message}; {hint}")
+        case StoreDown():
+            hint = "check [store] url in the config, and that the store runs"
+            return Problem(
+                code=UNREACHABLE, kind="store", message=f"the plan store cannot be reached: {message}; {hint}"
+            )
+        case StoreRefused():
+            hint = "check its credentials and quota"
+            return Problem(code=UNREACHABLE, kind="store-refused", message=f"the plan store refuses: {message}; {hint}")
+        case ZoneDown():
+            hint = "check the zone's server and verify in the config"
+            return Problem(code=UNREACHABLE, kind="zone", message=f"a DNS server cannot be reached: {message}; {hint}")
+        case EnactordError():
+            return Problem(code=UNREACHABLE, kind="failed", message=message)
+        case OSError():
+            return Problem(code=USAGE, kind="file", message=message)
+    return None
+
+
+def report(problem: Problem, *, as_json: bool) -> None:
+    """Print a problem: a document on stdout for programs, lines on stderr for people."""
+    if as_json:
+        error: dict[str, Any] = {"kind": problem.kind, "message": problem.message}
+        if problem.problems:
+            error["problems"] = list(problem.problems)
+        sys.stdout.write(json.dumps({"error": error}, indent=2, ensure_ascii=False) + "\n")
+        return
+    lines = [f"error: {problem.message}", *(f"  {line}" for line in problem.problems)]
+    click.echo("\n".join(lines), err=True)
+
+
+class Program(click.Group):
+    """A group whose errors become exit codes, and documents where --json was given."""
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        windows_expand_args: bool = True,
+        **extra: Any,
+    ) -> Any:
+        arguments = list(sys.argv[1:] if args is None else args)
+
+        def invoke() -> Any:
+            return super(Program, self).main(
+                arguments, prog_name, complete_var, False, windows_expand_args=windows_expand_args, **extra
+            )
+
+        if not standalone_mode:
+            return invoke()
+        options = arguments[: arguments.index("--")] if "--" in arguments else arguments
+        as_json = "--json" in options
+        try:
+            code = invoke()
+        except (click.Abort, KeyboardInterrupt):
+            code = INTERRUPTED
+        except click.UsageError as error:
+            if not as_json:
+                error.show()
+            else:
+                report(Problem(code=USAGE, kind="usage", message=error.format_message()), as_json=True)
+            code = USAGE
+        except Exception as error:
+            problem = translate(error)
+            if problem is None:
+                raise
+            report(problem, as_json=as_json)
+            code = problem.code
+        sys.stdout.flush()
+        sys.exit(code if isinstance(code, int) else OK)
+
+
+def _keep(key: str) -> Callable[[click.Context, click.Parameter, Any], None]:
+    def callback(context: click.Context, _: click.Parameter, value: Any) -> None:
+        meta: MutableMapping[str, Any] = context.meta
+        if value:
+            meta[f"enactord.{key}"] = value
+
+    return callback
+
+
+def common(command: F) -> F:
+    """Give a command the options that every verb takes, before and after it: --config and --json."""
+    command = click.option(
+        "--json",
+        is_flag=True,
+        expose_value=False,
+        callback=_keep("json"),
+        help="Print one JSON document on stdout, errors too.",
+    )(command)
+    return click.option(
+        "--config",
+        metavar="FILE",
+        expose_value=False,
+        callback=_keep("config"),
+        help=f"The config [default: ${CONFIG_VARIABLE}, else {CONFIG_DEFAULT}].",
+    )(command)
+
+
+def config_path() -> Path:
+    """Return where the config is: --config, the environment, or the default."""
+    given = click.get_current_context().meta.get("enactord.config")
+    return Path(given or os.environ.get(CONFIG_VARIABLE) or CONFIG_DEFAULT)
+
+
+def examples(text: str) -> str:
+    """Return an epilog that click prints as it is."""
+    return "\b\nExample:\n" + "\n".join(f"  {line}" for line in text.strip().splitlines())

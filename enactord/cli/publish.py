@@ -1,0 +1,114 @@
+"""publish: a plan from a file, or an operator's approval of one."""
+
+import asyncio
+import getpass
+import sys
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from enactord.cli.diff import print_diff
+from enactord.cli.opening import open_scope
+from enactord.cli.program import common, examples
+from enactord.cli.terminal import Bar, deny, progress, show, warn
+from enactord.core.plan import PLAN_BYTES_MAX, Draft, parse_plan
+from enactord.daemon.operations import Denied, Published, approve
+from enactord.daemon.operations import publish as publish_draft
+from enactord.registry.plans import Orders
+
+
+def author_or_user(author: str | None) -> str:
+    """Return who it is that says so: --author, or the user's name."""
+    if author:
+        return author
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):
+        return "unknown"
+
+
+def read_document(path: str) -> bytes:
+    """Return a plan file ("-": stdin), no more of it than shows that it is too large. Raises OSError."""
+    if path == "-":
+        return sys.stdin.buffer.read(PLAN_BYTES_MAX + 1)
+    with Path(path).open("rb") as file:
+        return file.read(PLAN_BYTES_MAX + 1)
+
+
+@click.command(
+    epilog=examples(
+        """
+enactorctl publish plan.json --dry-run
+enactorctl publish plan.json
+enactorctl publish 104 --approve --reason "half of us-east-1 is being rebuilt, agreed with the network team"
+"""
+    )
+)
+@click.argument("plan", metavar="PLAN.json|GEN")
+@click.option("--dry-run", is_flag=True, help="Store nothing; show what would change.")
+@click.option("--approve", "approved", is_flag=True, help="Let this exact plan pass the guards that weigh change.")
+@click.option("--reason", metavar="TEXT", default="", help="Why; kept with the plan. Needed with --approve.")
+@click.option("--author", metavar="NAME", help="Who says so [default: the plan's author; with --approve, you].")
+@common
+def publish(plan: str, dry_run: bool, approved: bool, reason: str, author: str | None) -> int:
+    """Publish a plan ("-": from stdin); prints the generation that it was given.
+
+    With --approve, PLAN may be a stored plan's generation: its content is published anew
+    as an approved generation.
+    """
+    if approved and not reason:
+        raise click.UsageError('--approve needs a reason, which is kept: --reason "…"')
+    stored = plan.isdecimal()
+    if stored and not approved:
+        raise click.UsageError(
+            f"{plan} is a generation: bring it back with `enactorctl rollback {plan} --reason …`,"
+            f" or approve it with `enactorctl publish {plan} --approve --reason …`"
+        )
+    with progress("reading") as bar:
+        what = int(plan) if stored else parse_plan(read_document(plan))
+        done = asyncio.run(_publish(what, bar, dry_run=dry_run, approved=approved, reason=reason, author=author))
+    return show_published(done)
+
+
+async def _publish(
+    what: Draft | int, bar: Bar, *, dry_run: bool, approved: bool, reason: str, author: str | None
+) -> Published | Denied:
+    async with open_scope() as scope:
+        if approved or isinstance(what, int):
+            name = author_or_user(author)
+            return await approve(scope, what, author=name, reason=reason, dry_run=dry_run, stage=bar.stage)
+        orders = Orders(author=author or what.author or author_or_user(None), reason=reason)
+        return await publish_draft(scope, what, orders, dry_run=dry_run, stage=bar.stage)
+
+
+def show_published(done: Published | Denied) -> int:
+    """Show how a publication ended; returns the exit code."""
+    if isinstance(done, Denied):
+        return deny(done)
+    for warning in done.warnings:
+        warn(warning)
+    for held in done.held:
+        warn(f"will be held: {held.name}: {held.refusal}")
+    document = done.document()
+    show(document, lambda out: _print(out, done))
+    return 0
+
+
+def _print(out: Console, done: Published) -> None:
+    manifest, counts = done.manifest, done.counts
+    if done.dry_run:
+        print_diff(out, done.document()["diff"])
+    would = "would be" if done.dry_run else ""
+    told = ", ".join(
+        (
+            f"{would or 'published'} generation {manifest.generation}",
+            f"digest {manifest.digest[:16]}…",
+            f"{manifest.endpoints} endpoints",
+            f"{counts['changed']} changed",
+            f"{counts['added']} added",
+            f"{counts['removed']} removed",
+            f"{counts['held']} held",
+        )
+    )
+    out.print(told + ("; nothing was stored" if done.dry_run else ""))

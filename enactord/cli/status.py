@@ -1,0 +1,56 @@
+"""status: the scope at a glance."""
+
+import asyncio
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.text import Text
+
+from enactord.cli.opening import open_scope
+from enactord.cli.program import common, examples
+from enactord.cli.terminal import show, table, when
+from enactord.daemon.operations import status_document
+
+
+@click.command(epilog=examples("enactorctl status\nenactorctl status --json | jq .endpoints.held"))
+@common
+def status() -> None:
+    """Show the newest plan, each zone's fence, endpoints by state, and the enactors that are alive."""
+    document = asyncio.run(_status())
+    show(document, lambda out: _print(out, document))
+
+
+async def _status() -> dict[str, Any]:
+    async with open_scope() as scope:
+        return status_document(await scope.mirror(), scope.zones)
+
+
+def _print(out: Console, document: dict[str, Any]) -> None:
+    frozen = document["frozen"]
+    if frozen:
+        out.print(
+            Text(
+                f"FROZEN ({frozen['mode']}) since {when(frozen['since'])} by {frozen['author']}: {frozen['reason']}",
+                style="bold white on red",
+            )
+        )
+    plans, counts = document["plans"], document["endpoints"]
+    out.print(
+        f"scope {document['scope']}: newest plan {document['head'] or 'none'}, {plans['stored']} stored"
+        + (f" from {plans['oldest']} on" if plans["oldest"] else "")
+    )
+    out.print(
+        f"endpoints: {counts['total']} in the ledger, {counts['applied']} applied, {counts['pending']} pending,"
+        f" {counts['held']} held, {counts['unseen']} not seen served yet"
+    )
+    rows = [[z["zone"], z["fence"] or "-", z["applied"] or "-", z["state"]] for z in document["zones"]]
+    out.print(table(("zone", "fence", "applied", "state"), rows))
+    if not document["enactors"]:
+        out.print(Text("no enactor is alive: nothing is applied until one runs (enactord run)", style="red"))
+    for enactor in document["enactors"]:
+        working_on = enactor.get("working_on")
+        doing = f"works on plan {working_on}" if working_on else "waits for work"
+        out.print(f"enactor {enactor['id']}: {doing}")
+    for claim in document["claims"]:
+        out.print(f"claim: {claim['enactor']} on plan {claim['generation']}")

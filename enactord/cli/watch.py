@@ -1,0 +1,91 @@
+"""watch: what happens in the scope, as it happens."""
+
+import asyncio
+import json
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+from rich.text import Text
+
+from enactord.cli.opening import open_scope
+from enactord.cli.program import common, examples, translate
+from enactord.cli.terminal import console, wants_json
+from enactord.core.errors import Compacted, EnactordError
+from enactord.core.kv import Changes
+from enactord.daemon.news import news
+from enactord.registry.mirror import Mirror
+
+
+@click.command(epilog=examples("enactorctl watch\nenactorctl watch --for 60 --json"))
+@click.option("--for", "for_s", metavar="SECONDS", type=click.FloatRange(min=0), help="Stop after so long.")
+@common
+def watch(for_s: float | None) -> int:
+    """Print plans published, fences opened, plans applied, endpoints held, freezes, until Ctrl-C.
+
+    With --json the document is one array, written an event a line as they happen.
+    """
+    lines = _Lines(as_json=wants_json())
+    try:
+        asyncio.run(_watch(lines, for_s))
+    except KeyboardInterrupt:
+        pass
+    except EnactordError as error:
+        problem = translate(error)
+        if problem is None or not lines.begun:
+            raise
+        lines.write({"event": "error", "severity": "error", "kind": problem.kind, "text": problem.message})
+        lines.end()
+        return problem.code
+    lines.end()
+    return 0
+
+
+class _Lines:
+    """Writes events, for people or as one JSON array that grows."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self._json = as_json
+        self._count = 0
+
+    @property
+    def begun(self) -> bool:
+        """Whether a program has read part of a document already."""
+        return self._json and self._count > 0
+
+    def write(self, event: dict[str, Any]) -> None:
+        self._count += 1
+        if self._json:
+            sys.stdout.write(("[\n" if self._count == 1 else ",\n") + json.dumps(event, ensure_ascii=False))
+            sys.stdout.flush()
+            return
+        time = datetime.now(UTC).strftime("%H:%M:%S")
+        style = {"warning": "yellow", "error": "red"}.get(event["severity"], "")
+        console().print(Text(f"{time}  {event['text']}", style=style), soft_wrap=True)
+        sys.stdout.flush()
+
+    def end(self) -> None:
+        if self._json:
+            sys.stdout.write("[]\n" if self._count == 0 else "\n]\n")
+
+
+async def _watch(lines: _Lines, for_s: float | None) -> None:
+    try:
+        async with asyncio.timeout(for_s), open_scope() as scope:
+            mirror = await scope.mirror()
+            while True:
+                try:
+                    async for changes in scope.store.watch(scope.keys.root, start_revision=mirror.revision + 1):
+                        for event in _taken(mirror, changes):
+                            lines.write(event)
+                except Compacted:
+                    mirror = await scope.mirror()
+    except TimeoutError:
+        return
+
+
+def _taken(mirror: Mirror, changes: Changes) -> Iterator[dict[str, Any]]:
+    yield from news(mirror, changes)
+    mirror.apply(changes)
