@@ -31,7 +31,7 @@ def verify(repair: bool) -> int:
 
 async def _verify(repair: bool, bar: Bar) -> tuple[list[str], Verification]:
     async with open_tools() as tools, tools.zones() as zones:
-        repaired = []
+        repaired: list[str] = []
         if repair:
             bar.stage("repairing")
             for look in await operations.repair(tools.scope, zones, tools.settings):

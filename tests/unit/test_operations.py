@@ -366,7 +366,7 @@ async def test_planner_goes_on_when_the_store_was_away(world: World, scope: Scop
 
     store = Cuttable(world.store)
     store.cut()
-    aws = Scope(store=store, name=SCOPE, zones=["amazonaws.com."], limits=LIMITS, clock=world.clock)  # type: ignore[arg-type]
+    aws = Scope(store=store, name=SCOPE, zones=["amazonaws.com."], limits=LIMITS, clock=world.clock)
     lines: list[tuple[str, dict[str, object]]] = []
 
     class Mending(list[tuple[str, dict[str, object]]]):

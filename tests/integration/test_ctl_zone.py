@@ -1,0 +1,133 @@
+"""enactorctl adopt and verify against a real server: what is served, the ledger, and back."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import dns.query
+import dns.tsig
+import dns.update
+import pytest
+from click.testing import CliRunner, Result
+
+from enactord.adapters.stores import open_store
+from enactord.cli.ctl import main as ctl
+from enactord.core.fence import Fence
+from enactord.registry.fences import Fences
+from enactord.registry.keys import Keys
+from tests.servers.dns_server import FOREIGN_SECRET, SECRET
+from tests.servers.embedded import Embedded
+
+SCOPE = "test"
+ZONE = "example.test."
+FENCE = Fence(scope=SCOPE, generation=1, plan="0" * 16)
+
+CONFIG = """
+[enactor]
+id = "e1"
+scope = "{scope}"
+state_dir = "{directory}/state"
+
+[store]
+url = "sqlite://{directory}/store.db"
+
+[[zone]]
+name = "{zone}"
+backend = "rfc2136"
+server = "127.0.0.1:{port}"
+tsig_name = "enactor."
+tsig_algorithm = "hmac-sha256"
+tsig_secret_file = "{directory}/tsig.secret"
+timeout_s = 2.0
+
+[guard]
+allow_private = true
+"""
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Embedded]:
+    with Embedded([ZONE]) as server:
+        (tmp_path / "tsig.secret").write_text(SECRET + "\n")
+        (tmp_path / "tsig.secret").chmod(0o600)
+        (tmp_path / "state").mkdir()
+        config = CONFIG.format(scope=SCOPE, directory=tmp_path, zone=ZONE, port=server.port)
+        (tmp_path / "enactord.toml").write_text(config)
+        yield server
+
+
+def run(tmp_path: Path, *arguments: str) -> Result:
+    result = CliRunner().invoke(ctl, ["--config", str(tmp_path / "enactord.toml"), "--json", *arguments])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def put(server: Embedded, name: str, rtype: str, *values: str) -> None:
+    """Put records at a name past the fence, as somebody else would."""
+    update = dns.update.UpdateMessage(ZONE)
+    update.use_tsig(dns.tsig.Key("foreign.", FOREIGN_SECRET, "hmac-sha256"))
+    update.delete(name)
+    for value in values:
+        update.add(name, 30, rtype, value)
+    answer = dns.query.tcp(update, server.host, timeout=5, port=server.port)
+    assert answer.rcode() == 0, answer
+
+
+def open_fence(server: Embedded, tmp_path: Path) -> None:
+    """Let store and zone stand at the same fence."""
+    put(server, f"_enactord.{ZONE}", "TXT", f'"{FENCE.text}"')
+
+    async def follow() -> None:
+        store = await open_store(f"sqlite://{tmp_path}/store.db")
+        assert await Fences(store, Keys(SCOPE)).follow(ZONE, FENCE)
+        await store.close()
+
+    asyncio.run(follow())
+
+
+def test_adopt_then_verify_then_repair(server: Embedded, tmp_path: Path) -> None:
+    """What is adopted is verified; emptied or changed it is found, and put back under the fence."""
+    put(server, f"a.{ZONE}", "A", "10.0.0.1", "10.0.0.2")
+    put(server, f"b.{ZONE}", "A", "10.0.0.3")
+    adopted = run(tmp_path, "adopt", f"a.{ZONE}", f"b.{ZONE}")
+    assert adopted.exit_code == 0, adopted.output
+    assert [found["ttl_s"] for found in json.loads(adopted.stdout)["adopted"]] == [30, 30]
+    sound = run(tmp_path, "verify")
+    assert (sound.exit_code, json.loads(sound.stdout)["names"]) == (0, 2), sound.output
+    open_fence(server, tmp_path)
+    put(server, f"a.{ZONE}", "A")
+    put(server, f"b.{ZONE}", "A", "10.66.66.66")
+    wrong = run(tmp_path, "verify")
+    assert wrong.exit_code == 1
+    found = {finding["name"]: finding["wrong"] for finding in json.loads(wrong.stdout)["findings"]}
+    assert found == {f"a.{ZONE}": "empty", f"b.{ZONE}": "drifted"}
+    repaired = run(tmp_path, "verify", "--repair")
+    assert repaired.exit_code == 0, repaired.output
+    assert json.loads(repaired.stdout)["repaired"] == [f"a.{ZONE}", f"b.{ZONE}"]
+
+
+def test_repair_does_nothing_while_frozen(server: Embedded, tmp_path: Path) -> None:
+    """Frozen as a whole, a drifted name is found and left as it is."""
+    put(server, f"a.{ZONE}", "A", "10.0.0.1")
+    assert run(tmp_path, "adopt", f"a.{ZONE}").exit_code == 0
+    open_fence(server, tmp_path)
+    put(server, f"a.{ZONE}", "A", "10.66.66.66")
+    assert run(tmp_path, "freeze", "--reason", "look").exit_code == 0
+    found = run(tmp_path, "verify", "--repair")
+    assert found.exit_code == 1
+    assert json.loads(found.stdout)["repaired"] == []
+    assert run(tmp_path, "thaw").exit_code == 0
+    assert run(tmp_path, "verify", "--repair").exit_code == 0
+
+
+def test_adopt_refuses_alias_and_nothing(server: Embedded, tmp_path: Path) -> None:
+    """A CNAME and an absent name are refused, and nothing is adopted with them."""
+    put(server, f"a.{ZONE}", "A", "10.0.0.1")
+    put(server, f"alias.{ZONE}", "CNAME", f"a.{ZONE}")
+    refused = run(tmp_path, "adopt", f"a.{ZONE}", f"alias.{ZONE}", f"nothing.{ZONE}")
+    assert refused.exit_code == 1
+    refusals = json.loads(refused.stdout)["error"]["refusals"]
+    assert [refusal["guard"] for refusal in refusals] == ["alias", "nothing"]
+    assert json.loads(run(tmp_path, "endpoints").stdout) == {"endpoints": []}
