@@ -62,8 +62,12 @@ class Proxy:
         ]
         self._tasks.update(pumps)
         try:
-            await asyncio.gather(*pumps)
+            await asyncio.wait(pumps)
+        except asyncio.CancelledError:
+            pass  # the proxy is closing
         finally:
+            for pump in pumps:
+                pump.cancel()
             self._tasks.difference_update(pumps)
             self._writers -= {writer, up_writer}
             writer.transport.abort()
@@ -87,5 +91,5 @@ class Proxy:
 def is_batch(message: bytes) -> bool:
     """Whether a message is an UPDATE of endpoints: more than the two records that move a fence (RFC 2136)."""
     opcode = message[2] >> 3 & 15
-    prerequisites, updates = int.from_bytes(message[6:8], "big"), int.from_bytes(message[8:10], "big")
-    return opcode == 5 and (prerequisites > 1 or updates > 2)
+    updates = int.from_bytes(message[8:10], "big")
+    return opcode == 5 and updates > 2
