@@ -41,8 +41,10 @@ async def test_an_idle_connection_is_closed() -> None:
         while not closed.done():
             dripping.writer.write(b"\xff")
             await asyncio.sleep(0.02)
-        assert await closed and await silent.ended()
-        assert server.connections_dropped == 2 and server.connections == 0
+        assert await closed
+        assert await silent.ended()
+        assert server.connections_dropped == 2
+        assert server.connections == 0
         await silent.close()
         await dripping.close()
 
@@ -65,7 +67,7 @@ async def test_connections_are_limited() -> None:
 
 
 async def test_a_client_that_takes_no_answers_is_not_served_on() -> None:
-    """It stops being read long before its questions or answers fill memory, others go on, and in the end it is dropped."""
+    """It stops being read before questions or answers fill memory, others go on, and in the end it is dropped."""
     async with serving(idle_timeout_s=1.0) as server:
         await put(server, *(f"big 5 A 10.0.{number >> 8}.{number & 255}" for number in range(2000)))
         question = dns.message.make_query(f"big.{ZONE}", "A", use_edns=False).to_wire()
@@ -76,13 +78,17 @@ async def test_a_client_that_takes_no_answers_is_not_served_on() -> None:
             greedy.setblocking(False)
             await loop.sock_connect(greedy, (server.host, server.port))
             sent = 0
+
+            async def flood() -> None:
+                nonlocal sent
+                while True:
+                    await loop.sock_sendall(greedy, framed * 100)
+                    sent += 100
+                    assert sent < 1_000_000, "the server reads without end"
+                    assert (await look_up(server, ZONE, "SOA")).answer
+
             with pytest.raises((TimeoutError, ConnectionError)):
-                async with asyncio.timeout(LIMIT_S * 2):
-                    while True:
-                        await loop.sock_sendall(greedy, framed * 100)
-                        sent += 100
-                        assert sent < 1_000_000, "the server reads without end"
-                        assert (await look_up(server, ZONE, "SOA")).answer
+                await asyncio.wait_for(flood(), LIMIT_S * 2)
             async with asyncio.timeout(LIMIT_S):
                 while server.connections:
                     await asyncio.sleep(0.05)
@@ -117,7 +123,8 @@ async def test_many_updates_in_flight_are_all_answered_and_share_flushes(tmp_pat
         replies = [await wire.receive() for _ in messages]
         assert {int.from_bytes(reply[:2], "big") for reply in replies} == set(range(400))
         assert {reply[3] & 15 for reply in replies} == {0}
-        assert server.updates_applied == 400 and server.update_groups < 200
+        assert server.updates_applied == 400
+        assert server.update_groups < 200
         await wire.close()
 
 
@@ -141,8 +148,11 @@ async def test_a_transfer_is_whole_signed_and_in_many_messages() -> None:
             return dns.zone.from_xfr(messages, relativize=False), len(messages)
 
         zone, messages = await asyncio.to_thread(take)
-        assert len(zone.nodes) == count + 2 and messages > 3
-        assert len(zone.get_rdataset(f"big.{ZONE}", "TXT")) == 150
+        assert len(zone.nodes) == count + 2
+        assert messages > 3
+        big = zone.get_rdataset(f"big.{ZONE}", "TXT")
+        assert big is not None
+        assert len(big) == 150
 
 
 async def test_transfers_need_a_key_and_tcp() -> None:

@@ -16,7 +16,7 @@ import dns.update
 import pytest
 
 from enactord.adapters.embedded import EmbeddedServer
-from enactord.adapters.wire.tsig import sign
+from enactord.adapters.wire.tsig import find_tsig, sign
 from tests.embedded_lab import (
     KEY,
     SECRET,
@@ -137,12 +137,14 @@ async def test_kinds_of_update() -> None:
         message.delete("www", "AAAA")
         message.delete("www", "MX")
         assert await apply(server, message) == "NOERROR"
-        assert await shown(server, "www", "AAAA") == [] and await shown(server, "www", "TXT") == ['"t"']
+        assert await shown(server, "www", "AAAA") == []
+        assert await shown(server, "www", "TXT") == ['"t"']
         message = update()
         message.delete("www")
         message.add("www", 7, "TXT", "after")  # records apply in their order
         assert await apply(server, message) == "NOERROR"
-        assert await shown(server, "www") == [] and await shown(server, "www", "TXT") == ['"after"']
+        assert await shown(server, "www") == []
+        assert await shown(server, "www", "TXT") == ['"after"']
         message = update()
         message.delete("www")
         assert await apply(server, message) == "NOERROR"
@@ -215,7 +217,8 @@ async def test_cname_and_other_types_never_stand_together() -> None:
     async with serving() as server:
         await put(server, "cn 5 CNAME a.", "cn 5 A 192.0.2.1", "www 5 A 192.0.2.1", "www 5 CNAME a.", "@ 5 CNAME a.")
         assert await shown(server, "cn", "CNAME") == ["a."]
-        assert await shown(server, "www", "A") == ["192.0.2.1"] and await shown(server, "www", "CNAME") == []
+        assert await shown(server, "www", "A") == ["192.0.2.1"]
+        assert await shown(server, "www", "CNAME") == []
         await put(server, "cn 6 CNAME b.")
         assert await shown(server, "cn", "CNAME") == ["b."]  # one CNAME a name: replaced
         message = update()
@@ -237,7 +240,8 @@ async def test_one_bad_record_spoils_the_message() -> None:
             message.add("www", 5, "A", "192.0.2.1")
             message.update.append(rrset)
             assert await apply(server, message) == expected
-        assert await shown(server, "www") == [] and await serial(server) == 1
+        assert await shown(server, "www") == []
+        assert await serial(server) == 1
 
 
 def packed(
@@ -247,6 +251,10 @@ def packed(
     zone = zone or b"\7example\4test\0\0\6\0\1"
     header = b"\0\7\x28\0\0\1" + counts[0].to_bytes(2, "big") + counts[1].to_bytes(2, "big") + b"\0\0"
     return sign(header + zone + prerequisites + updates, KEY, now_s=int(time.time()))[0]
+
+
+def code(reply: bytes) -> str:
+    return dns.rcode.to_text(dns.rcode.Rcode(reply[3] & 15))
 
 
 OWNER = b"\1x\xc0\x0c"
@@ -289,7 +297,7 @@ async def test_ill_formed_records_are_refused(section: int, record: bytes, rcode
         wire.send(message)
         reply = await wire.receive()
         await wire.close()
-        assert dns.rcode.to_text(reply[3] & 15) == rcode
+        assert code(reply) == rcode
         assert await shown(server, "new") == (["1.2.3.4"] if rcode == "NOERROR" else [])
 
 
@@ -305,7 +313,7 @@ async def test_the_zone_section_must_name_a_zone_of_ours() -> None:
             (b"\7EXAMPLE\4test\0\0\6\0\1", "NOERROR"),
         ):
             wire.send(packed(zone=zone))
-            assert dns.rcode.to_text((await wire.receive())[3] & 15) == expected
+            assert code(await wire.receive()) == expected
         await wire.close()
 
 
@@ -316,7 +324,8 @@ async def test_an_update_must_be_signed() -> None:
         message.add("www", 5, "A", "192.0.2.1")
         for tcp in (False, True):
             assert (await ask(server, message, tcp=tcp)).rcode() == dns.rcode.REFUSED
-        assert await serial(server) == 1 and server.updates_applied == 0
+        assert await serial(server) == 1
+        assert server.updates_applied == 0
 
 
 @pytest.mark.parametrize("signer", [SIGNER, SIGNER_512, dns.tsig.Key("ENACTOR.", SECRET, "hmac-sha256")])
@@ -327,11 +336,13 @@ async def test_signed_updates_are_answered_signed(signer: dns.tsig.Key, tcp: boo
         message = update(signer=signer)
         message.add("www", 5, "A", "192.0.2.1")
         answer = await ask(server, message, tcp=tcp)
-        assert answer.rcode() == dns.rcode.NOERROR and answer.had_tsig
+        assert answer.rcode() == dns.rcode.NOERROR
+        assert answer.had_tsig
         refused = update(signer=signer)
         refused.absent("www")
         answer = await ask(server, refused, tcp=tcp)
-        assert answer.rcode() == dns.rcode.YXDOMAIN and answer.had_tsig
+        assert answer.rcode() == dns.rcode.YXDOMAIN
+        assert answer.had_tsig
 
 
 @pytest.mark.parametrize(
@@ -382,6 +393,39 @@ async def test_a_signed_message_that_was_changed_is_badsig() -> None:
         assert server.updates_applied == 0
 
 
+@pytest.mark.parametrize(
+    ("mac_bytes", "rcode", "error"), [(0, "NOTAUTH", 16), (9, "FORMERR", 0), (16, "NOTAUTH", 22), (33, "FORMERR", 0)]
+)
+async def test_a_signature_that_is_cut_is_not_enough(mac_bytes: int, rcode: str, error: int) -> None:
+    """No MAC proves nothing, a cut one too little; an impossible length is broken (RFC 8945 section 5.2.2)."""
+    whole = packed(b"", b"\3new\xc0\x0c\0\1\0\1\0\0\0\5\0\4\1\2\3\4", (0, 1))
+    record = find_tsig(whole)
+    assert record is not None
+    mac_start = whole.index(record.mac)
+    mac = (record.mac + b"x" * 8)[:mac_bytes]
+    length_at = record.start + len(record.key_name) + 8
+    length = int.from_bytes(whole[length_at : length_at + 2], "big") + mac_bytes - len(record.mac)
+    message = b"".join(
+        (
+            whole[:length_at],
+            length.to_bytes(2, "big"),
+            whole[length_at + 2 : mac_start - 2],
+            mac_bytes.to_bytes(2, "big"),
+            mac,
+            whole[mac_start + len(record.mac) :],
+        )
+    )
+    async with serving() as server:
+        wire = await Wire.open(server)
+        wire.send(message)
+        reply = await wire.receive()
+        await wire.close()
+        assert code(reply) == rcode
+        told = find_tsig(reply)
+        assert (told.error if told else 0) == error
+        assert await serial(server) == 1
+
+
 async def test_racing_compare_and_swap_has_one_winner() -> None:
     """Of many updates that require the same old value, and replace it, exactly one succeeds."""
     async with serving() as server:
@@ -411,5 +455,6 @@ async def test_an_rrset_that_no_message_could_carry_is_refused() -> None:
             rcode = await apply(server, message)
             if rcode != "NOERROR":
                 break
-        assert rcode == "SERVFAIL" and start == 200
+        assert rcode == "SERVFAIL"
+        assert start == 200
         assert len(await shown(server, "big", "TXT")) == 200
