@@ -51,4 +51,5 @@ lock: ## Resolve pyproject.toml anew into requirements/
 	./scripts/lock
 
 clean: ## Remove what was built here
+	find enactord planner_stub tests -name __pycache__ -prune -exec rm -rf {} +
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .enactord dist

@@ -1,0 +1,282 @@
+"""Rules on the tree itself: what review would otherwise have to look for each time."""
+
+import ast
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PRODUCT = sorted((ROOT / "enactord").rglob("*.py"))
+PLANNER = sorted((ROOT / "planner_stub").rglob("*.py"))
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
+
+LINES_MAX = 600
+
+MAY_CATCH_ALL = {
+    "enactord/engine/loops.py": "a loop of the engine that fails is logged and started again",
+    "enactord/cli/program.py": "a command ends with a sentence and an exit code, not with a traceback",
+    "enactord/adapters/embedded/server.py": "one bad message must not end the server",
+    "enactord/adapters/embedded/writer.py": "one bad update must not stop those after it",
+}
+"""The outermost frames, each with its reason; modules of enactord/daemon may, too."""
+
+PURE = ("enactord/core/", "enactord/registry/", "enactord/engine/")
+"""Rooms where the time and chance come in as arguments."""
+
+UNFIT_FOR_CORE = frozenset(
+    {"asyncio", "logging", "multiprocessing", "os", "random", "secrets", "selectors", "signal", "sqlite3",
+     "ssl", "subprocess", "sys", "tempfile", "threading", "time", "uuid"}
+)  # fmt: skip
+
+PURE_PARTS_OF_SOCKET = frozenset({"AF_INET", "AF_INET6", "inet_ntop", "inet_pton"})
+"""Texts of addresses to bytes and back: the same everywhere, and no socket is opened."""
+
+Check = Callable[[ast.Module], Iterator[int]]
+
+
+def relative(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def imports(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """Yield line and dotted name of each module that is imported, and of each name taken from one."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield node.lineno, alias.name
+        elif isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                yield node.lineno, f"{'.' * node.level}{node.module or ''}.{alias.name}"
+
+
+def prints(tree: ast.Module) -> Iterator[int]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print":
+            yield node.lineno
+
+
+def catches_all(tree: ast.Module) -> Iterator[int]:
+    """Find handlers that swallow every error; one that lets go of something and raises again swallows none."""
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.ExceptHandler):
+            continue
+        last = node.body[-1]
+        if isinstance(last, ast.Raise) and last.exc is None:
+            continue
+        caught = node.type.elts if isinstance(node.type, ast.Tuple) else [node.type]
+        if any(
+            kind is None or (isinstance(kind, ast.Name) and kind.id in {"Exception", "BaseException"})
+            for kind in caught
+        ):
+            yield node.lineno
+
+
+def asks_the_clock_or_a_die(tree: ast.Module) -> Iterator[int]:
+    """Find calls of `time.…`, `random.…` and `datetime.now`; naming `random.Random` as a type is no call."""
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+            continue
+        owner = ast.unparse(node.func.value)
+        asked = owner in {"time", "random"}
+        told = owner in {"datetime", "date", "datetime.datetime", "datetime.date"}
+        if asked or (told and node.func.attr in {"now", "utcnow", "today"}):
+            yield node.lineno
+    for line, name in imports(tree):
+        if name.startswith("time.") or (name.startswith("random.") and name != "random.Random"):
+            yield line
+
+
+def is_impure(tree: ast.Module) -> Iterator[int]:
+    """Find what core must not do: import beyond the standard library's pure part and itself, or await."""
+    for line, name in imports(tree):
+        top = name.partition(".")[0]
+        if top == "socket" and name not in {"socket", *(f"socket.{part}" for part in PURE_PARTS_OF_SOCKET)}:
+            yield line
+        if name.startswith("enactord.core.") or (top in sys.stdlib_module_names and top not in UNFIT_FOR_CORE):
+            continue
+        yield line
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "socket":
+            if node.attr not in PURE_PARTS_OF_SOCKET:
+                yield node.lineno
+        elif isinstance(node, ast.Await | ast.AsyncFunctionDef | ast.AsyncFor | ast.AsyncWith):
+            yield node.lineno
+
+
+def lacks_docstring(tree: ast.Module) -> Iterator[int]:
+    if not (ast.get_docstring(tree) or "").strip():
+        yield 1
+
+
+def found(check: Check, paths: Iterable[Path]) -> list[str]:
+    return [f"{relative(path)}:{line}" for path in paths for line in check(ast.parse(path.read_text(encoding="utf-8")))]
+
+
+def below(*prefixes: str) -> list[Path]:
+    paths = [path for path in PRODUCT if relative(path).startswith(prefixes)]
+    assert paths, f"nothing under {prefixes}: the rule would hold of nothing"
+    return paths
+
+
+@pytest.mark.parametrize(
+    ("check", "wrong", "right"),
+    [
+        (prints, "def f():\n    print(1)", "out.print(1)"),
+        (catches_all, "try:\n    f()\nexcept Exception:\n    pass", "try:\n    f()\nexcept OSError:\n    pass"),
+        (catches_all, "try:\n    f()\nexcept (OSError, BaseException):\n    pass", "x = Exception()"),
+        (catches_all, "try:\n    f()\nexcept:\n    pass", "try:\n    f()\nexcept ExceptionGroup:\n    pass"),
+        (
+            catches_all,
+            "try:\n    f()\nexcept Exception:\n    g()",
+            "try:\n    f()\nexcept Exception:\n    g()\n    raise",
+        ),
+        (asks_the_clock_or_a_die, "now = time.time()", "now = clock.now()"),
+        (asks_the_clock_or_a_die, "now = datetime.now(UTC)", "at = datetime.fromisoformat(text)"),
+        (asks_the_clock_or_a_die, "rng = random.Random()", "def f(rng: random.Random) -> float: return rng.random()"),
+        (asks_the_clock_or_a_die, "from time import monotonic", "from random import Random"),
+        (is_impure, "import time", "import json"),
+        (is_impure, "from enactord.ports import Clock", "from enactord.core.names import zone_of"),
+        (
+            is_impure,
+            "import socket\nx = socket.gethostname()",
+            "import socket\nx = socket.inet_pton(socket.AF_INET, y)",
+        ),
+        (is_impure, "from socket import gethostname", "import re"),
+        (is_impure, "import structlog", "from dataclasses import dataclass"),
+        (is_impure, "async def f(): ...", "def f(): ..."),
+        (lacks_docstring, "x = 1", '"""What it is."""'),
+    ],
+)
+def test_each_check_finds_what_it_is_for(check: Check, wrong: str, right: str) -> None:
+    """A check that cannot fail is a defect: each finds its wrong sample, and lets the right one be."""
+    assert list(check(ast.parse(wrong)))
+    assert not list(check(ast.parse(right)))
+
+
+def test_imports_go_in_one_direction() -> None:
+    """cli -> daemon -> adapters | telemetry | engine -> registry -> ports -> core (contracts in pyproject.toml)."""
+    program = Path(sys.executable).with_name("lint-imports")
+    done = subprocess.run([program, "--no-cache"], cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_core_imports_pure_parts_of_the_standard_library_alone() -> None:
+    """Core holds values and rules: the same input gives the same output, everywhere and always."""
+    assert found(is_impure, below("enactord/core/")) == []
+
+
+def test_no_module_asks_the_clock_or_a_die_where_rules_are() -> None:
+    """In core, registry and engine the time and the random numbers are handed in, so that a seed replays a run."""
+    assert found(asks_the_clock_or_a_die, below(*PURE)) == []
+
+
+def test_no_module_is_too_long_to_read() -> None:
+    """No module of the product has more than 600 lines."""
+    lengths = {relative(path): path.read_text(encoding="utf-8").count("\n") for path in PRODUCT}
+    assert {path: lines for path, lines in lengths.items() if lines > LINES_MAX} == {}
+
+
+def test_every_module_says_what_it_is() -> None:
+    """Each module of the product starts with a docstring."""
+    assert found(lacks_docstring, PRODUCT + PLANNER) == []
+
+
+def test_only_programs_print() -> None:
+    """Outside the command line nothing is printed: the engine emits events, telemetry logs them."""
+    quiet = [path for path in PRODUCT if not relative(path).startswith("enactord/cli/")]
+    programs = {ROOT / "planner_stub" / "cli.py"}
+    assert found(prints, quiet + [path for path in PLANNER if path not in programs]) == []
+
+
+def test_only_outermost_frames_catch_everything() -> None:
+    """`except Exception` hides mistakes, so it stands only where the list above says why."""
+    free = [
+        path
+        for path in PRODUCT + PLANNER
+        if relative(path) not in MAY_CATCH_ALL and not relative(path).startswith("enactord/daemon/")
+    ]
+    assert found(catches_all, free) == []
+    unused = [path for path in sorted(MAY_CATCH_ALL) if not found(catches_all, [ROOT / path])]
+    assert unused == [], "these no longer need to be in the list"
+
+
+def test_nothing_is_left_to_be_done() -> None:
+    """What is not finished belongs into the tracker, where somebody sees it, not into a comment."""
+    marks = re.compile(r"\b(" + "|".join(("TO" + "DO", "FIX" + "ME", "X" * 3)) + r")\b")
+    others = [*(ROOT / "scripts").iterdir(), ROOT / "Makefile", ROOT / "pyproject.toml", *ROOT.glob("*.md")]
+    left = [
+        f"{relative(path)}:{number}"
+        for path in [*PRODUCT, *PLANNER, *TESTS, *others]
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
+        if marks.search(line)
+    ]
+    assert left == []
+
+
+def test_lock_files_hold_exact_pins_and_say_no_place() -> None:
+    """Each line pins one version by name; where packages come from is the installer's business."""
+    pin = re.compile(r"[A-Za-z0-9._-]+==[A-Za-z0-9._+!-]+")
+    files = sorted((ROOT / "requirements").glob("*.txt"))
+    pins: dict[str, set[str]] = {}
+    for file in files:
+        for line in file.read_text(encoding="utf-8").splitlines():
+            if not line.startswith("#"):
+                assert pin.fullmatch(line), f"{file.name}: {line}"
+                name, _, version = line.partition("==")
+                pins.setdefault(name.lower(), set()).add(version)
+    assert {file.stem for file in files} >= {"runtime", "test"}
+    assert {name: versions for name, versions in pins.items() if len(versions) > 1} == {}, "one version of each"
+
+
+def test_lock_files_pin_every_dependency_of_the_project() -> None:
+    """What pyproject.toml asks for is in the lock file of its set: run `make lock` after a change."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = {"runtime": project["dependencies"], **project["optional-dependencies"]}
+    for name, requirements in wanted.items():
+        lines = (ROOT / "requirements" / f"{name}.txt").read_text(encoding="utf-8").splitlines()
+        pinned = {_normal(line.partition("==")[0]) for line in lines}
+        names = {_normal(re.split(r"[^A-Za-z0-9._-]", requirement)[0]) for requirement in requirements}
+        assert names <= pinned, f"{name}: {sorted(names - pinned)}"
+
+
+def _normal(name: str) -> str:
+    """Return a project's name as PEP 503 compares it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def test_ci_runs_the_readmes_test_command() -> None:
+    """`.ci/run` can be executed, and runs what the README tells people to run."""
+    script = ROOT / ".ci" / "run"
+    assert os.access(script, os.X_OK)
+    assert "make test" in script.read_text(encoding="utf-8").splitlines()
+
+
+def test_readme_shows_both_commands_on_its_first_screen() -> None:
+    """Whoever opens the README sees, without scrolling, how to run it and how to test it."""
+    first_screen = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()[:40]
+    assert "make run" in "\n".join(first_screen)
+    assert "make test" in "\n".join(first_screen)
+
+
+def test_makefile_has_every_target_that_the_documents_name() -> None:
+    """No document sends a reader to a target of make that is not there."""
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    named = {
+        target
+        for document in ROOT.glob("*.md")
+        for target in re.findall(r"\bmake ([a-z]+)\b", " ".join(_code_of(document.read_text(encoding="utf-8"))))
+    }
+    assert {"run", "test"} <= named
+    assert named <= targets
+
+
+def _code_of(text: str) -> list[str]:
+    """Return what a Markdown text sets as code: spans, fenced and indented blocks."""
+    fenced = re.findall(r"^```.*?^```", text, re.DOTALL | re.MULTILINE)
+    return [*fenced, *re.findall(r"`([^`\n]+)`", text), *re.findall(r"^    .*$", text, re.MULTILINE)]
