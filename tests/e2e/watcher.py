@@ -55,7 +55,7 @@ class Watcher:
                     last[name] = addresses
                     self.history.append(Answer(name=name, addresses=addresses))
             self.rounds += 1
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(0.02)  # it shares the machine with what it watches
 
     async def look(self, rounds: int = 2) -> None:
         """Wait until everything has been asked again."""

@@ -1,0 +1,108 @@
+"""An enactor's copy of what it needs with the store away: one SQLite file in its state directory."""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Mapping, Set
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from enactord.core.kv import Item
+
+T = TypeVar("T")
+
+_NAME = "last-known-good.sqlite"
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS items (
+    key TEXT PRIMARY KEY, value BLOB NOT NULL, created INTEGER, modified INTEGER, version INTEGER
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS chunks (digest TEXT PRIMARY KEY, packed BLOB NOT NULL) WITHOUT ROWID;
+"""
+
+
+class SqliteLocalCopy:
+    """Implements `LocalCopy`."""
+
+    def __init__(self, state_dir: Path) -> None:
+        self._path = state_dir / _NAME
+        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="local-copy")
+
+    async def load(self) -> tuple[list[Item], dict[str, bytes]]:
+        return await self._run(self._load)
+
+    async def save(
+        self, items: Mapping[str, Item | None], chunks: Mapping[str, bytes], keep_chunks: Set[str] | None
+    ) -> None:
+        def work() -> None:
+            try:
+                self._save(items, chunks, keep_chunks)
+            except sqlite3.DatabaseError as error:
+                raise OSError(f"{self._path}: {error}") from error
+
+        await self._run(work)
+
+    async def close(self) -> None:
+        """Wait for the last save."""
+        await self._run(lambda: None)
+        self._worker.shutdown()
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._worker, work)
+
+    def _load(self) -> tuple[list[Item], dict[str, bytes]]:
+        if not self._path.exists():
+            return [], {}
+        try:
+            with _connected(self._path) as db:
+                items = [
+                    Item(key=key, value=value, create_revision=created, mod_revision=modified, version=version)
+                    for key, value, created, modified, version in db.execute("SELECT * FROM items")
+                ]
+                return items, dict(db.execute("SELECT digest, packed FROM chunks"))
+        except sqlite3.DatabaseError:
+            # Set aside, not deleted: somebody may want to know what happened to it.
+            for suffix in ("", "-wal", "-shm"):
+                damaged = Path(f"{self._path}{suffix}")
+                if damaged.exists():
+                    damaged.replace(f"{self._path}.damaged{suffix}")
+            return [], {}
+
+    def _save(
+        self, items: Mapping[str, Item | None], chunks: Mapping[str, bytes], keep_chunks: Set[str] | None
+    ) -> None:
+        with _connected(self._path) as db:
+            db.execute("BEGIN IMMEDIATE")
+            for key, item in items.items():
+                if item is None:
+                    db.execute("DELETE FROM items WHERE key = ?", (key,))
+                else:
+                    row = (key, item.value, item.create_revision, item.mod_revision, item.version)
+                    db.execute("INSERT OR REPLACE INTO items VALUES (?, ?, ?, ?, ?)", row)
+            db.executemany("INSERT OR REPLACE INTO chunks VALUES (?, ?)", chunks.items())
+            if keep_chunks is not None:
+                known = [row[0] for row in db.execute("SELECT digest FROM chunks")]
+                unused = [(digest,) for digest in known if digest not in keep_chunks]
+                db.executemany("DELETE FROM chunks WHERE digest = ?", unused)
+            db.execute("COMMIT")
+
+
+class _connected:
+    """A connection for one piece of work; rolled back where it is left half way."""
+
+    def __init__(self, path: Path) -> None:
+        self._db = sqlite3.connect(path, isolation_level=None, timeout=5.0)
+
+    def __enter__(self) -> sqlite3.Connection:
+        try:
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = FULL")
+            self._db.executescript(_SCHEMA)
+        except BaseException:
+            self._db.close()
+            raise
+        return self._db
+
+    def __exit__(self, *exc: object) -> None:
+        if self._db.in_transaction:
+            self._db.execute("ROLLBACK")
+        self._db.close()

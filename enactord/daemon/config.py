@@ -1,0 +1,479 @@
+"""The config: TOML read into values, every problem found at once, with its line and what to do."""
+
+import base64
+import binascii
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from enactord.core.errors import ConfigError, InvalidName
+from enactord.core.guard import Limits
+from enactord.core.names import parse_name
+from enactord.core.render import ANSWERS_MAX_LIMIT
+from enactord.engine.settings import Settings, ZoneSettings
+from enactord.registry.keys import valid_scope
+
+BACKENDS = ("rfc2136", "embedded")
+ALGORITHMS = ("hmac-sha256", "hmac-sha512")
+LEVELS = ("debug", "info", "warning", "error")
+_ENACTOR_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """A host (a name or a literal address) and a port."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnactorConfig:
+    """Table [enactor]: who this is, and where it keeps its copy for the time that the store is away."""
+
+    id: str = ""
+    scope: str
+    state_dir: Path = Path("/var/lib/enactord")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreConfig:
+    """Table [store]."""
+
+    url: str
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+    username: str = ""
+    password: str = field(default="", repr=False)
+    timeout_s: float = 5.0
+    claim_ttl_s: int = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ZoneConfig:
+    """One [[zone]]."""
+
+    name: str
+    backend: str
+    server: Address
+    tsig_name: str = ""
+    tsig_algorithm: str = "hmac-sha256"
+    tsig_secret: bytes = field(default=b"", repr=False)
+    batch_names_max: int = 50
+    in_flight_max: int = 16
+    timeout_s: float = 5.0
+    verify: tuple[Address, ...] = ()
+    answers_max: int = 16
+
+    @property
+    def verify_servers(self) -> tuple[Address, ...]:
+        """The servers that are asked after a write: by default the one that was written to."""
+        return self.verify or (self.server,)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PruneConfig:
+    """Table [prune]."""
+
+    keep_plans: int = 20
+    interval_s: float = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepairConfig:
+    """Table [repair]."""
+
+    interval_s: float = 30.0
+    names_per_s: float = 500.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpConfig:
+    """Table [http]; without a certificate plain HTTP, without a token nothing can be written through it."""
+
+    listen: Address = Address(host="127.0.0.1", port=8451)
+    token: bytes = field(default=b"", repr=False)
+    tls_cert_file: Path | None = None
+    tls_key_file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogConfig:
+    """Table [log]; `format` "": JSON off a terminal."""
+
+    level: str = "info"
+    format: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """A whole config that has been checked; `warnings` are what works but should be mended."""
+
+    enactor: EnactorConfig
+    store: StoreConfig
+    zones: tuple[ZoneConfig, ...]
+    guard: Limits
+    prune: PruneConfig
+    repair: RepairConfig
+    http: HttpConfig
+    log: LogConfig
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def settings(self) -> Settings:
+        """What the engine is told."""
+        return Settings(
+            id=self.enactor.id,
+            scope=self.enactor.scope,
+            zones=[
+                ZoneSettings(
+                    name=zone.name,
+                    answers_max=zone.answers_max,
+                    batch_names_max=zone.batch_names_max,
+                    in_flight_max=zone.in_flight_max,
+                )
+                for zone in self.zones
+            ],
+            limits=self.guard,
+            claim_ttl_s=self.store.claim_ttl_s,
+            keep_plans=self.prune.keep_plans,
+            prune_interval_s=self.prune.interval_s,
+            repair_interval_s=self.repair.interval_s,
+            repair_names_per_s=self.repair.names_per_s,
+        )
+
+
+def load_config(path: Path, *, for_daemon: bool = True) -> Config:
+    """Read a config file. Raises `ConfigError` with every problem, each with its line.
+
+    Without `for_daemon` (tools for people) the enactor's id and the secrets of zones may be missing.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError((f"{path}: {error.strerror}",)) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError((f"{path}: not UTF-8: {error}",)) from error
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError((f"{path}: {error}",)) from error
+    return _Reader(document, text, path.resolve().parent, for_daemon=for_daemon).read()
+
+
+_TABLES: Mapping[str, tuple[str, ...]] = {
+    "enactor": ("id", "scope", "state_dir"),
+    "store": (
+        "url", "ca_file", "cert_file", "key_file", "username", "password_file", "timeout_s", "claim_ttl_s",
+    ),
+    "zone": (
+        "name", "backend", "server", "tsig_name", "tsig_algorithm", "tsig_secret_file", "batch_names_max",
+        "in_flight_max", "timeout_s", "verify", "answers_max",
+    ),
+    "guard": tuple(f.name for f in fields(Limits)),
+    "prune": ("keep_plans", "interval_s"),
+    "repair": ("interval_s", "names_per_s"),
+    "http": ("listen", "token_file", "tls_cert_file", "tls_key_file"),
+    "log": ("level", "format"),
+}  # fmt: skip
+
+
+class _Reader:
+    """Reads one document, gathering problems."""
+
+    def __init__(self, document: Mapping[str, Any], text: str, base: Path, *, for_daemon: bool) -> None:
+        self._document = document
+        self._lines = text.splitlines()
+        self._base = base
+        self._for_daemon = for_daemon
+        self._problems: list[tuple[int, str]] = []
+        self._warnings: list[str] = []
+
+    def read(self) -> Config:
+        for table in self._document:
+            if table not in _TABLES:
+                self._problem(self._table_line(table), table, f"unknown table{_nearest(table, _TABLES)}")
+        zones = self._zones()
+        enactor = self._table("enactor")
+        store = self._table("store")
+        guard = self._table("guard")
+        prune = self._table("prune")
+        repair = self._table("repair")
+        http = self._table("http")
+        log = self._table("log")
+        config = Config(
+            enactor=EnactorConfig(
+                id=enactor.text("id", "", required=self._for_daemon, check=_check_id),
+                scope=enactor.text("scope", "", required=True, check=_check_scope),
+                state_dir=enactor.path("state_dir") or Path("/var/lib/enactord"),
+            ),
+            store=StoreConfig(
+                url=self._store_url(store),
+                ca_file=store.file("ca_file"),
+                cert_file=store.file("cert_file"),
+                key_file=store.file("key_file"),
+                username=store.text("username", ""),
+                password=store.secret("password_file").decode("utf-8", "replace"),
+                timeout_s=store.number("timeout_s", 5.0, low=0.1, high=120),
+                claim_ttl_s=store.integer("claim_ttl_s", 10, low=2, high=3600),
+            ),
+            zones=zones,
+            guard=Limits(
+                targets_min=guard.integer("targets_min", 1, low=1, high=1000),
+                capacity_removed_max_ratio=guard.number("capacity_removed_max_ratio", 0.5, low=0, high=1),
+                velocity_window_s=guard.number("velocity_window_s", 300.0, low=0, high=86_400 * 30),
+                endpoints_removed_max_ratio=guard.number("endpoints_removed_max_ratio", 0.2, low=0, high=1),
+                ttl_min_s=guard.integer("ttl_min_s", 1, low=0, high=2**31 - 1),
+                ttl_max_s=guard.integer("ttl_max_s", 86_400, low=0, high=2**31 - 1),
+                allow_private=guard.flag("allow_private", default=False),
+                allow_loopback=guard.flag("allow_loopback", default=False),
+            ),
+            prune=PruneConfig(
+                keep_plans=prune.integer("keep_plans", 20, low=0, high=100_000),
+                interval_s=prune.number("interval_s", 60.0, low=0.1, high=86_400),
+            ),
+            repair=RepairConfig(
+                interval_s=repair.number("interval_s", 30.0, low=0.1, high=86_400),
+                names_per_s=repair.number("names_per_s", 500.0, low=1, high=1_000_000),
+            ),
+            http=HttpConfig(
+                listen=http.address("listen", Address(host="127.0.0.1", port=8451)),
+                token=http.secret("token_file"),
+                tls_cert_file=http.file("tls_cert_file"),
+                tls_key_file=http.file("tls_key_file"),
+            ),
+            log=LogConfig(
+                level=log.text("level", "info", choices=LEVELS),
+                format=log.text("format", "", choices=("json", "console")),
+            ),
+            warnings=tuple(self._warnings),
+        )
+        if (config.http.tls_cert_file is None) != (config.http.tls_key_file is None):
+            self._problem(http.line("tls_cert_file"), "http.tls_cert_file", "goes together with tls_key_file")
+        if config.guard.ttl_min_s > config.guard.ttl_max_s:
+            self._problem(guard.line("ttl_min_s"), "guard.ttl_min_s", "is above ttl_max_s")
+        if self._problems:
+            raise ConfigError(tuple(text for _, text in sorted(self._problems)))
+        return config
+
+    def _store_url(self, store: "_Table") -> str:
+        url = store.text("url", "", required=True)
+        if url and not re.match(r"etcd://[^/]+/?\Z|sqlite:///.+", url):
+            store.problem("url", f"{url!r} must be etcd://host:2379,host:2379 or sqlite:///absolute/path")
+        return url
+
+    def _zones(self) -> tuple[ZoneConfig, ...]:
+        given = self._document.get("zone", [])
+        if not isinstance(given, list) or not given:
+            self._problem(self._table_line("zone"), "zone", "give at least one [[zone]]")
+            return ()
+        zones: list[ZoneConfig] = []
+        for index, values in enumerate(given):
+            table = _Table(self, "zone", values if isinstance(values, dict) else {}, index)
+            name = table.text("name", "", required=True)
+            try:
+                name = parse_name(name) if name else name
+            except InvalidName as error:
+                table.problem("name", str(error))
+            if any(zone.name == name for zone in zones):
+                table.problem("name", f"{name} is there twice")
+            backend = table.text("backend", "", required=True, choices=BACKENDS)
+            embedded = backend == "embedded"
+            needs_key = self._for_daemon and not embedded
+            zones.append(
+                ZoneConfig(
+                    name=name,
+                    backend=backend,
+                    server=table.address("server", Address(host="127.0.0.1", port=5354), required=not embedded),
+                    tsig_name=table.text("tsig_name", "", required=needs_key),
+                    tsig_algorithm=table.text("tsig_algorithm", "hmac-sha256", choices=ALGORITHMS),
+                    tsig_secret=table.tsig_secret("tsig_secret_file", required=needs_key),
+                    batch_names_max=table.integer("batch_names_max", 50, low=1, high=200),
+                    in_flight_max=table.integer("in_flight_max", 16, low=1, high=1000),
+                    timeout_s=table.number("timeout_s", 5.0, low=0.1, high=300),
+                    verify=table.addresses("verify"),
+                    answers_max=table.integer("answers_max", 16, low=1, high=ANSWERS_MAX_LIMIT),
+                )
+            )
+        return tuple(zones)
+
+    def _table(self, name: str) -> "_Table":
+        values = self._document.get(name, {})
+        if not isinstance(values, dict):
+            self._problem(self._table_line(name), name, f"must be a table: [{name}]")
+            values = {}
+        return _Table(self, name, values, 0)
+
+    def _problem(self, line: int, key: str, text: str) -> None:
+        self._problems.append((line, f"line {line}: {key}: {text}" if line else f"{key}: {text}"))
+
+    def _table_line(self, name: str, index: int = 0) -> int:
+        header = re.compile(rf"\s*\[\[?\s*{re.escape(name)}\s*\]")
+        seen = [number for number, line in enumerate(self._lines, 1) if header.match(line)]
+        return seen[index] if index < len(seen) else 0
+
+    def key_line(self, table: str, key: str, index: int) -> int:
+        """Return the line of a key in a table; of the table where the key is not there."""
+        start = self._table_line(table, index)
+        for number in range(start, len(self._lines)):
+            if re.match(r"\s*\[", self._lines[number]):
+                break
+            if re.match(rf'\s*"?{re.escape(key)}"?\s*=', self._lines[number]):
+                return number + 1
+        return start
+
+    @property
+    def base(self) -> Path:
+        return self._base
+
+    def add(self, line: int, key: str, text: str) -> None:
+        self._problem(line, key, text)
+
+    def warn(self, text: str) -> None:
+        self._warnings.append(text)
+
+
+class _Table:
+    """One table: typed access to its keys; a value of a wrong kind is a problem, and the default is used on."""
+
+    def __init__(self, reader: _Reader, name: str, values: Mapping[str, Any], index: int) -> None:
+        self._reader = reader
+        self._name = name
+        self._values = values
+        self._index = index
+        for key in values:
+            if key not in _TABLES[name]:
+                self.problem(key, f"unknown key{_nearest(key, _TABLES[name])}")
+
+    def line(self, key: str) -> int:
+        return self._reader.key_line(self._name, key, self._index)
+
+    def problem(self, key: str, text: str) -> None:
+        self._reader.add(self.line(key), f"{self._name}.{key}", text)
+
+    def text(
+        self,
+        key: str,
+        default: str,
+        *,
+        required: bool = False,
+        choices: tuple[str, ...] = (),
+        check: Callable[[str], str] | None = None,
+    ) -> str:
+        value = self._values.get(key)
+        if value is None:
+            if required:
+                self.problem(key, "is missing")
+            return default
+        if not isinstance(value, str) or (required and not value):
+            self.problem(key, f"must be a text, is {value!r}")
+            return default
+        if choices and value not in choices:
+            self.problem(key, f"{value!r} must be one of {', '.join(choices)}")
+            return default
+        wrong = check(value) if check else ""
+        if wrong:
+            self.problem(key, wrong)
+        return value
+
+    def integer(self, key: str, default: int, *, low: int, high: int) -> int:
+        value = self._values.get(key, default)
+        if type(value) is not int or not low <= value <= high:
+            self.problem(key, f"must be an integer from {low} to {high}, is {value!r}")
+            return default
+        return value
+
+    def number(self, key: str, default: float, *, low: float, high: float) -> float:
+        value = self._values.get(key, default)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+            self.problem(key, f"must be a number from {low:g} to {high:g}, is {value!r}")
+            return default
+        return float(value)
+
+    def flag(self, key: str, *, default: bool) -> bool:
+        value = self._values.get(key, default)
+        if not isinstance(value, bool):
+            self.problem(key, f"must be true or false, is {value!r}")
+            return default
+        return value
+
+    def path(self, key: str) -> Path | None:
+        value = self.text(key, "")
+        return self._reader.base / value if value else None
+
+    def file(self, key: str) -> Path | None:
+        path = self.path(key)
+        if path is not None and not os.access(path, os.R_OK):
+            self.problem(key, f"{path} cannot be read")
+        return path
+
+    def secret(self, key: str, *, required: bool = False) -> bytes:
+        """Return what a file of one secret holds, without the newline at its end."""
+        if required and not self._values.get(key):
+            self.problem(key, "is missing: secrets stand in files of their own")
+            return b""
+        path = self.path(key)
+        if path is None:
+            return b""
+        try:
+            secret = path.read_bytes().strip()
+            mode = path.stat().st_mode
+        except OSError as error:
+            self.problem(key, f"{path}: {error.strerror}")
+            return b""
+        if mode & 0o007:
+            self._reader.warn(f"{self._name}.{key}: {path} can be read by everybody; chmod o= {path}")
+        return secret
+
+    def tsig_secret(self, key: str, *, required: bool) -> bytes:
+        encoded = self.secret(key, required=required)
+        try:
+            secret = base64.b64decode(encoded, validate=True)
+        except binascii.Error:
+            self.problem(key, "the file must hold the secret in base64, and nothing else (see: tsig-keygen)")
+            return b""
+        if required and encoded and len(secret) < 16:
+            self.problem(key, f"a secret of {len(secret)} bytes is too short; 32 is usual")
+        return secret
+
+    def address(self, key: str, default: Address, *, required: bool = False) -> Address:
+        value = self.text(key, "", required=required)
+        return self._address(key, value) or default if value else default
+
+    def addresses(self, key: str) -> tuple[Address, ...]:
+        value = self._values.get(key, [])
+        if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+            self.problem(key, 'must be a list of "host:port"')
+            return ()
+        return tuple(address for one in value if (address := self._address(key, one)) is not None)
+
+    def _address(self, key: str, value: str) -> Address | None:
+        match = re.match(r"(?:\[(?P<v6>[0-9a-fA-F:.]+)\]|(?P<host>[^:\[\]\s]+)):(?P<port>\d{1,5})\Z", value)
+        if match is None or not 0 < int(match["port"]) < 65_536:
+            self.problem(key, f'{value!r} must be "host:port" (an IPv6 address in brackets)')
+            return None
+        return Address(host=match["v6"] or match["host"], port=int(match["port"]))
+
+
+def _check_id(value: str) -> str:
+    return "" if _ENACTOR_ID.match(value) else "must be 1 to 63 letters, digits, '.', '_' or '-'"
+
+
+def _check_scope(value: str) -> str:
+    return "" if valid_scope(value) else "must be 1 to 63 of a-z, 0-9, '.', '_' and '-'"
+
+
+def _nearest(word: str, known: Mapping[str, Any] | tuple[str, ...]) -> str:
+    close = difflib.get_close_matches(word, list(known), n=1)
+    if close:
+        return f"; did you mean {close[0]}?"
+    return f"; known: {', '.join(known)}"

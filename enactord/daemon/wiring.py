@@ -1,0 +1,134 @@
+"""From a config to an enactor with its ports: the only place where adapters are chosen."""
+
+import os
+import secrets
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+from enactord.adapters.aiodns_reader import AiodnsReader
+from enactord.adapters.bulk_reader import BulkReader
+from enactord.adapters.clock import SystemClock
+from enactord.adapters.embedded import EmbeddedServer
+from enactord.adapters.local_copy import SqliteLocalCopy
+from enactord.adapters.rfc2136 import Rfc2136Zone
+from enactord.adapters.stores import open_store
+from enactord.adapters.wire.tsig import TsigKey
+from enactord.core.errors import ConfigError
+from enactord.daemon.config import Config, ZoneConfig
+from enactord.engine.settings import Ports, Verifier, ZonePorts
+from enactord.ports import KeyValue, Observer
+
+EMBEDDED_KEY = "enactord"
+_SECRET_BYTES = 32
+
+
+async def open_config_store(config: Config) -> KeyValue:
+    """Open the plan store. Raises `ConfigError`, `StoreDown`, `StoreRefused`."""
+    store = config.store
+    return await open_store(
+        store.url,
+        ca_file=store.ca_file,
+        cert_file=store.cert_file,
+        key_file=store.key_file,
+        username=store.username,
+        password=store.password,
+        timeout_s=store.timeout_s,
+    )
+
+
+def zone_key(config: Config, zone: ZoneConfig) -> TsigKey:
+    """Return the key that signs a zone's updates; the embedded server's own is made where there is none yet."""
+    if zone.backend == "embedded" and not zone.tsig_name:
+        return TsigKey(name=EMBEDDED_KEY, algorithm="hmac-sha256", secret=_own_secret(config.enactor.state_dir))
+    return TsigKey(name=zone.tsig_name, algorithm=zone.tsig_algorithm, secret=zone.tsig_secret)
+
+
+def _own_secret(state_dir: Path) -> bytes:
+    path = state_dir / "embedded-tsig.secret"
+    try:
+        state_dir.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            fresh = path.with_suffix(".new")
+            with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+                file.write(secrets.token_bytes(_SECRET_BYTES))
+                os.fsync(file.fileno())
+            fresh.replace(path)
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError((f"enactor.state_dir: {path}: {error.strerror}",)) from error
+
+
+@asynccontextmanager
+async def open_zones(config: Config) -> AsyncIterator[Mapping[str, ZonePorts]]:
+    """Open every zone of a config; connections are made when they are needed."""
+    clock = SystemClock()
+    settings = {zone.name: zone for zone in config.settings.zones}
+    async with AsyncExitStack() as stack:
+        opened: dict[str, ZonePorts] = {}
+        for zone in config.zones:
+            port = Rfc2136Zone(
+                zone.name,
+                host=zone.server.host,
+                port=zone.server.port,
+                key=zone_key(config, zone),
+                clock=clock,
+                timeout_s=zone.timeout_s,
+                in_flight_max=zone.in_flight_max,
+            )
+            stack.push_async_callback(port.close)
+            verifiers = []
+            for server in zone.verify_servers:
+                bulk = BulkReader(server.host, server.port, timeout_s=zone.timeout_s)
+                stack.push_async_callback(bulk.close)
+                sample = AiodnsReader(server.host, server.port, timeout_s=zone.timeout_s)
+                verifiers.append(Verifier(server=str(server), bulk=bulk, sample=sample))
+            opened[zone.name] = ZonePorts(settings=settings[zone.name], zone=port, verifiers=verifiers)
+        yield opened
+
+
+@asynccontextmanager
+async def serve_embedded(config: Config) -> AsyncIterator[None]:
+    """Run the embedded DNS server for the zones that ask for it, if any do, while the context lasts."""
+    embedded = [zone for zone in config.zones if zone.backend == "embedded"]
+    if not embedded:
+        yield
+        return
+    addresses = {zone.server for zone in embedded}
+    if len(addresses) > 1:
+        raise ConfigError(("zone.server: the embedded zones must share one address",))
+    address = addresses.pop()
+    keys = list({zone_key(config, zone).name: zone_key(config, zone) for zone in embedded}.values())
+    server = EmbeddedServer(
+        zones=[zone.name for zone in embedded], keys=keys, state_dir=config.enactor.state_dir / "dns"
+    )
+    try:
+        await server.start(address.host, address.port)
+    except OSError as error:
+        raise ConfigError((f"zone.server: {address}: {error.strerror or error}; choose another port",)) from error
+    try:
+        yield
+    finally:
+        await server.close()
+
+
+@asynccontextmanager
+async def open_ports(config: Config, observer: Observer) -> AsyncIterator[Ports]:
+    """Open everything that an enactor needs. Raises `ConfigError`, `StoreRefused`, `StoreDown`."""
+    state_dir = config.enactor.state_dir
+    try:
+        state_dir.mkdir(parents=True, exist_ok=True)
+        probe = state_dir / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        detail = f"enactor.state_dir: {state_dir}: {error.strerror}; make it, writable for this user"
+        raise ConfigError((detail,)) from error
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(serve_embedded(config))
+        zones = await stack.enter_async_context(open_zones(config))
+        store = await open_config_store(config)
+        stack.push_async_callback(store.close)
+        copy = SqliteLocalCopy(state_dir)
+        stack.push_async_callback(copy.close)
+        yield Ports(store=store, zones=zones, clock=SystemClock(), observer=observer, copy=copy)

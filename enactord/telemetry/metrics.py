@@ -1,0 +1,150 @@
+"""Every metric, in one screen; names and labels are promises (no endpoint name is ever a label)."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from enactord import __version__
+from enactord.core import events
+from enactord.core.events import Happening
+from enactord.registry.mirror import Mirror
+
+_APPLY_BUCKETS_S = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+_WRITE_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pacing:
+    """How one zone is paced at this moment."""
+
+    budget_ratio: float
+    in_flight: int
+    limit: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What an enactor knows at this moment, as far as it is a state and not an event."""
+
+    mirror: Mirror
+    store_up: bool
+    verified: int
+    pacing: Mapping[str, Pacing]
+
+
+class Metrics:
+    """Counts events as they come, and reads the rest from the enactor before a scrape."""
+
+    def __init__(self, registry: CollectorRegistry, zones: Iterable[str]) -> None:
+        def gauge(name: str, text: str, *labels: str) -> Gauge:
+            return Gauge(f"enactord_{name}", text, labels, registry=registry)
+
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(f"enactord_{name}", text, labels, registry=registry)
+
+        def histogram(name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+            return Histogram(f"enactord_{name}", text, labels, buckets=buckets, registry=registry)
+
+        self.generation = gauge("generation", "Generation by kind; fence also by zone", "kind", "zone")
+        self.apply = histogram(
+            "apply_duration_seconds", "Plan published to endpoint seen served", _APPLY_BUCKETS_S, "zone"
+        )
+        self.write = histogram("write_duration_seconds", "One DNS transaction", _WRITE_BUCKETS_S, "zone", "outcome")
+        self.writes = counter("writes_total", "DNS transactions", "zone", "outcome")
+        self.stale = counter("stale_writes_refused_total", "Writes refused by the zone's fence", "zone")
+        self.endpoints = gauge("endpoints", "Endpoints of the ledger by state", "state")
+        self.empty = gauge("endpoints_empty", "Owned endpoints served empty at the last look", "zone")
+        self.drifted = gauge("endpoints_drifted", "Owned endpoints not served as the ledger has them", "zone")
+        self.refusals = counter("refusals_total", "Plans and endpoints refused", "guard")
+        self.repairs = counter("repairs_total", "Names put back", "zone", "kind")
+        self.prune_refusals = counter("prune_refusals_total", "Plans that had to stay", "reason")
+        self.plans = gauge("plans", "Stored plans by state", "state")
+        self.claims = gauge("claims", "Claims on plans, of all enactors")
+        self.store_up = gauge("store_up", "1 while the plan store answers")
+        self.zone_up = gauge("zone_up", "1 while the zone's server answers", "zone")
+        self.frozen = gauge("frozen", "1 while frozen in this mode", "mode")
+        self.retries = counter("retries_total", "Attempts made again", "target")
+        self.budget = gauge("retry_budget_ratio", "What is left of the retry budget, 0 to 1", "target")
+        self.in_flight = gauge("in_flight", "DNS transactions under way", "zone")
+        self.limit = gauge("concurrency_limit", "DNS transactions allowed at once", "zone")
+        self.verified = gauge("last_verified_timestamp_seconds", "End of the last look at the zone", "zone")
+        gauge("build_info", "1, with the version", "version").labels(__version__).set(1)
+        self._drifts: dict[str, int] = {}
+        for zone in zones:
+            for outcome in ("committed", "refused", "unknown"):
+                self.writes.labels(zone, outcome)
+            for kind in ("emptied", "drifted"):
+                self.repairs.labels(zone, kind)
+            for family in (self.stale, self.empty, self.drifted, self.verified):
+                family.labels(zone)
+            self.zone_up.labels(zone).set(1)
+            self.retries.labels(zone)
+
+    def observe(self, happening: Happening) -> None:
+        match happening:
+            case events.WriteFinished(zone=zone, outcome=outcome, duration_s=duration_s):
+                self.writes.labels(zone, outcome).inc()
+                self.write.labels(zone, outcome).observe(duration_s)
+            case events.StaleWriteRefused(zone=zone):
+                self.stale.labels(zone).inc()
+            case events.BatchCommitted(zone=zone, apply_s=latencies):
+                apply = self.apply.labels(zone)
+                for latency_s in latencies:
+                    apply.observe(latency_s)
+            case events.PlanRefused(guard=guard) | events.EndpointHeld(guard=guard):
+                self.refusals.labels(guard).inc()
+            case events.EndpointRepaired(zone=zone, kind=kind):
+                self.repairs.labels(zone, kind).inc()
+            case events.PruneRefused(reason=reason):
+                self.prune_refusals.labels(reason).inc()
+            case events.Retried(target=target):
+                self.retries.labels(target).inc()
+            case events.Verified(zone=zone, empty=empty, drifted=drifted, at=at):
+                self.empty.labels(zone).set(empty)
+                self.drifted.labels(zone).set(drifted)
+                self._drifts[zone] = drifted
+                self.verified.labels(zone).set(at)
+                self.zone_up.labels(zone).set(1)
+            case events.ZoneWentDown(zone=zone):
+                self.zone_up.labels(zone).set(0)
+            case events.ZoneCameUp(zone=zone):
+                self.zone_up.labels(zone).set(1)
+            case _:
+                pass  # logged, not counted
+
+    def refresh(self, standing: Standing) -> None:
+        """Take in what is a state, before a scrape."""
+        mirror = standing.mirror
+        zones = sorted(standing.pacing)
+        for zone in zones:
+            fence = mirror.fence(zone)
+            self.generation.labels("fence", zone).set(fence.generation if fence else 0)
+            self.generation.labels("applied", zone).set(mirror.applied(zone))
+        self.generation.labels("head", "").set(mirror.head)
+        self.generation.labels("verified", "").set(standing.verified)
+        totals = mirror.totals
+        settled = max(0, totals.entries - totals.pending - totals.held)
+        for state, count in (("applied", settled), ("pending", totals.pending), ("held", totals.held)):
+            self.endpoints.labels(state).set(count)
+        self.endpoints.labels("drifted").set(sum(self._drifts.values()))
+        applied = {mirror.applied(zone) for zone in zones}
+        generations = mirror.generations
+        for state, count in (
+            ("newer", sum(generation > max(applied, default=0) for generation in generations)),
+            ("applied", sum(generation in applied for generation in generations)),
+            (
+                "older",
+                sum(generation < max(applied, default=0) and generation not in applied for generation in generations),
+            ),
+        ):
+            self.plans.labels(state).set(count)
+        self.claims.set(len(mirror.all_claims))
+        self.store_up.set(standing.store_up)
+        freeze = mirror.freeze
+        for mode in ("all", "repair-only"):
+            self.frozen.labels(mode).set(freeze is not None and freeze.mode == mode)
+        for zone, pacing in standing.pacing.items():
+            self.budget.labels(zone).set(pacing.budget_ratio)
+            self.in_flight.labels(zone).set(pacing.in_flight)
+            self.limit.labels(zone).set(pacing.limit)
