@@ -1,22 +1,15 @@
 """Opening what a verb works on: the config, the store, and where asked the zones."""
 
-import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 
+from enactord.adapters.clock import SystemClock
 from enactord.cli.program import config_path
 from enactord.daemon.config import Config, load_config
 from enactord.daemon.operations import Scope
 from enactord.daemon.wiring import open_config_store, open_zones
 from enactord.engine.settings import Settings, ZonePorts
-
-
-class _WallClock:
-    """The time of day."""
-
-    def now(self) -> float:
-        return time.time()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +33,7 @@ async def open_tools() -> AsyncIterator[Tools]:
     store = await open_config_store(config)
     try:
         zones = [zone.name for zone in settings.zones]
-        scope = Scope(store=store, name=settings.scope, zones=zones, limits=settings.limits, clock=_WallClock())
+        scope = Scope(store=store, name=settings.scope, zones=zones, limits=settings.limits, clock=SystemClock())
         yield Tools(scope=scope, config=config, settings=settings)
     finally:
         await store.close()
