@@ -1,6 +1,7 @@
 """What the embedded server answers to questions (RFC 1034, 2308, 4592, 6891)."""
 
 import asyncio
+import time
 
 import dns.edns
 import dns.flags
@@ -243,6 +244,43 @@ async def test_a_cached_answer_is_not_given_to_another_question() -> None:
             assert reply[12 : 12 + len(name) + 2] == name + qtype.to_bytes(2, "big")
             assert reply[2] & 1 == 1
         assert (await raw(server, head % b"\0\0" + name + b"\0\1\0\1"))[2] & 1 == 0
+
+
+async def test_cached_answers_differ_by_edns_size() -> None:
+    """Two sizes whose bytes differ as two cases of a letter do, with an answer between them."""
+    async with serving() as server:
+        await put(server, *(f"{34:09} 5 A 192.0.2.{number}" for number in range(34)))
+        for size, truncated in ((0x0261, False), (0x0241, True), (0x0261, False)):
+            query = dns.message.make_query(f"{34:09}.{ZONE}", "A")
+            query.use_edns(0, 0, size)
+            answer = await ask(server, query)
+            assert bool(answer.flags & dns.flags.TC) == truncated
+
+
+async def test_a_signature_counts_towards_the_size_of_an_answer() -> None:
+    """An answer that fits only unsigned is truncated when it must be signed, and still within the limit."""
+    async with serving() as server:
+        await put(server, *(f"{29:09} 5 A 192.0.2.{number}" for number in range(29)))
+        for signer, truncated in ((None, False), (SIGNER, True)):
+            query = dns.message.make_query(f"{29:09}.{ZONE}", "A", use_edns=False)
+            if signer is not None:
+                query.use_tsig(signer)
+            answer = await ask(server, query)
+            assert bool(answer.flags & dns.flags.TC) == truncated
+            assert answer.wire is not None
+            assert len(answer.wire) <= 512
+
+
+async def test_a_signed_question_is_judged_anew_each_time() -> None:
+    """Its answer is never taken from the cache: the same bytes are BADTIME later."""
+    now = time.time()
+    query = dns.message.make_query(ZONE, "SOA")
+    query.use_tsig(SIGNER)
+    wire = query.to_wire()
+    async with serving(clock=lambda: now) as server:
+        assert (await raw(server, wire))[3] & 15 == dns.rcode.NOERROR
+        now += 1000
+        assert (await raw(server, wire))[3] & 15 == dns.rcode.NOTAUTH
 
 
 async def test_any_returns_what_stands_at_the_name() -> None:

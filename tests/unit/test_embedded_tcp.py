@@ -95,15 +95,15 @@ async def test_a_client_that_takes_no_answers_is_not_served_on() -> None:
         assert server.queries < 2000 + sent
 
 
-async def test_a_client_that_closes_its_side_gets_its_answers() -> None:
+async def test_a_client_that_closes_its_side_gets_its_answers(tmp_path: Path) -> None:
     """Questions sent before a half-close are answered, then the server closes (RFC 7766 section 6.2.3)."""
-    async with serving() as server:
+    async with serving(tmp_path) as server:
         wire = await Wire.open(server)
         message = update()
         message.add("www", 5, "A", "192.0.2.1")
-        wire.send(SOA_QUERY, message.to_wire(), SOA_QUERY)
+        wire.send(SOA_QUERY, *[message.to_wire()] * 200, SOA_QUERY)  # more than may wait at once
         wire.writer.write_eof()
-        assert len([await wire.receive() for _ in range(3)]) == 3
+        assert len([await wire.receive() for _ in range(202)]) == 202
         assert await wire.ended()
         await wire.close()
 
@@ -120,12 +120,43 @@ async def test_many_updates_in_flight_are_all_answered_and_share_flushes(tmp_pat
             message.add(f"n{number}", 5, "A", "192.0.2.1")
             messages.append(message.to_wire())
         wire.send(*messages)
-        replies = [await wire.receive() for _ in messages]
+        replies, most = [], 0
+        for _ in messages:
+            replies.append(await wire.receive())
+            most = max(most, server.updates_waiting)
+        assert 0 < most <= 64  # of one connection
         assert {int.from_bytes(reply[:2], "big") for reply in replies} == set(range(400))
         assert {reply[3] & 15 for reply in replies} == {0}
         assert server.updates_applied == 400
+        for number in range(400):
+            assert (await look_up(server, f"n{number}.{ZONE}")).answer, number
         assert server.update_groups < 200
         await wire.close()
+
+
+async def test_a_full_queue_of_updates_stops_reading(tmp_path: Path) -> None:
+    """A connection adds nothing to a queue that is full, and goes on when it is not: none of its updates is lost."""
+    async with serving(tmp_path, queue_bytes_max=1) as server:
+        wires = [await Wire.open(server) for _ in range(4)]
+        message = update()
+        message.add("www", 5, "A", "192.0.2.1")
+        for wire in wires:
+            wire.send(*[message.to_wire()] * 50)
+        most = 0
+
+        async def take(wire: Wire) -> None:
+            for _ in range(50):
+                assert (await wire.receive())[3] & 15 == 0
+
+        takers = [asyncio.create_task(take(wire)) for wire in wires]
+        while not all(taker.done() for taker in takers):
+            most = max(most, server.updates_waiting)
+            await asyncio.sleep(0)
+        await asyncio.gather(*takers)
+        assert 0 < most <= len(wires)
+        assert server.updates_applied == 200
+        for wire in wires:
+            await wire.close()
 
 
 async def test_a_transfer_is_whole_signed_and_in_many_messages() -> None:

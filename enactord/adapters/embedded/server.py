@@ -57,6 +57,7 @@ class EmbeddedServer:
         idle_timeout_s: float = 120.0,
         udp_bytes_max: int = 4096,
         journal_bytes_max: int = 16 * 1024 * 1024,
+        queue_bytes_max: int = 16 * 1024 * 1024,
     ) -> None:
         self._zones: dict[bytes, Zone] = {}
         for name in zones:
@@ -64,6 +65,7 @@ class EmbeddedServer:
             self._zones[zone.origin] = zone
         self._journal = None if state_dir is None else Journal(state_dir)
         self._journal_bytes_max = journal_bytes_max
+        self._queue_bytes_max = queue_bytes_max
         self._on_problem = on_problem
         self._connections_max = connections_max
         self._idle_timeout_s = idle_timeout_s
@@ -106,6 +108,11 @@ class EmbeddedServer:
         return 0 if self._writer is None else self._writer.groups
 
     @property
+    def updates_waiting(self) -> int:
+        """Updates that no group has taken up yet."""
+        return 0 if self._writer is None else self._writer.waiting
+
+    @property
     def connections(self) -> int:
         """TCP connections that are open."""
         return len(self._connections)
@@ -132,6 +139,7 @@ class EmbeddedServer:
                 self._journal,
                 dormant=await self._load(),
                 journal_bytes_max=self._journal_bytes_max,
+                queue_bytes_max=self._queue_bytes_max,
                 changed=self._responder.forget,
                 drained=self._drained,
                 problem=self._problem,

@@ -18,12 +18,14 @@ from enactord.adapters.embedded.zone import Draft, Zone
 
 _GROUP_MAX = 64
 _EVALUATED_AT_ONCE = 4
-QUEUE_BYTES_MAX = 16 * 1024 * 1024
-"""Beyond it `full` says so; connections stop reading and UDP updates are dropped."""
 
 
 class Writer:
-    """Carries out updates in the order in which they came."""
+    """Carries out updates in the order in which they came.
+
+    Beyond `queue_bytes_max` it is `full`: connections then stop reading, and updates
+    over UDP are dropped.
+    """
 
     def __init__(
         self,
@@ -32,6 +34,7 @@ class Writer:
         *,
         dormant: ZoneNodes,
         journal_bytes_max: int,
+        queue_bytes_max: int,
         changed: Callable[[], None],
         drained: Callable[[], None],
         problem: Callable[[str], None],
@@ -41,6 +44,7 @@ class Writer:
         self._dormant = dormant
         self._journal_bytes_max = journal_bytes_max
         self._snapshot_at = journal_bytes_max
+        self._queue_bytes_max = queue_bytes_max
         self._changed = changed
         self._drained = drained
         self._problem = problem
@@ -57,7 +61,12 @@ class Writer:
 
     @property
     def full(self) -> bool:
-        return self._queue_bytes > QUEUE_BYTES_MAX
+        return self._queue_bytes > self._queue_bytes_max
+
+    @property
+    def waiting(self) -> int:
+        """Updates in the queue."""
+        return len(self._queue)
 
     def submit(self, update: PendingUpdate, done: Callable[[int], None]) -> None:
         """Queue an update; `done` is called with its rcode once it is on disk or refused."""
