@@ -11,6 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from enactord.core.guard import Limits
+from enactord.core.plan import parse_plan
+from enactord.daemon.config import load_config
+
 ROOT = Path(__file__).resolve().parent.parent
 PRODUCT = sorted((ROOT / "enactord").rglob("*.py"))
 PLANNER = sorted((ROOT / "planner_stub").rglob("*.py"))
@@ -262,6 +266,39 @@ def test_readme_shows_both_commands_on_its_first_screen() -> None:
     first_screen = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()[:40]
     assert "make run" in "\n".join(first_screen)
     assert "make test" in "\n".join(first_screen)
+
+
+def test_config_in_the_readme_is_accepted(tmp_path: Path) -> None:
+    """Whoever copies the README's config has a config that works, once the secret is there."""
+    (example,) = _blocks("toml")
+    (tmp_path / "tsig.secret").write_text("c2VjcmV0IG9mIHRoZSByZWFkbWUncyBleGFtcGxlIQ==\n", encoding="ascii")
+    (tmp_path / "tsig.secret").chmod(0o600)
+    file = tmp_path / "enactord.toml"
+    file.write_text(example.replace("/etc/enactord/tsig.secret", str(tmp_path / "tsig.secret")), encoding="utf-8")
+    config = load_config(file)
+    assert config.warnings == ()
+    assert config.zones[0].verify
+
+
+def test_plan_in_the_readme_is_a_plan() -> None:
+    """Whoever copies the README's plan has a plan that is read."""
+    (example,) = _blocks("json")
+    draft = parse_plan(example.encode("utf-8"))
+    assert (len(draft.endpoints), len(draft.withdrawn)) == (1, 1)
+
+
+def test_readme_tells_the_limits_that_guards_have() -> None:
+    """The README's defaults of `[guard]` are those of the code."""
+    row = next(line for line in (ROOT / "README.md").read_text(encoding="utf-8").splitlines() if "| `[guard]`" in line)
+    told = dict(re.findall(r"`(\w+)` ([\w.]+)", row))
+    limits = Limits()
+    assert told == {name: str(getattr(limits, name)).removesuffix(".0").lower() for name in Limits.__slots__}
+
+
+def _blocks(language: str) -> list[str]:
+    """Return the README's fenced blocks of a language."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
 
 
 def test_makefile_has_every_target_that_the_documents_name() -> None:
