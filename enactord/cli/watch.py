@@ -3,7 +3,6 @@
 import asyncio
 import json
 import sys
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,10 +12,8 @@ from rich.text import Text
 from enactord.cli.opening import open_scope
 from enactord.cli.program import common, examples, translate
 from enactord.cli.terminal import console, wants_json
-from enactord.core.errors import Compacted, EnactordError
-from enactord.core.kv import Changes
-from enactord.daemon.news import news
-from enactord.registry.mirror import Mirror
+from enactord.core.errors import EnactordError
+from enactord.daemon.news import follow_news
 
 
 @click.command(epilog=examples("enactorctl watch\nenactorctl watch --for 60 --json"))
@@ -74,18 +71,7 @@ class _Lines:
 async def _watch(lines: _Lines, for_s: float | None) -> None:
     try:
         async with asyncio.timeout(for_s), open_scope() as scope:
-            mirror = await scope.mirror()
-            while True:
-                try:
-                    async for changes in scope.store.watch(scope.keys.root, start_revision=mirror.revision + 1):
-                        for event in _taken(mirror, changes):
-                            lines.write(event)
-                except Compacted:
-                    mirror = await scope.mirror()
+            async for event in follow_news(scope):
+                lines.write(event)
     except TimeoutError:
         return
-
-
-def _taken(mirror: Mirror, changes: Changes) -> Iterator[dict[str, Any]]:
-    yield from news(mirror, changes)
-    mirror.apply(changes)

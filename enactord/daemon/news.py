@@ -1,15 +1,29 @@
 """News: what a change in the store means to people, as it comes off the watch."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
-from enactord.core.errors import PlanUnreadable
+from enactord.core.errors import Compacted, PlanUnreadable
 from enactord.core.kv import Changes, Item
 from enactord.core.ledger import Bucket, parse_bucket
 from enactord.core.plan import Manifest, unpack_manifest
+from enactord.daemon.scope import Scope
 from enactord.registry.control import parse_freeze
 from enactord.registry.keys import parse_fence_value
 from enactord.registry.mirror import Mirror
+
+
+async def follow_news(scope: Scope) -> AsyncIterator[dict[str, Any]]:
+    """Yield what happens in a scope from now on, as `news` has it. Raises `StoreDown`."""
+    mirror = await scope.mirror()
+    while True:
+        try:
+            async for changes in scope.store.watch(scope.keys.root, start_revision=mirror.revision + 1):
+                for event in news(mirror, changes):
+                    yield event
+                mirror.apply(changes)
+        except Compacted:
+            mirror = await scope.mirror()
 
 
 def news(mirror: Mirror, changes: Changes) -> Iterator[dict[str, Any]]:
