@@ -182,6 +182,11 @@ async def test_the_apex_keeps_its_soa_and_ns() -> None:
             message.delete("@", "NS", name)
             assert await apply(server, message) == "NOERROR"
         assert [line.split()[-1] for line in texts(await look_up(server, ZONE, "NS"))] == [f"ns.{ZONE}"]
+        now = (await look_up(server, ZONE, "SOA")).answer[0][0]
+        message = update()
+        message.delete("@", "SOA", now.to_text())  # its exact value, too
+        assert await apply(server, message) == "NOERROR"
+        assert (await look_up(server, ZONE, "SOA")).answer[0][0] == now
 
 
 async def test_a_soa_is_taken_only_with_a_newer_serial() -> None:
