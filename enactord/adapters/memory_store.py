@@ -43,7 +43,7 @@ class MemoryStore:
         keys = [key for key in self._versions if (start <= key < end if end else key == start)]
         items = [item for key in sorted(keys) if (item := self._at(key, revision or self._revision)) is not None]
         more = bool(limit) and len(items) > limit
-        return Page(revision=self._revision, items=tuple(items[:limit] if limit else items), more=more)
+        return Page(revision=revision or self._revision, items=tuple(items[:limit] if limit else items), more=more)
 
     async def get(self, keys: Sequence[str]) -> dict[str, Item]:
         return {key: item for key in keys if (item := self._at(key, self._revision)) is not None}

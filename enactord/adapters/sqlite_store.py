@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-from enactord.core.errors import Compacted, EnactordError, LeaseLost, StoreDown, StoreRefused
+from enactord.core.errors import Compacted, EnactordError, LeaseLost, StoreDown, StoreRefused, StoreUnknown
 from enactord.core.kv import (
     Changes,
     Compare,
@@ -34,7 +34,8 @@ T = TypeVar("T")
 _POLL_S = 0.02
 _KEEP_REVISIONS = 1_000
 _COMPACT_EVERY = 200
-_EVENTS_A_READ = 2_000
+_EVENTS_A_READ = 256
+"""So a late watch holds some 100 MB of the largest values at a time; no less than a transaction's operations."""
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (id INTEGER PRIMARY KEY CHECK (id = 1), revision INTEGER, compacted INTEGER);
 INSERT OR IGNORE INTO meta VALUES (1, 1, 0);
@@ -45,6 +46,7 @@ CREATE TABLE IF NOT EXISTS history (
     revision INTEGER, key TEXT, value BLOB, created INTEGER, version INTEGER, lease INTEGER,
     PRIMARY KEY (revision, key)
 ) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS live_lease ON live (lease) WHERE lease != 0;
 CREATE INDEX IF NOT EXISTS history_key ON history (key, revision);
 CREATE TABLE IF NOT EXISTS leases (id INTEGER PRIMARY KEY AUTOINCREMENT, ttl_s INTEGER, expires REAL);
 """
@@ -58,6 +60,7 @@ class SqliteStore:
         self._timeout_s = timeout_s
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sqlite-store")
         self._db: sqlite3.Connection | None = None
+        self._closed = False
         self._changed = asyncio.Event()
 
     @classmethod
@@ -103,7 +106,7 @@ class SqliteStore:
         following = start_revision
         while True:
             changed = self._changed
-            changes, newest = await self._run(lambda db, at=following: _news(db, prefix, at))  # type: ignore[misc]
+            changes, newest = await self._run(lambda db, at=following: self._news(db, prefix, at))  # type: ignore[misc]
             for change in changes:
                 yield change
             following = max(following, newest + 1)
@@ -136,13 +139,11 @@ class SqliteStore:
         await self._write(lambda db: _end_leases(db, [lease]))
 
     async def close(self) -> None:
-        def work() -> None:
-            if self._db is not None:
-                self._db.close()
-                self._db = None
-
-        await asyncio.get_running_loop().run_in_executor(self._worker, work)
-        self._worker.shutdown(wait=False)
+        if not self._closed:
+            self._closed = True
+            await asyncio.get_running_loop().run_in_executor(self._worker, self._disconnect)
+            self._worker.shutdown(wait=False)
+            self._changed.set()
 
     async def compact(self, revision: int) -> None:
         """Forget what was before a revision."""
@@ -154,6 +155,9 @@ class SqliteStore:
         def guarded() -> T:
             try:
                 return work(self._connection())
+            except StoreUnknown:
+                self._disconnect()
+                raise
             except sqlite3.OperationalError as error:
                 self._disconnect()
                 if "full" in str(error) or "readonly" in str(error):
@@ -163,10 +167,9 @@ class SqliteStore:
                 self._disconnect()
                 raise StoreRefused(f"{self._path}: {error}; restore the file from a backup") from error
 
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._worker, guarded)
-        except RuntimeError as error:
-            raise StoreDown(f"{self._path}: the store is closed") from error
+        if self._closed:
+            raise StoreDown(f"{self._path}: the store is closed")
+        return await asyncio.get_running_loop().run_in_executor(self._worker, guarded)
 
     def _connection(self) -> sqlite3.Connection:
         if self._db is None:
@@ -196,6 +199,9 @@ class SqliteStore:
         finally:
             db.execute("COMMIT")
 
+    def _news(self, db: sqlite3.Connection, prefix: str, following: int) -> tuple[list[Changes], int]:
+        return self._read(db, lambda: _since(db, prefix, following))
+
     async def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
         result = await self._run(lambda db: self._in_transaction(db, work))
         self._changed.set()
@@ -206,12 +212,17 @@ class SqliteStore:
         db.execute("BEGIN IMMEDIATE")
         try:
             result = work(db)
-        except BaseException:
+            try:
+                db.execute("COMMIT")
+            except sqlite3.OperationalError as error:
+                if "disk I/O error" in str(error):
+                    # The commit may be in the log without being known to be on disk: after a crash it counts.
+                    raise StoreUnknown(f"{self._path}: {error} at commit") from error
+                raise
+            return result
+        finally:
             if db.in_transaction:
                 db.execute("ROLLBACK")
-            raise
-        db.execute("COMMIT")
-        return result
 
 
 def _revision(db: sqlite3.Connection) -> int:
@@ -267,7 +278,7 @@ def _range(db: sqlite3.Connection, start: str, end: str, revision: int, limit: i
         ).fetchall()
     items = tuple(_item(row) for row in rows)
     more = bool(limit) and len(items) > limit
-    return Page(revision=newest, items=items[:limit] if limit else items, more=more)
+    return Page(revision=revision or newest, items=items[:limit] if limit else items, more=more)
 
 
 def _carry_out(db: sqlite3.Connection, operations: Sequence[Operation]) -> int:
@@ -311,33 +322,28 @@ def _compact(db: sqlite3.Connection, revision: int) -> None:
     db.execute("UPDATE meta SET compacted = ?", (revision,))
 
 
-def _news(db: sqlite3.Connection, prefix: str, following: int) -> tuple[list[Changes], int]:
+def _since(db: sqlite3.Connection, prefix: str, following: int) -> tuple[list[Changes], int]:
     """Return what happened from a revision on, each revision whole, and the last revision looked at."""
-    if _expired(db, time.time()):
-        db.execute("BEGIN IMMEDIATE")
-        try:
-            _expire(db, time.time())
-        finally:
-            db.execute("COMMIT")
-    db.execute("BEGIN")
-    try:
-        newest = _revision(db)
-        if following > newest:
-            return [], following - 1
-        if following <= _compacted(db):
-            raise Compacted(_compacted(db))
-        rows = db.execute(
-            "SELECT key, value, created, revision, version, lease FROM history"
-            " WHERE revision >= ? AND key >= ? AND key < ? ORDER BY revision, key LIMIT ?",
-            (following, prefix, prefix_end(prefix), _EVENTS_A_READ),
-        ).fetchall()
-        if len(rows) == _EVENTS_A_READ:
-            # The last revision may have been cut: leave it to the next read. One revision alone is
-            # always less than a read holds, because a transaction is.
-            newest = rows[-1][3] - 1
+    newest = _revision(db)
+    if following > newest:
+        return [], following - 1
+    if following <= _compacted(db):
+        raise Compacted(_compacted(db))
+    history = "SELECT key, value, created, revision, version, lease FROM history WHERE key >= ? AND key < ?"
+    bounds = (prefix, prefix_end(prefix))
+    rows = db.execute(
+        f"{history} AND revision >= ? ORDER BY revision, key LIMIT ?", (*bounds, following, _EVENTS_A_READ)
+    ).fetchall()
+    if len(rows) == _EVENTS_A_READ:
+        first, last = rows[0][3], rows[-1][3]
+        if first < last:
+            # The last revision may have been cut: leave it to the next read.
+            newest = last - 1
             rows = [row for row in rows if row[3] <= newest]
-    finally:
-        db.execute("COMMIT")
+        else:
+            # One revision that fills a read: a prefix was deleted, or a lease with many keys ended.
+            newest = first
+            rows = db.execute(f"{history} AND revision = ? ORDER BY key", (*bounds, first)).fetchall()
     by_revision: dict[int, list[Event]] = {}
     for row in rows:
         event = Event(key=row[0], item=None if row[1] is None else _item(row))

@@ -133,6 +133,7 @@ def check_transaction(compares: Sequence[Compare], operations: Sequence[Operatio
     if any(key != prefix and key.startswith(prefix) for prefix in prefixes for key in keys):
         raise ValueError("a key is changed under a prefix that is deleted in the same transaction")
     size = sum(len(operation.key) + len(operation.value) for operation in operations if isinstance(operation, Put))
+    size += sum(len(c.key) + len(c.operand) for c in compares if isinstance(c.operand, bytes))
     if size > MAX_REQUEST_BYTES:
         raise ValueError(f"{size:,} bytes in one transaction, at most {MAX_REQUEST_BYTES:,}")
 

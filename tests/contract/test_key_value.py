@@ -1,6 +1,7 @@
 """One suite over every plan store: memory, SQLite, and a real etcd."""
 
 import asyncio
+import resource
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -12,9 +13,10 @@ from enactord.adapters.etcd_store import EtcdStore
 from enactord.adapters.memory_store import MemoryStore
 from enactord.adapters.sqlite_store import SqliteStore
 from enactord.adapters.stores import open_store
-from enactord.core.errors import Compacted, ConfigError, LeaseLost, StoreDown, StoreRefused
+from enactord.core.errors import Compacted, ConfigError, LeaseLost, StoreDown, StoreRefused, StoreUnknown
 from enactord.core.kv import (
     MAX_OPERATIONS,
+    MAX_REQUEST_BYTES,
     Changes,
     Compare,
     Delete,
@@ -208,6 +210,35 @@ async def test_a_range_reads_the_past(site: Site) -> None:
     assert [(item.key, item.value) for item in page.items] == [(site.key("a"), b"1"), (site.key("b"), b"1")]
 
 
+async def test_the_page_of_a_past_revision_names_that_revision(site: Site) -> None:
+    """And not the newest, of which it says nothing."""
+    then = await site.put("a", b"1")
+    await site.put("a", b"2")
+    page = await site.store.range(site.key("a"), revision=then)
+    assert (page.revision, page.items[0].value) == (then, b"1")
+
+
+async def test_a_page_is_as_of_its_revision_while_others_write(site: Site) -> None:
+    """Who watches from the revision after it has missed nothing, however many answers the page took."""
+    keys = [site.key(f"{number:04d}") for number in range(300)]
+    for start in range(0, len(keys), 100):
+        await site.store.transact((), [Put(key=key, value=b"") for key in keys[start : start + 100]])
+    reading = True
+
+    async def write() -> None:
+        while reading:
+            await site.put("0000")
+            await asyncio.sleep(0)
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(write())
+        for _ in range(5):
+            page = await site.store.range(site.prefix, site.prefix[:-1] + "0")
+            again = await site.store.range(keys[0], revision=page.revision)
+            assert (len(page.items), page.items[0]) == (len(keys), again.items[0])
+        reading = False
+
+
 async def test_a_limit_cuts_and_says_so(site: Site) -> None:
     """`more` tells that the answer is short."""
     for number in range(5):
@@ -240,6 +271,11 @@ async def test_limits_are_checked_before_anything_is_sent(site: Site) -> None:
         await site.store.transact((), (puts[0], puts[0]))
     with pytest.raises(ValueError, match="prefix"):
         await site.store.transact((), (puts[0], Delete(key=site.prefix, prefix=True)))
+    large = b"x" * (MAX_REQUEST_BYTES // 2)
+    with pytest.raises(ValueError, match="bytes"):
+        await site.store.transact((), (Put(key=site.key("a"), value=large), Put(key=site.key("b"), value=large)))
+    with pytest.raises(ValueError, match="bytes"):
+        await site.store.transact((valued(site.key("a"), large),), (Put(key=site.key("b"), value=large),))
 
 
 async def test_counters_by_compare_and_set_lose_nothing(site: Site) -> None:
@@ -268,7 +304,7 @@ async def test_a_watch_resumes_and_shows_each_revision_whole(site: Site) -> None
         found = await gather(changes, 4)
     by_revision = {c.revision: [(e.key, e.item and e.item.value) for e in c.events] for c in found}
     assert by_revision[start] == [(site.key("a"), b"1")]
-    assert sorted(by_revision[last.revision]) == [(site.key("a"), b"2"), (site.key("b"), b"2")]  # type: ignore[type-var]
+    assert sorted(by_revision[last.revision]) == [(site.key("a"), b"2"), (site.key("b"), b"2")]
     assert by_revision[max(by_revision)] == [(site.key("a"), None)]
 
 
@@ -286,6 +322,19 @@ async def test_a_watch_shows_what_happens_while_it_waits(site: Site) -> None:
     await site.put("c")
     for found in await asyncio.gather(*watches):
         assert [event.key for c in found for event in c.events] == [site.key("b"), site.key("c")]
+
+
+async def test_a_revision_of_very_many_events_comes_whole(site: Site) -> None:
+    """A deleted prefix is one revision, which no limit of a read may cut or hold up."""
+    for start in range(0, 700, 100):
+        await site.store.transact(
+            (), [Put(key=site.key(f"{number:04d}"), value=b"") for number in range(start, start + 100)]
+        )
+    gone = await site.store.transact((), (Delete(key=site.prefix, prefix=True),))
+    await site.put("after")
+    async with aclosing(site.store.watch(site.prefix, start_revision=gone.revision)) as changes:  # type: ignore[type-var]
+        found = await gather(changes, 701)
+    assert [len(change.events) for change in found] == [700, 1]
 
 
 async def test_what_is_compacted_is_said_to_be(site: Site) -> None:
@@ -336,6 +385,17 @@ async def test_a_lease_lives_as_long_as_it_is_kept_alive(site: Site) -> None:
             await asyncio.sleep(0.1)
 
 
+async def test_a_watch_shows_that_a_lease_ran_out(site: Site) -> None:
+    """Nobody revokes it: the keys go, and who waits for it hears so."""
+    lease = await site.store.grant(2)
+    start = await site.put("leased", lease=lease)
+    async with aclosing(site.store.watch(site.prefix, start_revision=start)) as changes:  # type: ignore[type-var]
+        found = await gather(changes, 2)
+    assert [event.item is None for change in found for event in change.events] == [False, True]
+    with pytest.raises(LeaseLost):
+        await site.store.keep_alive(lease)
+
+
 async def test_a_put_without_the_lease_frees_the_key_from_it(site: Site) -> None:
     """The lease of the last put counts."""
     lease = await site.store.grant(60)
@@ -372,6 +432,72 @@ async def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     (tmp_path / "s.sqlite").write_bytes(b"no database" * 1000)
     with pytest.raises(StoreRefused, match=r"s\.sqlite"):
         await SqliteStore.open(tmp_path / "s.sqlite")
+
+
+async def test_a_full_disk_is_refused_and_changes_nothing(tmp_path: Path) -> None:
+    """The message says what to do; reads go on, and so do writes when there is room."""
+    path = tmp_path / "s.sqlite"
+    store = await SqliteStore.open(path)
+    await store._run(lambda db: db.execute("PRAGMA max_page_count = 40").fetchall())
+
+    async def fill() -> None:
+        for number in range(100):
+            counted = Put(key="/n", value=str(number).encode())
+            await store.transact((), (counted, Put(key=f"/{number}", value=bytes(4000))))
+
+    with pytest.raises(StoreRefused, match="make room"):
+        await fill()
+    number = int((await store.get(["/n"]))["/n"].value)
+    assert f"/{number}" in await store.get([f"/{number}"])
+    assert f"/{number + 1}" not in await store.get([f"/{number + 1}"])
+    assert (await store.transact((), (Put(key="/n", value=bytes(9000)),))).succeeded
+    await store.close()
+
+
+async def test_a_commit_that_the_disk_fails_is_unknown(tmp_path: Path) -> None:
+    """What is in the log may count after a crash: the caller must read before it writes again."""
+    store = await SqliteStore.open(tmp_path / "s.sqlite")
+
+    async def fill() -> None:
+        for _ in range(200):
+            await store.transact((), (Put(key="/k", value=bytes(4000)),))
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, hard))
+    try:
+        with pytest.raises(StoreUnknown):
+            await fill()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert (await store.transact((present("/k"),), (Put(key="/k", value=b"v"),))).succeeded
+    await store.close()
+
+
+async def test_many_open_a_new_file_at_once(tmp_path: Path) -> None:
+    """Enactors that are started together share one new file; none finds it locked."""
+    stores = await asyncio.gather(*(SqliteStore.open(tmp_path / "s.sqlite") for _ in range(8)))
+    await asyncio.gather(*(s.transact((), (Put(key=f"/{n}", value=b""),)) for n, s in enumerate(stores)))
+    assert len((await stores[0].range("/", "0")).items) == 8
+    await asyncio.gather(*(store.close() for store in stores))
+
+
+@pytest.mark.parametrize("site", ["sqlite", "etcd"], indirect=True)
+async def test_a_closed_store_is_down(site: Site) -> None:
+    """Watches end by an error of ours, not as if their task were cancelled; closing twice is no error."""
+    start = await site.put("a")
+    watch = site.store.watch(site.prefix, start_revision=start)
+    await anext(watch)
+    waiting = asyncio.create_task(gather(watch, 1))
+    await asyncio.sleep(0)
+    await site.store.close()
+    async with asyncio.timeout(10):
+        with pytest.raises(StoreDown):
+            await waiting
+    await site.store.close()
+    with pytest.raises(StoreDown):
+        await site.put("a")
+    with pytest.raises(StoreDown):
+        await site.store.range(site.key("a"))
 
 
 async def test_a_killed_etcd_is_down_and_a_restarted_one_has_lost_nothing() -> None:

@@ -1,8 +1,10 @@
 """etcd for tests: one node on loopback, a directory of its own."""
 
 import contextlib
+import os
 import shutil
 import signal
+import ssl
 import subprocess
 import tempfile
 import time
@@ -19,9 +21,13 @@ _STOP_LIMIT_S = 20.0
 
 
 class Etcd:
-    """A real etcd. `stop`, `kill` and `start` may follow each other: data and ports stay until `remove`."""
+    """A real etcd. `stop`, `kill` and `start` may follow each other: data and ports stay until `remove`.
 
-    def __init__(self) -> None:
+    `certificates`: a directory with ca.pem, server.pem and server.key; clients then need a certificate, too.
+    """
+
+    def __init__(self, certificates: Path | None = None) -> None:
+        self._certificates = certificates
         self.port = free_port()
         self._peer_port = free_port()
         self.dir = Path(tempfile.mkdtemp(prefix="enactord-etcd-"))
@@ -35,11 +41,23 @@ class Etcd:
     def url(self) -> str:
         return f"etcd://{self.endpoint}"
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
     def start(self) -> None:
         path = shutil.which("etcd")
         if path is None:
             pytest.fail("etcd is not installed: run `make setup`")
-        client, peer = f"http://{self.endpoint}", f"http://127.0.0.1:{self._peer_port}"
+        scheme, tls, context = "http", [], None
+        if (at := self._certificates) is not None:
+            scheme = "https"
+            tls = [f"--cert-file={at}/server.pem", f"--key-file={at}/server.key", f"--trusted-ca-file={at}/ca.pem"]
+            tls.append("--client-cert-auth")
+            context = ssl.create_default_context(cafile=at / "ca.pem")
+            context.load_cert_chain(at / "server.pem", at / "server.key")
+        client, peer = f"{scheme}://{self.endpoint}", f"http://127.0.0.1:{self._peer_port}"
         with (self.dir / "output.log").open("ab") as output:
             self._process = subprocess.Popen(
                 [
@@ -53,13 +71,15 @@ class Etcd:
                     f"--initial-cluster=one={peer}",
                     "--logger=zap",
                     "--log-level=warn",
+                    *tls,
                 ],
                 stdout=output,
                 stderr=output,
             )
         deadline = time.monotonic() + _READY_LIMIT_S
         while time.monotonic() < deadline and self._process.poll() is None:
-            with contextlib.suppress(OSError), urllib.request.urlopen(f"{client}/health", timeout=1) as answer:
+            health = f"{client}/health"
+            with contextlib.suppress(OSError), urllib.request.urlopen(health, timeout=1, context=context) as answer:
                 if b'"true"' in answer.read():
                     return
             time.sleep(0.05)
@@ -69,6 +89,13 @@ class Etcd:
     def stop(self) -> None:
         """End it in good order."""
         self._end(signal.SIGTERM)
+
+    def pause(self) -> None:
+        """Stop it from answering, with its connections open."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        os.kill(self.pid, signal.SIGCONT)
 
     def kill(self) -> None:
         """End it at once, as a power cut would."""

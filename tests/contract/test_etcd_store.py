@@ -1,0 +1,206 @@
+"""What only etcd has: sign-in, TLS, a server that stops answering, answers past a limit."""
+
+import asyncio
+import os
+import shutil
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing
+from pathlib import Path
+
+import grpc
+import pytest
+
+from enactord.adapters.etcd_messages import rpc
+from enactord.adapters.etcd_store import EtcdStore
+from enactord.adapters.stores import open_store
+from enactord.core.errors import ConfigError, StoreDown, StoreRefused, StoreUnknown
+from enactord.core.kv import Changes, Put
+from enactord.ports import KeyValue
+from tests.servers.dns_server import free_port
+from tests.servers.etcd import Etcd
+
+
+def protect(server: Etcd) -> None:
+    """Give `teller` the keys under /ours/, and let nobody in without a password."""
+    with grpc.insecure_channel(server.endpoint) as channel:
+        auth = rpc.AuthStub(channel)
+        for user, password in (("root", "over"), ("teller", "secret")):
+            auth.UserAdd(rpc.AuthUserAddRequest(name=user, password=password))
+            auth.RoleAdd(rpc.AuthRoleAddRequest(name=user))
+            auth.UserGrantRole(rpc.AuthUserGrantRoleRequest(user=user, role=user))
+        ours = {"permType": 2, "key": b"/ours/", "range_end": b"/ours0"}
+        auth.RoleGrantPermission(rpc.AuthRoleGrantPermissionRequest(name="teller", perm=ours))
+        auth.AuthEnable(rpc.AuthEnableRequest())
+
+
+@pytest.fixture(scope="module")
+def protected() -> Iterator[Etcd]:
+    with Etcd() as server:
+        protect(server)
+        yield server
+
+
+@pytest.fixture
+async def teller(protected: Etcd) -> AsyncIterator[EtcdStore]:
+    store = EtcdStore.connect([protected.endpoint], username="teller", password="secret")
+    yield store
+    await store.close()
+
+
+async def first(store: KeyValue, prefix: str, start_revision: int) -> Changes:
+    async with asyncio.timeout(30), aclosing(store.watch(prefix, start_revision=start_revision)) as changes:  # type: ignore[type-var]
+        return await anext(changes)
+
+
+async def test_a_user_reaches_what_its_role_allows_and_no_more(teller: EtcdStore) -> None:
+    """Reads, writes, watches and leases; what is denied is refused, not taken for an outage."""
+    revision = (await teller.transact((), (Put(key="/ours/k", value=b"v"),))).revision
+    assert (await first(teller, "/ours/", revision)).events[0].key == "/ours/k"
+    await teller.keep_alive(await teller.grant(60))
+    with pytest.raises(StoreRefused, match="permission"):
+        await teller.transact((), (Put(key="/theirs/k", value=b"v"),))
+    with pytest.raises(StoreRefused, match="permission"):
+        await teller.range("/theirs/k")
+    with pytest.raises(StoreRefused, match="permission"):
+        await first(teller, "/theirs/", revision)
+
+
+@pytest.mark.parametrize(("username", "password", "names"), [("teller", "wrong", "password"), ("", "", "username")])
+async def test_who_cannot_sign_in_is_told_what_to_set(
+    protected: Etcd, username: str, password: str, names: str
+) -> None:
+    """By calls and by watches alike."""
+    store = EtcdStore.connect([protected.endpoint], username=username, password=password)
+    with pytest.raises(StoreRefused, match=names):
+        await store.range("/ours/k")
+    with pytest.raises(StoreRefused, match=names):
+        await first(store, "/ours/", 1)
+    await store.close()
+
+
+@pytest.mark.parametrize("by", ["transaction", "watch"])
+async def test_a_token_that_ran_out_is_renewed_unseen(teller: EtcdStore, by: str) -> None:
+    """etcd forgets tokens after five minutes; nobody above notices."""
+    revision = (await teller.transact((), (Put(key="/ours/k", value=b"v"),))).revision
+    teller._token = "forgotten.1"
+    if by == "transaction":
+        assert (await teller.transact((), (Put(key="/ours/k", value=b"w"),))).succeeded
+    else:
+        assert await first(teller, "/ours/", revision)
+
+
+async def test_calls_that_start_together_sign_in_once(protected: Etcd) -> None:
+    """A password costs etcd 50 ms of processor: a hundred at once would pass the time limit."""
+    store = EtcdStore.connect([protected.endpoint], username="teller", password="secret", timeout_s=1)
+    pages = await asyncio.gather(*(store.range("/ours/k") for _ in range(100)))
+    assert len({page.revision for page in pages}) == 1
+    await store.close()
+
+
+async def test_a_dead_server_is_down_for_who_has_to_sign_in_first() -> None:
+    """Nothing was sent but the password: even a transaction is down, not unknown."""
+    store = EtcdStore.connect([f"127.0.0.1:{free_port()}"], username="teller", password="secret", timeout_s=3)
+    with pytest.raises(StoreDown):
+        await first(store, "/ours/", 1)
+    with pytest.raises(StoreDown) as caught:
+        await store.transact((), (Put(key="/ours/k", value=b"v"),))
+    assert not isinstance(caught.value, StoreUnknown)
+    await store.close()
+
+
+async def test_a_name_that_does_not_resolve_is_down() -> None:
+    """A transaction that had nowhere to go was not carried out."""
+    store = EtcdStore.connect(["etcd.invalid:2379"], timeout_s=5)
+    with pytest.raises(StoreDown) as caught:
+        await store.transact((), (Put(key="/k", value=b"v"),))
+    assert not isinstance(caught.value, StoreUnknown)
+    await store.close()
+
+
+async def test_a_server_that_stops_answering_is_found_out() -> None:
+    """Connections stay open and nothing says a word: the watch ends, a transaction is unknown; all heals."""
+    with Etcd() as server:
+        store = EtcdStore.connect([server.endpoint], timeout_s=1)
+        revision = (await store.transact((), (Put(key="/k", value=b"1"),))).revision
+        watch = store.watch("/", start_revision=revision)
+        await anext(watch)
+        server.pause()
+        with pytest.raises(StoreUnknown):
+            await store.transact((), (Put(key="/k", value=b"2"),))
+        with pytest.raises(StoreDown):
+            await store.range("/k")
+        with pytest.raises(StoreDown):
+            async with asyncio.timeout(30):
+                await anext(watch)
+        with pytest.raises(StoreDown):
+            await first(store, "/", revision)
+        server.resume()
+        async with asyncio.timeout(30):
+            while True:
+                try:
+                    await store.transact((), (Put(key="/k", value=b"3"),))
+                    break
+                except StoreDown:
+                    await asyncio.sleep(0.1)
+        assert (await first(store, "/", revision + 1)).events[0].key == "/k"
+        await store.close()
+
+
+async def test_values_past_the_limit_of_an_answer_are_asked_for_in_parts() -> None:
+    """130 chunks of 512 KiB are more than one message may hold."""
+    with Etcd() as server:
+        store = EtcdStore.connect([server.endpoint], timeout_s=20)
+        keys = [f"/chunks/{number:03d}" for number in range(130)]
+        for start in range(0, len(keys), 2):
+            await store.transact((), [Put(key=key, value=os.urandom(512 * 1024)) for key in keys[start : start + 2]])
+        assert sorted(await store.get(keys)) == keys
+        assert [item.key for item in (await store.range("/chunks/", "/chunks0")).items] == keys
+        await store.close()
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """ca.pem, and a certificate of it for the server and for a client."""
+    if shutil.which("openssl") is None:
+        pytest.fail("openssl is not installed: run `make setup`")
+    at = tmp_path_factory.mktemp("certificates")
+
+    def openssl(*arguments: str) -> None:
+        subprocess.run(["openssl", *arguments], cwd=at, check=True, capture_output=True, timeout=60)
+
+    ec = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
+    openssl("req", "-x509", *ec, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=test-ca", "-days", "2")
+    for name in ("server", "client"):
+        (at / f"{name}.ext").write_text("subjectAltName = IP:127.0.0.1, DNS:localhost\n")
+        openssl("req", *ec, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
+        signing = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-extfile", f"{name}.ext", "-days", "2")
+        openssl("x509", "-req", "-in", f"{name}.csr", "-out", f"{name}.pem", *signing)
+    return at
+
+
+async def test_tls_with_certificates_of_both_sides(certificates: Path) -> None:
+    """Works with ours; is down, not open, without them."""
+    with Etcd(certificates) as server:
+        store = await open_store(
+            server.url,
+            ca_file=certificates / "ca.pem",
+            cert_file=certificates / "client.pem",
+            key_file=certificates / "client.key",
+        )
+        revision = (await store.transact((), (Put(key="/k", value=b"v"),))).revision
+        assert (await first(store, "/", revision)).events[0].key == "/k"
+        await store.close()
+        for store in (
+            await open_store(server.url, ca_file=certificates / "ca.pem", timeout_s=3),
+            await open_store(server.url, timeout_s=3),
+        ):
+            with pytest.raises(StoreDown):
+                await store.range("/k")
+            await store.close()
+
+
+async def test_a_certificate_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    """At the start, with its path."""
+    with pytest.raises(ConfigError, match=r"missing\.pem"):
+        await open_store("etcd://localhost:2379", ca_file=tmp_path / "missing.pem")
