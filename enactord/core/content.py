@@ -4,7 +4,7 @@ import json
 import socket
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 WEIGHT_MAX = 2**31 - 1
 TARGETS_MAX = 4096
@@ -12,9 +12,11 @@ TARGETS_MAX = 4096
 ID_LENGTH_MAX = 128
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
-    """One address of an endpoint. `weight` 0: known, not served. `id` is the planner's, for people."""
+class Target(NamedTuple):
+    """One address of an endpoint. `weight` 0: known, not served. `id` is the planner's, for people.
+
+    A named tuple, because there are as many as all endpoints have targets, made anew with each plan.
+    """
 
     address: str
     weight: int
@@ -34,11 +36,11 @@ class Content:
 
     @property
     def usable(self) -> tuple[Target, ...]:
-        return tuple(target for target in self.targets if target.weight > 0)
+        return tuple([target for target in self.targets if target.weight > 0])
 
     @property
     def capacity(self) -> int:
-        return sum(target.weight for target in self.targets)
+        return sum([target.weight for target in self.targets])
 
 
 @lru_cache(maxsize=262_144)
@@ -73,7 +75,7 @@ def parse_content(text: str) -> Content:
     ttl_s, targets = json.loads(text)
     return Content(
         ttl_s=ttl_s,
-        targets=tuple(Target(address=t[0], weight=t[1], id=t[2] if len(t) > 2 else "") for t in targets),
+        targets=tuple([Target(*target) for target in targets]),
     )
 
 

@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import NamedTuple
 
 from enactord.core.content import parse_content
 from enactord.core.records import NO_RECORDS, Records
@@ -60,8 +61,7 @@ class Hold:
     since_s: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Peak:
+class Peak(NamedTuple):
     """A capacity in force from `start_s` until the next peak's start."""
 
     start_s: int

@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack, suppress
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
 from enactord import __version__
+from enactord.daemon.collector import tune_collector
 from enactord.daemon.config import Config
 from enactord.daemon.http import STUCK_S, Pages, serve_http
 from enactord.daemon.wiring import open_ports
@@ -22,6 +23,7 @@ from enactord.telemetry.metrics import Metrics
 
 async def serve(config: Config) -> None:
     """Run an enactor until SIGTERM or SIGINT. Raises `ConfigError`, `StoreRefused`, `StoreDown` at the start."""
+    tune_collector()
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

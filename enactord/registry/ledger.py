@@ -70,6 +70,9 @@ class Ledger:
     ) -> bool:
         assert len(buckets) <= BUCKETS_A_TRANSACTION, len(buckets)
         puts = [Put(key=self._keys.ledger(n), value=pack_bucket(buckets[n])) for n in sorted(buckets)]
+        for number, put in zip(sorted(buckets), puts, strict=True):
+            # Before it is sent: the watch often brings our own change sooner than the answer.
+            self._mirror.keep_parsed(number, put.value, dict(buckets[number]))
         compares = conditions + [unmodified(self._keys.ledger(n), read[n]) for n in sorted(buckets)]
         try:
             result = await self._store.transact(compares, puts)
@@ -79,8 +82,6 @@ class Ledger:
                 (item := self._mirror.items.get(put.key)) is not None and item.value == put.value for put in puts
             )
         if result.succeeded:
-            for number, put in zip(sorted(buckets), puts, strict=True):
-                self._mirror.keep_parsed(number, put.value, dict(buckets[number]))
             self._mirror.learn(
                 Item(key=p.key, value=p.value, create_revision=0, mod_revision=result.revision, version=0) for p in puts
             )

@@ -26,6 +26,7 @@ from enactord.core.events import Happening
 from enactord.core.fence import FenceSeen
 from enactord.core.guard import Limits
 from enactord.core.records import Committed, Outcome, Served, Transaction
+from enactord.daemon.collector import tune_collector
 from enactord.engine.enactor import Enactor
 from enactord.engine.settings import Ports, Settings, Verifier, ZonePorts, ZoneSettings
 from enactord.ports import KeyValue, LocalCopy, Observer, Zone
@@ -116,6 +117,7 @@ def build(
 
 
 async def main(spec: Mapping[str, Any]) -> None:
+    tune_collector()
     store = await open_store(spec["store"])
     enactor, zones = build(spec, store, Lines())
     try:

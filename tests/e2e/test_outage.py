@@ -133,7 +133,6 @@ class Scope:
                     return
                 await asyncio.sleep(0.01)
 
-
     async def why_kept(self, generation: int) -> list[object]:
         pruner = Pruner(self.store, SCOPE, zones=[ZONE], keep_plans=5, clock=SystemTime(), observer=Recorder())
         found: list[object] = [v for v in await pruner.prune(dry_run=True) if v.generation == generation]

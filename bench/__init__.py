@@ -1,0 +1,1 @@
+"""Benchmarks: what enactord costs beside the bare updates, measured side by side in one run."""
