@@ -13,6 +13,7 @@ import statistics
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from enactord.adapters.clock import SystemClock
@@ -55,9 +56,8 @@ async def run(arguments: argparse.Namespace) -> None:
     if arguments.json:
         print(json.dumps(found, indent=2))
         return
-    print(
-        f"{arguments.server}: {arguments.endpoints} endpoints x {arguments.addresses} addresses, {arguments.rounds} rounds"
-    )
+    size = f"{arguments.endpoints} endpoints x {arguments.addresses} addresses"
+    print(f"{arguments.server}: {size}, {arguments.rounds} rounds")
     print(f"  bare updates              {found['bare_s']:.3f} s  {found['bare_rounds_s']}")
     print(f"  publish to all committed  {found['enactord_s']:.3f} s  {found['enactord_rounds_s']}")
     print(f"  ratio                     {found['ratio']:.2f}")
@@ -103,8 +103,7 @@ async def _rounds(
         await mirror.load(store)
         assert mirror.totals.owned == arguments.endpoints, mirror.totals
         assert mirror.totals.unseen == 0, mirror.totals
-        with open(f"/proc/{process.pid}/status", encoding="ascii") as status:
-            peak_kb = next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
+        peak_kb = _peak_kb(process.pid)
     finally:
         process.terminate()
         await process.wait()
@@ -121,6 +120,12 @@ async def _rounds(
         "enactord_rounds_s": [round(s, 3) for s in whole],
         "peak_mb": peak_kb / 1024,
     }
+
+
+def _peak_kb(pid: int) -> int:
+    """Return the most memory that a process has held, in KiB. Source: proc(5), VmHWM."""
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
 
 
 async def _wait_applied(store: Any, keys: Keys, generation: int) -> None:

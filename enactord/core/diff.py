@@ -57,11 +57,14 @@ def conforms(wanted: Mapping[str, str], entries: Mapping[str, Entry]) -> bool:
         return False
     for name, content in wanted.items():
         entry = entries.get(name)
-        if entry is None or entry.pending is not None or entry.held is not None:
-            return False
-        if entry.applied is None or entry.applied.content != content:
+        if entry is None or entry.held is not None or not _has(entry, content):
             return False
     return True
+
+
+def _has(entry: Entry, content: str) -> bool:
+    """Whether the content is applied for certain."""
+    return entry.pending is None and entry.applied is not None and entry.applied.content == content
 
 
 def diff_bucket(
@@ -77,11 +80,10 @@ def diff_bucket(
     steps = []
     for name, content in wanted.items():
         entry = entries.get(name)
-        if entry is not None and entry.pending is None and entry.applied is not None:
-            if entry.applied.content == content:
-                if entry.held is not None:
-                    steps.append(Step(name=name, kind=Kind.SETTLE, entry=entry, content=content))
-                continue
+        if entry is not None and _has(entry, content):
+            if entry.held is not None:
+                steps.append(Step(name=name, kind=Kind.SETTLE, entry=entry, content=content))
+            continue
         steps.append(_wanted(name, content, entry, generation, limits, now, approved))
     for name, entry in entries.items():
         if name not in wanted:

@@ -1,6 +1,6 @@
 """What happened, as values: the engine emits them, telemetry turns them into log lines and metrics.
 
-`id` is stable (INTERFACES: log); every field of an event becomes a key of its line.
+`id` is stable, a promise to those who read the log; every field of an event becomes a key of its line.
 """
 
 from dataclasses import dataclass

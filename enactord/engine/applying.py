@@ -1,4 +1,4 @@
-"""Applying one plan: guards, claim, open, diff, slices, settle. The order of DESIGN's one way through."""
+"""Applying one plan: guards, claim, open, diff, slices, settle. The order in which a plan goes its one way through."""
 
 import asyncio
 import random

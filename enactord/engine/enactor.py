@@ -52,7 +52,7 @@ _IDLE_S = 1.0
 _RETRY_FIRST_S = 0.05
 _RETRY_CAP_S = 5.0
 _RELOAD_S = 300.0
-"""A full re-read of the store, whatever the watch says: watches lose events (HAZARDS: H29)."""
+"""A full re-read of the store, whatever the watch says: watches have lost events (etcd 3.4.31, 3.4.36)."""
 
 
 class Enactor:

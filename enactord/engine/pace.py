@@ -1,4 +1,4 @@
-"""Pacing: how much at once, how often again. Bounds on load that outlive no fault (DESIGN: load)."""
+"""Pacing: how much at once, how often again. Bounds on load, so that no recovery feeds on itself."""
 
 import asyncio
 import random

@@ -118,9 +118,9 @@ async def run_slice(work: Pass, numbers: Sequence[int]) -> SliceResult:
     changed = {number: bucket for number, bucket in buckets.items() if bucket != before[number]}
     if not writes and not changed:
         return "nothing"
-    if changed:
-        if not await work.ledger.begin(work.permit, changed, {number: read[number] for number in changed}):
-            return "conflict"
+    judged = {number: read[number] for number in changed}
+    if changed and not await work.ledger.begin(work.permit, changed, judged):
+        return "conflict"
     for name, hold in held:
         _announce(work, name, hold)
     work.own.update((write.step.name, None) for zone in writes.values() for write in zone)

@@ -375,7 +375,7 @@ async def test_prune_keeps_what_is_active_and_claimed() -> None:
     assert await world.plans.generations() == [1, 4, 7]
     assert kept == {1: "referenced", 4: "claimed", 7: "fence"}
     assert world.serves(fleet(20, 7) | {f"n00003.{ZONE}": fleet(20, 1)[f"n00003.{ZONE}"]})
-    endpoints = await world.plans.endpoints((await world.plans.manifest(7)))  # type: ignore[arg-type]
+    endpoints = await world.plans.endpoints(await world.plans.manifest(7))  # type: ignore[arg-type]
     assert len(endpoints) == 20, "a chunk that a kept plan names must not be swept"
     await world.close()
 
