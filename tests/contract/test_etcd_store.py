@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import AsyncIterator, Iterator
-from contextlib import aclosing
+from contextlib import ExitStack, aclosing
 from pathlib import Path
 
 import grpc
@@ -147,6 +147,40 @@ async def test_a_server_that_stops_answering_is_found_out() -> None:
         await store.close()
 
 
+async def test_a_member_without_its_leader_is_down() -> None:
+    """A watch there would hear nothing for ever; calls fail at once, not at their time limit."""
+    with ExitStack() as cleanup:
+        members = [Etcd(name=name) for name in ("one", "two")]
+        for member in members:
+            cleanup.callback(member.remove)
+            member.cluster = ",".join(each.member for each in members)
+            member.launch()
+        for member in members:
+            member.wait_ready()
+        store = EtcdStore.connect([members[0].endpoint], timeout_s=20)
+        revision = (await store.transact((), (Put(key="/k", value=b"1"),))).revision
+        watch = store.watch("/", start_revision=revision)
+        await anext(watch)
+        members[1].kill()
+        async with asyncio.timeout(30):
+            with pytest.raises(StoreDown, match="leader"):
+                await anext(watch)
+        with pytest.raises(StoreDown, match="leader"):
+            await store.range("/k")
+        with pytest.raises(StoreUnknown):
+            await store.transact((), (Put(key="/k", value=b"2"),))
+        members[1].start()
+        async with asyncio.timeout(30):
+            while True:
+                try:
+                    await store.transact((), (Put(key="/k", value=b"3"),))
+                    break
+                except StoreDown:
+                    await asyncio.sleep(0.1)
+        assert (await first(store, "/", revision + 1)).events[0].key == "/k"
+        await store.close()
+
+
 async def test_values_past_the_limit_of_an_answer_are_asked_for_in_parts() -> None:
     """130 chunks of 512 KiB are more than one message may hold."""
     with Etcd() as server:
@@ -163,7 +197,7 @@ async def test_values_past_the_limit_of_an_answer_are_asked_for_in_parts() -> No
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """ca.pem, and a certificate of it for the server and for a client."""
     if shutil.which("openssl") is None:
-        pytest.fail("openssl is not installed: run `make setup`")
+        pytest.fail("openssl is not installed")
     at = tmp_path_factory.mktemp("certificates")
 
     def openssl(*arguments: str) -> None:

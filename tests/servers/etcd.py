@@ -1,4 +1,4 @@
-"""etcd for tests: one node on loopback, a directory of its own."""
+"""etcd for tests: nodes on loopback, each with a directory of its own."""
 
 import contextlib
 import os
@@ -26,10 +26,12 @@ class Etcd:
     `certificates`: a directory with ca.pem, server.pem and server.key; clients then need a certificate, too.
     """
 
-    def __init__(self, certificates: Path | None = None) -> None:
+    def __init__(self, certificates: Path | None = None, *, name: str = "one") -> None:
         self._certificates = certificates
+        self._name = name
         self.port = free_port()
-        self._peer_port = free_port()
+        self._peer = f"http://127.0.0.1:{free_port()}"
+        self.cluster = self.member
         self.dir = Path(tempfile.mkdtemp(prefix="enactord-etcd-"))
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -42,33 +44,39 @@ class Etcd:
         return f"etcd://{self.endpoint}"
 
     @property
+    def member(self) -> str:
+        """Its part of a cluster; set `cluster` of each to all of them, by commas, before the first start."""
+        return f"{self._name}={self._peer}"
+
+    @property
     def pid(self) -> int:
         assert self._process is not None
         return self._process.pid
 
     def start(self) -> None:
+        self.launch()
+        self.wait_ready()
+
+    def launch(self) -> None:
+        """Start it without waiting: alone, a member of a cluster does not get ready."""
         path = shutil.which("etcd")
         if path is None:
             pytest.fail("etcd is not installed: run `make setup`")
-        scheme, tls, context = "http", [], None
+        tls = []
         if (at := self._certificates) is not None:
-            scheme = "https"
             tls = [f"--cert-file={at}/server.pem", f"--key-file={at}/server.key", f"--trusted-ca-file={at}/ca.pem"]
             tls.append("--client-cert-auth")
-            context = ssl.create_default_context(cafile=at / "ca.pem")
-            context.load_cert_chain(at / "server.pem", at / "server.key")
-        client, peer = f"{scheme}://{self.endpoint}", f"http://127.0.0.1:{self._peer_port}"
         with (self.dir / "output.log").open("ab") as output:
             self._process = subprocess.Popen(
                 [
                     path,
-                    "--name=one",
+                    f"--name={self._name}",
                     f"--data-dir={self.dir / 'data'}",
-                    f"--listen-client-urls={client}",
-                    f"--advertise-client-urls={client}",
-                    f"--listen-peer-urls={peer}",
-                    f"--initial-advertise-peer-urls={peer}",
-                    f"--initial-cluster=one={peer}",
+                    f"--listen-client-urls={self._client}",
+                    f"--advertise-client-urls={self._client}",
+                    f"--listen-peer-urls={self._peer}",
+                    f"--initial-advertise-peer-urls={self._peer}",
+                    f"--initial-cluster={self.cluster}",
                     "--logger=zap",
                     "--log-level=warn",
                     *tls,
@@ -76,9 +84,16 @@ class Etcd:
                 stdout=output,
                 stderr=output,
             )
+
+    def wait_ready(self) -> None:
+        assert self._process is not None
+        context = None
+        if (at := self._certificates) is not None:
+            context = ssl.create_default_context(cafile=at / "ca.pem")
+            context.load_cert_chain(at / "server.pem", at / "server.key")
+        health = f"{self._client}/health"
         deadline = time.monotonic() + _READY_LIMIT_S
         while time.monotonic() < deadline and self._process.poll() is None:
-            health = f"{client}/health"
             with contextlib.suppress(OSError), urllib.request.urlopen(health, timeout=1, context=context) as answer:
                 if b'"true"' in answer.read():
                     return
@@ -117,6 +132,10 @@ class Etcd:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.remove()
+
+    @property
+    def _client(self) -> str:
+        return f"{'https' if self._certificates else 'http'}://{self.endpoint}"
 
     def _end(self, how: signal.Signals) -> None:
         process, self._process = self._process, None
