@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.runtime-installed
 TESTING := $(VENV)/.testing-installed
 
-.PHONY: help setup run test lint types unit integration lock clean
+.PHONY: help setup run test lint types unit integration bench lock clean
 
 help: ## List the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -34,8 +34,8 @@ test: setup lint types ## Lint, types and the whole everyday suite
 	$(BIN)/python -m pytest
 
 lint: $(TESTING) ## ruff and the direction of imports
-	$(BIN)/ruff check enactord planner_stub tests
-	$(BIN)/ruff format --check enactord planner_stub tests
+	$(BIN)/ruff check enactord planner_stub bench tests
+	$(BIN)/ruff format --check enactord planner_stub bench tests
 	$(BIN)/lint-imports
 
 types: $(TESTING) ## mypy --strict
@@ -46,6 +46,10 @@ unit: $(TESTING) ## The tests that need no server
 
 integration: setup ## The tests against real etcd, BIND and Knot
 	$(BIN)/python -m pytest tests/contract tests/integration tests/e2e
+
+bench: setup ## Publish to seen served, beside the bare updates, on a real Knot and a real BIND
+	$(BIN)/python -W ignore -m bench apply --server knot
+	$(BIN)/python -W ignore -m bench apply --server bind
 
 lock: ## Resolve pyproject.toml anew into requirements/
 	./scripts/lock

@@ -197,7 +197,7 @@ class World:
         recorder = Recorder()
         copy = copy or DictCopy()
         ports = Ports(
-            store=store,  # type: ignore[arg-type]
+            store=store,
             zones={
                 zone: ZonePorts(
                     settings=ZoneSettings(name=zone),

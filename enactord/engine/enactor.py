@@ -152,6 +152,7 @@ class Enactor:
         while True:
             try:
                 await self.session.keep({"working_on": self.working_on, "head": self.mirror.head})
+                await self.session.release_all_but(self.working_on, self.mirror.all_claims)
                 await self._check_watch()
                 self._store_is_up()
             except (StoreDown, StoreRefused) as error:

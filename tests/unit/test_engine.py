@@ -394,6 +394,17 @@ async def test_a_claim_that_was_lost_cannot_commit(world: World) -> None:
     assert world.serves(fleet(50, 2))
 
 
+async def test_a_claim_on_a_plan_that_was_given_up_does_not_stay(world: World) -> None:
+    """Left in the moment of claiming, it would keep its plan from being pruned for as long as the enactor lives."""
+    member = await world.add("a")
+    await world.publish(plan(fleet(5, 1)))
+    await world.publish(plan(fleet(5, 2)))
+    await world.applied(2)
+    lease = member.enactor.session.lease
+    await world.store.transact((), (Put(key=world.keys.claim(1, "a"), value=b"a", lease=lease),))
+    await world.until(lambda: not member.enactor.mirror.claims(1))
+
+
 async def test_several_zones_move_together_and_one_that_is_down_does_not_stop_the_other() -> None:
     """A zone whose server is away is caught up when it is back."""
     other = "other.test."
