@@ -1,4 +1,4 @@
-"""HTTP of an enactor: is it alive, is it ready, its metrics, and what it knows."""
+"""HTTP of an enactor: is it alive, is it ready, its metrics, what it knows, and, with a token, what it is told."""
 
 import asyncio
 import json
@@ -13,6 +13,8 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from enactord.core.errors import ConfigError
 from enactord.daemon.config import HttpConfig
 from enactord.daemon.documents import status_document
+from enactord.daemon.scope import Scope
+from enactord.daemon.writing import Orderly
 from enactord.engine.enactor import Enactor
 from enactord.telemetry.metrics import Metrics, Pacing, Standing
 
@@ -27,10 +29,19 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class Pages:
     """The pages of one enactor."""
 
-    def __init__(self, enactor: Enactor, metrics: Metrics, registry: CollectorRegistry) -> None:
+    def __init__(self, enactor: Enactor, metrics: Metrics, registry: CollectorRegistry, token: bytes = b"") -> None:
         self._enactor = enactor
         self._metrics = metrics
         self._registry = registry
+        ports = enactor.ports
+        scope = Scope(
+            store=ports.store,
+            name=enactor.settings.scope,
+            zones=sorted(ports.zones),
+            limits=enactor.settings.limits,
+            clock=ports.clock,
+        )
+        self._writing = Orderly(scope, token)
 
     def application(self) -> web.Application:
         app = web.Application(middlewares=[_problems], client_max_size=_BODY_BYTES_MAX)
@@ -40,6 +51,7 @@ class Pages:
                 web.get("/readyz", self.ready),
                 web.get("/metrics", self.metrics),
                 web.get("/api/v1/status", self.status),
+                *self._writing.routes(),
             ]
         )
         return app

@@ -40,7 +40,7 @@ async def serve(config: Config) -> None:
         ports = await stack.enter_async_context(open_ports(config, observer))
         enactor = Enactor(config.settings, ports, random.Random())
         enactor.progress = loop.time()
-        await stack.enter_async_context(serve_http(config.http, Pages(enactor, metrics, registry)))
+        await stack.enter_async_context(serve_http(config.http, Pages(enactor, metrics, registry, config.http.token)))
         logger.info("started", version=__version__, http=str(config.http.listen), store=config.store.url)
         running = asyncio.create_task(enactor.run(), name="enactor")
         alive = asyncio.create_task(_tell_systemd(lambda: loop.time() - enactor.progress < STUCK_S), name="systemd")

@@ -1,0 +1,115 @@
+"""HTTP of an enactor: liveness, readiness, metrics, status, and writing with a token."""
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+from prometheus_client import CollectorRegistry
+
+from enactord.daemon.http import Pages
+from enactord.telemetry.metrics import Metrics
+from tests.world import ZONE, Member, World, fleet, plan
+
+TOKEN = {"Authorization": "Bearer right"}
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    made = World()
+    yield made
+    await made.close()
+
+
+async def client_of(member: Member, token: bytes = b"right") -> TestClient[Any, Any]:
+    registry = CollectorRegistry()
+    pages = Pages(member.enactor, Metrics(registry, [ZONE]), registry, token)
+    client: TestClient[Any, Any] = TestClient(TestServer(pages.application()))
+    await client.start_server()
+    return client
+
+
+async def test_an_enactor_tells_how_it_is(world: World) -> None:
+    """Alive and ready; its generations in status and in metrics."""
+    member = await world.add("a")
+    await world.publish(plan(fleet(10, 1)))
+    await world.applied(1)
+    client = await client_of(member)
+    assert (await (await client.get("/healthz")).json()) == {"status": "ok"}
+    assert (await (await client.get("/readyz")).json()) == {"status": "ready", "reasons": []}
+    status = await (await client.get("/api/v1/status")).json()
+    assert status["head"] == 1
+    assert status["zones"][0]["applied"] == 1
+    text = await (await client.get("/metrics")).text()
+    assert 'enactord_generation{kind="head",zone=""} 1.0' in text
+    await client.close()
+
+
+async def test_a_store_that_is_away_degrades_but_does_not_unready(world: World) -> None:
+    """A probe must never kill an enactor because a dependency is away."""
+    member = await world.add("a")
+    await world.publish(plan(fleet(10, 1)))
+    await world.applied(1)
+    client = await client_of(member)
+    member.store.cut()
+    await world.until(lambda: not member.enactor.store_up)
+    answer = await client.get("/readyz")
+    found = await answer.json()
+    assert answer.status == 200
+    assert found["status"] == "degraded"
+    assert "store" in found["reasons"][0]
+    assert (await client.get("/healthz")).status == 200
+    await client.close()
+
+
+@pytest.mark.parametrize(("path", "status"), [("/nowhere", 404), ("/api/v1/freeze", 405)])
+async def test_errors_are_problem_documents(world: World, path: str, status: int) -> None:
+    """RFC 9457."""
+    client = await client_of(await world.add("a"))
+    answer = await client.get(path)
+    assert answer.status == status
+    assert answer.content_type == "application/problem+json"
+    assert (await answer.json())["status"] == status
+    await client.close()
+
+
+@pytest.mark.parametrize(
+    ("token", "headers", "status"),
+    [(b"", TOKEN, 403), (b"right", {}, 401), (b"right", {"Authorization": "Bearer wrong"}, 401)],
+)
+async def test_nothing_is_written_without_the_token(
+    world: World, token: bytes, headers: dict[str, str], status: int
+) -> None:
+    """Off without a token file; refused without the right token."""
+    client = await client_of(await world.add("a"), token)
+    for path in ("plans", "freeze", "thaw", "rollback"):
+        answer = await client.post(f"/api/v1/{path}", headers=headers, data="{}")
+        assert answer.status == status, path
+    assert (await world.view()).head == 0
+    await client.close()
+
+
+async def test_a_plan_is_published_rolled_back_and_frozen(world: World) -> None:
+    """The same operations as the command line's, with the same refusals."""
+    client = await client_of(await world.add("a"))
+    answer = await client.post("/api/v1/plans", headers=TOKEN, data=json.dumps(plan(fleet(10, 1))))
+    assert (answer.status, (await answer.json())["generation"]) == (201, 1)
+    await world.applied(1)
+    shrunk = await client.post("/api/v1/plans", headers=TOKEN, data=json.dumps(plan(fleet(2, 1))))
+    assert shrunk.status == 422
+    assert "endpoints_removed" in (await shrunk.json())["detail"]
+    junk = await client.post("/api/v1/plans", headers=TOKEN, data=b"not json")
+    assert junk.status == 422
+    await client.post("/api/v1/plans", headers=TOKEN, data=json.dumps(plan(fleet(10, 2))))
+    await world.applied(2)
+    back = await client.post("/api/v1/rollback", headers=TOKEN, json={"generation": 1, "reason": "bad"})
+    assert (back.status, (await back.json())["generation"]) == (201, 3)
+    await world.applied(3)
+    assert world.serves(fleet(10, 1))
+    assert (await client.post("/api/v1/freeze", headers=TOKEN, json={})).status == 400
+    frozen = await client.post("/api/v1/freeze", headers=TOKEN, json={"reason": "drill"})
+    assert (await frozen.json())["frozen"]["mode"] == "all"
+    assert (await client.post("/api/v1/thaw", headers=TOKEN)).status == 200
+    assert (await world.view()).freeze is None
+    await client.close()
