@@ -57,8 +57,9 @@ async def test_three_enactors_share_and_none_undoes_another(world: World) -> Non
     assert world.serves(fleet(500, 5))
 
 
-async def test_a_delayed_write_of_an_old_plan_is_refused_by_the_server(world: World) -> None:
-    """The October 2025 outage: A is held on the wire with plan 1, B applies 2..6, A is let go."""
+async def test_a_delayed_write_of_an_old_plan_is_refused_by_the_server() -> None:
+    """The October 2025 outage: A is held on the wire with plan 2, B applies 3..7, A is let go. Nothing repairs."""
+    world = World(repair_interval_s=3600.0)
     late = await world.add("late")
     await world.publish(plan(fleet(100, 1)))
     await world.applied(1)
@@ -76,10 +77,12 @@ async def test_a_delayed_write_of_an_old_plan_is_refused_by_the_server(world: Wo
     late.store.mend()
     await world.applied(7)
     assert world.serves(fleet(100, 7))
+    await world.close()
 
 
-async def test_a_late_removal_does_not_take_names_that_a_newer_plan_keeps(world: World) -> None:
-    """Plan 2 drops a name, its removal is held on the wire, plan 3 keeps the name: it stays."""
+async def test_a_late_removal_does_not_take_names_that_a_newer_plan_keeps() -> None:
+    """Plan 2 drops a name, its removal is held on the wire, plan 3 keeps the name: it stays. Nothing repairs."""
+    world = World(repair_interval_s=3600.0)
     late = await world.add("late")
     await world.publish(plan(fleet(10, 1)))
     await world.applied(1)
@@ -92,6 +95,7 @@ async def test_a_late_removal_does_not_take_names_that_a_newer_plan_keeps(world:
     late.zones[ZONE].open.set()
     await asyncio.sleep(0.2)
     assert world.serves(fleet(10, 1))
+    await world.close()
 
 
 async def test_an_empty_endpoint_is_held_and_the_rest_applies(world: World) -> None:
@@ -196,6 +200,28 @@ async def test_a_withdrawn_name_stays_away_with_the_store_down(world: World) -> 
     await world.applied(2)
     await asyncio.sleep(1.0)
     assert world.servers[ZONE].serve(f"n00009.{ZONE}").records == NO_RECORDS
+
+
+async def test_a_removal_under_the_fence_last_seen_is_no_drift() -> None:
+    """Cut off after the open of the plan that drops a name, before its ledger entry went: the absence is explained."""
+    world = World(repair_interval_s=0.2)
+    cut_off, other = await world.add("a"), await world.add("b")
+    await world.publish(plan(fleet(10, 1)))
+    await world.applied(1)
+    for member in (cut_off, other):
+        member.zones[ZONE].open.clear()
+    await world.publish(plan(fleet(9, 1)))
+    await world.until(lambda: cut_off.enactor.mirror.shown_fence(ZONE, 2))
+    cut_off.store.cut()
+    await world.until(lambda: not cut_off.enactor.store_up)
+    other.zones[ZONE].open.set()
+    await world.applied(2)
+    cut_off.zones[ZONE].open.set()
+    gone = f"n00009.{ZONE}"
+    for _ in range(20):
+        await asyncio.sleep(0.05)
+        assert world.servers[ZONE].serve(gone).records == NO_RECORDS
+    await world.close()
 
 
 async def test_drift_is_put_back_but_never_an_alias(world: World) -> None:
@@ -402,6 +428,7 @@ async def test_a_claim_on_a_plan_that_was_given_up_does_not_stay(world: World) -
     await world.applied(2)
     lease = member.enactor.session.lease
     await world.store.transact((), (Put(key=world.keys.claim(1, "a"), value=b"a", lease=lease),))
+    await world.until(lambda: member.enactor.mirror.claims(1))
     await world.until(lambda: not member.enactor.mirror.claims(1))
 
 
