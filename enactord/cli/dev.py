@@ -6,6 +6,7 @@ planner are processes of their own, so that each can be stopped or killed to see
 
 import asyncio
 import base64
+import ctypes
 import os
 import secrets
 import signal
@@ -247,11 +248,23 @@ async def _children(site: Site, *, planner: bool) -> AsyncIterator[list[Child]]:
                 await child.process.wait()
 
 
+def _end_with_parent() -> None:
+    """Have the kernel end this child when its parent is killed. Source: prctl(2), PR_SET_PDEATHSIG."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+
+
 async def _start(site: Site, name: str, arguments: Sequence[str]) -> Child:
     # Of its own session, so that Ctrl-C reaches this process alone, which then ends the others in order.
     with (site.state / f"{name}.log").open("ab") as log:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, *arguments, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            sys.executable,
+            *arguments,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            preexec_fn=_end_with_parent,
         )
     return Child(name=name, process=process)
 
