@@ -24,6 +24,8 @@ from tests.servers.etcd import Etcd
 from tests.servers.knot import Knot
 from tests.world import SCOPE, ZONE, fleet, plan
 
+pytestmark = pytest.mark.timeout(300)
+
 COUNT = 200
 INTERVAL_S = 2
 
@@ -78,7 +80,7 @@ async def enactors(etcd: Etcd, server: DnsServer) -> AsyncIterator[Fleet]:
 
 async def publish(etcd: Etcd, generation: int) -> None:
     """Publish a generation, trying again while the store is away."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         while True:
             store = await open_store(etcd.url, timeout_s=2)
             try:
@@ -94,7 +96,7 @@ async def publish(etcd: Etcd, generation: int) -> None:
                 await store.close()
 
 
-async def serves(server: DnsServer, generation: int, limit_s: float = 40.0) -> None:
+async def serves(server: DnsServer, generation: int, limit_s: float = 90.0) -> None:
     """Wait until the server answers with a generation's addresses for every name."""
     wanted = {name: frozenset(addresses) for name, addresses in fleet(COUNT, generation).items()}
     async with Watcher(server.host, server.port, list(wanted)) as users, asyncio.timeout(limit_s):

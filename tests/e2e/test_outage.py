@@ -29,6 +29,8 @@ from tests.servers.knot import Knot
 from tests.servers.proxy import Proxy, is_batch
 from tests.world import SCOPE, ZONE, Recorder, fleet, plan
 
+pytestmark = pytest.mark.timeout(400)  # real servers and twenty plans; a busy machine takes its time
+
 COUNT = 100
 FIRST, LAST = 100, 120
 
@@ -117,7 +119,7 @@ class Scope:
         await mirror.load(self.store)
         return mirror
 
-    async def applied(self, generation: int, limit_s: float = 30.0) -> None:
+    async def applied(self, generation: int, limit_s: float = 90.0) -> None:
         async with asyncio.timeout(limit_s):
             while (await self.mirror()).applied(ZONE) != generation:
                 await asyncio.sleep(0.02)
@@ -154,7 +156,7 @@ async def rush_ahead(scope: Scope, count: int = COUNT) -> None:
     for generation in range(FIRST + 1, LAST + 1):
         await scope.publish(generation, count)
         await scope.applied(generation)
-    deadline = asyncio.get_running_loop().time() + 40
+    deadline = asyncio.get_running_loop().time() + 90
     while FIRST in (await scope.plans.generations()):
         if asyncio.get_running_loop().time() > deadline:
             raise AssertionError(f"plan {FIRST} was not pruned: {await scope.why_kept(FIRST)}")
@@ -225,7 +227,7 @@ async def test_late_removals_take_no_name_that_a_newer_plan_keeps(scope: Scope, 
 
 async def test_an_enactor_stopped_past_its_lease_does_no_harm_when_it_wakes(scope: Scope) -> None:
     """A is stopped (SIGSTOP) in the middle of plan 100, its claim runs out, 120 is applied, it is continued."""
-    count = 800
+    count = 400
     await settled_before(scope, count)
     dns = scope.dns
     process = await asyncio.create_subprocess_exec(
@@ -265,7 +267,7 @@ async def test_an_enactor_stopped_past_its_lease_does_no_harm_when_it_wakes(scop
         await reading
 
 
-async def wait_for(condition: Callable[[], object], limit_s: float = 30.0) -> None:
+async def wait_for(condition: Callable[[], object], limit_s: float = 60.0) -> None:
     """Wait until the condition is true."""
     async with asyncio.timeout(limit_s):
         while not condition():
