@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from enactord.core.diff import Kind, diff_bucket
 from enactord.core.errors import PlanUnreadable
 from enactord.core.events import EndpointDrifted, EndpointRepaired, Verified
 from enactord.core.fence import Fence, parse_fence
@@ -201,33 +202,49 @@ class Repairer:
             return None  # somebody's write, or a mark left behind: the way of a plan sees to it
         if answer.shows(entry.applied.records(entry.name)):
             return None
-        if not self._store_up() and not self._explained(zone, fence, entry, answer):
+        emptied = answer.records.empty and answer.alias is None
+        wanted = entry.applied if self._store_up() else self._wanted_alone(zone, fence, entry, emptied=emptied)
+        if wanted is None or answer.shows(wanted.records(entry.name)):
             return None
-        kind: DriftKind = "emptied" if answer.records.empty and answer.alias is None else "drifted"
-        wanted = entry.applied if entry.pending is None else entry.good or entry.applied
+        kind: DriftKind = "emptied" if emptied else "drifted"
         return Drift(name=entry.name, kind=kind, served=answer, wanted=wanted.records(entry.name))
 
-    def _explained(self, zone: str, fence: Fence, entry: Entry, answer: Served) -> bool:
-        """Whether, with the store away, what is served can only be a foreign hand's work.
+    def _wanted_alone(self, zone: str, fence: Fence, entry: Entry, *, emptied: bool) -> Version | None:
+        """With the store away, what a name that does not serve what is applied should serve; None: unknown.
 
         While we were cut off, others may have gone on with the plan that the fence stands
-        at. What that plan says of the name is no drift; and a plan that cannot be read
-        here, in a zone that was not settled when last seen, explains anything.
+        at, and a foreign hand may have come after them: then what the ledger here has as
+        applied is older than what was served. So the plan decides, by the same diff and
+        guards as on its way; and a plan that cannot be read here, in a zone that was not
+        settled when last seen, explains anything.
         """
         if entry.pending is None and entry.held is None and self._mirror.applied(zone) == fence.generation:
-            return True
+            return entry.applied
         try:
             manifest = self._mirror.manifest(fence.generation)
             content = None if manifest is None else self._plan_content(manifest, entry.name)
         except PlanUnreadable:
-            return False
-        if content is None:
-            return False
-        if content == REMOVAL:
-            return not answer.records.empty or answer.alias is not None
-        answers_max = self._ports.zones[zone].settings.answers_max
-        planned = Version(generation=fence.generation, content=content, answers_max=answers_max)
-        return not answer.shows(planned.records(entry.name))
+            return None
+        if manifest is None or content is None:
+            return None
+        steps = diff_bucket(
+            {} if content == REMOVAL else {entry.name: content},
+            {entry.name: entry},
+            generation=fence.generation,
+            limits=self._settings.limits,
+            now=self._ports.clock.now(),
+            approved=manifest.approval is not None,
+        )
+        match steps[0].kind if steps else Kind.SETTLE:
+            case Kind.SETTLE | Kind.HOLD:
+                return entry.applied
+            case Kind.WRITE:
+                answers_max = self._ports.zones[zone].settings.answers_max
+                return Version(generation=fence.generation, content=content, answers_max=answers_max)
+            case Kind.RESOLVE if emptied:
+                return entry.good or entry.applied
+            case _:
+                return None
 
     def _plan_content(self, manifest: Manifest, name: str) -> str | None:
         """What the plan says of a name: its content, a removal, or None where it is not known here."""

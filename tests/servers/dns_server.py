@@ -1,6 +1,7 @@
 """A real DNS server as a child process: loopback only, a directory of its own, no privileges."""
 
 import contextlib
+import random
 import shutil
 import signal
 import socket
@@ -24,16 +25,21 @@ SECRET = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
 FOREIGN_SECRET = "ZmVkY2JhOTg3NjU0MzIxMGZlZGNiYTk4NzY1NDMyMTA="
 
 
-def free_port() -> int:
-    """Return a port that was free for UDP and for TCP on loopback a moment ago."""
-    for _ in range(100):
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp:
-            tcp.bind(("127.0.0.1", 0))
-            port: int = tcp.getsockname()[1]
-            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp, contextlib.suppress(OSError):
-                udp.bind(("127.0.0.1", port))
-                return port
-    raise RuntimeError("no port is free for both UDP and TCP")
+def free_port(count: int = 1) -> int:
+    """Return the first of `count` ports in a row that were free for UDP and for TCP on loopback a moment ago.
+
+    They lie below the range that the kernel takes the ports of outgoing connections from: a
+    client that waits for a server on such a port could be given the very port it asks, and
+    so talk to itself and keep the server from it.
+    """
+    for _ in range(1000):
+        first = random.SystemRandom().randrange(10_000, 32_000 - count)
+        with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
+            for port in range(first, first + count):
+                for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+                    stack.enter_context(socket.socket(socket.AF_INET, kind)).bind(("127.0.0.1", port))
+            return first
+    raise RuntimeError(f"no {count} ports in a row are free for both UDP and TCP")
 
 
 class DnsServer:

@@ -224,6 +224,32 @@ async def test_a_removal_under_the_fence_last_seen_is_no_drift() -> None:
     await world.close()
 
 
+@pytest.mark.parametrize("records", [FOREIGN, NO_RECORDS])
+async def test_repair_alone_goes_not_behind_the_plan_at_the_fence(records: Records) -> None:
+    """Cut off after an open; others apply that plan; a foreign hand comes: what is put back is that plan's."""
+    world = World(repair_interval_s=0.2)
+    cut_off, other = await world.add("a"), await world.add("b")
+    await world.publish(plan(fleet(10, 1)))
+    await world.applied(1)
+    for member in (cut_off, other):
+        member.zones[ZONE].open.clear()
+    await world.publish(plan(fleet(10, 2) | {f"n00009.{ZONE}": []}))
+    await world.until(lambda: cut_off.enactor.mirror.shown_fence(ZONE, 2))
+    cut_off.store.cut()
+    await world.until(lambda: not cut_off.enactor.store_up)
+    other.zones[ZONE].open.set()
+    await world.applied(2)
+    await world.stop("b")
+    cut_off.zones[ZONE].open.set()
+    await asyncio.sleep(0.1)  # what it had on its way lands: the same content
+    name, held = f"n00003.{ZONE}", f"n00009.{ZONE}"
+    for changed in (name, held):
+        world.servers[ZONE].put_foreign(changed, records=records)
+    await world.until(lambda: world.serves({name: fleet(10, 2)[name], held: fleet(10, 1)[held]}))
+    assert {h.generation for h in cut_off.recorder.of(EndpointRepaired)} == {2}
+    await world.close()
+
+
 async def test_drift_is_put_back_but_never_an_alias(world: World) -> None:
     """A foreign edit of an owned name is undone; a foreign CNAME is reported."""
     member = await world.add("a")
