@@ -141,9 +141,10 @@ class Applier:
 
     # -- one pass
 
-    async def apply(self, view: PlanView) -> int:
+    async def apply(self, view: PlanView, *, again: bool) -> int:
         """Bring every endpoint to the plan, or hold it; returns how many are left unfinished.
 
+        `again`: names that the zone refused at this generation are tried once more.
         Raises `Interrupted` (start anew), `StoreDown`, `PlanUnreadable`.
         """
         manifest = view.manifest
@@ -175,6 +176,7 @@ class Applier:
                 mirror=self._mirror,
                 rng=self._rng,
                 wanted=view.wanted,
+                again=again,
             )
             await self._work_through(work, view)
             return await self._settle(work, view, start)

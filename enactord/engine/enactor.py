@@ -207,12 +207,13 @@ class Enactor:
                     head = self.mirror.head
                     await self.mirror.wait_until(lambda head=head: self.mirror.head != head, pause_s)  # type: ignore[misc]
                     held_again_at = loop.time() + self.settings.repair_interval_s
-                view = await self._choose(loop.time() >= held_again_at)
+                again = loop.time() >= held_again_at
+                view = await self._choose(again)
                 if view is not None and view.manifest.generation != self.working_on:
                     if work is not None:
                         await self._supersede(work, view.manifest.generation)
                     self.working_on = view.manifest.generation
-                    work = asyncio.create_task(self._applier.apply(view))
+                    work = asyncio.create_task(self._applier.apply(view, again=again))
                 await self._wait(work)
         finally:
             if work is not None:

@@ -7,19 +7,18 @@ writes carry the very value that was read, so a late repair undoes nothing newer
 import asyncio
 import random
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from enactord.core.diff import Kind, diff_bucket
-from enactord.core.errors import PlanUnreadable
 from enactord.core.events import EndpointDrifted, EndpointRepaired, Verified
 from enactord.core.fence import Fence, parse_fence
-from enactord.core.ledger import REMOVAL, Bucket, Entry, Version
+from enactord.core.ledger import Bucket, Entry
 from enactord.core.names import BUCKETS, bucket_of, zone_of
-from enactord.core.plan import Manifest, parse_chunk, unpack_chunk
+from enactord.core.plan import Manifest
 from enactord.core.records import NO_RECORDS, Change, Expect, Records, Served
 from enactord.engine.opening import Opening, follow_zone, raise_fence
+from enactord.engine.rightful import Rightful, plan_at
 from enactord.engine.settings import Ports, Settings
 from enactord.engine.writer import Fate, FenceMoved, ZoneWriter
 from enactord.registry.fences import Fences, fence_is
@@ -95,6 +94,11 @@ class Repairer:
             if standing.scope == fence.scope and self._store_up():
                 await self._follow(zone, standing)
             return Look(zone=zone, names=0, drifts=(), repaired=(), problem=f"{zone}: fenced by {standing.text}")
+        manifest = plan_at(self._mirror, fence)
+        if manifest is None:
+            # Followed to a zone that is ahead of the store: what the ledger has is older than what is served.
+            problem = f"{zone}: fenced by {fence.text}, a plan that the store does not have; publish the next one"
+            return Look(zone=zone, names=0, drifts=(), repaired=(), problem=problem)
         if seen != fence.seen and writable:
             opened = await raise_fence(self._ports.zones[zone], fence, self._ports.observer)
             writable = replanted = opened.how is Opening.OPEN
@@ -107,7 +111,7 @@ class Repairer:
             entries = self._entries(zone, numbers)
             if not entries:
                 continue
-            found, fixed = await self._look_at(zone, fence, entries, numbers, writable=writable)
+            found, fixed = await self._look_at(zone, fence, manifest, entries, numbers, writable=writable)
             drifts.extend(found)
             repaired |= fixed
             names += len(entries)
@@ -157,22 +161,39 @@ class Repairer:
         return found
 
     async def _look_at(
-        self, zone: str, fence: Fence, entries: Mapping[str, Entry], numbers: Sequence[int], *, writable: bool
+        self,
+        zone: str,
+        fence: Fence,
+        manifest: Manifest,
+        entries: Mapping[str, Entry],
+        numbers: Sequence[int],
+        *,
+        writable: bool,
     ) -> tuple[list[Drift], set[str]]:
         read = {number: self._mirror.bucket_revision(number) for number in numbers}
         served = await self._ports.zones[zone].zone.read(sorted(entries))
+        rightful = Rightful(
+            mirror=self._mirror,
+            manifest=manifest,
+            limits=self._settings.limits,
+            answers_max=self._ports.zones[zone].settings.answers_max,
+            now=self._ports.clock.now(),
+            store_up=self._store_up(),
+        )
+        suspects = [entry for name, entry in entries.items() if self._suspect(entry, served.get(name))]
+        await self._read_chunks(rightful, suspects)
         drifts = []
         seen_late = []
         for name, entry in entries.items():
             answer = served.get(name)
             if answer is None:
                 continue
-            drift = self._judge(zone, fence, entry, answer)
+            drift = self._judge(rightful, entry, answer)
             if drift is not None:
                 drifts.append(drift)
             elif entry.pending is None and entry.good != entry.applied:
                 seen_late.append(name)
-        if self._store_up() and (drifts or seen_late):
+        if rightful.store_up and (drifts or seen_late):
             # Whatever was read before this compare holds was not a write under way: a writer
             # marks its names in the store before it writes them.
             if any(self._mirror.bucket_revision(n) != read[n] for n in numbers):
@@ -195,66 +216,33 @@ class Repairer:
             return drifts, set()
         return drifts, await self._put_back(zone, fence, drifts)
 
-    def _judge(self, zone: str, fence: Fence, entry: Entry, answer: Served) -> Drift | None:
+    def _judge(self, rightful: Rightful, entry: Entry, answer: Served) -> Drift | None:
         """Return the drift of a name, or None where it is served as it may be."""
-        assert entry.applied is not None
-        if entry.pending is not None and self._store_up():
-            return None  # somebody's write, or a mark left behind: the way of a plan sees to it
-        if answer.shows(entry.applied.records(entry.name)):
+        if not self._suspect(entry, answer):
             return None
-        emptied = answer.records.empty and answer.alias is None
-        wanted = entry.applied if self._store_up() else self._wanted_alone(zone, fence, entry, emptied=emptied)
+        wanted = rightful.version(entry, answer)
         if wanted is None or answer.shows(wanted.records(entry.name)):
             return None
-        kind: DriftKind = "emptied" if emptied else "drifted"
+        kind: DriftKind = "emptied" if answer.records.empty and answer.alias is None else "drifted"
         return Drift(name=entry.name, kind=kind, served=answer, wanted=wanted.records(entry.name))
 
-    def _wanted_alone(self, zone: str, fence: Fence, entry: Entry, *, emptied: bool) -> Version | None:
-        """With the store away, what a name that does not serve what is applied should serve; None: unknown.
+    def _suspect(self, entry: Entry, answer: Served | None) -> bool:
+        """Whether a name needs a judgement: it is not served as the ledger has it."""
+        assert entry.applied is not None
+        if entry.pending is not None and self._store_up():
+            return False  # somebody's write, or a mark left behind: the way of a plan sees to it
+        return answer is not None and not answer.shows(entry.applied.records(entry.name))
 
-        While we were cut off, others may have gone on with the plan that the fence stands
-        at, and a foreign hand may have come after them: then what the ledger here has as
-        applied is older than what was served. So the plan decides, by the same diff and
-        guards as on its way; and a plan that cannot be read here, in a zone that was not
-        settled when last seen, explains anything.
-        """
-        if entry.pending is None and entry.held is None and self._mirror.applied(zone) == fence.generation:
-            return entry.applied
-        try:
-            manifest = self._mirror.manifest(fence.generation)
-            content = None if manifest is None else self._plan_content(manifest, entry.name)
-        except PlanUnreadable:
-            return None
-        if manifest is None or content is None:
-            return None
-        steps = diff_bucket(
-            {} if content == REMOVAL else {entry.name: content},
-            {entry.name: entry},
-            generation=fence.generation,
-            limits=self._settings.limits,
-            now=self._ports.clock.now(),
-            approved=manifest.approval is not None,
-        )
-        match steps[0].kind if steps else Kind.SETTLE:
-            case Kind.SETTLE | Kind.HOLD:
-                return entry.applied
-            case Kind.WRITE:
-                answers_max = self._ports.zones[zone].settings.answers_max
-                return Version(generation=fence.generation, content=content, answers_max=answers_max)
-            case Kind.RESOLVE if emptied:
-                return entry.good or entry.applied
-            case _:
-                return None
-
-    def _plan_content(self, manifest: Manifest, name: str) -> str | None:
-        """What the plan says of a name: its content, a removal, or None where it is not known here."""
-        digest = manifest.chunks.get(bucket_of(name))
-        if digest is None:
-            return REMOVAL
-        packed = self._mirror.chunk(digest)
-        if packed is None:
-            return None
-        return parse_chunk(unpack_chunk(packed, digest)).get(name, REMOVAL)
+    async def _read_chunks(self, rightful: Rightful, entries: Iterable[Entry]) -> None:
+        """Read what is missing of the plan into the mirror; without it, a name is left as it is."""
+        missing = rightful.missing(entries) if self._store_up() else set()
+        if not missing:
+            return
+        found = await self._ports.store.get([self._keys.chunk(digest) for digest in sorted(missing)])
+        for digest in sorted(missing):
+            item = found.get(self._keys.chunk(digest))
+            if item is not None:
+                self._mirror.keep_chunk(digest, item.value)
 
     async def _put_back(self, zone: str, fence: Fence, drifts: Sequence[Drift]) -> set[str]:
         """Write the wanted records of drifted names, each required to be exactly as it was read."""

@@ -23,7 +23,7 @@ from enactord.core.ledger import (
 )
 from enactord.core.names import bucket_of, zone_of
 from enactord.core.plan import Manifest
-from enactord.core.records import NO_RECORDS, Change, Records
+from enactord.core.records import NO_RECORDS, Change, Expect, Records, Served
 from enactord.core.refusal import Refusal
 from enactord.core.render import render
 from enactord.engine.settings import Ports, Settings
@@ -34,6 +34,8 @@ from enactord.registry.ledger import Ledger, Permit
 from enactord.registry.mirror import Mirror
 
 _COMMIT_ATTEMPTS = 5
+_FOREIGN, _SERVER = _ZONE_GUARDS = ("foreign", "server")
+"""Holds that the zone's answer to a write brought about, rather than a guard."""
 
 SliceResult = Literal["done", "conflict", "nothing"]
 
@@ -61,6 +63,8 @@ class Pass:
     rng: random.Random
     wanted: Callable[[int], Mapping[str, str]]
     """Name to content text of a bucket of the plan."""
+    again: bool = True
+    """Whether names that the zone refused at this very generation are tried again."""
     tally: Tally = field(default_factory=Tally)
     own: dict[str, None] = field(default_factory=dict)
     """Names that this enactor itself marked pending in this pass."""
@@ -85,7 +89,17 @@ class Pass:
             now=self.ports.clock.now(),
             approved=self.manifest.approval is not None,
         )
-        return [step for step in steps if step.name not in self.refused and self.zone(step.name) in self.permit.fences]
+        return [
+            step
+            for step in steps
+            if step.name not in self.refused
+            and self.zone(step.name) in self.permit.fences
+            and (self.again or not self._refused_before(step))
+        ]
+
+    def _refused_before(self, step: Step) -> bool:
+        held = None if step.entry is None or step.entry.pending is not None else step.entry.held
+        return held is not None and held.guard in _ZONE_GUARDS and held.generation == self.generation
 
     def open_at(self, number: int) -> bool:
         """Whether a bucket may need steps; judges nothing."""
@@ -110,11 +124,13 @@ async def run_slice(work: Pass, numbers: Sequence[int]) -> SliceResult:
     before = {number: work.mirror.bucket(number) for number in numbers}
     buckets = {number: dict(bucket) for number, bucket in before.items()}
     await _resolve(work, buckets)
+    steps = {number: work.diff(number, bucket) for number, bucket in buckets.items()}
+    taken = await _taken(work, [step for some in steps.values() for step in some])
     writes: dict[str, list[_Write]] = defaultdict(list)
     held: list[tuple[str, Hold]] = []
     for number, bucket in buckets.items():
-        for step in work.diff(number, bucket):
-            _mark(work, step, bucket, writes, held)
+        for step in steps[number]:
+            _mark(work, taken.get(step.name, step), bucket, writes, held)
     changed = {number: bucket for number, bucket in buckets.items() if bucket != before[number]}
     if not writes and not changed:
         return "nothing"
@@ -160,6 +176,41 @@ def _mark(
             bucket.pop(step.name, None)
         case Kind.RESOLVE:
             pass  # its name could not be read: the next round tries again
+
+
+async def _taken(work: Pass, steps: Sequence[Step]) -> dict[str, Step]:
+    """Of new names that somebody else's records kept from us before, find those where they still stand.
+
+    They stay held without a mark in the store: enactors that each tried, marked and held
+    such a name again would wake one another for ever.
+    """
+    asked: dict[str, list[Step]] = defaultdict(list)
+    for step in steps:
+        held = None if step.entry is None else step.entry.held
+        if step.kind is Kind.WRITE and step.expect is Expect.NEW and held is not None and held.guard == _FOREIGN:
+            asked[work.zone(step.name) or ""].append(step)
+    taken: dict[str, Step] = {}
+    for zone, some in asked.items():
+        try:
+            served = await work.ports.zones[zone].zone.read([step.name for step in some])
+        except ZoneDown:
+            continue  # the write will tell
+        for step in some:
+            answer = served.get(step.name)
+            assert step.entry is not None
+            assert step.entry.held is not None
+            if answer is None or (answer.records.empty and answer.alias is None) or _wants(work, zone, step, answer):
+                continue
+            refusal = Refusal(guard=_FOREIGN, detail=step.entry.held.detail)
+            taken[step.name] = replace(step, kind=Kind.HOLD, refusal=refusal)
+    return taken
+
+
+def _wants(work: Pass, zone: str, step: Step, answer: Served) -> bool:
+    """Whether what stands at the name is what the plan wants there: then it can be entered as ours."""
+    assert step.parsed is not None
+    answers_max = work.ports.zones[zone].settings.answers_max
+    return answer.shows(render(step.name, work.generation, step.parsed, answers_max))
 
 
 def _hold(work: Pass, refusal: Refusal, entry: Entry) -> Hold:
@@ -323,8 +374,8 @@ def _record(
                 seen_now = name in seen
                 bucket[name] = with_applied(entry, write.version, seen=seen_now, now_s=now_s, capacity=capacity)
             case Fate.CONFLICT | Fate.REJECTED:
-                guard = "foreign" if fate.fate is Fate.CONFLICT else "server"
-                remedy = f"; adopt it with: enactorctl adopt {name}" if guard == "foreign" else ""
+                guard = _FOREIGN if fate.fate is Fate.CONFLICT else _SERVER
+                remedy = f"; adopt it with: enactorctl adopt {name}" if guard == _FOREIGN else ""
                 hold = _hold(work, Refusal(guard=guard, detail=fate.detail + remedy), entry)
                 if hold != entry.held:
                     held.append((name, hold))

@@ -255,6 +255,8 @@ class Plans:
         head, epoch = found.get(keys.head), found.get(keys.prune_epoch)
         prefix = keys.root + "plans/"
         page = await self._store.range(prefix, prefix_end(prefix))
+        if head is not None and page.revision < head.mod_revision:
+            return 0  # an answer from before the newest publication (etcd has given such): it may lack a plan
         named: set[str] = set()
         for item in page.items:
             named.update(unpack_manifest(item.value, int(item.key[len(prefix) :])).chunks.values())

@@ -165,6 +165,23 @@ async def test_a_name_that_is_not_ours_is_never_touched(world: World) -> None:
     assert world.servers[ZONE].serve(A).records == FOREIGN
 
 
+async def test_a_foreign_name_does_not_keep_enactors_busy(world: World) -> None:
+    """Two enactors hold it once and then only look now and then: the ledger stays as it is, and old plans go."""
+    world.servers[ZONE].put_foreign(A, records=FOREIGN)
+    await world.add("a")
+    await world.add("b")
+    for number in (1, 2):
+        await world.publish(plan(fleet(5, number) | {A: ["10.0.0.1"]}))
+        await world.applied(number)
+    await world.until(lambda: world.members["a"].enactor.mirror.totals.held == 1)
+    await asyncio.sleep(0.5)
+    before = {key: item.mod_revision for key, item in (await world.view()).items.items() if "/ledger/" in key}
+    await asyncio.sleep(1.0)  # several looks
+    assert before == {key: item.mod_revision for key, item in (await world.view()).items.items() if "/ledger/" in key}
+    world.servers[ZONE].put_foreign(A)
+    await world.until(lambda: world.serves({A: ["10.0.0.1"]}))
+
+
 async def test_an_emptied_name_comes_back_with_the_store_away(world: World) -> None:
     """The zone is wiped by hand while the store is down: all is served again from the local copy."""
     member = await world.add("a")

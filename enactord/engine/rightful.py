@@ -1,0 +1,109 @@
+"""What a name should serve: the version that a repair may put there, or that nobody here can say.
+
+The plan that the zone's fence stands at decides, by the same diff and guards as on its
+way; the ledger alone does not. It may be older than what is served: of a store that was
+set back to a backup, of a watch that lost an event, or of an enactor that was cut off
+while others went on. Putting its content back would undo what they wrote.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from enactord.core.diff import Kind, diff_bucket
+from enactord.core.errors import PlanUnreadable
+from enactord.core.fence import Fence
+from enactord.core.guard import Limits
+from enactord.core.ledger import REMOVAL, Entry, Version
+from enactord.core.names import bucket_of
+from enactord.core.plan import Manifest, chunk_digest, chunk_texts, parse_chunk, unpack_chunk
+from enactord.core.records import Served
+from enactord.registry.mirror import Mirror
+
+
+def plan_at(mirror: Mirror, fence: Fence) -> Manifest | None:
+    """Return the plan that a fence stands at; None where the store has another of that number, or none."""
+    try:
+        manifest = mirror.manifest(fence.generation)
+    except PlanUnreadable:
+        return None
+    return manifest if manifest is not None and manifest.mark == fence.plan else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rightful:
+    """Judges the names of one zone at one moment."""
+
+    mirror: Mirror
+    manifest: Manifest
+    """The plan at the zone's fence."""
+    limits: Limits
+    answers_max: int
+    now: float
+    store_up: bool
+    """Whether the store will be asked, before anything is written, that the ledger is as the mirror has it."""
+    _conforming: dict[int, bool] = field(default_factory=dict)
+
+    def version(self, entry: Entry, answer: Served) -> Version | None:
+        """Return what the name should serve instead of the answer; None: this very answer, or not known here."""
+        assert entry.applied is not None
+        content = self._content(entry)
+        if content is None or content == REMOVAL:
+            return None
+        steps = diff_bucket(
+            {entry.name: content},
+            {entry.name: entry},
+            generation=self.manifest.generation,
+            limits=self.limits,
+            now=self.now,
+            approved=self.manifest.approval is not None,
+        )
+        planned = Version(generation=self.manifest.generation, content=content, answers_max=self.answers_max)
+        match steps[0].kind if steps else Kind.SETTLE:
+            case Kind.SETTLE:
+                return entry.applied
+            case Kind.HOLD:
+                held = entry.held is not None and entry.held.generation == self.manifest.generation
+                return entry.applied if held or not self.store_up else None  # not held yet: its pass will say
+            case Kind.WRITE if answer.shows(planned.records(entry.name)):
+                return None
+            case Kind.WRITE:
+                return entry.applied if self.store_up and self.mirror.freeze is not None else planned
+            case Kind.RESOLVE if answer.records.empty and answer.alias is None:
+                return entry.good or entry.applied
+            case _:
+                return None
+
+    def missing(self, entries: Iterable[Entry]) -> set[str]:
+        """Return the digests of the chunks that must be read before these entries can be judged."""
+        numbers = {bucket_of(entry.name) for entry in entries if not self._conforms(entry)}
+        digests = {self.manifest.chunks[number] for number in numbers if number in self.manifest.chunks}
+        return {digest for digest in digests if self.mirror.chunk(digest) is None}
+
+    def _content(self, entry: Entry) -> str | None:
+        """What the plan says of the name: its content, a removal, or None where it is not known here."""
+        if self._conforms(entry):
+            assert entry.applied is not None
+            return entry.applied.content
+        number = bucket_of(entry.name)
+        digest = self.manifest.chunks.get(number)
+        if digest is None:
+            return REMOVAL
+        packed = self.mirror.chunk(digest)
+        if packed is None:
+            return None
+        try:
+            return parse_chunk(unpack_chunk(packed, digest)).get(entry.name, REMOVAL)
+        except PlanUnreadable:
+            return None
+
+    def _conforms(self, entry: Entry) -> bool:
+        """Whether the entry's bucket is, as applied, the very chunk of the plan: shown by its digest."""
+        if entry.pending is not None or entry.held is not None:
+            return False
+        number = bucket_of(entry.name)
+        if number not in self._conforming:
+            bucket = self.mirror.bucket(number)
+            contents = {name: other.applied.content for name, other in bucket.items() if other.applied is not None}
+            text = chunk_texts(contents).get(number, "")
+            self._conforming[number] = chunk_digest(text) == self.manifest.chunks.get(number)
+        return self._conforming[number]

@@ -1,0 +1,208 @@
+"""The safety invariants, each a reader of a history that gathers what violates it; none knows the engine.
+
+I5, the liveness companion, is asked of the world itself once faults have stopped.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Protocol
+
+from enactord.core.content import parse_content
+from enactord.core.records import NO_RECORDS, Change, Records
+from enactord.core.render import render
+from tests.simulation.history import Applied, Asked, Deleted, Edited, Fact, Published, Recorded, Restored
+
+ANSWERS_MAX = 16
+Addresses = tuple[tuple[bytes, ...], tuple[bytes, ...]]
+
+
+class Checker(Protocol):
+    """Reads facts in order; says what is wrong."""
+
+    violations: list[str]
+
+    def see(self, fact: Fact) -> None: ...
+
+
+def check(facts: Iterable[Fact], *, removed_max_ratio: float) -> list[str]:
+    """Return every violation of a safety invariant, in order of time."""
+    checkers: list[Checker] = [Fenced(), Monotone(), Content(), Kept(), ReadAfterUnknown(), Shrunk(removed_max_ratio)]
+    for fact in facts:
+        for checker in checkers:
+            checker.see(fact)
+    return [violation for checker in checkers for violation in checker.violations]
+
+
+class Fenced:
+    """I3: no write lands in a zone that stands at another fence than the write carries."""
+
+    def __init__(self) -> None:
+        self.violations: list[str] = []
+
+    def see(self, fact: Fact) -> None:
+        if isinstance(fact, Applied) and fact.changes and fact.carried != fact.before:
+            self.violations.append(f"I3 at {fact.at:.3f}: {fact.by} wrote with {fact.carried} under {fact.before}")
+
+
+class Monotone:
+    """I3: the fence of a zone never goes down, but by a foreign hand."""
+
+    def __init__(self) -> None:
+        self.violations: list[str] = []
+        self._highest: dict[str, int] = {}
+
+    def see(self, fact: Fact) -> None:
+        match fact:
+            case Edited(name=""):
+                self._highest[fact.zone] = 0
+            case Applied():
+                after = fact.after.generation if fact.after else 0
+                if after < self._highest.get(fact.zone, 0):
+                    self.violations.append(f"I3 at {fact.at:.3f}: {fact.by} lowered {fact.zone} to {after}")
+                self._highest[fact.zone] = max(self._highest.get(fact.zone, 0), after)
+            case _:
+                pass
+
+
+class Content:
+    """I1, I2, I7, I8: what lands under a fence is that plan's, or puts back what a foreign hand changed.
+
+    Within one generation a name has one content: the plan's. Anything else that lands must
+    be what stood there before a foreign hand came: the newest content that the ledger has,
+    or one written after it whose end nobody could record. After a store was set back, what
+    its ledger has may be older; that is the one way back there is, and an operator took it.
+    """
+
+    def __init__(self) -> None:
+        self.violations: list[str] = []
+        self._plans: dict[tuple[int, str], dict[str, str]] = {}
+        self._landed: dict[str, list[Addresses]] = defaultdict(list)
+        self._edited: dict[str, Records] = {}
+        self._recorded: dict[str, Addresses] = {}
+        self._restored = False
+
+    def see(self, fact: Fact) -> None:
+        match fact:
+            case Published():
+                self._plans[fact.generation, fact.mark] = dict(fact.contents)
+            case Edited() if fact.name:
+                self._edited[fact.name] = fact.records
+            case Recorded():
+                self._record(fact)
+            case Restored():
+                self._restored = True
+            case Applied():
+                for change in fact.changes:
+                    self._judge(fact, change)
+            case _:
+                pass
+
+    def _record(self, fact: Recorded) -> None:
+        """The ledger has caught up: of what landed before, nothing may come back."""
+        if fact.records is None:
+            self._recorded.pop(fact.name, None)
+            return
+        self._recorded[fact.name] = fact.records.addresses
+        landed = self._landed[fact.name]
+        if fact.records.addresses in landed:
+            last = len(landed) - 1 - landed[::-1].index(fact.records.addresses)
+            del landed[:last]
+
+    def _judge(self, fact: Applied, change: Change) -> None:
+        name, after = change.name, change.after
+        by = fact.carried
+        plan = self._plans.get((by.generation, by.plan)) if by else None
+        where = f"at {fact.at:.3f}: {fact.by} wrote {', '.join(after.texts()) or 'nothing'} at {name}"
+        if by is None or plan is None:
+            self.violations.append(f"I3 {where} under {by}, which is no published plan")
+            return
+        where += f" under {by.generation}"
+        if name in plan and after.empty:
+            self.violations.append(f"I2 {where}, whose plan has the name")
+        if name in self._edited and not self._edited[name].empty and not self._landed[name]:
+            self.violations.append(f"I8 {where}, where a foreign record stands that nobody adopted")
+        planned = render(name, by.generation, parse_content(plan[name]), ANSWERS_MAX) if name in plan else NO_RECORDS
+        edited = self._edited.pop(name, None)
+        if after.addresses != planned.addresses:
+            known = self._landed[name] + ([self._recorded[name]] if self._restored and name in self._recorded else [])
+            if name not in plan and not after.empty and self._landed[name][-1:] == [NO_RECORDS.addresses]:
+                self.violations.append(f"I7 {where}, whose plan withdrew it")
+            elif edited is None or after.addresses not in known:
+                self.violations.append(f"I1 {where}, neither its plan's nor what stood there")
+        self._landed[name].append(after.addresses)
+
+
+class Shrunk:
+    """I8: a plan that drops too many names changes nothing, unless somebody approved it.
+
+    Judged with a margin of a quarter, since what the ledger owned at that moment is not seen from here.
+    """
+
+    def __init__(self, removed_max_ratio: float) -> None:
+        self.violations: list[str] = []
+        self._ratio = min(1.0, removed_max_ratio + 0.25)
+        self._plans: dict[tuple[int, str], Published] = {}
+        self._served: set[str] = set()
+        self._restored = False
+
+    def see(self, fact: Fact) -> None:
+        match fact:
+            case Published():
+                self._plans[fact.generation, fact.mark] = fact
+            case Restored():
+                self._restored = True  # what its ledger owns is not what is served: nothing can be judged from here
+            case Applied():
+                by = fact.carried
+                plan = self._plans.get((by.generation, by.plan)) if by else None
+                if fact.before != fact.after and fact.after is not None:
+                    self._judge(fact, self._plans.get((fact.after.generation, fact.after.plan)))
+                for change in fact.changes if plan else ():
+                    (self._served.discard if change.after.empty else self._served.add)(change.name)
+            case _:
+                pass
+
+    def _judge(self, fact: Applied, plan: Published | None) -> None:
+        if plan is None or plan.approved or self._restored or len(self._served) < 4:
+            return
+        removed = len(self._served - plan.contents.keys())
+        if removed > self._ratio * len(self._served):
+            self.violations.append(
+                f"I8 at {fact.at:.3f}: {fact.by} opened {plan.generation}, which drops {removed} of {len(self._served)}"
+            )
+
+
+class Kept:
+    """I4: a plan that somebody needs is never deleted."""
+
+    def __init__(self) -> None:
+        self.violations: list[str] = []
+
+    def see(self, fact: Fact) -> None:
+        if isinstance(fact, Deleted) and fact.needed:
+            self.violations.append(
+                f"I4 at {fact.at:.3f}: plan {fact.generation} deleted, needed: {', '.join(fact.needed)}"
+            )
+
+
+class ReadAfterUnknown:
+    """I6: after an unknown answer an enactor writes nothing of those names before it has read them."""
+
+    def __init__(self) -> None:
+        self.violations: list[str] = []
+        self._doubtful: dict[tuple[str, str], set[str]] = defaultdict(set)
+
+    def see(self, fact: Fact) -> None:
+        if not isinstance(fact, Asked):
+            return
+        names = self._doubtful[fact.by, fact.zone]
+        match fact.what:
+            case "unknown":
+                names.update(fact.names)
+            case "read":
+                names.difference_update(fact.names)
+            case "write" if found := sorted(names.intersection(fact.names)):
+                self.violations.append(
+                    f"I6 at {fact.at:.3f}: {fact.by} wrote {found[0]} with an unknown write behind it"
+                )
+            case _:
+                pass

@@ -1,0 +1,309 @@
+"""Stores and zones that fail, and lie, as networks and servers have; a seed decides when. All on the memory doubles.
+
+The lies of the store are those of HAZARDS: a stale answer to a "linearizable" read, a
+watch that loses events, a keep-alive that succeeds after the lease is gone, a revision
+that goes back.
+"""
+
+import asyncio
+import contextvars
+import copy
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from enactord.adapters.memory_store import MemoryStore
+from enactord.adapters.memory_zone import MemoryServer
+from enactord.core.errors import Compacted, LeaseLost, StoreDown, StoreUnknown, ZoneDown
+from enactord.core.fence import FenceSeen, parse_fence
+from enactord.core.kv import Changes, Compare, Delete, Item, Operation, Page, Put, Result
+from enactord.core.ledger import Bucket, parse_bucket
+from enactord.core.records import Committed, Outcome, Reason, Refused, Served, Transaction, Unknown
+from enactord.registry.keys import Keys
+from enactord.registry.mirror import Mirror
+from tests.simulation.history import Applied, Asked, Deleted, History, Recorded, Restored
+
+T = TypeVar("T")
+
+
+@dataclass
+class Weather:
+    """How hostile the world is; nothing happens once it is calm."""
+
+    rng: random.Random
+    history: History
+    calm: bool = False
+    lose: float = 0.0
+    late: float = 0.0
+    twice: float = 0.0
+    lie: float = 0.0
+    delay_max_s: float = 0.05
+    late_max_s: float = 40.0
+    cut_off: set[str] = field(default_factory=set)
+    """Enactors that cannot reach the store."""
+    slow_s: dict[str, float] = field(default_factory=dict)
+    """How much longer a zone's server takes."""
+
+    def happens(self, kind: str, chance: float) -> bool:
+        if self.calm or not chance or self.rng.random() >= chance:
+            return False
+        self.history.fault(kind)
+        return True
+
+    async def delay(self, zone: str = "") -> None:
+        await asyncio.sleep(self.rng.uniform(0.0, self.delay_max_s + self.slow_s.get(zone, 0.0)))
+
+
+class WatchedStore(MemoryStore):
+    """The store of a world: notes what the ledger says and which plans go, and can be set back to a backup."""
+
+    def __init__(self, history: History, keys: Keys, zones: Sequence[str]) -> None:
+        super().__init__()
+        self._history = history
+        self._keys = keys
+        self._zones = zones
+        self._ledger: dict[str, Bucket] = {}
+        self.restarted = asyncio.Event()
+
+    async def transact(self, compares: Sequence[Compare], operations: Sequence[Operation]) -> Result:
+        plans = [o.key for o in operations if isinstance(o, Delete) and o.key.startswith(self._keys.root + "plans/")]
+        needed = {key: await self.needed(int(key.rpartition("/")[2])) for key in plans if self._now(key)}
+        result = await super().transact(compares, operations)
+        if result.succeeded:
+            now = asyncio.get_running_loop().time()
+            for key, who in needed.items():
+                self._history.add(Deleted(at=now, generation=int(key.rpartition("/")[2]), needed=who))
+            for operation in operations:
+                if isinstance(operation, Put) and operation.key.startswith(self._keys.root + "ledger/"):
+                    self._note(operation.key, parse_bucket(operation.value))
+        return result
+
+    def _note(self, key: str, bucket: Bucket) -> None:
+        now = asyncio.get_running_loop().time()
+        before = self._ledger.get(key, {})
+        for name in sorted(before.keys() | bucket.keys()):
+            old, new = before.get(name), bucket.get(name)
+            if (old and old.applied) != (new and new.applied):
+                records = new.applied.records(name) if new and new.applied else None
+                self._history.add(Recorded(at=now, name=name, records=records))
+        self._ledger[key] = bucket
+
+    async def needed(self, generation: int) -> tuple[str, ...]:
+        """Who needs a plan, by what the store holds at this moment: worked out here, not by the engine's rules."""
+        mirror = Mirror(self._keys)
+        await mirror.load(self)
+        found = [f"claim of {name}" for claimed, name in mirror.all_claims if claimed == generation]
+        found += [f"applied in {zone}" for zone in self._zones if mirror.applied(zone) == generation]
+        for number in sorted(mirror.summaries):
+            for entry in mirror.bucket(number).values():
+                if entry.pending is not None and entry.pending.generation == generation:
+                    found.append(f"pending at {entry.name}")
+                if entry.held is not None and entry.applied is not None and entry.applied.generation == generation:
+                    found.append(f"held at {entry.name}")
+                good = entry.good
+                if good is not None and good != entry.applied and good.generation == generation:
+                    found.append(f"last known good of {entry.name}")
+        return tuple(found)
+
+    def backup(self) -> tuple[int, dict[str, Item]]:
+        """All keys without a lease, and the revision."""
+        items = {key: item for key in sorted(self._versions) if (item := self._now(key)) and not item.lease}
+        return self._revision, copy.copy(items)
+
+    def restore(self, saved: tuple[int, dict[str, Item]]) -> None:
+        """Become what was saved, revision and all; every lease is gone, every watch breaks."""
+        self._revision, items = saved
+        self._compacted = self._revision
+        self._versions = {key: [(item.mod_revision, item)] for key, item in items.items()}
+        self._log.clear()
+        self._leases.clear()
+        head = items.get(self._keys.head)
+        now = asyncio.get_running_loop().time()
+        self._history.add(Restored(at=now, head=int(head.value.split()[0]) if head else 0))
+        for key in sorted(self._ledger.keys() | {k for k in items if k.startswith(self._keys.root + "ledger/")}):
+            self._note(key, parse_bucket(items[key].value) if key in items else {})
+        self.restart()
+
+    def restart(self) -> None:
+        """Break every watch."""
+        self.restarted.set()
+        self.restarted = asyncio.Event()
+
+
+class HostileStore:
+    """One enactor's way to the store."""
+
+    def __init__(self, store: WatchedStore, weather: Weather, name: str) -> None:
+        self._store = store
+        self._weather = weather
+        self._name = name
+
+    async def _call(self, call: Callable[[], Awaitable[T]], *, unknown: bool = False) -> T:
+        weather = self._weather
+        await weather.delay()
+        if self._name in weather.cut_off or weather.happens("store request lost", weather.lose):
+            raise StoreDown("the request was lost")
+        result = await call()
+        await weather.delay()
+        if self._name in weather.cut_off or weather.happens("store answer lost", weather.lose):
+            raise (StoreUnknown if unknown else StoreDown)("the answer was lost")
+        return result
+
+    async def range(self, start: str, end: str = "", *, revision: int = 0, limit: int = 0) -> Page:
+        weather = self._weather
+        if not revision and weather.happens("lie: stale read", weather.lie):
+            revision = weather.rng.randint(max(1, self._store._compacted), self._store._revision)
+        page = await self._call(lambda: self._store.range(start, end, revision=revision, limit=limit))
+        if weather.happens("lie: revision goes back", weather.lie):
+            return replace(page, revision=max(1, page.revision - weather.rng.randint(1, 20)))
+        return page
+
+    async def get(self, keys: Sequence[str]) -> dict[str, Item]:
+        weather = self._weather
+        if weather.happens("lie: stale read", weather.lie):
+            revision = weather.rng.randint(max(1, self._store._compacted), self._store._revision)
+            return await self._call(lambda: self._old(keys, revision))
+        return await self._call(lambda: self._store.get(keys))
+
+    async def _old(self, keys: Sequence[str], revision: int) -> dict[str, Item]:
+        try:
+            pages = [await self._store.range(key, revision=revision) for key in keys]
+        except Compacted:
+            return await self._store.get(keys)
+        return {item.key: item for page in pages for item in page.items}
+
+    async def transact(self, compares: Sequence[Compare], operations: Sequence[Operation]) -> Result:
+        return await self._call(lambda: self._store.transact(compares, operations), unknown=True)
+
+    async def grant(self, ttl_s: int) -> int:
+        return await self._call(lambda: self._store.grant(ttl_s))
+
+    async def keep_alive(self, lease: int) -> None:
+        try:
+            await self._call(lambda: self._store.keep_alive(lease))
+        except LeaseLost:
+            if not self._weather.happens("lie: keep-alive", min(1.0, self._weather.lie * 10)):
+                raise
+
+    async def revoke(self, lease: int) -> None:
+        await self._call(lambda: self._store.revoke(lease))
+
+    async def watch(self, prefix: str, *, start_revision: int) -> AsyncIterator[Changes]:
+        weather, restarted = self._weather, self._store.restarted
+        changes = self._store.watch(prefix, start_revision=start_revision)
+        while True:
+            step = asyncio.ensure_future(anext(changes))
+            end = asyncio.ensure_future(restarted.wait())
+            try:
+                while not step.done() and not end.done() and self._name not in weather.cut_off:
+                    await asyncio.wait({step, end}, timeout=1.0, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                broke = end.done() or self._name in weather.cut_off
+                for task in (step, end):
+                    task.cancel()
+                await asyncio.gather(step, end, return_exceptions=True)
+            if broke:
+                raise StoreDown("the watch broke")
+            found = step.result()
+            await weather.delay()
+            if weather.happens("watch broken", weather.lose / 4):
+                raise StoreDown("the watch broke")
+            if not weather.happens("lie: watch loses an event", weather.lie / 2):
+                yield found
+
+    async def close(self) -> None:
+        pass
+
+
+class HostileZone:
+    """One enactor's way to a zone's server, which tells the history what it carried out."""
+
+    def __init__(self, server: MemoryServer, weather: Weather, name: str, tasks: set[asyncio.Task[None]]) -> None:
+        self._server = server
+        self._weather = weather
+        self._name = name
+        self._tasks = tasks
+
+    async def write(self, transaction: Transaction) -> Outcome:
+        names = tuple(change.name for change in transaction.changes)
+        self._ask("write", names)
+        try:
+            outcome = await self._send(transaction)
+            await self._weather.delay(self._server.zone)
+        except asyncio.CancelledError:
+            self._ask("unknown", names)
+            raise
+        if isinstance(outcome, Unknown):
+            self._ask("unknown", names)
+        return outcome
+
+    async def _send(self, transaction: Transaction) -> Outcome:
+        weather = self._weather
+        await weather.delay(self._server.zone)
+        if not self._server.up:
+            return Refused(reason=Reason.BUSY, detail="down")
+        if weather.happens("update lost", weather.lose):
+            return Unknown(detail="lost")
+        if weather.happens("update late", weather.late):
+            self._deliver_later(transaction)
+            return Unknown(detail="late")
+        outcome = self._carry_out(transaction)
+        if weather.happens("update twice", weather.twice):
+            self._deliver_later(transaction)
+        if weather.happens("answer lost", weather.lose):
+            return Unknown(detail="answer lost")
+        return outcome
+
+    def _deliver_later(self, transaction: Transaction) -> None:
+        async def deliver() -> None:
+            await asyncio.sleep(self._weather.rng.uniform(0.0, self._weather.late_max_s))
+            if self._server.up:
+                self._carry_out(transaction)
+
+        # In a context of its own: the network does not stop when its sender does.
+        task = asyncio.get_running_loop().create_task(deliver(), context=contextvars.Context())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _carry_out(self, transaction: Transaction) -> Outcome:
+        before = parse_fence(self._server.fence)
+        outcome = self._server.apply(transaction)
+        if isinstance(outcome, Committed):
+            self._weather.history.add(
+                Applied(
+                    at=asyncio.get_running_loop().time(),
+                    by=self._name,
+                    zone=self._server.zone,
+                    carried=parse_fence(transaction.fence_seen),
+                    before=before,
+                    after=parse_fence(self._server.fence),
+                    changes=tuple(transaction.changes),
+                )
+            )
+        return outcome
+
+    async def read(self, names: Sequence[str]) -> Mapping[str, Served]:
+        await self._weather.delay(self._server.zone)
+        if not self._server.up or self._weather.happens("question lost", self._weather.lose):
+            raise ZoneDown("no answer")
+        answer = {name: self._server.serve(name) for name in names}
+        await self._weather.delay(self._server.zone)
+        self._ask("read", tuple(names))
+        return answer
+
+    async def read_fence(self) -> FenceSeen:
+        await self._weather.delay(self._server.zone)
+        if not self._server.up or self._weather.happens("question lost", self._weather.lose):
+            raise ZoneDown("no answer")
+        fence = self._server.fence
+        await self._weather.delay(self._server.zone)
+        return fence
+
+    async def close(self) -> None:
+        pass
+
+    def _ask(self, what: str, names: tuple[str, ...]) -> None:
+        if names:
+            now = asyncio.get_running_loop().time()
+            self._weather.history.add(Asked(at=now, by=self._name, zone=self._server.zone, what=what, names=names))

@@ -1,0 +1,1 @@
+def print_table(*a, **k): return 0
