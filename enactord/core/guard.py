@@ -42,7 +42,7 @@ def judge_zones(names: Iterable[str], zones: Sequence[str]) -> Refusal | None:
 
 
 def judge_removals(removed: int, owned: int, planned: int, limits: Limits, *, approved: bool) -> Refusal | None:
-    """Not too many of the names that the ledger owns are removed by one plan.
+    """Not too many of the names that the ledger owns (or is about to) are removed by one plan.
 
     One name may always go, else a small scope could never shrink; but a plan that holds
     nothing at all is refused whatever the ratio.

@@ -88,6 +88,11 @@ class Entry:
         return self.applied is not None
 
     @property
+    def live(self) -> bool:
+        """Whether the name may be served as ours: owned, or a write of it as a new one began."""
+        return self.applied is not None or self.pending is not None
+
+    @property
     def state(self) -> str:
         if self.pending is not None:
             return "pending"

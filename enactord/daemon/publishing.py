@@ -144,8 +144,8 @@ async def _weigh(scope: Scope, draft: Draft, *, approved: bool) -> _Weighed:
     else:
         mirror = await scope.mirror()
         entries = find_entries(mirror)
-        owned = mirror.totals.owned
-        removed = [name for name, entry in entries.items() if entry.owned and _leaves(draft, name)]
+        owned = mirror.totals.live
+        removed = [name for name, entry in entries.items() if entry.live and _leaves(draft, name)]
     refusals = [judge_zones(draft.endpoints, scope.zones)]
     if removed:
         planned = len(draft.endpoints) if draft.base is None else owned - len(removed) + len(draft.endpoints)

@@ -123,7 +123,7 @@ class Applier:
             wanted = view.wanted(number)
             names.extend(wanted)
             bucket = self._mirror.bucket(number)
-            removed += sum(entry.owned and name not in wanted for name, entry in bucket.items())
+            removed += sum(entry.live and name not in wanted for name, entry in bucket.items())
         refusal = judge_zones(names, list(self._writers))
         if refusal is not None:
             return refusal
@@ -133,7 +133,7 @@ class Applier:
             return None  # decided when it was opened; part of it may be gone already
         return judge_removals(
             removed,
-            self._mirror.totals.owned,
+            self._mirror.totals.live,
             manifest.endpoints,
             self._settings.limits,
             approved=manifest.approval is not None,

@@ -191,13 +191,16 @@ class Repairer:
             drift = self._judge(rightful, entry, answer)
             if drift is not None:
                 drifts.append(drift)
-            elif entry.pending is None and entry.good != entry.applied:
+            elif entry.pending is None and entry.good != entry.applied and not self._suspect(entry, answer):
                 seen_late.append(name)
-        if rightful.store_up and (drifts or seen_late):
+        if not drifts and not seen_late:
+            return [], set()
+        # What the mirror learned while the names were read is newer than what they were judged by.
+        if self._mirror.fence(zone) != fence or any(self._mirror.bucket_revision(n) != read[n] for n in numbers):
+            return [], set()
+        if rightful.store_up:
             # Whatever was read before this compare holds was not a write under way: a writer
             # marks its names in the store before it writes them.
-            if any(self._mirror.bucket_revision(n) != read[n] for n in numbers):
-                return [], set()
             if not await self._ledger.unchanged(zone, fence, numbers):
                 return [], set()
             if seen_late:

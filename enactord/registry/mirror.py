@@ -30,6 +30,8 @@ class Summary:
 
     entries: int = 0
     owned: int = 0
+    live: int = 0
+    """Owned, or perhaps: a write of it as a new name began."""
     pending: int = 0
     held: int = 0
     unseen: int = 0
@@ -46,15 +48,18 @@ NOTHING = Summary()
 
 def summarise(bucket: Bucket) -> Summary:
     """Return the summary of a bucket."""
-    owned = pending = held = unseen = newest = 0
+    owned = live = pending = held = unseen = newest = 0
     for entry in bucket.values():
         if entry.applied is not None:
             owned += 1
             newest = max(newest, entry.applied.generation)
             unseen += entry.good != entry.applied
+        live += entry.live
         pending += entry.pending is not None
         held += entry.held is not None
-    return Summary(entries=len(bucket), owned=owned, pending=pending, held=held, unseen=unseen, newest=newest)
+    return Summary(
+        entries=len(bucket), owned=owned, live=live, pending=pending, held=held, unseen=unseen, newest=newest
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,6 +203,7 @@ class Mirror:
         return Summary(
             entries=sum(s.entries for s in every),
             owned=sum(s.owned for s in every),
+            live=sum(s.live for s in every),
             pending=sum(s.pending for s in every),
             held=sum(s.held for s in every),
             unseen=sum(s.unseen for s in every),

@@ -10,7 +10,7 @@ from typing import Protocol
 from enactord.core.content import parse_content
 from enactord.core.records import NO_RECORDS, Change, Records
 from enactord.core.render import render
-from tests.simulation.history import Applied, Asked, Deleted, Edited, Fact, Published, Recorded, Restored
+from tests.simulation.history import Applied, Asked, Deleted, Edited, Fact, Marked, Published, Recorded, Restored
 
 ANSWERS_MAX = 16
 Addresses = tuple[tuple[bytes, ...], tuple[bytes, ...]]
@@ -26,7 +26,15 @@ class Checker(Protocol):
 
 def check(facts: Iterable[Fact], *, removed_max_ratio: float) -> list[str]:
     """Return every violation of a safety invariant, in order of time."""
-    checkers: list[Checker] = [Fenced(), Monotone(), Content(), Kept(), ReadAfterUnknown(), Shrunk(removed_max_ratio)]
+    checkers: list[Checker] = [
+        Fenced(),
+        Monotone(),
+        Content(),
+        Kept(),
+        ReadAfterUnknown(),
+        Frozen(),
+        Shrunk(removed_max_ratio),
+    ]
     for fact in facts:
         for checker in checkers:
             checker.see(fact)
@@ -69,8 +77,10 @@ class Content:
 
     Within one generation a name has one content: the plan's. Anything else that lands must
     be what stood there before a foreign hand came: the newest content that the ledger has,
-    or one written after it whose end nobody could record. After a store was set back, what
-    its ledger has may be older; that is the one way back there is, and an operator took it.
+    or one written after it whose end nobody could record. There are two ways back, and both
+    are taken by operators: after a store was set back, what its ledger has may be older; and
+    where a zone lost its fence, an enactor that is cut off opens it at the one it last saw,
+    and puts back what that plan left served, until somebody who knows better opens above.
     """
 
     def __init__(self) -> None:
@@ -80,6 +90,9 @@ class Content:
         self._edited: dict[str, Records] = {}
         self._recorded: dict[str, Addresses] = {}
         self._restored = False
+        self._ever: dict[str, set[Addresses]] = defaultdict(set)
+        self._opened: dict[str, int] = {}
+        self._lost: dict[str, int] = {}
 
     def see(self, fact: Fact) -> None:
         match fact:
@@ -87,6 +100,8 @@ class Content:
                 self._plans[fact.generation, fact.mark] = dict(fact.contents)
             case Edited() if fact.name:
                 self._edited[fact.name] = fact.records
+            case Edited():
+                self._lost[fact.zone] = max(self._lost.get(fact.zone, 0), self._opened.get(fact.zone, 0))
             case Recorded():
                 self._record(fact)
             case Restored():
@@ -94,6 +109,8 @@ class Content:
             case Applied():
                 for change in fact.changes:
                     self._judge(fact, change)
+                if fact.after is not None:
+                    self._opened[fact.zone] = fact.after.generation
             case _:
                 pass
 
@@ -124,12 +141,17 @@ class Content:
         planned = render(name, by.generation, parse_content(plan[name]), ANSWERS_MAX) if name in plan else NO_RECORDS
         edited = self._edited.pop(name, None)
         if after.addresses != planned.addresses:
-            known = self._landed[name] + ([self._recorded[name]] if self._restored and name in self._recorded else [])
+            known = set(self._landed[name])
+            if self._restored and name in self._recorded:
+                known.add(self._recorded[name])
+            if by.generation < self._lost.get(fact.zone, 0):
+                known |= self._ever[name]
             if name not in plan and not after.empty and self._landed[name][-1:] == [NO_RECORDS.addresses]:
                 self.violations.append(f"I7 {where}, whose plan withdrew it")
             elif edited is None or after.addresses not in known:
                 self.violations.append(f"I1 {where}, neither its plan's nor what stood there")
         self._landed[name].append(after.addresses)
+        self._ever[name].add(after.addresses)
 
 
 class Shrunk:
@@ -169,6 +191,17 @@ class Shrunk:
             self.violations.append(
                 f"I8 at {fact.at:.3f}: {fact.by} opened {plan.generation}, which drops {removed} of {len(self._served)}"
             )
+
+
+class Frozen:
+    """I8: while an operator has frozen the scope, no write of a plan begins."""
+
+    def __init__(self) -> None:
+        self.violations: list[str] = []
+
+    def see(self, fact: Fact) -> None:
+        if isinstance(fact, Marked) and fact.frozen:
+            self.violations.append(f"I8 at {fact.at:.3f}: {fact.name} marked at {fact.generation}, although frozen")
 
 
 class Kept:

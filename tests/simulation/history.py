@@ -55,6 +55,16 @@ class Recorded:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Marked:
+    """The ledger now says that a write of this generation begins at the name. `frozen`: the scope was, then."""
+
+    at: float
+    name: str
+    generation: int
+    frozen: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Restored:
     """The store was set back to an old backup."""
 
@@ -83,7 +93,7 @@ class Asked:
     names: tuple[str, ...]
 
 
-Fact = Published | Applied | Edited | Recorded | Restored | Deleted | Asked
+Fact = Published | Applied | Edited | Recorded | Marked | Restored | Deleted | Asked
 
 
 @dataclass
@@ -116,6 +126,8 @@ def line(fact: Fact) -> str:
             what = f"edited {fact.zone} {fact.name or 'the fence'}={_texts(fact.records)}"
         case Recorded():
             what = f"recorded {fact.name}={_texts(fact.records) if fact.records else 'not owned'}"
+        case Marked():
+            what = f"marked {fact.name} pending at {fact.generation}{', frozen' if fact.frozen else ''}"
         case Restored():
             what = f"store restored to head {fact.head}"
         case Deleted():

@@ -22,7 +22,7 @@ from enactord.core.ledger import Bucket, parse_bucket
 from enactord.core.records import Committed, Outcome, Reason, Refused, Served, Transaction, Unknown
 from enactord.registry.keys import Keys
 from enactord.registry.mirror import Mirror
-from tests.simulation.history import Applied, Asked, Deleted, History, Recorded, Restored
+from tests.simulation.history import Applied, Asked, Deleted, History, Marked, Recorded, Restored
 
 T = TypeVar("T")
 
@@ -80,6 +80,7 @@ class WatchedStore(MemoryStore):
         return result
 
     def _note(self, key: str, bucket: Bucket) -> None:
+        """Tell the history what a bucket says now that it did not say before."""
         now = asyncio.get_running_loop().time()
         before = self._ledger.get(key, {})
         for name in sorted(before.keys() | bucket.keys()):
@@ -87,6 +88,9 @@ class WatchedStore(MemoryStore):
             if (old and old.applied) != (new and new.applied):
                 records = new.applied.records(name) if new and new.applied else None
                 self._history.add(Recorded(at=now, name=name, records=records))
+            if new and new.pending and new.pending != (old and old.pending):
+                frozen = self._now(self._keys.freeze) is not None
+                self._history.add(Marked(at=now, name=name, generation=new.pending.generation, frozen=frozen))
         self._ledger[key] = bucket
 
     async def needed(self, generation: int) -> tuple[str, ...]:

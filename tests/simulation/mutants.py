@@ -1,1 +1,399 @@
-def print_table(*a, **k): return 0
+"""Every mechanism switched off, one at a time: the simulation must notice, within a stated number of seeds.
+
+A mutant is a change of source text, made as the module is loaded, in a process of its own;
+so it is exactly what it says, and one whose text is not found any more fails loudly.
+"""
+
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from types import CodeType, ModuleType
+
+from rich.console import Console
+from rich.table import Table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edit:
+    """One replacement in a module's source; `old` stands there exactly once."""
+
+    module: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mutant:
+    """A mechanism switched off.
+
+    `seeds`: a seed that shows it, and at the same time the number of seeds within which it
+    is stated to be caught. `covered`: why no seed needs to show it, where another
+    mechanism covers it.
+    """
+
+    name: str
+    what: str
+    edits: tuple[Edit, ...]
+    seed: int = -1
+    covered: str = ""
+
+
+MUTANTS: tuple[Mutant, ...] = (
+    Mutant(
+        name="fence",
+        what="writes without the fence prerequisite",
+        edits=(
+            Edit(
+                module="enactord.adapters.memory_zone",
+                old="if tuple(sorted(transaction.fence_seen)) != self.fence:",
+                new="if transaction.fence_after and tuple(sorted(transaction.fence_seen)) != self.fence:",
+            ),
+        ),
+    ),
+    Mutant(
+        name="open",
+        what="the zone's own fence is not raised",
+        edits=(
+            Edit(
+                module="enactord.engine.opening",
+                old="    opened = await raise_fence(ports, fence, observer)\n",
+                new="    opened = Opened(how=Opening.OPEN)\n",
+            ),
+        ),
+    ),
+    Mutant(
+        name="open-compare",
+        what="an open does not look at what stands in the zone",
+        edits=(
+            Edit(
+                module="enactord.engine.opening",
+                old="found.generation >= fence.generation:",
+                new="found.generation >= 10**9:",
+            ),
+        ),
+    ),
+    Mutant(
+        name="own-open",
+        what="diff without waiting until the watch shows one's own open",
+        edits=(
+            Edit(module="enactord.engine.applying", old="            if not shown:\n", new="            if False:\n"),
+            Edit(
+                module="enactord.engine.applying",
+                old="lambda: all(self._mirror.shown_fence(zone, manifest.generation) for zone in fences),",
+                new="lambda: True,",
+            ),
+        ),
+    ),
+    Mutant(
+        name="pending",
+        what="no pending mark before a write",
+        edits=(
+            Edit(
+                module="enactord.engine.slices",
+                old="bucket[step.name] = with_pending(entry, version)",
+                new="bucket.update({step.name: step.entry} if step.entry else {})",
+            ),
+            Edit(
+                module="enactord.engine.slices",
+                old="        if entry is None or entry.pending != write.version:\n            continue",
+                new="        entry = entry or Entry(name=name)\n        if False:\n            continue",
+            ),
+            Edit(module="enactord.engine.slices", old="            del bucket[name]", new="            bucket.pop(name, None)"),
+        ),
+    ),
+    Mutant(
+        name="claim",
+        what="store transactions do not compare the claim",
+        edits=(
+            Edit(
+                module="enactord.registry.ledger",
+                old="[self.claim.lives, *(fence_is",
+                new="[*(fence_is",
+            ),
+            Edit(
+                module="enactord.registry.fences",
+                old="(claim.lives, plan_exists, not_frozen(self._keys))",
+                new="(plan_exists, not_frozen(self._keys))",
+            ),
+        ),
+    ),
+    Mutant(
+        name="ledger-fence",
+        what="store transactions do not compare the fence",
+        edits=(
+            Edit(
+                module="enactord.registry.ledger",
+                old="[self.claim.lives, *(fence_is(keys, zone, self.fences[zone]) for zone in sorted(self.fences))]",
+                new="[self.claim.lives]",
+            ),
+        ),
+    ),
+    Mutant(
+        name="ledger-revision",
+        what="store transactions do not compare the buckets that were judged",
+        edits=(
+            Edit(
+                module="enactord.registry.ledger",
+                old="compares = conditions + [unmodified(self._keys.ledger(n), read[n]) for n in sorted(buckets)]",
+                new="compares = conditions",
+            ),
+        ),
+    ),
+    Mutant(
+        name="freeze",
+        what="an open and a begin do not compare the freeze",
+        edits=(
+            Edit(
+                module="enactord.registry.ledger",
+                old="[*permit.compares(self._keys), not_frozen(self._keys)]",
+                new="permit.compares(self._keys)",
+            ),
+            Edit(
+                module="enactord.registry.fences",
+                old="(claim.lives, plan_exists, not_frozen(self._keys))",
+                new="(claim.lives, plan_exists)",
+            ),
+        ),
+    ),
+    Mutant(
+        name="prune-fence",
+        what="prune does not ask whether every fence is above",
+        edits=(
+            Edit(module="enactord.core.retention", old="if fences[zone] <= generation:", new="if False:"),
+            Edit(module="enactord.engine.pruner", old="generation == evidence.head:", new="False:"),
+        ),
+    ),
+    Mutant(
+        name="prune-active",
+        what="prune does not ask what is applied and what the ledger refers to",
+        edits=(
+            Edit(module="enactord.core.retention", old="if applied[zone] == generation:", new="if False:"),
+            Edit(module="enactord.core.retention", old="if generation in references:", new="if False:"),
+        ),
+    ),
+    Mutant(
+        name="prune-claim",
+        what="prune does not ask for claims",
+        edits=(
+            Edit(module="enactord.core.retention", old="    if claims:\n", new="    if False:\n"),
+            Edit(
+                module="enactord.registry.plans",
+                old="[*evidence, none_under(self._keys.claims(generation)), unmodified",
+                new="[*evidence, unmodified",
+            ),
+        ),
+    ),
+    Mutant(
+        name="prune-again",
+        what="the deleting transaction does not check the evidence again",
+        edits=(
+            Edit(
+                module="enactord.registry.plans",
+                old="compares = [*evidence, none_under(self._keys.claims(generation)), unmodified(key, item.mod_revision)]",
+                new="compares = [unmodified(key, item.mod_revision)]",
+            ),
+        ),
+    ),
+    Mutant(
+        name="sweep",
+        what="chunks are swept by a list of plans older than the newest",
+        edits=(
+            Edit(module="enactord.registry.plans", old="page.revision < head.mod_revision:", new="False:"),
+        ),
+    ),
+    Mutant(
+        name="empty",
+        what="an endpoint without usable targets is written",
+        edits=(Edit(module="enactord.core.guard", old="    if len(usable) < max(1, needed):\n", new="    if False:\n"),),
+    ),
+    Mutant(
+        name="removals",
+        what="a plan may drop any number of names",
+        edits=(
+            Edit(module="enactord.core.guard", old="    if approved or removed == 0:\n", new="    if True:\n"),
+        ),
+    ),
+    Mutant(
+        name="new-name",
+        what="a new name is written whatever stands there",
+        edits=(
+            Edit(
+                module="enactord.core.diff",
+                old="expect=Expect.OWNED if owned else Expect.NEW,",
+                new="expect=Expect.OWNED,",
+            ),
+        ),
+    ),
+    Mutant(
+        name="repair-value",
+        what="repair does not require the value that it read",
+        edits=(Edit(module="enactord.engine.repairer", old="expect=Expect.EXACT", new="expect=Expect.OWNED"),),
+    ),
+    Mutant(
+        name="repair-ledger",
+        what="repair does not ask the store whether the ledger is as it knows it",
+        edits=(
+            Edit(
+                module="enactord.engine.repairer",
+                old="            if not await self._ledger.unchanged(zone, fence, numbers):\n",
+                new="            if False:\n",
+            ),
+            Edit(
+                module="enactord.engine.repairer",
+                old="            if any(self._mirror.bucket_revision(n) != read[n] for n in numbers):\n",
+                new="            if False:\n",
+            ),
+        ),
+    ),
+    Mutant(
+        name="repair-plan",
+        what="repair puts back what the ledger has, whatever the plan at the fence says",
+        edits=(
+            Edit(
+                module="enactord.engine.repairer",
+                old="wanted = rightful.version(entry, answer)",
+                new="wanted = entry.applied",
+            ),
+        ),
+    ),
+    Mutant(
+        name="reopen",
+        what="a zone that lost its fence is not opened again by who looks at it",
+        edits=(
+            Edit(module="enactord.engine.repairer", old="if seen != fence.seen and writable:", new="if False:"),
+        ),
+    ),
+    Mutant(
+        name="read-after-unknown",
+        what="after an unknown answer the write is sent again unread",
+        edits=(
+            Edit(
+                module="enactord.engine.writer",
+                old="                case Unknown(detail=detail):\n                    fates |= await self._read_back(fence, left)\n",
+                new="                case Unknown(detail=detail):\n",
+            ),
+            Edit(
+                module="enactord.engine.writer",
+                old="            self._unknown[change.name] = None",
+                new="            pass",
+            ),
+        ),
+    ),
+    Mutant(
+        name="stray-claims",
+        what="claims that nobody knows of are left",
+        edits=(
+            Edit(
+                module="enactord.engine.enactor",
+                old="                await self.session.release_all_but(self.working_on, self.mirror.all_claims)\n",
+                new="",
+            ),
+        ),
+    ),
+    Mutant(
+        name="look-first",
+        what="names that others hold are tried again without a look",
+        edits=(
+            Edit(module="enactord.engine.slices", old="held.guard == _FOREIGN:\n", new="False:\n"),
+            Edit(module="enactord.engine.slices", old="(self.again or not self._refused_before(step))", new="True"),
+        ),
+    ),
+)
+
+
+class _Loader(importlib.machinery.SourceFileLoader):
+    """Loads a module with its source changed."""
+
+    edits: Sequence[Edit] = ()
+
+    def source_to_code(self, data: object, path: str, *, _optimize: int = -1) -> CodeType:  # type: ignore[override]
+        assert isinstance(data, bytes)
+        text = data.decode("utf-8")
+        for edit in self.edits:
+            assert text.count(edit.old) == 1, f"{edit.module}: {text.count(edit.old)} times {edit.old!r}"
+            text = text.replace(edit.old, edit.new)
+        return compile(text, path, "exec", dont_inherit=True, optimize=_optimize)
+
+    def get_code(self, fullname: str) -> CodeType | None:
+        return self.source_to_code(self.get_data(self.path), self.path)  # never from the cache
+
+
+class _Finder(importlib.abc.MetaPathFinder):
+    def __init__(self, edits: Sequence[Edit]) -> None:
+        self._edits = edits
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        edits = [edit for edit in self._edits if edit.module == name]
+        if not edits:
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(name, path, target)
+        assert spec is not None
+        assert spec.origin is not None
+        loader = _Loader(name, spec.origin)
+        loader.edits = edits
+        return importlib.util.spec_from_file_location(name, spec.origin, loader=loader)
+
+
+def find(name: str) -> Mutant:
+    """Return a mutant by its name."""
+    return next(mutant for mutant in MUTANTS if mutant.name == name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caught:
+    """How a mutant fared: the first seed that shows it (None: none did) and its first violation."""
+
+    mutant: Mutant
+    seed: int | None
+    violation: str
+
+
+def run_mutant(mutant: Mutant, *, first: int, seeds: int) -> Caught:
+    """Run seeds with a mutant, in a process of its own, until one shows it."""
+    command = [sys.executable, "-m", "tests.simulation.mutants", mutant.name, str(first), str(seeds)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    seed, _, violation = done.stdout.strip().partition(" ")
+    return Caught(mutant=mutant, seed=None if seed == "none" else int(seed), violation=violation)
+
+
+def print_table(out: Console, *, seeds: int, first: int, jobs: int, only: str) -> int:
+    """Print mechanism, seeds needed, and what was violated; returns 1 if one that should be caught was not."""
+    chosen = [mutant for mutant in MUTANTS if only in ("", mutant.name)]
+    table = Table("mechanism switched off", "seeds needed", "first violation", box=None)
+    missed = 0
+    with ThreadPoolExecutor(jobs) as pool:
+        for caught in pool.map(lambda mutant: run_mutant(mutant, first=first, seeds=seeds), chosen):
+            needed = f"none of {seeds}" if caught.seed is None else str(caught.seed - first + 1)
+            missed += caught.seed is None and not caught.mutant.covered
+            table.add_row(f"{caught.mutant.name}: {caught.mutant.what}", needed, caught.violation or caught.mutant.covered)
+            out.print(f"{caught.mutant.name}: {needed} {caught.violation}", soft_wrap=True)
+    out.print(table)
+    return 1 if missed else 0
+
+
+def _main(name: str, first: int, seeds: int) -> None:
+    sys.meta_path.insert(0, _Finder(find(name).edits))
+    from tests.simulation.scenario import simulate
+
+    for seed in range(first, first + seeds):
+        try:
+            outcome = simulate(seed)
+        except AssertionError as error:
+            print(seed, f"assertion: {error}")
+            return
+        if outcome.violations:
+            print(seed, outcome.violations[0])
+            return
+    print("none")
+
+
+if __name__ == "__main__":
+    _main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
