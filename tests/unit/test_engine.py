@@ -1,7 +1,8 @@
 """The engine on a world in memory: the way of a plan, and every state that it must get out of."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import copy
+from collections.abc import AsyncIterator, Mapping, Sequence
 
 import pytest
 
@@ -17,9 +18,10 @@ from enactord.core.events import (
 from enactord.core.fence import Fence, parse_fence
 from enactord.core.guard import Limits
 from enactord.core.kv import Delete, Put
-from enactord.core.records import NO_RECORDS, Records
+from enactord.core.records import NO_RECORDS, Records, Served
 from enactord.engine.pruner import Pruner
 from enactord.registry.control import Freeze, freeze, thaw
+from enactord.registry.fences import Fences
 from tests.world import SCOPE, ZONE, World, fleet, plan
 
 A = f"a.{ZONE}"
@@ -265,6 +267,103 @@ async def test_repair_alone_goes_not_behind_the_plan_at_the_fence(records: Recor
     await world.until(lambda: world.serves({name: fleet(10, 2)[name], held: fleet(10, 1)[held]}))
     assert {h.generation for h in cut_off.recorder.of(EndpointRepaired)} == {2}
     await world.close()
+
+
+async def test_a_store_set_back_does_not_set_the_zone_back() -> None:
+    """A backup is restored: its ledger is older than what is served, and nothing of it is put back."""
+    world = World(repair_interval_s=0.2)
+    await world.publish(plan(fleet(10, 1)))
+    await world.add("a")
+    await world.applied(1)
+    await world.stop("a")
+    backup = copy.deepcopy((world.store._versions, world.store._revision))
+    await world.publish(plan(fleet(10, 2)))
+    await world.add("a")
+    await world.applied(2)
+    await world.stop("a")
+    world.store._versions, world.store._revision = backup
+    world.store._log.clear()
+    member = await world.add("a")
+    for _ in range(20):
+        await asyncio.sleep(0.05)
+        assert world.serves(fleet(10, 2))
+    assert any("the store does not have" in reason for reason in member.enactor.reasons())
+    await world.publish(plan(fleet(10, 1)))
+    await world.applied(3)
+    await world.until(lambda: world.serves(fleet(10, 1)))
+    await world.close()
+
+
+async def test_repair_alone_distrusts_a_ledger_unlike_the_plan() -> None:
+    """The watch lost the commit of a bucket and the store went away: the plan itself shows that the ledger is old."""
+    world = World(repair_interval_s=0.2)
+    member = await world.add("a")
+    await world.publish(plan(fleet(10, 1)))
+    await world.applied(1)
+    mirror = member.enactor.mirror
+    await world.publish(plan(fleet(10, 2)))
+    old = {key: item for key, item in mirror.items.items() if "/ledger/" in key}
+    await world.applied(2)
+    member.store.cut()
+    await world.until(lambda: not member.enactor.store_up)
+    mirror.items.update(old)
+    assert mirror.applied(ZONE) == 2
+    for _ in range(20):
+        await asyncio.sleep(0.05)
+        assert world.serves(fleet(10, 2))
+    world.servers[ZONE].wipe()
+    await world.until(lambda: world.serves(fleet(10, 2)))
+    await world.close()
+
+
+async def test_repair_alone_judges_by_what_it_read() -> None:
+    """While names are read, the plan at the fence is applied and the mirror told; then the store goes away."""
+    world = World(repair_interval_s=3600.0)
+    member = await world.add("a")
+    await world.publish(plan(fleet(10, 1)))
+    await world.applied(1)
+    await freeze(world.store, world.keys, Freeze(mode="all", reason="r", author="x", since=0.0))
+    await world.until(lambda: member.enactor.mirror.freeze)
+    second = await world.publish(plan(fleet(10, 2)))
+    fence = Fence(scope=SCOPE, generation=2, plan=second.mark)
+    await Fences(world.store, world.keys).follow(ZONE, fence)
+    world.servers[ZONE].put_fence(fence.seen)
+    await world.until(lambda: member.enactor.mirror.shown_fence(ZONE, 2))
+    zone = member.zones[ZONE]
+    read, reading, go_on = zone.read, asyncio.Event(), asyncio.Event()
+
+    async def held(names: Sequence[str]) -> Mapping[str, Served]:
+        zone.read = read  # type: ignore[method-assign]
+        reading.set()
+        await go_on.wait()
+        return await read(names)
+
+    zone.read = held  # type: ignore[method-assign]
+    look = asyncio.create_task(member.enactor.repairer.look(ZONE, paced=False))
+    await asyncio.wait_for(reading.wait(), 10)
+    await thaw(world.store, world.keys)
+    await world.applied(2)
+    member.store.cut()
+    await world.until(lambda: not member.enactor.store_up)
+    go_on.set()
+    assert (await look).drifts == ()
+    assert world.serves(fleet(10, 2))
+    await world.close()
+
+
+async def test_names_being_written_count_as_removed(world: World) -> None:
+    """A plan that drops names whose first write is under way is judged as if they were served: perhaps they are."""
+    member = await world.add("a")
+    await world.publish(plan(fleet(2, 1)))
+    await world.applied(1)
+    member.zones[ZONE].open.clear()
+    await world.publish(plan(fleet(12, 1)))
+    await world.until(lambda: member.enactor.mirror.totals.pending == 10)
+    await world.publish(plan(fleet(2, 1)))
+    await world.until(lambda: member.recorder.of(PlanRefused))
+    assert member.recorder.of(PlanRefused)[0].guard == "endpoints_removed"
+    member.zones[ZONE].open.set()
+    await world.until(lambda: world.serves(fleet(12, 1)))
 
 
 async def test_drift_is_put_back_but_never_an_alias(world: World) -> None:

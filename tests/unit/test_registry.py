@@ -180,3 +180,30 @@ async def test_what_changes_between_judging_and_deleting_keeps_the_plan(ground: 
     await evidence.load(ground.store)
     assert await pruner._prune_once(evidence, {}, dry_run=False), "the race must be seen as lost"
     assert await ground.store.get([KEYS.plan(1)])
+
+
+class _OldList:
+    """A store whose reads of ranges answer from before a revision, as a stale linearizable read of etcd did."""
+
+    def __init__(self, store: MemoryStore, revision: int) -> None:
+        self._store = store
+        self._revision = revision
+
+    async def range(self, start: str, end: str = "", *, revision: int = 0, limit: int = 0) -> Any:
+        return await self._store.range(start, end, revision=revision or self._revision, limit=limit)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+
+async def test_a_sweep_distrusts_an_old_list() -> None:
+    """A list of plans from before the newest publication does not show what that plan needs."""
+    store = MemoryStore()
+    plans = Plans(store, KEYS, WallClock())
+    first = await publish(plans, 1)
+    before = (await store.range(KEYS.head)).revision
+    second = await publish(plans, 2)
+    chunks = set(second.chunks.values()) - set(first.chunks.values())
+    assert await Plans(_OldList(store, before), KEYS, WallClock()).sweep(chunks) == 0
+    assert set(await plans.endpoints(second)) == set(fleet(3, 2))
+    assert await plans.sweep(chunks) == 0
