@@ -12,12 +12,14 @@ from enactord.core.kv import Item
 T = TypeVar("T")
 
 _NAME = "last-known-good.sqlite"
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS items (
-    key TEXT PRIMARY KEY, value BLOB NOT NULL, created INTEGER, modified INTEGER, version INTEGER
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS chunks (digest TEXT PRIMARY KEY, packed BLOB NOT NULL) WITHOUT ROWID;
-"""
+_SCHEMA = (
+    "CREATE TABLE IF NOT EXISTS items (key TEXT PRIMARY KEY, value BLOB NOT NULL,"
+    " created INTEGER, modified INTEGER, version INTEGER) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS chunks (digest TEXT PRIMARY KEY, packed BLOB NOT NULL) WITHOUT ROWID",
+)
+_DAMAGED = (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+"""Primary result codes that mean: not a copy of ours. Others (full, locked, I/O) may pass, and say nothing of what
+stands there. Source: sqlite.org/rescode.html."""
 
 
 class SqliteLocalCopy:
@@ -26,6 +28,8 @@ class SqliteLocalCopy:
     def __init__(self, state_dir: Path) -> None:
         self._path = state_dir / _NAME
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="local-copy")
+        self._unread = False
+        """What stands there could not be read: the next save replaces all of it."""
 
     async def load(self) -> tuple[list[Item], dict[str, bytes]]:
         return await self._run(self._load)
@@ -50,7 +54,7 @@ class SqliteLocalCopy:
         return await asyncio.get_running_loop().run_in_executor(self._worker, work)
 
     def _load(self) -> tuple[list[Item], dict[str, bytes]]:
-        if not self._path.exists():
+        if not self._path.exists() or not self._path.stat().st_size:
             return [], {}
         try:
             with _connected(self._path) as db:
@@ -59,19 +63,32 @@ class SqliteLocalCopy:
                     for key, value, created, modified, version in db.execute("SELECT * FROM items")
                 ]
                 return items, dict(db.execute("SELECT digest, packed FROM chunks"))
-        except sqlite3.DatabaseError:
-            # Set aside, not deleted: somebody may want to know what happened to it.
-            for suffix in ("", "-wal", "-shm"):
-                damaged = Path(f"{self._path}{suffix}")
-                if damaged.exists():
-                    damaged.replace(f"{self._path}.damaged{suffix}")
+        except sqlite3.DatabaseError as error:
+            # An error of Python's own sqlite3 has no code: it could not make sense of what it read.
+            if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF in _DAMAGED:
+                self._set_aside()
+            else:
+                self._unread = True
             return [], {}
+
+    def _set_aside(self) -> None:
+        """Out of the way, but not deleted: somebody may want to know what happened to it."""
+        for suffix in ("", "-journal", "-wal", "-shm"):
+            damaged = Path(f"{self._path}{suffix}")
+            if damaged.exists():
+                damaged.replace(f"{self._path}.damaged{suffix}")
 
     def _save(
         self, items: Mapping[str, Item | None], chunks: Mapping[str, bytes], keep_chunks: Set[str] | None
     ) -> None:
         with _connected(self._path) as db:
+            db.execute("PRAGMA journal_mode = TRUNCATE")
             db.execute("BEGIN IMMEDIATE")
+            for statement in _SCHEMA:
+                db.execute(statement)
+            if self._unread:
+                db.execute("DELETE FROM items")
+                db.execute("DELETE FROM chunks")
             for key, item in items.items():
                 if item is None:
                     db.execute("DELETE FROM items WHERE key = ?", (key,))
@@ -84,19 +101,22 @@ class SqliteLocalCopy:
                 unused = [(digest,) for digest in known if digest not in keep_chunks]
                 db.executemany("DELETE FROM chunks WHERE digest = ?", unused)
             db.execute("COMMIT")
+        self._unread = False
 
 
 class _connected:
-    """A connection for one piece of work; rolled back where it is left half way."""
+    """A connection for one piece of work; rolled back where it is left half way.
+
+    With a rollback journal, not a write-ahead log: to read one needs room on the disk, for
+    its shared memory, and the copy is wanted most where things go wrong.
+    """
 
     def __init__(self, path: Path) -> None:
         self._db = sqlite3.connect(path, isolation_level=None, timeout=5.0)
 
     def __enter__(self) -> sqlite3.Connection:
         try:
-            self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = FULL")
-            self._db.executescript(_SCHEMA)
         except BaseException:
             self._db.close()
             raise

@@ -15,6 +15,7 @@ from enactord.core.names import BUCKETS
 from enactord.core.plan import Manifest, parse_chunk
 from enactord.core.refusal import Refusal
 from enactord.engine.opening import Opening, open_zone
+from enactord.engine.rightful import plan_at
 from enactord.engine.settings import Ports, Settings
 from enactord.engine.slices import Pass, run_slice
 from enactord.engine.together import together
@@ -46,6 +47,8 @@ class PlanView:
     manifest: Manifest
     numbers: list[int]
     texts: dict[str, str]
+    fences: Mapping[str, Fence | None]
+    """Each zone's fence in the store when the reading began: what the plan is judged by."""
 
     def wanted(self, number: int) -> Mapping[str, str]:
         """Name to content text of a bucket."""
@@ -109,11 +112,12 @@ class Applier:
 
     async def read(self, manifest: Manifest) -> PlanView:
         """Read what needs a look of the plan. Raises `PlanUnreadable`, `StoreDown`."""
+        fences = {zone: self._mirror.fence(zone) for zone in self._writers}
         numbers = self.suspects(manifest)
         digests = {manifest.chunks[number] for number in numbers if number in manifest.chunks}
         known = {digest: packed for digest in digests if (packed := self._mirror.chunk(digest)) is not None}
         texts = await read_chunks(self._ports.store, self._keys, digests, known)
-        return PlanView(manifest=manifest, numbers=numbers, texts=texts)
+        return PlanView(manifest=manifest, numbers=numbers, texts=texts, fences=fences)
 
     def judge(self, view: PlanView) -> Refusal | None:
         """Judge a plan as a whole against the ledger."""
@@ -128,16 +132,22 @@ class Applier:
         if refusal is not None:
             return refusal
         manifest = view.manifest
-        opened = [self._mirror.fence(zone) for zone in self._writers]
-        if any(fence is not None and fence.generation == manifest.generation for fence in opened):
+        if any(fence is not None and fence.generation == manifest.generation for fence in view.fences.values()):
             return None  # decided when it was opened; part of it may be gone already
-        return judge_removals(
-            removed,
-            self._mirror.totals.live,
-            manifest.endpoints,
-            self._settings.limits,
-            approved=manifest.approval is not None,
+        weighed = [(removed, self._mirror.totals.live)]
+        for zone, fence in view.fences.items():
+            # Others may be at work on the plan at the fence, and the ledger that is known here
+            # not yet show it: what that plan holds counts as served.
+            under_way = None if fence is None else plan_at(self._mirror, fence)
+            if under_way is not None and self._mirror.applied(zone) != under_way.generation:
+                weighed.append((max(0, under_way.endpoints - manifest.endpoints), under_way.endpoints))
+        refusals = (
+            judge_removals(
+                gone, before, manifest.endpoints, self._settings.limits, approved=manifest.approval is not None
+            )
+            for gone, before in weighed
         )
+        return next((refusal for refusal in refusals if refusal is not None), None)
 
     # -- one pass
 
@@ -157,7 +167,7 @@ class Applier:
         if claim is None:
             raise Interrupted(f"plan {manifest.generation} is gone")
         try:
-            fences = await self._open(manifest, claim)
+            fences = await self._open(view, claim)
             if not fences:
                 raise Interrupted("no zone could be opened: " + "; ".join(self.zone_problems.values()))
             shown = await self._mirror.wait_until(
@@ -166,6 +176,8 @@ class Applier:
             )
             if not shown:
                 raise Interrupted("the store's watch does not show our open")
+            if not set(self.suspects(manifest)) <= set(view.numbers):
+                view = await self.read(manifest)  # an older plan marked more before the open ended it
             work = Pass(
                 manifest=manifest,
                 permit=Permit(claim=claim, fences=fences),
@@ -188,14 +200,16 @@ class Applier:
         finally:
             await self._session.release(claim)
 
-    async def _open(self, manifest: Manifest, claim: Claim) -> dict[str, Fence]:
+    async def _open(self, view: PlanView, claim: Claim) -> dict[str, Fence]:
         """Open every zone; those that cannot be now are left to a later pass."""
+        manifest = view.manifest
         fence = Fence(scope=self._settings.scope, generation=manifest.generation, plan=manifest.mark)
         opened: dict[str, Fence] = {}
 
         async def one(zone: str) -> None:
             try:
-                result = await open_zone(self._ports.zones[zone], self._fences, fence, claim, self._ports.observer)
+                ports = self._ports.zones[zone]
+                result = await open_zone(ports, self._fences, fence, claim, view.fences[zone], self._ports.observer)
             except (ZoneDown, ZoneDenied) as error:
                 self._zone_down(zone, str(error))
                 return

@@ -21,7 +21,7 @@ class Opening(StrEnum):
 
     OPEN = "open"
     STORE = "store"
-    """The store said no: frozen, the claim or the plan is gone, or its fence is above."""
+    """The store said no: frozen, the claim or the plan is gone, or its fence has moved."""
     AHEAD = "ahead"
     """The zone's own fence is above the generation, or carries another plan of it."""
     FOREIGN = "foreign"
@@ -36,9 +36,14 @@ class Opened:
     found: Fence | None = None
 
 
-async def open_zone(ports: ZonePorts, fences: Fences, fence: Fence, claim: Claim, observer: Observer) -> Opened:
-    """Raise a zone's fence to the claimed generation. Raises `ZoneDown`, `ZoneDenied`, `StoreDown`."""
-    if not await fences.open(ports.settings.name, fence, claim):
+async def open_zone(
+    ports: ZonePorts, fences: Fences, fence: Fence, claim: Claim, seen: Fence | None, observer: Observer
+) -> Opened:
+    """Raise a zone's fence to the claimed generation. Raises `ZoneDown`, `ZoneDenied`, `StoreDown`.
+
+    `seen` is the store's fence by which the plan was judged: if it has moved since, the answer is no.
+    """
+    if not await fences.open(ports.settings.name, fence, claim, seen):
         return Opened(how=Opening.STORE)
     opened = await raise_fence(ports, fence, observer)
     if opened.how is Opening.AHEAD and opened.found is not None:

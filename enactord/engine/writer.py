@@ -138,8 +138,6 @@ class ZoneWriter:
 
     async def _send(self, fence: Fence, batch: Sequence[Change]) -> Outcome:
         """Send one transaction. Cancelled meanwhile, it is not forgotten: its answer is still awaited and counted."""
-        if self._doubted(batch):
-            return Unknown(detail="an earlier write of these names is not resolved yet")
         sending = asyncio.create_task(self._transact(fence, batch))
         self._sending.add(sending)
         sending.add_done_callback(self._sending.discard)
@@ -153,6 +151,8 @@ class ZoneWriter:
     async def _transact(self, fence: Fence, batch: Sequence[Change]) -> Outcome:
         loop = asyncio.get_running_loop()
         async with self.limiter:
+            if self._doubted(batch):  # asked here: another write of them may have ended so while this one waited
+                return Unknown(detail="an earlier write of these names is not resolved yet")
             start = loop.time()
             outcome = await self.ports.zone.write(Transaction(fence_seen=fence.seen, changes=batch))
             duration_s = loop.time() - start

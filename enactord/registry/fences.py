@@ -32,30 +32,41 @@ class Fences:
         parsed = parse_fence_value(item.value) if item else None
         return parsed and Fence(scope=self._keys.scope, generation=parsed[0], plan=parsed[1])
 
-    async def open(self, zone: str, fence: Fence, claim: Claim) -> bool:
+    async def open(self, zone: str, fence: Fence, claim: Claim, seen: Fence | None) -> bool:
         """Raise the store's fence to the claimed generation; returns whether it stands there now.
 
         One transaction: the claim lives, the plan exists, nothing is frozen, the fence is
-        below. False: frozen, claim or plan gone, or the fence is above.
+        the one that the plan was judged by (`seen`, below it). False: frozen, claim or plan
+        gone, or the fence has moved.
         """
+        key = self._keys.fence(zone)
+        stands = absent(key) if seen is None else valued(key, fence_value(seen.generation, seen.plan))
         plan_exists = present(self._keys.plan(fence.generation))
-        return await self._raise(zone, fence, (claim.lives, plan_exists, not_frozen(self._keys)))
+        below = seen is None or seen.generation < fence.generation
+        return await self._raise(
+            zone, fence, (claim.lives, plan_exists, not_frozen(self._keys)), (stands,) if below else ()
+        )
 
     async def follow(self, zone: str, fence: Fence) -> bool:
         """Raise the store's fence to one that was found in the zone itself, ahead of the store.
 
         The next publication then takes a generation above both.
         """
-        return await self._raise(zone, fence, ())
+        # A VALUE compare on a missing key is false, so the first has a branch of its own. Below means
+        # below the padded number: a value of the same generation is longer, hence greater, whatever its mark.
+        key = self._keys.fence(zone)
+        below = (valued(key, pad(fence.generation).encode("ascii"), "<"), absent(key))
+        return await self._raise(zone, fence, (), below)
 
-    async def _raise(self, zone: str, fence: Fence, conditions: tuple[Compare, ...]) -> bool:
+    async def _raise(
+        self, zone: str, fence: Fence, conditions: tuple[Compare, ...], branches: tuple[Compare, ...]
+    ) -> bool:
+        """Put the fence where the conditions and one of the branches hold, or where garbage stands."""
         key, value = self._keys.fence(zone), fence_value(fence.generation, fence.plan)
         put = Put(key=key, value=value)
-        # A VALUE compare on a missing key is false, so the first open has a branch of its own. Below means
-        # below the padded number: a value of the same generation is longer, hence greater, whatever its mark.
-        for below in (valued(key, pad(fence.generation).encode("ascii"), "<"), absent(key)):
+        for branch in branches:
             try:
-                if (await self._store.transact((*conditions, below), (put,))).succeeded:
+                if (await self._store.transact((*conditions, branch), (put,))).succeeded:
                     return True
             except StoreUnknown:
                 pass  # it may have landed: the next compare, or the read below, tells

@@ -4,13 +4,25 @@ I5, the liveness companion, is asked of the world itself once faults have stoppe
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from enactord.core.content import parse_content
+from enactord.core.names import zone_of
 from enactord.core.records import NO_RECORDS, Change, Records
 from enactord.core.render import render
-from tests.simulation.history import Applied, Asked, Deleted, Edited, Fact, Marked, Published, Recorded, Restored
+from tests.simulation.history import (
+    Applied,
+    Asked,
+    Deleted,
+    Edited,
+    Fact,
+    Marked,
+    Published,
+    Recorded,
+    Restored,
+    Settled,
+)
 
 ANSWERS_MAX = 16
 Addresses = tuple[tuple[bytes, ...], tuple[bytes, ...]]
@@ -24,8 +36,8 @@ class Checker(Protocol):
     def see(self, fact: Fact) -> None: ...
 
 
-def check(facts: Iterable[Fact], *, removed_max_ratio: float) -> list[str]:
-    """Return every violation of a safety invariant, in order of time."""
+def check(facts: Iterable[Fact], *, zones: Sequence[str], removed_max_ratio: float, honest: bool) -> list[str]:
+    """Return every violation of a safety invariant. `honest`: the store has told no lies."""
     checkers: list[Checker] = [
         Fenced(),
         Monotone(),
@@ -34,6 +46,7 @@ def check(facts: Iterable[Fact], *, removed_max_ratio: float) -> list[str]:
         ReadAfterUnknown(),
         Frozen(),
         Shrunk(removed_max_ratio),
+        *([Truthful(zones)] if honest else []),
     ]
     for fact in facts:
         for checker in checkers:
@@ -152,6 +165,50 @@ class Content:
                 self.violations.append(f"I1 {where}, neither its plan's nor what stood there")
         self._landed[name].append(after.addresses)
         self._ever[name].add(after.addresses)
+
+
+class Truthful:
+    """I5's other half: what the store says is applied is served, but for names that are held or edited since.
+
+    Asked where the store has not lied: what a mirror was not told, it cannot take into account.
+    """
+
+    def __init__(self, zones: Sequence[str]) -> None:
+        self.violations: list[str] = []
+        self._zones = zones
+        self._plans: dict[tuple[int, str], dict[str, str]] = {}
+        self._landed: dict[str, Addresses] = {}
+        self._unsure: set[str] = set()
+        self._restored = False
+
+    def see(self, fact: Fact) -> None:
+        match fact:
+            case Published():
+                self._plans[fact.generation, fact.mark] = dict(fact.contents)
+            case Edited() if fact.name:
+                self._unsure.add(fact.name)
+            case Restored():
+                self._restored = True
+            case Applied():
+                for change in fact.changes:
+                    self._landed[change.name] = change.after.addresses
+                    self._unsure.discard(change.name)
+            case Settled() if not self._restored:
+                self._compare(fact, self._plans[fact.generation, fact.mark])
+            case _:
+                pass
+
+    def _compare(self, fact: Settled, plan: dict[str, str]) -> None:
+        for name in sorted((plan.keys() | self._landed.keys()) - fact.held - self._unsure):
+            if zone_of(name, self._zones) != fact.zone:
+                continue
+            records = NO_RECORDS
+            if name in plan:
+                records = render(name, fact.generation, parse_content(plan[name]), ANSWERS_MAX)
+            if self._landed.get(name, NO_RECORDS.addresses) != records.addresses:
+                self.violations.append(
+                    f"I5 at {fact.at:.3f}: {fact.zone} is said to have {fact.generation} applied, {name} has not"
+                )
 
 
 class Shrunk:

@@ -65,6 +65,17 @@ class Marked:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """The store now says that every endpoint of the zone conforms to the generation, but those that are held."""
+
+    at: float
+    zone: str
+    generation: int
+    mark: str
+    held: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Restored:
     """The store was set back to an old backup."""
 
@@ -93,7 +104,7 @@ class Asked:
     names: tuple[str, ...]
 
 
-Fact = Published | Applied | Edited | Recorded | Marked | Restored | Deleted | Asked
+Fact = Published | Applied | Edited | Recorded | Marked | Settled | Restored | Deleted | Asked
 
 
 @dataclass
@@ -128,6 +139,8 @@ def line(fact: Fact) -> str:
             what = f"recorded {fact.name}={_texts(fact.records) if fact.records else 'not owned'}"
         case Marked():
             what = f"marked {fact.name} pending at {fact.generation}{', frozen' if fact.frozen else ''}"
+        case Settled():
+            what = f"settled {fact.zone} at {fact.generation}{', held: ' + ' '.join(sorted(fact.held)) if fact.held else ''}"
         case Restored():
             what = f"store restored to head {fact.head}"
         case Deleted():

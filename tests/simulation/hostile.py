@@ -20,9 +20,9 @@ from enactord.core.fence import FenceSeen, parse_fence
 from enactord.core.kv import Changes, Compare, Delete, Item, Operation, Page, Put, Result
 from enactord.core.ledger import Bucket, parse_bucket
 from enactord.core.records import Committed, Outcome, Reason, Refused, Served, Transaction, Unknown
-from enactord.registry.keys import Keys
+from enactord.registry.keys import Keys, parse_fence_value
 from enactord.registry.mirror import Mirror
-from tests.simulation.history import Applied, Asked, Deleted, History, Marked, Recorded, Restored
+from tests.simulation.history import Applied, Asked, Deleted, History, Marked, Recorded, Restored, Settled
 
 T = TypeVar("T")
 
@@ -38,6 +38,9 @@ class Weather:
     late: float = 0.0
     twice: float = 0.0
     lie: float = 0.0
+    lag: float = 0.0
+    """How often a watch is late, by up to `lag_max_s`."""
+    lag_max_s: float = 3.0
     delay_max_s: float = 0.05
     late_max_s: float = 40.0
     cut_off: set[str] = field(default_factory=set)
@@ -77,7 +80,16 @@ class WatchedStore(MemoryStore):
             for operation in operations:
                 if isinstance(operation, Put) and operation.key.startswith(self._keys.root + "ledger/"):
                     self._note(operation.key, parse_bucket(operation.value))
+            for operation in operations:
+                if isinstance(operation, Put) and operation.key.startswith(self._keys.root + "applied/"):
+                    self._settle(operation.key.rpartition("/")[2], operation.value)
         return result
+
+    def _settle(self, zone: str, value: bytes) -> None:
+        generation, mark = parse_fence_value(value) or (0, "")
+        held = frozenset(n for bucket in self._ledger.values() for n, entry in bucket.items() if entry.held is not None)
+        now = asyncio.get_running_loop().time()
+        self._history.add(Settled(at=now, zone=zone, generation=generation, mark=mark, held=held))
 
     def _note(self, key: str, bucket: Bucket) -> None:
         """Tell the history what a bucket says now that it did not say before."""
@@ -211,6 +223,8 @@ class HostileStore:
                 raise StoreDown("the watch broke")
             found = step.result()
             await weather.delay()
+            if weather.happens("watch lags", weather.lag):
+                await asyncio.sleep(weather.rng.uniform(0.0, weather.lag_max_s))
             if weather.happens("watch broken", weather.lose / 4):
                 raise StoreDown("the watch broke")
             if not weather.happens("lie: watch loses an event", weather.lie / 2):

@@ -78,6 +78,22 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
     ),
     Mutant(
+        name="judged-fence",
+        what="an open does not compare the fence by which the plan was judged",
+        edits=(
+            Edit(
+                module="enactord.registry.fences",
+                old="        below = seen is None or seen.generation < fence.generation\n",
+                new="        stands, below = valued(key, pad(fence.generation).encode(), '<'), True\n",
+            ),
+            Edit(
+                module="enactord.registry.fences",
+                old="not_frozen(self._keys)), (stands,) if below else ()",
+                new="not_frozen(self._keys)), (stands, absent(key)) if below else ()",
+            ),
+        ),
+    ),
+    Mutant(
         name="own-open",
         what="diff without waiting until the watch shows one's own open",
         edits=(
@@ -103,7 +119,11 @@ MUTANTS: tuple[Mutant, ...] = (
                 old="        if entry is None or entry.pending != write.version:\n            continue",
                 new="        entry = entry or Entry(name=name)\n        if False:\n            continue",
             ),
-            Edit(module="enactord.engine.slices", old="            del bucket[name]", new="            bucket.pop(name, None)"),
+            Edit(
+                module="enactord.engine.slices",
+                old="            del bucket[name]",
+                new="            bucket.pop(name, None)",
+            ),
         ),
     ),
     Mutant(
@@ -117,8 +137,8 @@ MUTANTS: tuple[Mutant, ...] = (
             ),
             Edit(
                 module="enactord.registry.fences",
-                old="(claim.lives, plan_exists, not_frozen(self._keys))",
-                new="(plan_exists, not_frozen(self._keys))",
+                old="(claim.lives, plan_exists, not_frozen(self._keys)),",
+                new="(plan_exists, not_frozen(self._keys)),",
             ),
         ),
     ),
@@ -155,8 +175,8 @@ MUTANTS: tuple[Mutant, ...] = (
             ),
             Edit(
                 module="enactord.registry.fences",
-                old="(claim.lives, plan_exists, not_frozen(self._keys))",
-                new="(claim.lives, plan_exists)",
+                old="(claim.lives, plan_exists, not_frozen(self._keys)),",
+                new="(claim.lives, plan_exists),",
             ),
         ),
     ),
@@ -202,21 +222,19 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         name="sweep",
         what="chunks are swept by a list of plans older than the newest",
-        edits=(
-            Edit(module="enactord.registry.plans", old="page.revision < head.mod_revision:", new="False:"),
-        ),
+        edits=(Edit(module="enactord.registry.plans", old="page.revision < head.mod_revision:", new="False:"),),
     ),
     Mutant(
         name="empty",
         what="an endpoint without usable targets is written",
-        edits=(Edit(module="enactord.core.guard", old="    if len(usable) < max(1, needed):\n", new="    if False:\n"),),
+        edits=(
+            Edit(module="enactord.core.guard", old="    if len(usable) < max(1, needed):\n", new="    if False:\n"),
+        ),
     ),
     Mutant(
         name="removals",
         what="a plan may drop any number of names",
-        edits=(
-            Edit(module="enactord.core.guard", old="    if approved or removed == 0:\n", new="    if True:\n"),
-        ),
+        edits=(Edit(module="enactord.core.guard", old="    if approved or removed == 0:\n", new="    if True:\n"),),
     ),
     Mutant(
         name="new-name",
@@ -243,10 +261,16 @@ MUTANTS: tuple[Mutant, ...] = (
                 old="            if not await self._ledger.unchanged(zone, fence, numbers):\n",
                 new="            if False:\n",
             ),
+        ),
+    ),
+    Mutant(
+        name="repair-moved",
+        what="repair does not mind what its mirror learned while the names were read",
+        edits=(
             Edit(
                 module="enactord.engine.repairer",
-                old="            if any(self._mirror.bucket_revision(n) != read[n] for n in numbers):\n",
-                new="            if False:\n",
+                old="if self._mirror.fence(zone) != fence or any(self._mirror.bucket_revision(n) != read[n] for n in numbers):",
+                new="if False:",
             ),
         ),
     ),
@@ -264,9 +288,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         name="reopen",
         what="a zone that lost its fence is not opened again by who looks at it",
-        edits=(
-            Edit(module="enactord.engine.repairer", old="if seen != fence.seen and writable:", new="if False:"),
-        ),
+        edits=(Edit(module="enactord.engine.repairer", old="if seen != fence.seen and writable:", new="if False:"),),
     ),
     Mutant(
         name="read-after-unknown",
@@ -373,7 +395,9 @@ def print_table(out: Console, *, seeds: int, first: int, jobs: int, only: str) -
         for caught in pool.map(lambda mutant: run_mutant(mutant, first=first, seeds=seeds), chosen):
             needed = f"none of {seeds}" if caught.seed is None else str(caught.seed - first + 1)
             missed += caught.seed is None and not caught.mutant.covered
-            table.add_row(f"{caught.mutant.name}: {caught.mutant.what}", needed, caught.violation or caught.mutant.covered)
+            table.add_row(
+                f"{caught.mutant.name}: {caught.mutant.what}", needed, caught.violation or caught.mutant.covered
+            )
             out.print(f"{caught.mutant.name}: {needed} {caught.violation}", soft_wrap=True)
     out.print(table)
     return 1 if missed else 0

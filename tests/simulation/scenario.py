@@ -103,6 +103,7 @@ class Scenario:
             late=rng.choice([0.0, 0.02, 0.05]),
             twice=rng.choice([0.0, 0.02]),
             lie=rng.choice([0.0, 0.0, 0.01, 0.05]),
+            lag=rng.choice([0.0, 0.1, 0.3]),
         )
         self.store = WatchedStore(self.history, KEYS, self.zones)
         self.plans = Plans(self.store, KEYS, WallClock())
@@ -132,14 +133,19 @@ class Scenario:
             await asyncio.sleep(self.rng.expovariate(1 / 1.5))
             await self.disturb()
         await self.heal()
-        violations = check(self.history.facts, removed_max_ratio=REMOVED_MAX_RATIO)
+        violations = self.check()
         if not violations:
             violations = await self.converge()
         for task in self.tasks.values():
             task.cancel()
         await asyncio.gather(*self.tasks.values(), *self.deliveries, return_exceptions=True)
-        late = check(self.history.facts, removed_max_ratio=REMOVED_MAX_RATIO)
+        late = self.check()
         return violations + [violation for violation in late if violation not in violations]
+
+    def check(self) -> list[str]:
+        """Return what the history violates so far."""
+        honest = not self.weather.lie
+        return check(self.history.facts, zones=self.zones, removed_max_ratio=REMOVED_MAX_RATIO, honest=honest)
 
     # -- enactors
 

@@ -366,6 +366,19 @@ async def test_names_being_written_count_as_removed(world: World) -> None:
     await world.until(lambda: world.serves(fleet(12, 1)))
 
 
+async def test_a_plan_under_way_counts_as_served(world: World) -> None:
+    """A plan that drops most of what the plan at the fence holds is refused, before the ledger shows any of it."""
+    first = await world.publish(plan(fleet(12, 1)))
+    fence = Fence(scope=SCOPE, generation=1, plan=first.mark)
+    await Fences(world.store, world.keys).follow(ZONE, fence)
+    await world.publish(plan(fleet(2, 2)))
+    member = await world.add("a")
+    await world.until(lambda: member.recorder.of(PlanRefused))
+    assert member.recorder.of(PlanRefused)[0].guard == "endpoints_removed"
+    await world.applied(1)
+    assert world.serves(fleet(12, 1))
+
+
 async def test_drift_is_put_back_but_never_an_alias(world: World) -> None:
     """A foreign edit of an owned name is undone; a foreign CNAME is reported."""
     member = await world.add("a")

@@ -71,7 +71,7 @@ async def ground() -> Ground:
     claim = await session.claim(1)
     assert claim is not None
     fence = Fence(scope=SCOPE, generation=1, plan=manifest.mark)
-    assert await Fences(store, KEYS).open(ZONE, fence, claim)
+    assert await Fences(store, KEYS).open(ZONE, fence, claim, None)
     mirror = Mirror(KEYS)
     await mirror.load(store)
     return Ground(store, plans, session, claim, fence, Ledger(store, KEYS, mirror), mirror)
@@ -94,7 +94,8 @@ async def test_begin_and_commit_need_the_fence(ground: Ground) -> None:
     newer = await publish(ground.plans, 2)
     claim = await ground.session.claim(2)
     assert claim is not None
-    assert await Fences(ground.store, KEYS).open(ZONE, Fence(scope=SCOPE, generation=2, plan=newer.mark), claim)
+    fence = Fence(scope=SCOPE, generation=2, plan=newer.mark)
+    assert await Fences(ground.store, KEYS).open(ZONE, fence, claim, ground.fence)
     assert not await ground.ledger.begin(ground.permit, BUCKET, {7: 0})
     assert not await ground.ledger.commit(ground.permit, BUCKET, {7: 0})
     assert not await ground.ledger.settle(ground.permit, ZONE, ground.fence)
@@ -108,7 +109,8 @@ async def test_begin_needs_a_thawed_scope_and_commit_does_not(ground: Ground) ->
     newer = await publish(ground.plans, 2)
     claim = await ground.session.claim(2)
     assert claim is not None
-    assert not await Fences(ground.store, KEYS).open(ZONE, Fence(scope=SCOPE, generation=2, plan=newer.mark), claim)
+    fence = Fence(scope=SCOPE, generation=2, plan=newer.mark)
+    assert not await Fences(ground.store, KEYS).open(ZONE, fence, claim, ground.fence)
 
 
 async def test_begin_needs_the_bucket_as_it_was_read(ground: Ground) -> None:
@@ -123,9 +125,22 @@ async def test_a_plan_that_is_gone_is_neither_claimed_nor_opened(ground: Ground)
     claim = await ground.session.claim(2)
     assert claim is not None
     await ground.store.transact((), (Delete(key=KEYS.plan(2)),))
-    assert not await Fences(ground.store, KEYS).open(ZONE, Fence(scope=SCOPE, generation=2, plan=newer.mark), claim)
+    fence = Fence(scope=SCOPE, generation=2, plan=newer.mark)
+    assert not await Fences(ground.store, KEYS).open(ZONE, fence, claim, ground.fence)
     await ground.session.release(claim)
     assert await ground.session.claim(2) is None
+
+
+async def test_an_open_needs_the_fence_by_which_the_plan_was_judged(ground: Ground) -> None:
+    """Another plan was opened since: what its enactors mark is not in the ledger that the guards saw."""
+    newer = await publish(ground.plans, 2)
+    claim = await ground.session.claim(2)
+    assert claim is not None
+    fence = Fence(scope=SCOPE, generation=2, plan=newer.mark)
+    for seen in (None, Fence(scope=SCOPE, generation=0, plan="0" * 16)):
+        assert not await Fences(ground.store, KEYS).open(ZONE, fence, claim, seen)
+    assert await Fences(ground.store, KEYS).open(ZONE, fence, claim, ground.fence)
+    assert await Fences(ground.store, KEYS).open(ZONE, fence, claim, ground.fence)
 
 
 async def test_a_fence_never_goes_down(ground: Ground) -> None:
@@ -165,12 +180,14 @@ class Meddling:
 )
 async def test_what_changes_between_judging_and_deleting_keeps_the_plan(ground: Ground, meddle: Operation) -> None:
     """The delete checks again, in its own transaction, everything that the judgement rested on."""
+    seen = ground.fence
     for generation in (2, 3):
         newer = await publish(ground.plans, generation)
         claim = await ground.session.claim(generation)
         assert claim is not None
         fence = Fence(scope=SCOPE, generation=generation, plan=newer.mark)
-        assert await Fences(ground.store, KEYS).open(ZONE, fence, claim)
+        assert await Fences(ground.store, KEYS).open(ZONE, fence, claim, seen)
+        seen = fence
         await ground.session.release(claim)
     await ground.store.transact((), (Put(key=KEYS.applied(ZONE), value=b"00000000000000000003 x"),))
     await ground.session.release(ground.claim)
