@@ -22,6 +22,7 @@ from tests.simulation.history import (
     Recorded,
     Restored,
     Settled,
+    Torn,
 )
 
 ANSWERS_MAX = 16
@@ -262,16 +263,22 @@ class Frozen:
 
 
 class Kept:
-    """I4: a plan that somebody needs is never deleted."""
+    """I4: a plan that somebody needs is never deleted, nor any part of it; and who works on one claims it."""
 
     def __init__(self) -> None:
         self.violations: list[str] = []
 
     def see(self, fact: Fact) -> None:
-        if isinstance(fact, Deleted) and fact.needed:
-            self.violations.append(
-                f"I4 at {fact.at:.3f}: plan {fact.generation} deleted, needed: {', '.join(fact.needed)}"
-            )
+        match fact:
+            case Deleted() if fact.needed:
+                needed = ", ".join(fact.needed)
+                self.violations.append(f"I4 at {fact.at:.3f}: plan {fact.generation} deleted, needed: {needed}")
+            case Torn():
+                self.violations.append(f"I4 at {fact.at:.3f}: plan {fact.generation} lost a chunk")
+            case Marked() if not fact.claimed:
+                self.violations.append(f"I4 at {fact.at:.3f}: {fact.by} began {fact.generation} without a claim")
+            case _:
+                pass
 
 
 class ReadAfterUnknown:

@@ -56,12 +56,17 @@ class Recorded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Marked:
-    """The ledger now says that a write of this generation begins at the name. `frozen`: the scope was, then."""
+    """The ledger now says that a write of this generation begins at the name.
+
+    `frozen`: the scope was, then. `claimed`: a claim of who began it lived, then.
+    """
 
     at: float
+    by: str
     name: str
     generation: int
     frozen: bool
+    claimed: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +98,14 @@ class Deleted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Torn:
+    """A chunk went from the store that a plan there names."""
+
+    at: float
+    generation: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
     """An enactor read names, was about to write them, or a write of its had an unknown end."""
 
@@ -104,7 +117,7 @@ class Asked:
     names: tuple[str, ...]
 
 
-Fact = Published | Applied | Edited | Recorded | Marked | Settled | Restored | Deleted | Asked
+Fact = Published | Applied | Edited | Recorded | Marked | Settled | Restored | Deleted | Torn | Asked
 
 
 @dataclass
@@ -138,13 +151,16 @@ def line(fact: Fact) -> str:
         case Recorded():
             what = f"recorded {fact.name}={_texts(fact.records) if fact.records else 'not owned'}"
         case Marked():
-            what = f"marked {fact.name} pending at {fact.generation}{', frozen' if fact.frozen else ''}"
+            what = f"marked {fact.name} pending at {fact.generation} by {fact.by}"
+            what += f"{', frozen' if fact.frozen else ''}{'' if fact.claimed else ', unclaimed'}"
         case Settled():
-            what = f"settled {fact.zone} at {fact.generation}{', held: ' + ' '.join(sorted(fact.held)) if fact.held else ''}"
+            what = f"settled {fact.zone} at {fact.generation}, held: {' '.join(sorted(fact.held)) or 'none'}"
         case Restored():
             what = f"store restored to head {fact.head}"
         case Deleted():
             what = f"deleted plan {fact.generation}{' needed: ' + ', '.join(fact.needed) if fact.needed else ''}"
+        case Torn():
+            what = f"plan {fact.generation} lost a chunk"
         case Asked():
             what = f"{fact.what} {fact.zone} by {fact.by}: {' '.join(fact.names)}"
     return f"{fact.at:10.3f} {what}"

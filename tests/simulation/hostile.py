@@ -22,7 +22,8 @@ from enactord.core.ledger import Bucket, parse_bucket
 from enactord.core.records import Committed, Outcome, Reason, Refused, Served, Transaction, Unknown
 from enactord.registry.keys import Keys, parse_fence_value
 from enactord.registry.mirror import Mirror
-from tests.simulation.history import Applied, Asked, Deleted, History, Marked, Recorded, Restored, Settled
+from tests.simulation.history import Applied, Asked, Deleted, History, Marked, Recorded, Restored, Settled, Torn
+from tests.simulation.loop import owner
 
 T = TypeVar("T")
 
@@ -73,6 +74,8 @@ class WatchedStore(MemoryStore):
         plans = [o.key for o in operations if isinstance(o, Delete) and o.key.startswith(self._keys.root + "plans/")]
         needed = {key: await self.needed(int(key.rpartition("/")[2])) for key in plans if self._now(key)}
         result = await super().transact(compares, operations)
+        if result.succeeded and any(isinstance(o, Delete) and "/chunks/" in o.key for o in operations):
+            await self._look_for_torn()
         if result.succeeded:
             now = asyncio.get_running_loop().time()
             for key, who in needed.items():
@@ -84,6 +87,15 @@ class WatchedStore(MemoryStore):
                 if isinstance(operation, Put) and operation.key.startswith(self._keys.root + "applied/"):
                     self._settle(operation.key.rpartition("/")[2], operation.value)
         return result
+
+    async def _look_for_torn(self) -> None:
+        mirror = Mirror(self._keys)
+        await mirror.load(self)
+        for generation in mirror.generations:
+            manifest = mirror.manifest(generation)
+            assert manifest is not None
+            if any(self._now(self._keys.chunk(digest)) is None for digest in manifest.chunks.values()):
+                self._history.add(Torn(at=asyncio.get_running_loop().time(), generation=generation))
 
     def _settle(self, zone: str, value: bytes) -> None:
         generation, mark = parse_fence_value(value) or (0, "")
@@ -100,9 +112,19 @@ class WatchedStore(MemoryStore):
             if (old and old.applied) != (new and new.applied):
                 records = new.applied.records(name) if new and new.applied else None
                 self._history.add(Recorded(at=now, name=name, records=records))
-            if new and new.pending and new.pending != (old and old.pending):
-                frozen = self._now(self._keys.freeze) is not None
-                self._history.add(Marked(at=now, name=name, generation=new.pending.generation, frozen=frozen))
+            by = owner.get()
+            if by and new and new.pending and new.pending != (old and old.pending):
+                claim = self._keys.claim(new.pending.generation, by.partition("/")[0])
+                self._history.add(
+                    Marked(
+                        at=now,
+                        by=by,
+                        name=name,
+                        generation=new.pending.generation,
+                        frozen=self._now(self._keys.freeze) is not None,
+                        claimed=self._now(claim) is not None,
+                    )
+                )
         self._ledger[key] = bucket
 
     async def needed(self, generation: int) -> tuple[str, ...]:
@@ -110,6 +132,7 @@ class WatchedStore(MemoryStore):
         mirror = Mirror(self._keys)
         await mirror.load(self)
         found = [f"claim of {name}" for claimed, name in mirror.all_claims if claimed == generation]
+        found += [f"still to come in {zone}" for zone in self._zones if mirror.fences.get(zone, 0) <= generation]
         found += [f"applied in {zone}" for zone in self._zones if mirror.applied(zone) == generation]
         for number in sorted(mirror.summaries):
             for entry in mirror.bucket(number).values():

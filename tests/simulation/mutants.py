@@ -214,8 +214,8 @@ MUTANTS: tuple[Mutant, ...] = (
         edits=(
             Edit(
                 module="enactord.registry.plans",
-                old="compares = [*evidence, none_under(self._keys.claims(generation)), unmodified(key, item.mod_revision)]",
-                new="compares = [unmodified(key, item.mod_revision)]",
+                old="[*evidence, none_under(self._keys.claims(generation)), unmodified(key",
+                new="[unmodified(key",
             ),
         ),
     ),
@@ -269,8 +269,8 @@ MUTANTS: tuple[Mutant, ...] = (
         edits=(
             Edit(
                 module="enactord.engine.repairer",
-                old="if self._mirror.fence(zone) != fence or any(self._mirror.bucket_revision(n) != read[n] for n in numbers):",
-                new="if False:",
+                old="self._mirror.fence(zone) != fence or any(self._mirror.bucket_revision(n) != read[n] for n in numbers)",
+                new="False",
             ),
         ),
     ),
@@ -296,8 +296,8 @@ MUTANTS: tuple[Mutant, ...] = (
         edits=(
             Edit(
                 module="enactord.engine.writer",
-                old="                case Unknown(detail=detail):\n                    fates |= await self._read_back(fence, left)\n",
-                new="                case Unknown(detail=detail):\n",
+                old="Unknown(detail=detail):\n                    fates |= await self._read_back(fence, left)\n",
+                new="Unknown(detail=detail):\n",
             ),
             Edit(
                 module="enactord.engine.writer",

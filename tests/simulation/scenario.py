@@ -2,8 +2,9 @@
 
 import asyncio
 import hashlib
+import itertools
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ from enactord.adapters.memory_zone import MemoryServer
 from enactord.core.content import parse_content
 from enactord.core.errors import EnactordError, PlanUnreadable
 from enactord.core.guard import Limits
-from enactord.core.names import zone_of
+from enactord.core.names import BUCKETS, bucket_of, zone_of
 from enactord.core.plan import Approval, Manifest, read_plan
 from enactord.core.records import NO_RECORDS, Records
 from enactord.core.refusal import Refusal
@@ -102,13 +103,14 @@ class Scenario:
             lose=rng.choice([0.0, 0.01, 0.03]),
             late=rng.choice([0.0, 0.02, 0.05]),
             twice=rng.choice([0.0, 0.02]),
-            lie=rng.choice([0.0, 0.0, 0.01, 0.05]),
+            lie=rng.choice([0.0, 0.0, 0.01, 0.05, 0.2]),
             lag=rng.choice([0.0, 0.1, 0.3]),
         )
         self.store = WatchedStore(self.history, KEYS, self.zones)
         self.plans = Plans(self.store, KEYS, WallClock())
         self.servers = {zone: MemoryServer(zone) for zone in self.zones}
-        self.names = [f"n{i:02d}.{zone}" for zone in self.zones for i in range(rng.randint(3, 10))]
+        buckets = rng.sample(range(BUCKETS), 3) if rng.random() < 0.5 else range(BUCKETS)
+        self.names = [name for zone in self.zones for name in _names(zone, rng.randint(3, 10), buckets)]
         self.kinds = {kind: weight for kind, weight in KINDS.items() if kind == "publish" or rng.random() < 0.65}
         self.keep_plans = rng.choice([0, 0, 1, 3])
         self.copies: dict[str, DictCopy] = {}
@@ -248,10 +250,14 @@ class Scenario:
             self.note(published, await self.plans.endpoints(published))
 
     async def do_bad(self, name: str) -> None:
-        """A plan with an empty endpoint, or with most endpoints gone."""
+        """A plan with an empty endpoint, with one that lost most of its targets, or with most endpoints gone."""
         kept = dict(self.contents[-1])
-        if self.rng.random() < 0.5:
+        what = self.rng.choice(["empty", "weak", "short"])
+        if what == "empty":
             kept[self.rng.choice(sorted(kept))] = []
+        elif what == "weak":
+            some = self.rng.choice(sorted(kept))
+            kept[some] = [f"10.253.{self.published % 250}.1"]
         else:
             kept = dict(sorted(kept.items())[: max(1, len(kept) // 5)])
         published = await self.publish(kept)
@@ -345,9 +351,15 @@ class Scenario:
         self._later(5.0, 30.0, lambda: self.weather.slow_s.pop(zone, None))
 
     async def do_freeze(self, name: str) -> None:
+        """An operator freezes, often in the middle of an apply, and now and then somebody edits names then."""
         mode = self.rng.choice(["all", "repair-only"])
+        if self.rng.random() < 0.5:
+            await self.publish()
+            await asyncio.sleep(self.rng.uniform(0.0, 1.0))
         await freeze(self.store, KEYS, Freeze(mode=mode, reason="drill", author="sim", since=0.0))
-        await asyncio.sleep(self.rng.uniform(0.0, 8.0))
+        for _ in range(self.rng.choice([0, 0, 3])):
+            await self.do_edit(name)
+        await asyncio.sleep(self.rng.uniform(0.0, 12.0))
         await thaw(self.store, KEYS)
 
     async def do_revoke(self, name: str) -> None:
@@ -444,11 +456,18 @@ class Scenario:
                     wrong.append(f"{name} is held by {entry.held.guard}")
             elif served.addresses != render(name, mirror.head, parse_content(text), ANSWERS_MAX).addresses:
                 wrong.append(f"{name} serves {served.texts() or 'nothing'}, plan {mirror.head} says {text}")
+        wrong += [f"{name} claims {claimed}" for claimed, name in mirror.all_claims if claimed != mirror.head]
         kept = set(mirror.generations[-max(1, self.keep_plans) :])
         for generation in mirror.generations:
             if generation not in kept and not await self.store.needed(generation):
                 wrong.append(f"plan {generation} is needed by nobody and not pruned")
         return wrong
+
+
+def _names(zone: str, count: int, buckets: Collection[int]) -> list[str]:
+    """Return names of a zone that lie in these buckets."""
+    names = (f"n{number:02d}.{zone}" for number in itertools.count())
+    return list(itertools.islice((name for name in names if bucket_of(name) in buckets), count))
 
 
 def _foreign(number: int) -> Records:
