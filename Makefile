@@ -6,10 +6,11 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+SEEDS ?= 200
 RUNTIME := $(VENV)/.runtime-installed
 TESTING := $(VENV)/.testing-installed
 
-.PHONY: help setup run test lint types unit integration bench lock clean
+.PHONY: help setup run test lint types unit integration sim mutants small bench lock clean
 
 help: ## List the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -46,6 +47,15 @@ unit: $(TESTING) ## The tests that need no server
 
 integration: setup ## The tests against real etcd, BIND and Knot
 	$(BIN)/python -m pytest tests/contract tests/integration tests/e2e
+
+sim: $(TESTING) ## The engine in hostile worlds: make sim SEEDS=2000, or SEED=n for one again
+	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
+
+mutants: $(TESTING) ## Each safety mechanism switched off in turn: which seed notices, and by what
+	$(BIN)/python -m tests.simulation --mutants --seeds $(SEEDS)
+
+small: $(TESTING) ## Small worlds in every order of their calls
+	$(BIN)/python -m tests.simulation.small
 
 bench: setup ## Publish to seen served, beside the bare updates, on a real Knot and a real BIND
 	$(BIN)/python -W ignore -m bench apply --server knot

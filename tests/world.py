@@ -56,6 +56,15 @@ class WallClock:
         return 1_800_000_000.0 + asyncio.get_running_loop().time()
 
 
+class JumpingClock(WallClock):
+    """An enactor's own clock, which somebody may set."""
+
+    offset_s = 0.0
+
+    def now(self) -> float:
+        return super().now() + self.offset_s
+
+
 @dataclass
 class Recorder:
     """An observer that keeps everything."""

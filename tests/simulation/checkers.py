@@ -148,8 +148,6 @@ class Content:
             self.violations.append(f"I3 {where} under {by}, which is no published plan")
             return
         where += f" under {by.generation}"
-        if name in plan and after.empty:
-            self.violations.append(f"I2 {where}, whose plan has the name")
         if name in self._edited and not self._edited[name].empty and not self._landed[name]:
             self.violations.append(f"I8 {where}, where a foreign record stands that nobody adopted")
         planned = render(name, by.generation, parse_content(plan[name]), ANSWERS_MAX) if name in plan else NO_RECORDS
@@ -160,7 +158,9 @@ class Content:
                 known.add(self._recorded[name])
             if by.generation < self._lost.get(fact.zone, 0):
                 known |= self._ever[name]
-            if name not in plan and not after.empty and self._landed[name][-1:] == [NO_RECORDS.addresses]:
+            if name in plan and after.empty:
+                self.violations.append(f"I2 {where}, whose plan has the name")
+            elif name not in plan and not after.empty and self._landed[name][-1:] == [NO_RECORDS.addresses]:
                 self.violations.append(f"I7 {where}, whose plan withdrew it")
             elif edited is None or after.addresses not in known:
                 self.violations.append(f"I1 {where}, neither its plan's nor what stood there")

@@ -140,8 +140,10 @@ def run(order: int | Order, main: Coroutine[Any, Any, T]) -> T:
 
     Without garbage collection, whose moment no seed decides: it would end abandoned generators in tasks of theirs.
     """
-    gc.collect()
-    gc.disable()
+    enabled = gc.isenabled()
+    if enabled:
+        gc.collect()
+        gc.disable()
     loop = SimulationLoop(random.Random(order) if isinstance(order, int) else order)
     asyncio.set_event_loop(loop)
     try:
@@ -157,4 +159,5 @@ def run(order: int | Order, main: Coroutine[Any, Any, T]) -> T:
     finally:
         asyncio.set_event_loop(None)
         loop.close()
-        gc.enable()
+        if enabled:
+            gc.enable()

@@ -269,8 +269,8 @@ MUTANTS: tuple[Mutant, ...] = (
         edits=(
             Edit(
                 module="enactord.engine.repairer",
-                old="self._mirror.fence(zone) != fence or any(self._mirror.bucket_revision(n) != read[n] for n in numbers)",
-                new="False",
+                old="!= fence or any(self._mirror.bucket_revision(n) != read[n] for n in numbers)",
+                new="== ''",
             ),
         ),
     ),

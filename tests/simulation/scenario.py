@@ -28,7 +28,7 @@ from tests.simulation.checkers import ANSWERS_MAX, check
 from tests.simulation.history import Edited, History, Published, line
 from tests.simulation.hostile import HostileStore, HostileZone, WatchedStore, Weather
 from tests.simulation.loop import owner, run, simulated
-from tests.world import SCOPE, DictCopy, Recorder, WallClock, plan
+from tests.world import SCOPE, DictCopy, JumpingClock, Recorder, WallClock, plan
 
 ZONES = ("one.test.", "two.test.", "deep.one.test.")
 HOSTILE_S = 120.0
@@ -79,15 +79,6 @@ class Outcome:
     def digest(self) -> str:
         """The trace and the steps in one short word."""
         return hashlib.sha256("\n".join([*self.trace, str(self.steps)]).encode()).hexdigest()[:16]
-
-
-class JumpingClock(WallClock):
-    """An enactor's own clock, which somebody may set."""
-
-    offset_s = 0.0
-
-    def now(self) -> float:
-        return super().now() + self.offset_s
 
 
 class Scenario:
@@ -257,7 +248,9 @@ class Scenario:
             kept[self.rng.choice(sorted(kept))] = []
         elif what == "weak":
             some = self.rng.choice(sorted(kept))
-            kept[some] = [f"10.253.{self.published % 250}.1"]
+            left = self.rng.choice([1, max(1, len(kept[some]) - 1)])
+            kept[some] = [f"10.253.{self.published % 250}.{1 + i}" for i in range(left)]
+            self.contents[-1] = dict(kept)
         else:
             kept = dict(sorted(kept.items())[: max(1, len(kept) // 5)])
         published = await self.publish(kept)
@@ -265,8 +258,14 @@ class Scenario:
             self.refused.append(published.generation)
 
     async def do_back(self, name: str) -> None:
-        """A planner flips back to content of long ago, in a new plan."""
-        await self.publish(self.rng.choice(self.contents))
+        """A planner flips back to older content, in a new plan; often to what it has only just replaced."""
+        if self.rng.random() < 0.6:
+            before = dict(self.contents[-1])
+            await self.publish()
+            await asyncio.sleep(self.rng.uniform(0.0, 1.0))
+            await self.publish(before)
+        else:
+            await self.publish(self.rng.choice(self.contents))
 
     async def do_rollback(self, name: str) -> None:
         generations = await self.plans.generations()

@@ -8,12 +8,19 @@ state that it has seen: store, zone, clock, and what each enactor has asked and 
 """
 
 import asyncio
+import gc
 import hashlib
 import random
+import sys
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
+
+import click
+from rich.console import Console
+from rich.table import Table
 
 from enactord.adapters.memory_store import MemoryStore
 from enactord.adapters.memory_zone import MemoryServer
@@ -32,7 +39,7 @@ from tests.simulation.checkers import check
 from tests.simulation.history import Applied, Asked, Edited, History, Published, line
 from tests.simulation.hostile import WatchedStore
 from tests.simulation.loop import owner, run, simulated
-from tests.world import SCOPE, DictCopy, Recorder, WallClock, plan
+from tests.world import SCOPE, DictCopy, JumpingClock, Recorder, WallClock, plan
 
 T = TypeVar("T")
 HEAR = "hear of the store"
@@ -66,11 +73,12 @@ class Step:
 class Director:
     """Holds every call until it is chosen, and remembers what everybody was told."""
 
-    def __init__(self, choices: Sequence[int], visited: set[bytes], faults: int, *, at_once: bool = False) -> None:
-        self.at_once = at_once
+    def __init__(self, world: "SmallWorld", choices: Sequence[int], visited: set[bytes]) -> None:
+        self._at_once = world.at_once
+        self._failures = world.failures
         self._choices = deque(choices)
         self._visited = visited
-        self.faults = faults
+        self.faults = world.faults
         self.free = True
         self.pending: list[Step] = []
         self.told: dict[str, Any] = {}
@@ -82,7 +90,7 @@ class Director:
         """Wait until this call is chosen; returns the way in which it is to end, "" for well."""
         if self.free:
             return ""
-        ways = ("", *failures) if self.faults else ("",)
+        ways = ("", *(way for way in failures if way in self._failures)) if self.faults else ("",)
         chosen = Step(who, what, ways, simulated().create_future())
         self.pending.append(chosen)
         try:
@@ -93,7 +101,7 @@ class Director:
 
     async def hear(self, who: str) -> None:
         """Wait until the listener may hear of the store."""
-        if not self.at_once:
+        if not self._at_once:
             await self.step(who, HEAR)
 
     def tell(self, who: str, what: object) -> None:
@@ -279,19 +287,22 @@ def _name(seen: FenceSeen) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SmallWorld:
-    """Two plans, as lists of addresses by name, and what two enactors do at the same time."""
+    """Plans, as lists of addresses by name, and what two enactors do at the same time."""
 
     name: str
-    plans: tuple[Mapping[str, Sequence[str]], Mapping[str, Sequence[str]]]
+    plans: tuple[Mapping[str, Sequence[str]], ...]
     first: str = "apply 1"
     second: str = "apply 2"
     """What each does, once: apply a plan, look (and repair), or prune (keeping nothing)."""
     applied: int = 0
-    """The plan that is applied before."""
+    """Up to which plan all is applied before, by the first."""
+    later: bool = False
+    """Whether the second's clock is an hour ahead, so that guards which look back let more pass."""
     at_once: bool = False
     """Whether watches tell at once, or as late as can be: when their listener waits for nothing else."""
     faults: int = 0
     """How many calls may fail."""
+    failures: tuple[str, ...] = ("request lost", "answer lost", "late")
     edit: bool = False
     """Whether a foreign hand empties the first name at some moment."""
 
@@ -314,17 +325,21 @@ def explore(world: SmallWorld, *, states_max: int = 10**9) -> Explored:
     visited: set[bytes] = set()
     found = Explored(world=world)
     queue: deque[list[int]] = deque([[]])
+    gc.disable()  # once for all runs, with a collection now and then
     while queue:
         if len(visited) >= states_max:
             found.complete = False
             break
-        director = Director(queue.popleft(), visited, world.faults, at_once=world.at_once)
+        if found.runs % 200 == 0:
+            gc.collect()
+        director = Director(world, queue.popleft(), visited)
         found.runs += 1
         violations, trace = run(InOrder(), _play(world, director))
         queue.extend(director.branches)
         if violations:
             found.violations, found.trace = violations, trace
             break
+    gc.enable()
     found.states = len(visited)
     return found
 
@@ -355,13 +370,17 @@ async def _play(world: SmallWorld, director: Director) -> tuple[list[str], list[
         start(enactor.settings.id, enactor._follow())
     for number, content in enumerate(world.plans, start=1):
         await _publish(store, history, content)
-        if number == world.applied:
+        if number <= world.applied:
             await _until(lambda n=number: all(e.mirror.head == n for e in enactors.values()))  # type: ignore[misc]
             await _do(enactors["e1"], f"apply {number}")
     await _until(lambda: all(e.mirror.revision == store._revision for e in enactors.values()))
     acts = {"e1": _do(enactors["e1"], world.first), "e2": _do(enactors["e2"], world.second)}
     if world.edit:
         acts["a foreign hand"] = _after(director, "a foreign hand", "empty", lambda: _empty(server, history))
+    if world.later:
+        clock = enactors["e2"].ports.clock
+        assert isinstance(clock, JumpingClock)
+        clock.offset_s = 3600.0
     director.free = False
     doing = [start(who, act) for who, act in acts.items()]
 
@@ -444,7 +463,7 @@ def _enactor(who: str, store: MemoryStore, server: MemoryServer, director: Direc
         zones={
             ZONE: ZonePorts(settings=settings, zone=zone, verifiers=[Verifier(server="memory", bulk=zone, sample=zone)])
         },
-        clock=WallClock(),
+        clock=JumpingClock(),
         observer=Recorder(),
         copy=DictCopy(),
     )
@@ -474,9 +493,51 @@ WORLDS: tuple[SmallWorld, ...] = (
         name="an old plan and a new one, two endpoints",
         plans=({ONE: ["10.0.0.1"], TWO: ["10.0.1.1"]}, {ONE: ["10.0.0.2"], TWO: ["10.0.1.2"]}),
     ),
+    SmallWorld(
+        name="a plan, and one that flips back", plans=(OLD, NEW, OLD), first="apply 2", second="apply 3", applied=1
+    ),
     SmallWorld(name="both apply the same plan", plans=(OLD, NEW), first="apply 2", applied=1),
     SmallWorld(name="an old plan and a new one, a call fails", plans=(OLD, NEW), faults=1),
     SmallWorld(name="repair beside a new plan, a foreign hand", plans=(OLD, NEW), first="look", applied=1, edit=True),
+    SmallWorld(
+        name="repair of a held name beside its release",
+        plans=tuple({ONE: [f"10.0.{count}.{number}" for number in range(count)]} for count in (4, 2, 1)),
+        first="look",
+        second="apply 3",
+        applied=3,
+        later=True,
+        faults=1,
+        failures=("late",),
+        edit=True,
+    ),
     SmallWorld(name="prune beside a new plan", plans=(OLD, NEW), first="prune", applied=1),
     SmallWorld(name="prune beside an old plan", plans=(OLD, NEW), first="apply 1", second="prune"),
 )
+
+
+@click.command()
+@click.option("--world", "wanted", default="", help="This one alone: a part of its name.")
+@click.option("--states", type=click.IntRange(1), default=10**9, help="Stop after so many.")
+def main(wanted: str, states: int) -> None:
+    """Go through the small worlds in every order, and print how many states each has."""
+    out = Console(highlight=False)
+    table = Table("world", "states", "runs", "complete", "violations", "seconds", box=None)
+    wrong = 0
+    for world in WORLDS:
+        if wanted in world.name:
+            start = time.monotonic()
+            found = explore(world, states_max=states)
+            wrong += len(found.violations)
+            took = f"{time.monotonic() - start:.0f}"
+            complete = "yes" if found.complete else "no"
+            table.add_row(
+                world.name, f"{found.states:,}", f"{found.runs:,}", complete, str(len(found.violations)), took
+            )
+            for text in (*found.violations, *found.trace):
+                out.print(text, soft_wrap=True)
+    out.print(table)
+    sys.exit(1 if wrong else 0)
+
+
+if __name__ == "__main__":
+    main()

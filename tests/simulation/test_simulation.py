@@ -1,0 +1,80 @@
+"""The shipped engine in hostile worlds: a short run of what `make sim` does at length."""
+
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.simulation.mutants import MUTANTS, Caught, run_mutant
+from tests.simulation.scenario import simulate
+from tests.simulation.small import WORLDS, SmallWorld, explore
+
+FOUND = (Path(__file__).parent / "seeds.txt").read_text().splitlines()
+FOUND = (Path(__file__).parent / "seeds.txt").read_text().splitlines()
+SEEDS = [int(text.split()[0]) for text in FOUND if not text.startswith("#")]
+STATES = 400
+
+
+def test_seeds_violate_nothing() -> None:
+    """Thirty hostile worlds: no invariant is violated, and once faults stop all is as the newest plan says."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.simulation", "--seeds", "30", "--first", "1000"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_seed_that_found_something_finds_nothing_now(seed: int) -> None:
+    """Every seed that ever failed is run again."""
+    assert simulate(seed).violations == ()
+
+
+def test_the_same_seed_gives_the_same_trace(tmp_path: Path) -> None:
+    """Byte for byte, in another process, with another hash seed, after another run in the same process."""
+    traces = []
+    for number in (1, 2):
+        path = tmp_path / f"{number}.txt"
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.simulation", "--seed", "3", "--trace", str(path)],
+            env=os.environ | {"PYTHONHASHSEED": str(number)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        traces.append(path.read_bytes())
+    assert traces[0] == traces[1]
+    assert len(traces[0]) > 10_000
+    simulate(4)
+    assert "\n".join(simulate(3).trace).encode() + b"\n" == traces[0]
+
+
+def test_every_mechanism_that_is_switched_off_is_noticed() -> None:
+    """The table of mutants: each is caught by the seed that it states, which finds nothing otherwise."""
+
+    def run(number: int) -> Caught:
+        return run_mutant(MUTANTS[number], first=MUTANTS[number].seed, seeds=1)
+
+    with ThreadPoolExecutor(2) as pool:
+        caught = list(pool.map(run, range(len(MUTANTS))))
+    assert [each.mutant.name for each in caught if each.seed is None] == []
+
+
+def test_the_seeds_of_mutants_violate_nothing() -> None:
+    """With every mechanism on, the seeds that show mutants show nothing: it is the mechanism that they show."""
+    for seed in sorted({mutant.seed for mutant in MUTANTS}):
+        assert simulate(seed).violations == (), seed
+
+
+@pytest.mark.parametrize("world", WORLDS, ids=[world.name for world in WORLDS])
+def test_a_small_world_is_sound_in_every_order(world: SmallWorld) -> None:
+    """The first few hundred states of each; `make small` goes through all of them."""
+    found = explore(world, states_max=STATES)
+    assert found.violations == [], "\n".join(found.trace)
+    assert found.states >= STATES or found.complete
