@@ -16,12 +16,12 @@ from enactord.cli.ctl import main as ctl
 from enactord.core.fence import Fence
 from enactord.registry.fences import Fences
 from enactord.registry.keys import Keys
+from enactord.registry.mirror import Mirror
 from tests.servers.dns_server import FOREIGN_SECRET, SECRET
 from tests.servers.embedded import Embedded
 
 SCOPE = "test"
 ZONE = "example.test."
-FENCE = Fence(scope=SCOPE, generation=1, plan="0" * 16)
 
 CONFIG = """
 [enactor]
@@ -75,16 +75,31 @@ def put(server: Embedded, name: str, rtype: str, *values: str) -> None:
     assert answer.rcode() == 0, answer
 
 
-def open_fence(server: Embedded, tmp_path: Path) -> None:
-    """Let store and zone stand at the same fence."""
-    put(server, f"_enactord.{ZONE}", "TXT", f'"{FENCE.text}"')
+def open_plan(server: Embedded, tmp_path: Path, **addresses: list[str]) -> None:
+    """Publish a plan of these names and let store and zone stand at its fence, as when it was opened."""
+    endpoints = {
+        f"{name}.{ZONE}": {"ttl_s": 30, "targets": [{"address": address, "weight": 1} for address in targets]}
+        for name, targets in addresses.items()
+    }
+    content = {"schema": "enactord.plan/v1", "scope": SCOPE, "endpoints": endpoints}
+    (tmp_path / "plan.json").write_text(json.dumps(content))
+    published = run(tmp_path, "publish", str(tmp_path / "plan.json"))
+    assert published.exit_code == 0, published.output
 
-    async def follow() -> None:
+    async def follow() -> Fence:
         store = await open_store(f"sqlite://{tmp_path}/store.db")
-        assert await Fences(store, Keys(SCOPE)).follow(ZONE, FENCE)
-        await store.close()
+        try:
+            mirror = Mirror(Keys(SCOPE))
+            await mirror.load(store)
+            manifest = mirror.manifest(mirror.head)
+            assert manifest is not None
+            fence = Fence(scope=SCOPE, generation=manifest.generation, plan=manifest.mark)
+            assert await Fences(store, Keys(SCOPE)).follow(ZONE, fence)
+            return fence
+        finally:
+            await store.close()
 
-    asyncio.run(follow())
+    put(server, f"_enactord.{ZONE}", "TXT", f'"{asyncio.run(follow()).text}"')
 
 
 def test_adopt_then_verify_then_repair(server: Embedded, tmp_path: Path) -> None:
@@ -96,7 +111,7 @@ def test_adopt_then_verify_then_repair(server: Embedded, tmp_path: Path) -> None
     assert [found["ttl_s"] for found in json.loads(adopted.stdout)["adopted"]] == [30, 30]
     sound = run(tmp_path, "verify")
     assert (sound.exit_code, json.loads(sound.stdout)["names"]) == (0, 2), sound.output
-    open_fence(server, tmp_path)
+    open_plan(server, tmp_path, a=["10.0.0.1", "10.0.0.2"], b=["10.0.0.3"])
     put(server, f"a.{ZONE}", "A")
     put(server, f"b.{ZONE}", "A", "10.66.66.66")
     wrong = run(tmp_path, "verify")
@@ -112,7 +127,7 @@ def test_repair_does_nothing_while_frozen(server: Embedded, tmp_path: Path) -> N
     """Frozen as a whole, a drifted name is found and left as it is."""
     put(server, f"a.{ZONE}", "A", "10.0.0.1")
     assert run(tmp_path, "adopt", f"a.{ZONE}").exit_code == 0
-    open_fence(server, tmp_path)
+    open_plan(server, tmp_path, a=["10.0.0.1"])
     put(server, f"a.{ZONE}", "A", "10.66.66.66")
     assert run(tmp_path, "freeze", "--reason", "look").exit_code == 0
     found = run(tmp_path, "verify", "--repair")

@@ -252,6 +252,9 @@ class Scenario:
             kept[some] = [f"10.253.{self.published % 250}.{1 + i}" for i in range(left)]
             self.contents[-1] = dict(kept)
         else:
+            if self.rng.random() < 0.5:
+                await self.publish()  # and the bad one before anybody can have applied it
+                await asyncio.sleep(self.rng.uniform(0.0, 0.5))
             kept = dict(sorted(kept.items())[: max(1, len(kept) // 5)])
         published = await self.publish(kept)
         if isinstance(published, Manifest):
