@@ -202,7 +202,7 @@ class World:
         store = Cuttable(self.store)
         if not store_up:
             store.cut()
-        zones = {zone: Gated(MemoryZone(server)) for zone, server in self.servers.items()}
+        zones = {zone: self.gate(MemoryZone(server)) for zone, server in self.servers.items()}
         recorder = Recorder()
         copy = copy or DictCopy()
         ports = Ports(
@@ -230,6 +230,10 @@ class World:
         member = Member(enactor=enactor, recorder=recorder, zones=zones, store=store, copy=copy, task=task)
         self.members[name] = member
         return member
+
+    def gate(self, zone: MemoryZone) -> Gated:
+        """The way of one enactor to a zone."""
+        return Gated(zone)
 
     async def publish(self, document: Mapping[str, Any], **orders: Any) -> Manifest:
         published = await self.plans.publish(read_plan(document), Orders(**orders))

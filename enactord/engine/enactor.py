@@ -38,7 +38,7 @@ from enactord.core.refusal import Refusal
 from enactord.engine.applying import Applier, Interrupted, PlanView
 from enactord.engine.copying import Copier
 from enactord.engine.loops import supervised
-from enactord.engine.pace import Backoff
+from enactord.engine.pace import Backoff, Patience
 from enactord.engine.pruner import Pruner
 from enactord.engine.repairer import Repairer
 from enactord.engine.settings import Ports, Settings
@@ -51,6 +51,8 @@ from enactord.registry.session import Session
 _IDLE_S = 1.0
 _RETRY_FIRST_S = 0.05
 _RETRY_CAP_S = 5.0
+_PATIENCE_FIRST_S = 0.1
+_PATIENCE_CAP_S = 10.0
 _RELOAD_S = 300.0
 """A full re-read of the store, whatever the watch says: watches have lost events (etcd 3.4.31, 3.4.36)."""
 
@@ -85,6 +87,9 @@ class Enactor:
         self._reload = asyncio.Event()
         self._refused: dict[int, tuple[Refusal, float]] = {}
         self._seen_head = 0
+        self._patience = Patience(first_s=_PATIENCE_FIRST_S, cap_s=_PATIENCE_CAP_S)
+        self._opened = 0
+        self._opened_at = 0.0
         self._freeze: Freeze | None = None
         self._problems: dict[str, str] = {}
 
@@ -191,7 +196,7 @@ class Enactor:
     # -- plans
 
     async def _apply_loop(self) -> None:
-        """Work on the newest acceptable plan; a newer one cancels the rest of the older at once."""
+        """Work on the newest acceptable plan; a newer one cancels the rest of the older, at once where that does."""
         backoff = Backoff(self._rng, first_s=_RETRY_FIRST_S, cap_s=_RETRY_CAP_S)
         loop = asyncio.get_running_loop()
         work: asyncio.Task[int] | None = None
@@ -200,6 +205,7 @@ class Enactor:
             while True:
                 self.progress = loop.time()
                 self._note_freeze()
+                self._note_open()
                 if work is not None and work.done():
                     self.working_on = 0
                     pause_s = self._finish(work, backoff)
@@ -263,6 +269,8 @@ class Enactor:
                 if manifest is None:
                     continue
                 self._note_plan(manifest)
+                if self._awaited(manifest):
+                    continue
                 if not self._has_work(manifest, held_too):
                     return None
                 if self._still_refused(generation):
@@ -279,6 +287,27 @@ class Enactor:
                 return view
             self._refuse(generation, refusal)
         return None
+
+    def _note_open(self) -> None:
+        """Learn from each open whether the plan before it was applied, or given up for the next."""
+        opened = max((fence.generation for zone in self.writers if (fence := self.mirror.fence(zone))), default=0)
+        if opened == self._opened:
+            return
+        if self._opened:
+            (self._patience.given_up if self._unsettled() else self._patience.applied)()
+        self._opened, self._opened_at = opened, asyncio.get_running_loop().time()
+
+    def _unsettled(self) -> bool:
+        """Whether the plan that was opened last is not applied in some zone that answers."""
+        zones = [zone for zone in self.writers if zone not in self._applier.zone_problems]
+        return any(self.mirror.applied(zone) < self._opened for zone in zones)
+
+    def _awaited(self, manifest: Manifest) -> bool:
+        """Whether a newer plan must wait for the one that is open; what an operator orders need not."""
+        if manifest.generation <= self._opened or manifest.approval is not None or manifest.rollback_of:
+            return False
+        in_time = asyncio.get_running_loop().time() < self._opened_at + self._patience.now_s
+        return in_time and self._unsettled()
 
     def _has_work(self, manifest: Manifest, held_too: bool) -> bool:
         """Whether the plan may not be applied everywhere yet."""

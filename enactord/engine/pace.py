@@ -111,3 +111,23 @@ class Backoff:
         ceiling = min(self._cap_s, self._first_s * 2.0 ** min(self._failures, 30))
         self._failures += 1
         return self._rng.uniform(0.0, ceiling)
+
+
+class Patience:
+    """How long a plan may be worked on before a newer one takes its place, in seconds: none, at first.
+
+    Each plan that is given up doubles it, each that is applied halves it. Without it, where a
+    plan comes every second and a pass takes two, no plan would ever be applied, and each
+    write would be refused by the fence of the next.
+    """
+
+    def __init__(self, *, first_s: float, cap_s: float) -> None:
+        self._first_s = first_s
+        self._cap_s = cap_s
+        self.now_s = 0.0
+
+    def given_up(self) -> None:
+        self.now_s = min(self._cap_s, max(self._first_s, self.now_s * 2))
+
+    def applied(self) -> None:
+        self.now_s = self.now_s / 2 if self.now_s > self._first_s else 0.0
