@@ -7,10 +7,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SEEDS ?= 200
+SECONDS ?= 600
 RUNTIME := $(VENV)/.runtime-installed
 TESTING := $(VENV)/.testing-installed
 
-.PHONY: help setup run test lint types unit integration sim mutants small bench lock clean
+.PHONY: help setup run test lint types unit integration sim mutants small chaos bench lock clean
 
 help: ## List the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -56,6 +57,9 @@ mutants: $(TESTING) ## Each safety mechanism switched off in turn: which seed no
 
 small: $(TESTING) ## Small worlds in every order of their calls
 	$(BIN)/python -m tests.simulation.small
+
+chaos: setup ## Real etcd, Knot, BIND and enactors under real faults: make chaos SECONDS=600 SEED=7
+	$(BIN)/python -m tests.chaos --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
 bench: setup ## Publish to seen served, beside the bare updates, on a real Knot and a real BIND
 	$(BIN)/python -W ignore -m bench apply --server knot

@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 import time
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -24,11 +25,13 @@ class Etcd:
     """A real etcd. `stop`, `kill` and `start` may follow each other: data and ports stay until `remove`.
 
     `certificates`: a directory with ca.pem, server.pem and server.key; clients then need a certificate, too.
+    `options`: more of etcd's own, as on its command line.
     """
 
-    def __init__(self, certificates: Path | None = None, *, name: str = "one") -> None:
+    def __init__(self, certificates: Path | None = None, *, name: str = "one", options: Sequence[str] = ()) -> None:
         self._certificates = certificates
         self._name = name
+        self._options = tuple(options)
         self.port = free_port()
         self._peer = f"http://127.0.0.1:{free_port()}"
         self.cluster = self.member
@@ -80,6 +83,7 @@ class Etcd:
                     "--logger=zap",
                     "--log-level=warn",
                     *tls,
+                    *self._options,
                 ],
                 stdout=output,
                 stderr=output,
