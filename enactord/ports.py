@@ -100,7 +100,7 @@ class Zone(ServedReader, Protocol):
     async def write(self, transaction: Transaction) -> Outcome:
         """Carry out one transaction; never raises for what a server answers or fails to answer.
 
-        A batch that this backend cannot put into one message is a ValueError.
+        A batch that no message of this backend can hold is refused by its content: make it smaller.
         """
         ...
 

@@ -9,7 +9,7 @@ business of a wrapper around `MemoryZone`.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from enactord.adapters.wire.update import pack_update
+from enactord.adapters.wire.update import TooLarge, pack_update
 from enactord.core.errors import ZoneDown
 from enactord.core.fence import FenceSeen
 from enactord.core.names import fence_name
@@ -127,7 +127,10 @@ class MemoryZone:
         return {name: self._server.serve(name) for name in names}
 
     async def write(self, transaction: Transaction) -> Outcome:
-        pack_update(self._server.zone, transaction, 0)  # ValueError where the real one raises it
+        try:
+            pack_update(self._server.zone, transaction, 0)
+        except TooLarge as error:
+            return Refused(reason=Reason.CONTENT, detail=str(error))
         if self._closed or not self._server.up:
             return Refused(reason=Reason.BUSY, detail="closed" if self._closed else "the server is down")
         return self._server.apply(transaction)

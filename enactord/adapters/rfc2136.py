@@ -24,7 +24,7 @@ from enactord.adapters.wire.answer import TYPE_TXT
 from enactord.adapters.wire.names import Malformed
 from enactord.adapters.wire.stream import MaybeReceived, NeverSent, Stream
 from enactord.adapters.wire.tsig import TsigError, TsigKey, find_tsig, sign, verify
-from enactord.adapters.wire.update import pack_update
+from enactord.adapters.wire.update import TooLarge, pack_update
 from enactord.core.errors import ZoneDown
 from enactord.core.fence import FenceSeen, parse_fence
 from enactord.core.names import fence_name
@@ -80,7 +80,8 @@ class Rfc2136Zone:
         in_flight_max: int = 16,
     ) -> None:
         self._name = name
-        self._key = key
+        self.key = key
+        """Signs the writes that begin from now on; those under way end with the key that they began with."""
         self._clock = clock
         self._timeout_s = timeout_s
         self._reader = BulkReader(host, port, timeout_s=timeout_s, connections=connections)
@@ -109,12 +110,15 @@ class Rfc2136Zone:
         return seen
 
     async def write(self, transaction: Transaction) -> Outcome:
-        body = pack_update(self._name, transaction, 0)
-        mac = b""
+        try:
+            body = pack_update(self._name, transaction, 0)
+        except TooLarge as error:
+            return Refused(reason=Reason.CONTENT, detail=str(error))  # halved as if the server had refused it
+        key, mac = self.key, b""
 
         def signed(message_id: int) -> bytes:
             nonlocal mac
-            message, mac = sign(message_id.to_bytes(2, "big") + body[2:], self._key, now_s=self._now_s())
+            message, mac = sign(message_id.to_bytes(2, "big") + body[2:], key, now_s=self._now_s())
             return message
 
         stream = min(self._streams, key=lambda stream: stream.load)
@@ -124,7 +128,7 @@ class Rfc2136Zone:
             return Refused(reason=Reason.BUSY, detail=str(error))
         except MaybeReceived as error:
             return Unknown(detail=str(error))
-        return self._outcome(reply, mac)
+        return self._outcome(reply, key, mac)
 
     async def close(self) -> None:
         for stream in self._streams:
@@ -134,7 +138,7 @@ class Rfc2136Zone:
     def _now_s(self) -> int:
         return int(self._clock.now())
 
-    def _outcome(self, reply: bytes, request_mac: bytes) -> Outcome:
+    def _outcome(self, reply: bytes, key: TsigKey, request_mac: bytes) -> Outcome:
         """Read an answer as the table above says."""
         flags = int.from_bytes(reply[2:4], "big")
         rcode = flags & 0xF
@@ -142,7 +146,7 @@ class Rfc2136Zone:
             return Unknown(detail="the answer is not one to an update")
         if rcode == 0:
             try:
-                verify(reply, [self._key], now_s=self._now_s(), request_mac=request_mac)
+                verify(reply, [key], now_s=self._now_s(), request_mac=request_mac)
             except TsigError as error:
                 return Unknown(detail=f"NOERROR that does not verify: {error}")
             return Committed()
@@ -152,7 +156,7 @@ class Rfc2136Zone:
             return Unknown(detail=text)
         if reason is Reason.DENIED:
             fix = _TSIG_FIXES.get(_tsig_error(reply)) or _DENIED_FIXES[rcode]
-            return Refused(reason=reason, detail=f"{text} for key {self._key.name}: {fix}")
+            return Refused(reason=reason, detail=f"{text} for key {key.name}: {fix}")
         return Refused(reason=reason, detail=text)
 
 

@@ -409,12 +409,16 @@ async def test_write_outside_the_zone_is_a_value_error(site: Site) -> None:
         await zone.write(put(Change(name="www.elsewhere.test.", after=ONE)))
 
 
-async def test_write_too_large_for_a_message_is_a_value_error(site: Site) -> None:
-    """A batch beyond one message is never split behind the caller's back."""
+async def test_a_write_that_no_message_holds_is_refused_by_its_content(site: Site) -> None:
+    """Nothing is sent, and it is the caller who makes the batch smaller."""
     zone = await opened(site)
     after = Records(ttl_s=5, a=tuple(bytes((10, 0, 0, k)) for k in range(100)), aaaa=())
-    with pytest.raises(ValueError, match="smaller"):
-        await zone.write(put(*(Change(name=f"n{k:02}.{site.zone}", after=after) for k in range(50))))
+    changes = [Change(name=f"n{k:02}.{site.zone}", after=after) for k in range(50)]
+    outcome = await zone.write(put(*changes))
+    assert isinstance(outcome, Refused)
+    assert outcome.reason is Reason.CONTENT
+    assert "smaller" in outcome.detail
+    assert await zone.write(put(*changes[:25])) == Committed()
 
 
 # Keys

@@ -165,6 +165,8 @@ class Content:
             elif edited is None or after.addresses not in known:
                 self.violations.append(f"I1 {where}, neither its plan's nor what stood there")
         self._landed[name].append(after.addresses)
+        if by.generation < self._lost.get(fact.zone, 0):
+            self._edited[name] = after  # put back by one who was cut off: who knows better may put it right
         self._ever[name].add(after.addresses)
 
 
