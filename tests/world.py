@@ -67,12 +67,15 @@ class JumpingClock(WallClock):
 
 @dataclass
 class Recorder:
-    """An observer that keeps everything."""
+    """An observer that keeps everything, and tells it on to those who listen."""
 
     happenings: list[Happening] = field(default_factory=list)
+    listeners: list[Callable[[Happening], None]] = field(default_factory=list)
 
     def observe(self, happening: Happening) -> None:
         self.happenings.append(happening)
+        for tell in self.listeners:
+            tell(happening)
 
     def of(self, *kinds: type[Happening]) -> list[Any]:
         return [h for h in self.happenings if isinstance(h, kinds)]
@@ -181,11 +184,15 @@ class Member:
 class World:
     """A scope. Leave it by `close`."""
 
-    def __init__(self, zones: Sequence[str] = (ZONE,), **settings: Any) -> None:
+    def __init__(
+        self, zones: Sequence[str] = (ZONE,), *, scope: str = SCOPE, batch_names_max: int = 50, **settings: Any
+    ) -> None:
+        self.scope = scope
+        self.zone_settings = {zone: ZoneSettings(name=zone, batch_names_max=batch_names_max) for zone in zones}
         self.store = MemoryStore()
         self.servers = {zone: MemoryServer(zone) for zone in zones}
         self.clock = WallClock()
-        self.keys = Keys(SCOPE)
+        self.keys = Keys(scope)
         self.plans = Plans(self.store, self.keys, self.clock)
         self.settings = {
             "limits": Limits(allow_private=True),
@@ -209,7 +216,7 @@ class World:
             store=store,
             zones={
                 zone: ZonePorts(
-                    settings=ZoneSettings(name=zone),
+                    settings=self.zone_settings[zone],
                     zone=gated,
                     verifiers=[Verifier(server="memory", bulk=gated, sample=gated)],
                 )
@@ -221,8 +228,8 @@ class World:
         )
         settings = Settings(
             id=name,
-            scope=SCOPE,
-            zones=[ZoneSettings(name=zone) for zone in zones],
+            scope=self.scope,
+            zones=list(self.zone_settings.values()),
             **self.settings,  # type: ignore[arg-type]
         )
         enactor = Enactor(settings, ports, random.Random(name))

@@ -54,7 +54,8 @@ _TSIG_FIXES = {
 """Source: RFC 8945 section 5.2; Knot answers BADKEY to a known key without permission."""
 
 _DENIED_FIXES = {
-    5: "let the key update this zone, and the types A, AAAA and TXT in it, in the server's update policy",
+    5: "let the key update this zone, and the types A, AAAA and TXT in it, in the server's update policy;"
+    " PowerDNS says no more than this for another secret, an unknown key and a clock too far off, too",
     9: "check that the server is primary for this zone and lets this key update it",
 }
 

@@ -4,6 +4,7 @@ wanted     ledger                     does
 ---------  -------------------------  -------------------------------------------------
 any        pending, not owned,        resolve: read the name; only then is it known
            of an older generation     whether the earlier write made it ours
+any        pending many times over    resolve
 refused    pending                    resolve: what is served is applied, or drifted
 content    nothing, or not owned      write as new (no A, no AAAA may be there), or hold
 content    owned, same content        nothing; settle if it was held
@@ -20,7 +21,7 @@ from enum import StrEnum
 
 from enactord.core.content import Content, parse_content
 from enactord.core.guard import Limits, judge_endpoint
-from enactord.core.ledger import REMOVAL, Entry
+from enactord.core.ledger import EARLIER_MAX, REMOVAL, Entry
 from enactord.core.records import Expect
 from enactord.core.refusal import Refusal
 
@@ -131,5 +132,8 @@ def _unresolved(entry: Entry, generation: int) -> bool:
 
     The write may have landed (then the name is ours) or not (then what stands there, if
     anything, is somebody else's). Below the fence it can no longer land, so one read tells.
+    So it does where more versions than the ledger remembers may be served.
     """
-    return entry.pending is not None and not entry.owned and entry.pending.generation != generation
+    if entry.pending is None or entry.pending.generation == generation:
+        return False
+    return not entry.owned or len(entry.earlier) >= EARLIER_MAX

@@ -19,13 +19,21 @@ class Limits:
     """What guards allow; the `[guard]` table of the config."""
 
     targets_min: int = 1
+    """Usable addresses that an endpoint needs; with fewer it is held."""
     capacity_removed_max_ratio: float = 0.5
+    """Share of an endpoint's weight that may go within the velocity window; beyond it, it is held."""
     velocity_window_s: float = 300.0
+    """The time over which removed weight adds up."""
     endpoints_removed_max_ratio: float = 0.2
+    """Share of the endpoints that one plan may remove; a plan that removes more is refused (one may always go)."""
     ttl_min_s: int = 1
+    """Smallest TTL of an endpoint."""
     ttl_max_s: int = 86_400
+    """Largest TTL of an endpoint."""
     allow_private: bool = False
+    """Whether private and other addresses that are not reachable from everywhere may be served."""
     allow_loopback: bool = False
+    """Whether loopback addresses may be served."""
 
 
 def judge_zones(names: Iterable[str], zones: Sequence[str]) -> Refusal | None:

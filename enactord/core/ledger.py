@@ -1,15 +1,16 @@
 """The ledger's values: per endpoint what is applied, last known good, pending, held; and their stored form.
 
-A bucket is stored compressed, one line an endpoint, sorted by name, six cells
+A bucket is stored compressed, one line an endpoint, sorted by name, six cells or more
 parted by tabs (contents are JSON without tabs):
 
-    name    applied    good    pending    held    peaks
+    name    applied    good    pending    held    peaks    [earlier ...]
 
 A version is "generation/answers_max/content" ("-": none; "=": good is what is applied;
 content "-": removal). Peaks are "start_s:capacity" parted by commas.
 """
 
 import json
+import re
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -17,13 +18,23 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from enactord.core.content import parse_content
-from enactord.core.records import NO_RECORDS, Records
+from enactord.core.records import NO_RECORDS, Records, Served
 from enactord.core.render import render
 
 PEAKS_MAX = 16
+EARLIER_MAX = 8
 BUCKET_TEXT_MAX = 64 * 1024 * 1024
 """Largest bucket after decompression: a bound on what a damaged store can make a reader allocate."""
 REMOVAL = "-"
+
+_TARGET = r'\["[0-9a-f.:]{2,45}",(?:0|[1-9]\d{0,9})(?:,"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-f]{4}))*+")?\]'
+_VERSION = re.compile(
+    r"(0|[1-9]\d{0,17})/(0|[1-9]\d{0,2})/"
+    rf"(-|\[(?:0|[1-9]\d{{0,8}}|[12]\d{{9}}),\[(?:{_TARGET}(?:,{_TARGET})*+)?\]\])\Z"
+)
+"""The form of a version, its content included: half the price of reading the JSON, and a bucket holds many."""
+_NAME = re.compile(r"(?=.{2,254}\Z)(?:\*\.)?(?:[a-z0-9_-]{1,63}\.)++\Z")
+_PEAKS = re.compile(r"\d{1,12}:\d{1,15}(?:,\d{1,12}:\d{1,15})*+\Z")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +42,8 @@ class Version:
     """A content with the generation that wrote it; `content` "-" is a removal.
 
     `answers_max` is the limit in force when it was written, so that a sample of many
-    targets can be drawn again, exactly, and does not churn when the limit changes.
+    targets can be drawn again, exactly, and does not churn when the limit changes; 0: the
+    zone expresses weights (`render.WEIGHTED`).
     Generation 0: adopted, not written by a plan.
     """
 
@@ -48,7 +60,10 @@ class Version:
 def _records(name: str, generation: int, content: str, answers_max: int) -> Records:
     if content == REMOVAL:
         return NO_RECORDS
-    return render(name, generation, parse_content(content), answers_max)
+    try:
+        return render(name, generation, parse_content(content), answers_max)
+    except ValueError:
+        return NO_RECORDS  # a damaged ledger: an address that is none; no answer shows it, no repair writes it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +89,8 @@ class Entry:
 
     `applied` None: the ledger does not own the name (it is held or pending as a new one).
     `pending`: a write of it began and has no known end. `good`: newest version seen served.
+    `earlier`: versions that were pending before that one, oldest first: one of them may be
+    what is served.
     """
 
     name: str
@@ -82,6 +99,7 @@ class Entry:
     pending: Version | None = None
     held: Hold | None = None
     peaks: tuple[Peak, ...] = ()
+    earlier: tuple[Version, ...] = ()
 
     @property
     def owned(self) -> bool:
@@ -104,7 +122,26 @@ Bucket = dict[str, Entry]
 
 def with_pending(entry: Entry, version: Version) -> Entry:
     """The entry after a write of the version began."""
-    return replace(entry, pending=version)
+    if entry.pending is None or entry.pending == version:
+        return replace(entry, pending=version)
+    return replace(entry, pending=version, earlier=(*entry.earlier, entry.pending))
+
+
+def with_answer(entry: Entry, answer: Served) -> Entry | None:
+    """The entry once no write of it can land any more and the name was read; None: the name is not ours.
+
+    What is served is what was applied last, if the entry knows it. Whatever else is served
+    has drifted from what the entry says.
+    """
+    versions = [*entry.earlier, *([entry.pending] if entry.pending else [])]
+    for version in reversed(versions):
+        if not answer.shows(version.records(entry.name)):
+            continue
+        if version.content == REMOVAL:
+            return None
+        # Its capacity enters the peaks with the next write; it was judged when it began.
+        return replace(entry, applied=version, good=version, pending=None, earlier=())
+    return replace(entry, pending=None, earlier=()) if entry.owned else None
 
 
 def with_applied(entry: Entry, version: Version, *, seen: bool, now_s: int, capacity: int) -> Entry:
@@ -155,7 +192,8 @@ def _line(entry: Entry) -> str:
         hold = entry.held
         held = json.dumps([hold.generation, hold.guard, hold.detail, hold.since_s], separators=(",", ":"))
     peaks = ",".join([f"{peak.start_s}:{peak.capacity}" for peak in entry.peaks]) or "-"
-    return f"{entry.name}\t{_version(entry.applied)}\t{good}\t{_version(entry.pending)}\t{held}\t{peaks}\n"
+    earlier = "".join(["\t" + _version(version) for version in entry.earlier])
+    return f"{entry.name}\t{_version(entry.applied)}\t{good}\t{_version(entry.pending)}\t{held}\t{peaks}{earlier}\n"
 
 
 def _version(version: Version | None) -> str:
@@ -168,29 +206,41 @@ def parse_bucket(packed: bytes) -> Bucket:
     A damaged ledger must not stop the way to the newest plan: an entry that is missing
     is only unknown, and is written again as if it were new.
     """
+    decompressor = zlib.decompressobj()
     try:
-        text = zlib.decompressobj().decompress(packed, BUCKET_TEXT_MAX).decode("ascii")
+        text = decompressor.decompress(packed, BUCKET_TEXT_MAX).decode("ascii")
     except (zlib.error, UnicodeDecodeError):
+        return {}
+    if not decompressor.eof:  # cut short, or too long: without its checksum no line can be trusted
         return {}
     entries: Bucket = {}
     for line in text.splitlines():
         try:
             entry = _entry(line)
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, RecursionError):
             continue
         entries[entry.name] = entry
     return entries
 
 
 def _entry(line: str) -> Entry:
-    name, applied_cell, good_cell, pending_cell, held_cell, peaks_cell = line.split("\t")
+    name, applied_cell, good_cell, pending_cell, held_cell, peaks_cell, *earlier_cells = line.split("\t")
+    if _NAME.match(name) is None:
+        raise ValueError(f"{name!r} is no name")
     applied = _parse_version(applied_cell)
+    good = applied if good_cell == "=" else _parse_version(good_cell)
+    if (applied and applied.content == REMOVAL) or (good and good.content == REMOVAL):
+        raise ValueError("a removal that is served")
     held = None
     if held_cell != "-":
         generation, guard, detail, since_s = json.loads(held_cell)
+        if type(generation) is not int or type(since_s) is not int or type(guard) is not str or type(detail) is not str:
+            raise TypeError("a hold that is none")
         held = Hold(generation=generation, guard=guard, detail=detail, since_s=since_s)
     peaks: tuple[Peak, ...] = ()
     if peaks_cell != "-":
+        if _PEAKS.match(peaks_cell) is None:
+            raise ValueError(f"{peaks_cell!r} are no peaks")
         peaks = tuple(
             Peak(start_s=int(start), capacity=int(capacity))
             for start, _, capacity in (cell.partition(":") for cell in peaks_cell.split(","))
@@ -198,17 +248,21 @@ def _entry(line: str) -> Entry:
     return Entry(
         name=name,
         applied=applied,
-        good=applied if good_cell == "=" else _parse_version(good_cell),
+        good=good,
         pending=_parse_version(pending_cell),
         held=held,
         peaks=peaks,
+        earlier=tuple(version for cell in earlier_cells if (version := _parse_version(cell)) is not None),
     )
 
 
 def _parse_version(cell: str) -> Version | None:
     if cell == "-":
         return None
-    generation, answers_max, content = cell.split("/", 2)
+    found = _VERSION.match(cell)
+    if found is None:
+        raise ValueError(f"{cell!r} is no version")
+    generation, answers_max, content = found.groups()
     return Version(generation=int(generation), content=content, answers_max=int(answers_max))
 
 

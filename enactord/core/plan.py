@@ -29,13 +29,20 @@ from enactord.core.names import BUCKETS, FENCE_LABEL, bucket_of, parse_name
 SCHEMA = "enactord.plan/v1"
 PLAN_BYTES_MAX = 48_000_000
 """Largest plan document; beyond, publish changes with `base`. 100,000 endpoints of 8 addresses are 38 MB."""
+PLAN_VALUES_MAX = PLAN_BYTES_MAX // 8
+"""Most values in a document, counted as commas and brackets: a target takes 28 bytes and is three of them. A
+document of as many bytes could hold millions of empty lists, and take 30 times its size when decoded."""
 CHUNK_BYTES_MAX = 512 * 1024
 """Largest stored (compressed) chunk: etcd's request limit is 1.5 MiB. Source: etcd --max-request-bytes."""
 CHUNK_TEXT_MAX = 16 * 1024 * 1024
 """Largest chunk after decompression: a bound on what a damaged store can make a reader allocate."""
+MANIFEST_TEXT_MAX = 4 * 1024 * 1024
+"""Largest manifest after decompression, likewise; one that names all buckets has 60 kB."""
 GENERATION_MAX = 10**18
 """Generations stay below this, so that 20 digits always hold one and every language can count them."""
 MAX_PROBLEMS = 20
+PROBLEM_LENGTH_MAX = 400
+"""Longest text of one problem: what is wrong may be a value of megabytes, which nobody wants to read back."""
 TTL_MAX_S = 2**31 - 1  # Source: RFC 2181 section 8.
 
 _TOP_KEYS = frozenset({"schema", "scope", "generation", "created_at", "author", "endpoints", "base", "digest"})
@@ -99,7 +106,7 @@ class _Problems:
         self.found: list[str] = []
 
     def add(self, problem: str) -> None:
-        self.found.append(problem)
+        self.found.append(problem if len(problem) <= PROBLEM_LENGTH_MAX else problem[:PROBLEM_LENGTH_MAX] + "…")
         if len(self.found) >= MAX_PROBLEMS:
             raise InvalidPlan((*self.found, "and perhaps more"))
 
@@ -111,7 +118,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         seen: set[str] = set()
         for key, _ in pairs:
             if key in seen:
-                raise InvalidPlan((f"duplicate: {key!r} is there twice",))
+                raise InvalidPlan((f"duplicate: {key[:PROBLEM_LENGTH_MAX]!r} is there twice",))
             seen.add(key)
     return built
 
@@ -126,6 +133,9 @@ def parse_plan(document: bytes, *, bytes_max: int = PLAN_BYTES_MAX) -> Draft:
         raise InvalidPlan(
             (f"size: {len(document):,} bytes, at most {bytes_max:,}; publish the changes alone with 'base'",)
         )
+    values = document.count(b",") + document.count(b"{") + document.count(b"[")
+    if values > PLAN_VALUES_MAX:
+        raise InvalidPlan((f"size: {values:,} values, at most {PLAN_VALUES_MAX:,}",))
     try:
         plan = json.loads(document.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
     except UnicodeDecodeError as error:
@@ -201,10 +211,18 @@ def read_plan(plan: Mapping[str, Any]) -> Draft:
 
 def _text(plan: Mapping[str, Any], key: str, problems: _Problems, *, required: bool = False) -> str:
     value = plan.get(key, "")
-    if not isinstance(value, str) or len(value) > 256 or (required and not value):
+    if not isinstance(value, str) or len(value) > 256 or (required and not value) or not _is_unicode(value):
         problems.add(f"{key}: must be a text of {'1' if required else '0'} to 256 characters")
         return ""
     return value
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether a text can be written anywhere: JSON's escapes can make halves of a surrogate pair, which cannot."""
+    try:
+        return text.isascii() or bool(text.encode("utf-8"))
+    except UnicodeEncodeError:
+        return False
 
 
 def _generation(plan: Mapping[str, Any], key: str, problems: _Problems) -> int | None:
@@ -263,7 +281,7 @@ def _target(name: str, target: Any, problems: _Problems) -> tuple[bytes, Target]
     if type(weight) is not int or not 0 <= weight <= WEIGHT_MAX:
         problems.add(f"{name}: weight: {weight!r} is no integer from 0 to {WEIGHT_MAX}")
         return None
-    if not isinstance(ident, str) or len(ident) > ID_LENGTH_MAX:
+    if not isinstance(ident, str) or len(ident) > ID_LENGTH_MAX or not _is_unicode(ident):
         problems.add(f"{name}: id: must be a text of at most {ID_LENGTH_MAX} characters")
         return None
     try:
@@ -354,7 +372,11 @@ def pack_manifest(manifest: Manifest) -> bytes:
 def unpack_manifest(packed: bytes, generation: int) -> Manifest:
     """Return a stored manifest. Raises `PlanUnreadable` where it is damaged or another generation's."""
     try:
-        document = json.loads(zlib.decompress(packed))
+        decompressor = zlib.decompressobj()
+        text = decompressor.decompress(packed, MANIFEST_TEXT_MAX)
+        if not decompressor.eof:
+            raise ValueError(f"longer than {MANIFEST_TEXT_MAX} bytes or cut short")
+        document = json.loads(text)
         approval = document["approval"]
         manifest = Manifest(
             generation=document["generation"],
@@ -369,13 +391,30 @@ def unpack_manifest(packed: bytes, generation: int) -> Manifest:
             approval=approval and Approval(of=approval["of"], author=approval["author"], reason=approval["reason"]),
             rollback_of=document["rollback_of"],
         )
-    except (zlib.error, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise PlanUnreadable(f"the manifest of generation {generation} is damaged: {error!r}") from error
+        _check_kinds(manifest)
+        matches = plan_digest(manifest.scope, manifest.chunks) == manifest.digest
+    except (zlib.error, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise PlanUnreadable(f"the manifest of generation {generation} is damaged: {error!r:.200}") from error
     if manifest.generation != generation:
         raise PlanUnreadable(f"the manifest of generation {generation} says it is {manifest.generation}'s")
-    if plan_digest(manifest.scope, manifest.chunks) != manifest.digest:
+    if not matches:
         raise PlanUnreadable(f"the manifest of generation {generation} does not match its digest")
     return manifest
+
+
+def _check_kinds(manifest: Manifest) -> None:
+    """Check what the digest does not cover, and would surprise whoever reads it later. Raises TypeError."""
+    approval = manifest.approval or Approval(of=0, author="", reason="")
+    numbers = (manifest.generation, manifest.endpoints, manifest.rollback_of, approval.of)
+    texts = (manifest.scope, manifest.author, manifest.reason, manifest.created_at, approval.author, approval.reason)
+    if not all(type(number) is int and 0 <= number < GENERATION_MAX for number in numbers):
+        raise TypeError("a count that is no integer of its range")
+    if not all(isinstance(text, str) for text in (*texts, *manifest.chunks.values())):
+        raise TypeError("a text that is none")
+    if type(manifest.published_at) not in (int, float) or not 0 <= manifest.published_at < GENERATION_MAX:
+        raise TypeError("a time that is none")
+    if not all(0 <= bucket < BUCKETS for bucket in manifest.chunks):
+        raise TypeError("a bucket that is none")
 
 
 def merge(texts: Iterable[str]) -> dict[str, str]:

@@ -13,12 +13,14 @@ class Records:
     """The A and AAAA RRsets of one name.
 
     Addresses are packed (4 and 16 bytes, network order) and sorted; `ttl_s` is 0 when
-    both are empty. Equality ignores nothing: compare `addresses` to leave the TTL out.
+    both are empty. `weights`: where the zone expresses them, one for each of `a` and then of
+    `aaaa`; () elsewhere. Equality ignores nothing: compare `addresses` to leave the TTL out.
     """
 
     ttl_s: int
     a: tuple[bytes, ...]
     aaaa: tuple[bytes, ...]
+    weights: tuple[int, ...] = ()
 
     @property
     def empty(self) -> bool:
@@ -40,7 +42,7 @@ NO_RECORDS = Records(ttl_s=0, a=(), aaaa=())
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Served:
-    """What an authoritative server answers for a name.
+    """What an authoritative server answers for a name, or says that it holds there.
 
     `alias` is the target of a CNAME that stands there instead of addresses, else None.
     `ttl_known` is False where the asker cannot see the TTL; then `records.ttl_s` is 0.
@@ -53,6 +55,8 @@ class Served:
     def shows(self, records: Records) -> bool:
         """Whether this answer is exactly these records (and their TTL, where it is known)."""
         if self.alias is not None or self.records.addresses != records.addresses:
+            return False
+        if self.records.weights != records.weights:
             return False
         return records.empty or not self.ttl_known or self.records.ttl_s == records.ttl_s
 

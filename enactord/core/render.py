@@ -6,7 +6,16 @@ from enactord.core.content import Content, Target
 from enactord.core.records import NO_RECORDS, Records
 
 ANSWERS_MAX_LIMIT = 100
-"""Most addresses of one RRset: BIND answers SERVFAIL to an update beyond it (max-records-per-type)."""
+"""Most addresses of one RRset: BIND answers SERVFAIL to an update beyond it (max-records-per-type).
+
+Also the most weighted record sets of one name and type. Source: Route 53, Quotas.
+"""
+
+
+WEIGHTED = 0
+"""In place of `answers_max`: the zone expresses weights, so its records carry them."""
+WEIGHT_LIMIT = 255
+"""Most that a weighted record set can have. Source: Route 53 API, ResourceRecordSet."""
 
 
 def render(name: str, generation: int, content: Content, answers_max: int) -> Records:
@@ -20,6 +29,9 @@ def render(name: str, generation: int, content: Content, answers_max: int) -> Re
         return NO_RECORDS
     v4 = [target for target in usable if ":" not in target.address]
     v6 = [target for target in usable if ":" in target.address]
+    if answers_max == WEIGHTED:
+        a, aaaa = _weighted(name, generation, v4), _weighted(name, generation, v6)
+        return Records(ttl_s=content.ttl_s, a=tuple(a), aaaa=tuple(aaaa), weights=(*a.values(), *aaaa.values()))
     return Records(
         ttl_s=content.ttl_s,
         a=_sample(name, generation, v4, answers_max),
@@ -34,6 +46,22 @@ def _sample(name: str, generation: int, targets: list[Target], answers_max: int)
         # Source: Schindelhauer and Schomaker, "Weighted Distributed Hash Tables", SPAA 2005.
         targets = sorted(targets, key=lambda t: (_negative_log2(seed + t.packed) // t.weight, t.packed))[:answers_max]
     return tuple(sorted(target.packed for target in targets))
+
+
+def _weighted(name: str, generation: int, targets: list[Target]) -> dict[bytes, int]:
+    """Return addresses with their weights, sorted by address.
+
+    Weights above the limit are scaled down together, none to 0. A sample carries no
+    weights of its own (all are 1): the draw has given each target its share already.
+    """
+    if len(targets) > ANSWERS_MAX_LIMIT:
+        return dict.fromkeys(_sample(name, generation, targets, ANSWERS_MAX_LIMIT), 1)
+    most = max((target.weight for target in targets), default=0)
+    if most > WEIGHT_LIMIT:
+        scaled = {t.packed: max(1, (t.weight * WEIGHT_LIMIT + most // 2) // most) for t in targets}
+    else:
+        scaled = {target.packed: target.weight for target in targets}
+    return dict(sorted(scaled.items()))
 
 
 _FRACTION_BITS = 48

@@ -11,6 +11,7 @@ from enactord.core.names import bucket_of, zone_of
 from enactord.core.plan import parse_chunk
 from enactord.core.records import Served
 from enactord.core.refusal import Refusal
+from enactord.core.render import WEIGHTED
 from enactord.daemon.scope import Denied, Scope
 from enactord.ports import ServedReader
 from enactord.registry.ledger import BUCKETS_A_TRANSACTION, Ledger
@@ -124,15 +125,20 @@ def _judge_served(name: str, answer: Served | None) -> Refusal | None:
 
 
 def _content(answer: Served) -> Content:
-    """Return what is served as a content, every address with the same weight."""
+    """Return what is served as a content; where the zone expresses no weights, every address has the same."""
     packed = (*answer.records.a, *answer.records.aaaa)
-    targets = tuple(Target(address=unpack_address(address), weight=_WEIGHT) for address in packed)
+    weights = answer.records.weights or [_WEIGHT] * len(packed)
+    targets = tuple(
+        Target(address=unpack_address(address), weight=weight) for address, weight in zip(packed, weights, strict=True)
+    )
     return Content(ttl_s=answer.records.ttl_s, targets=targets)
 
 
 def _entry(name: str, known: Entry | None, content: Content, answer: Served, answers_max: int, now_s: int) -> Entry:
     # Whatever the limit for new writes: these records must be drawn again exactly as they stand.
     most = max(answers_max, len(answer.records.a), len(answer.records.aaaa))
+    if answer.records.weights:
+        most = WEIGHTED
     version = Version(generation=0, content=content_text(content), answers_max=most)
     assert version.records(name) == answer.records, name
     peaks = with_peak((), now_s, content.capacity)

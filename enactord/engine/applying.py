@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
@@ -32,6 +32,7 @@ _SLICE_ENDPOINTS = 1_000
 _SLICES_IN_FLIGHT = 3
 _SHOW_OPEN_TIMEOUT_S = 5.0
 _CONFLICT_PAUSE_S = 0.02
+_PEERS_MAX = 16
 _TAKE_OVER_S = 1.0
 """How long marks of another enactor may stand without a change before they are taken over."""
 
@@ -68,7 +69,7 @@ class Applier:
         writers: Mapping[str, ZoneWriter],
         rng: random.Random,
     ) -> None:
-        self._settings = settings
+        self.settings = settings
         self._ports = ports
         self._keys = Keys(settings.scope)
         self._mirror = mirror
@@ -84,29 +85,27 @@ class Applier:
     def suspects(self, manifest: Manifest) -> list[int]:
         """Return the buckets that may not conform to the plan.
 
-        Where a zone conforms to an applied plan, a bucket whose chunk is the same in both
-        needs no look, unless it holds marks, or entries newer than what was applied.
+        Where zones conform to the plans that are recorded as applied, a bucket whose chunk is
+        the same in all of them needs no look, unless it holds marks or has been written since:
+        a newer plan may have come half way, and taken from it what this one has.
         """
-        applied = [self._mirror.applied(zone) for zone in self._writers]
         references: list[Manifest] = []
-        for generation in sorted(set(applied)):
+        for generation in sorted({self._mirror.applied(zone) for zone in self._writers}):
             try:
-                reference = self._mirror.manifest(generation) if generation else None
+                reference = self._mirror.manifest(generation)
             except PlanUnreadable:
                 reference = None
             if reference is None:
                 return list(range(BUCKETS))
             references.append(reference)
-        entries = self._mirror.totals.entries
-        if any(reference.endpoints != entries for reference in references):
-            return list(range(BUCKETS))  # part of the ledger is gone, or a newer plan came half way
-        oldest = min(applied)
+        since = min(self._mirror.applied_revision(zone) for zone in self._writers)
         found = []
         for number in range(BUCKETS):
-            summary = self._mirror.summary(number)
             digest = manifest.chunks.get(number)
             same = all(reference.chunks.get(number) == digest for reference in references)
-            if not same or not summary.settled or summary.newest > oldest:
+            revision = self._mirror.bucket_revision(number)
+            lost = digest is not None and not revision
+            if not same or lost or revision > since or not self._mirror.summary(number).settled:
                 found.append(number)
         return found
 
@@ -143,7 +142,7 @@ class Applier:
                 weighed.append((max(0, under_way.endpoints - manifest.endpoints), under_way.endpoints))
         refusals = (
             judge_removals(
-                gone, before, manifest.endpoints, self._settings.limits, approved=manifest.approval is not None
+                gone, before, manifest.endpoints, self.settings.limits, approved=manifest.approval is not None
             )
             for gone, before in weighed
         )
@@ -181,7 +180,7 @@ class Applier:
             work = Pass(
                 manifest=manifest,
                 permit=Permit(claim=claim, fences=fences),
-                settings=self._settings,
+                settings=self.settings,
                 ports=self._ports,
                 writers=self._writers,
                 ledger=self._ledger,
@@ -203,7 +202,7 @@ class Applier:
     async def _open(self, view: PlanView, claim: Claim) -> dict[str, Fence]:
         """Open every zone; those that cannot be now are left to a later pass."""
         manifest = view.manifest
-        fence = Fence(scope=self._settings.scope, generation=manifest.generation, plan=manifest.mark)
+        fence = Fence(scope=self.settings.scope, generation=manifest.generation, plan=manifest.mark)
         opened: dict[str, Fence] = {}
 
         async def one(zone: str) -> None:
@@ -230,9 +229,9 @@ class Applier:
 
     async def _work_through(self, work: Pass, view: PlanView) -> None:
         """Slices until nothing is left to do; marks of others are taken over when they stand still."""
-        order = sorted(view.numbers, key=lambda number: self._rank(work.generation, number))
+        left = self._order(work.generation, view.numbers)
         while True:
-            left = [number for number in order if work.open_at(number)]
+            left = [number for number in left if work.open_at(number)]
             mine = [number for number in left if not self._others_at_work(work, number)]
             progress = await self._run_slices(work, mine) if mine else False
             if progress:
@@ -241,20 +240,25 @@ class Applier:
                 return
             stuck = {number: self._mirror.bucket_revision(number) for number in left}
             if not await self._mirror.wait_until(partial(self._moved, stuck), _TAKE_OVER_S):
-                await self._run_slices(work, left)
+                await self._run_slices(work, left, take_over=True)
                 return
 
     def _moved(self, revisions: Mapping[int, int]) -> bool:
         return any(self._mirror.bucket_revision(number) != revision for number, revision in revisions.items())
 
-    async def _run_slices(self, work: Pass, numbers: list[int]) -> bool:
-        """Run the buckets in slices, a few at once; returns whether any of them changed anything."""
+    async def _run_slices(self, work: Pass, numbers: list[int], *, take_over: bool = False) -> bool:
+        """Run the buckets in slices, a few at once; returns whether any of them changed anything.
+
+        What another enactor has begun by the time that its slice comes is left to it, unless taken over.
+        """
         queue = iter(self._cut(work, numbers))
         progress = False
 
         async def worker() -> None:
             nonlocal progress
             for slice_numbers in queue:
+                if not take_over:
+                    slice_numbers = [n for n in slice_numbers if not self._others_at_work(work, n)]
                 result = await run_slice(work, slice_numbers)
                 if result == "conflict":
                     # Another enactor was first in some of these buckets, or the plan's ground is gone.
@@ -337,9 +341,23 @@ class Applier:
     def _shows_applied(self, zone: str, generation: int) -> bool:
         return self._mirror.applied(zone) >= generation
 
-    def _rank(self, generation: int, number: int) -> bytes:
-        """The order of buckets of this enactor: rendezvous hashing, another for each enactor and plan.
+    def _order(self, generation: int, numbers: Sequence[int]) -> list[int]:
+        """Return buckets in this enactor's order: first those that are its own among the enactors alive.
 
+        Rendezvous hashing ranks the enactors for each bucket; an enactor takes those where it
+        comes first, then those where it comes second, and so on. Who is alive is a hint:
+        whoever it leaves out finds its share done, and whoever is gone has its share taken over.
         Source: Thaler and Ravishankar, "Using name-based mappings to increase hit rates", 1998.
         """
-        return blake2b(f"{self._settings.id} {generation} {number}".encode(), digest_size=8).digest()
+        alive = {presence.id for presence in self._mirror.enactors} - {self.settings.id}
+        others = sorted(alive)[:_PEERS_MAX]
+
+        def place(number: int) -> tuple[int, bytes]:
+            mine = _weight(self.settings.id, generation, number)
+            return sum(_weight(other, generation, number) < mine for other in others), mine
+
+        return sorted(numbers, key=place)
+
+
+def _weight(enactor: str, generation: int, number: int) -> bytes:
+    return blake2b(f"{enactor} {generation} {number}".encode(), digest_size=8).digest()

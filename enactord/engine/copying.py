@@ -19,7 +19,8 @@ class Copier:
         self._ports = ports
         self._mirror = mirror
         self._chunks: set[str] = set()
-        self._failing = False
+        self.problem = ""
+        """Why changes cannot be saved now; nothing while they can."""
 
     async def restore(self) -> None:
         """Start the mirror from what was last saved."""
@@ -50,11 +51,11 @@ class Copier:
             await self._ports.copy.save(changed, chunks, keep)
         except OSError as error:
             mirror.dirty.update(changed)
-            if not self._failing:
+            if not self.problem:
                 self._ports.observer.observe(StepFailed(step="copy", detail=str(error), traceback=""))
-            self._failing = True
+            self.problem = f"local copy: {error}"
             return
-        self._failing = False
+        self.problem = ""
         self._chunks = (self._chunks & wanted) | set(chunks)
 
     def _wanted_chunks(self) -> set[str]:

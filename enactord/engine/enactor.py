@@ -11,6 +11,7 @@ is trusted by the others: what is written is compared by the store and the DNS s
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 
 from enactord.core.errors import (
     Compacted,
@@ -45,7 +46,7 @@ from enactord.engine.settings import Ports, Settings
 from enactord.engine.writer import ZoneDenied, ZoneWriter
 from enactord.registry.control import Freeze
 from enactord.registry.keys import Keys
-from enactord.registry.mirror import Mirror
+from enactord.registry.mirror import NOTHING, Mirror, Summary
 from enactord.registry.session import Session
 
 _IDLE_S = 1.0
@@ -86,6 +87,8 @@ class Enactor:
         self._copier = Copier(ports, self.mirror)
         self._reload = asyncio.Event()
         self._refused: dict[int, tuple[Refusal, float]] = {}
+        self._worked_through: tuple[int, Summary] = (0, NOTHING)
+        """A generation, and the sums of the ledger with which a whole pass left nothing of it to do."""
         self._seen_head = 0
         self._patience = Patience(first_s=_PATIENCE_FIRST_S, cap_s=_PATIENCE_CAP_S)
         self._opened = 0
@@ -117,6 +120,24 @@ class Enactor:
                     await self._copier.save()
             except (TimeoutError, EnactordError, OSError):
                 pass  # the lease runs out by itself
+
+    def retune(self, settings: Settings) -> None:
+        """Go on with other limits, retention and pace; all else must be as it was.
+
+        A pass or a pause that is under way ends as it began. Refused plans are judged anew.
+        """
+        tuned = replace(
+            self.settings,
+            limits=settings.limits,
+            keep_plans=settings.keep_plans,
+            prune_interval_s=settings.prune_interval_s,
+            repair_interval_s=settings.repair_interval_s,
+            repair_names_per_s=settings.repair_names_per_s,
+        )
+        assert tuned == settings, "this needs another enactor"
+        self.settings = self._applier.settings = self.repairer.settings = settings
+        self._pruner.keep_plans = settings.keep_plans
+        self._refused.clear()
 
     # -- the store
 
@@ -207,8 +228,8 @@ class Enactor:
                 self._note_freeze()
                 self._note_open()
                 if work is not None and work.done():
-                    self.working_on = 0
                     pause_s = self._finish(work, backoff)
+                    self.working_on = 0
                     work = None
                     head = self.mirror.head
                     await self.mirror.wait_until(lambda head=head: self.mirror.head != head, pause_s)  # type: ignore[misc]
@@ -245,6 +266,7 @@ class Enactor:
         if unfinished:
             self._problems["apply"] = f"{unfinished} endpoints are not finished yet"
             return backoff.next_s()
+        self._worked_through = (self.working_on, self.mirror.totals)
         self._problems.pop("apply", None)
         backoff.reset()
         return 0.0
@@ -314,9 +336,12 @@ class Enactor:
         if any(self.mirror.applied(zone) != manifest.generation for zone in self.writers):
             return True
         totals = self.mirror.totals
-        if totals.entries != manifest.endpoints:
-            return True  # entries were lost: what the ledger does not know is not conforming
-        return totals.pending > 0 or (held_too and (totals.held > 0 or totals.entries != totals.owned))
+        # Entries were lost: what the ledger does not know is not conforming. Or they are of a zone that is
+        # no longer in the config: a pass leaves those as they are, and must not start again at once.
+        unequal = totals.entries != manifest.endpoints or totals.pending > 0
+        if unequal and self._worked_through != (manifest.generation, totals):
+            return True
+        return held_too and (unequal or totals.held > 0 or totals.entries != totals.owned)
 
     def _still_refused(self, generation: int) -> bool:
         known = self._refused.get(generation)
@@ -398,19 +423,39 @@ class Enactor:
 
     # -- what it says of itself
 
+    @property
+    def zone_problems(self) -> dict[str, str]:
+        """What keeps a zone from being looked at or written now, by zone."""
+        seen = {zone: self._problems[zone] for zone in self.writers if zone in self._problems}
+        return dict(sorted((self._applier.zone_problems | seen).items()))
+
+    @property
+    def copy_problem(self) -> str:
+        """Why the local copy cannot be saved now; nothing while it can."""
+        return self._copier.problem
+
+    @property
+    def head_refusal(self) -> Refusal | None:
+        """Why the newest plan as a whole is refused, or None."""
+        known = self._refused.get(self.mirror.head)
+        return known and known[0]
+
     def reasons(self) -> list[str]:
         """Return why this enactor is degraded; nothing while all is well."""
         found = []
         if not self.store_up:
             found.append(f"store: {self.store_problem}")
-        found.extend(self._problems[key] for key in sorted(self._problems))
-        found.extend(p for z, p in sorted(self._applier.zone_problems.items()) if z not in self._problems)
+        if "apply" in self._problems:
+            found.append(self._problems["apply"])
+        found.extend(self.zone_problems.values())
+        if self.copy_problem:
+            found.append(self.copy_problem)
         freeze = self.mirror.freeze
         if freeze is not None:
             found.append(f"frozen ({freeze.mode}) by {freeze.author}: {freeze.reason}")
-        newest = self._refused.get(self.mirror.head)
-        if newest is not None:
-            found.append(f"plan {self.mirror.head} is refused: {newest[0]}")
+        refusal = self.head_refusal
+        if refusal is not None:
+            found.append(f"plan {self.mirror.head} is refused: {refusal}")
         return found
 
     def status(self) -> dict[str, object]:

@@ -45,7 +45,7 @@ class Pruner:
         self._store = store
         self._keys = Keys(scope)
         self._zones = zones
-        self._keep_plans = keep_plans
+        self.keep_plans = keep_plans
         self._plans = Plans(store, self._keys, clock)
         self._observer = observer
 
@@ -75,7 +75,7 @@ class Pruner:
     async def _prune_once(self, evidence: Mirror, verdicts: dict[int, Verdict], *, dry_run: bool) -> bool:
         """Judge and delete on one reading; returns whether a delete lost to a change in the store."""
         generations = evidence.generations
-        newest = generations[len(generations) - self._keep_plans :] if self._keep_plans else []
+        newest = generations[len(generations) - self.keep_plans :] if self.keep_plans else []
         fences = dict.fromkeys(self._zones, 0) | evidence.fences
         applied = {zone: evidence.applied(zone) for zone in fences}
         needed: dict[int, str] = {}

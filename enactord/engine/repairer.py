@@ -65,7 +65,7 @@ class Repairer:
         *,
         store_up: Callable[[], bool],
     ) -> None:
-        self._settings = settings
+        self.settings = settings
         self._ports = ports
         self._keys = Keys(settings.scope)
         self._mirror = mirror
@@ -117,7 +117,7 @@ class Repairer:
             names += len(entries)
             if paced and not replanted and not found:
                 # A zone that shows damage is gone through at once; a sound one slowly.
-                pause_s = len(entries) / self._settings.repair_names_per_s - (loop.time() - start)
+                pause_s = len(entries) / self.settings.repair_names_per_s - (loop.time() - start)
                 await asyncio.sleep(max(0.0, pause_s))
         left = [drift for drift in drifts if drift.name not in repaired]
         self._ports.observer.observe(
@@ -175,7 +175,7 @@ class Repairer:
         rightful = Rightful(
             mirror=self._mirror,
             manifest=manifest,
-            limits=self._settings.limits,
+            limits=self.settings.limits,
             answers_max=self._ports.zones[zone].settings.answers_max,
             now=self._ports.clock.now(),
             store_up=self._store_up(),
@@ -224,8 +224,8 @@ class Repairer:
         if not self._suspect(entry, answer):
             return None
         wanted = rightful.version(entry, answer)
-        if wanted is None or answer.shows(wanted.records(entry.name)):
-            return None
+        if wanted is None or wanted.records(entry.name).empty or answer.shows(wanted.records(entry.name)):
+            return None  # what would be written is not known, or stands there, or is nothing: none of them is repair
         kind: DriftKind = "emptied" if answer.records.empty and answer.alias is None else "drifted"
         return Drift(name=entry.name, kind=kind, served=answer, wanted=wanted.records(entry.name))
 

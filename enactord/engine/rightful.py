@@ -68,7 +68,7 @@ class Rightful:
                 return None
             case Kind.WRITE:
                 return entry.applied if self.store_up and self.mirror.freeze is not None else planned
-            case Kind.RESOLVE if answer.records.empty and answer.alias is None:
+            case Kind.RESOLVE if answer.records.empty and answer.alias is None and not _may_be_gone(entry):
                 return entry.good or entry.applied
             case _:
                 return None
@@ -107,3 +107,8 @@ class Rightful:
             text = chunk_texts(contents).get(number, "")
             self._conforming[number] = chunk_digest(text) == self.manifest.chunks.get(number)
         return self._conforming[number]
+
+
+def _may_be_gone(entry: Entry) -> bool:
+    """Whether a removal began whose end nobody recorded."""
+    return any(version.content == REMOVAL for version in (entry.pending, *entry.earlier) if version is not None)

@@ -17,6 +17,8 @@ class ZoneSettings:
     """Names of one DNS message; pacing may use fewer."""
     in_flight_max: int = 16
     """DNS messages under way at once; pacing moves below it."""
+    verify_timeout_s: float | None = None
+    """How long a written name may take here to be seen; None: as the enactor's settings say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,7 @@ from enactord.core.ledger import (
     Entry,
     Hold,
     Version,
+    with_answer,
     with_applied,
     with_pending,
 )
@@ -26,7 +27,7 @@ from enactord.core.plan import Manifest
 from enactord.core.records import NO_RECORDS, Change, Expect, Records, Served
 from enactord.core.refusal import Refusal
 from enactord.core.render import render
-from enactord.engine.settings import Ports, Settings
+from enactord.engine.settings import Ports, Settings, ZonePorts
 from enactord.engine.together import together
 from enactord.engine.verifier import seen_served
 from enactord.engine.writer import Fate, Written, ZoneWriter
@@ -259,13 +260,7 @@ async def _resolve(work: Pass, buckets: dict[int, Bucket]) -> None:
             answer = served.get(entry.name)
             if answer is None or entry.pending is None:
                 continue
-            if answer.shows(entry.pending.records(entry.name)) and entry.pending.content != REMOVAL:
-                # Its capacity enters the peaks with the next write; what is pending was judged when it began.
-                resolved: Entry | None = replace(entry, applied=entry.pending, good=entry.pending, pending=None)
-            elif entry.owned:
-                resolved = replace(entry, pending=None)
-            else:
-                resolved = None  # not ours: what stands there, if anything, is somebody else's
+            resolved = with_answer(entry, answer)
             if resolved is None:
                 buckets[number].pop(entry.name)
             else:
@@ -296,13 +291,14 @@ async def _write_zone(work: Pass, zone: str, writes: Sequence[_Write]) -> None:
     fates = await work.writers[zone].write(fence, changes)
     written_s = loop.time()
     committed = {w.step.name: w.records for w in writes if fates[w.step.name].fate is Fate.COMMITTED}
-    seen = await seen_served(ports.verifiers, committed, timeout_s=work.settings.verify_timeout_s, rng=work.rng)
+    timeout_s = ports.settings.verify_timeout_s or work.settings.verify_timeout_s
+    seen = await seen_served(ports.verifiers, committed, timeout_s=timeout_s, rng=work.rng)
     now = work.ports.clock.now()
     verified_s = loop.time()
     by_bucket: dict[int, list[_Write]] = defaultdict(list)
     for write in writes:
         by_bucket[bucket_of(write.step.name)].append(write)
-    await _commit(work, by_bucket, fates, seen, int(now))
+    await _commit(work, by_bucket, fates, seen, await _instead(ports, writes, fates), int(now))
     work.tally.written += len(committed)
     work.tally.open += sum(fate.fate is Fate.OPEN for fate in fates.values())
     for write in writes:
@@ -322,11 +318,27 @@ async def _write_zone(work: Pass, zone: str, writes: Sequence[_Write]) -> None:
     )
 
 
+async def _instead(ports: ZonePorts, writes: Sequence[_Write], fates: Mapping[str, Written]) -> Mapping[str, Served]:
+    """Read names whose write was refused, and where an earlier one, whose end nobody knows, may have landed."""
+    names = [
+        write.step.name
+        for write in writes
+        if fates[write.step.name].fate in (Fate.CONFLICT, Fate.REJECTED)
+        and write.step.entry
+        and write.step.entry.pending
+    ]
+    try:
+        return await ports.zone.read(names) if names else {}
+    except ZoneDown:
+        return {}  # they stay pending
+
+
 async def _commit(
     work: Pass,
     by_bucket: Mapping[int, Sequence[_Write]],
     fates: Mapping[str, Written],
     seen: set[str],
+    instead: Mapping[str, Served],
     now_s: int,
 ) -> None:
     """Record what became of the writes. A bucket that others changed meanwhile is read and tried again."""
@@ -337,7 +349,7 @@ async def _commit(
         held: list[tuple[str, Hold]] = []
         for number, writes in left.items():
             bucket = work.mirror.bucket(number)
-            if _record(work, bucket, writes, fates, seen, now_s, held):
+            if _record(work, bucket, writes, fates, seen, instead, now_s, held):
                 buckets[number] = bucket
         if not buckets:
             return
@@ -355,6 +367,7 @@ def _record(
     writes: Sequence[_Write],
     fates: Mapping[str, Written],
     seen: set[str],
+    instead: Mapping[str, Served],
     now_s: int,
     held: list[tuple[str, Hold]],
 ) -> bool:
@@ -373,13 +386,18 @@ def _record(
                 capacity = write.step.parsed.capacity if write.step.parsed else 0
                 seen_now = name in seen
                 bucket[name] = with_applied(entry, write.version, seen=seen_now, now_s=now_s, capacity=capacity)
+            case Fate.CONFLICT | Fate.REJECTED if entry.earlier and name not in instead:
+                continue
             case Fate.CONFLICT | Fate.REJECTED:
                 guard = _FOREIGN if fate.fate is Fate.CONFLICT else _SERVER
                 remedy = f"; adopt it with: enactorctl adopt {name}" if guard == _FOREIGN else ""
                 hold = _hold(work, Refusal(guard=guard, detail=fate.detail + remedy), entry)
                 if hold != entry.held:
                     held.append((name, hold))
-                bucket[name] = replace(entry, pending=None, held=hold)
+                served = replace(entry, pending=None)
+                if entry.earlier:
+                    served = with_answer(served, instead[name]) or Entry(name=name)
+                bucket[name] = replace(served, held=hold)
             case Fate.OPEN:
                 continue
         changed = True

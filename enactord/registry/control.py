@@ -1,6 +1,7 @@
 """The operator's switch: freeze and thaw, with reason and author."""
 
 import json
+import math
 from dataclasses import dataclass
 
 from enactord.core.kv import Delete, Put
@@ -30,11 +31,10 @@ def parse_freeze(value: bytes) -> Freeze:
     """Return a stored freeze; what cannot be read freezes all: the careful reading of a damaged switch."""
     try:
         found = json.loads(value)
-        if found["mode"] in MODES:
-            return Freeze(
-                mode=found["mode"], reason=found["reason"], author=found["author"], since=float(found["since"])
-            )
-    except (ValueError, KeyError, TypeError):
+        mode, reason, author, since = found["mode"], found["reason"], found["author"], float(found["since"])
+        if mode in MODES and isinstance(reason, str) and isinstance(author, str) and math.isfinite(since):
+            return Freeze(mode=mode, reason=reason, author=author, since=since)
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         pass
     return Freeze(mode="all", reason="the stored freeze cannot be read", author="", since=0.0)
 

@@ -4,9 +4,11 @@ import re
 from dataclasses import dataclass
 
 from enactord.core.fence import Fence
+from enactord.core.plan import GENERATION_MAX
 
 _SCOPE = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?\Z")
 _DIGITS = 20
+_FENCE_VALUE = re.compile(rb"([0-9]{20}) ([0-9a-f]{16})\Z")
 
 
 def valid_scope(scope: str) -> bool:
@@ -26,10 +28,10 @@ def fence_value(generation: int, mark: str) -> bytes:
 
 def parse_fence_value(value: bytes) -> tuple[int, str] | None:
     """Return generation and plan mark of a stored fence or head, or None where it is garbage."""
-    generation, _, mark = value.decode("ascii", "replace").partition(" ")
-    if len(generation) != _DIGITS or not generation.isdigit() or not generation.isascii():
+    found = _FENCE_VALUE.match(value)
+    if found is None or int(found[1]) >= GENERATION_MAX:
         return None
-    return int(generation), mark
+    return int(found[1]), found[2].decode("ascii")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,11 @@ class Keys:
         """The prefixes (and single keys) that a mirror holds: all but the chunks."""
         names = ("applied/", "claims/", "control/", "enactors/", "fences/", "head", "ledger/", "plans/")
         return tuple(self.root + name for name in (*names, "prune_epoch"))
+
+
+def parse_pad(text: str, digits: int = _DIGITS) -> int | None:
+    """Return the number that a padded part of a key stands for, or None where it is garbage."""
+    return int(text) if len(text) == digits and text.isascii() and text.isdigit() else None
 
 
 def store_fence(scope: str, value: bytes) -> Fence | None:

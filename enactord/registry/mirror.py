@@ -7,7 +7,7 @@ own transaction, or by the DNS server. Ledger buckets stay packed until asked fo
 import asyncio
 import json
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from enactord.core.fence import Fence
@@ -17,7 +17,7 @@ from enactord.core.names import BUCKETS
 from enactord.core.plan import Manifest, unpack_manifest
 from enactord.ports import KeyValue, Reading
 from enactord.registry.control import Freeze, parse_freeze
-from enactord.registry.keys import Keys, parse_fence_value, store_fence
+from enactord.registry.keys import Keys, parse_fence_value, parse_pad, store_fence
 
 CHUNK_CACHE_BYTES = 96 * 1024 * 1024
 PARSED_ENTRIES = 20_000
@@ -35,8 +35,6 @@ class Summary:
     pending: int = 0
     held: int = 0
     unseen: int = 0
-    newest: int = 0
-    """The highest generation that wrote an entry."""
 
     @property
     def settled(self) -> bool:
@@ -48,18 +46,15 @@ NOTHING = Summary()
 
 def summarise(bucket: Bucket) -> Summary:
     """Return the summary of a bucket."""
-    owned = live = pending = held = unseen = newest = 0
+    owned = live = pending = held = unseen = 0
     for entry in bucket.values():
         if entry.applied is not None:
             owned += 1
-            newest = max(newest, entry.applied.generation)
             unseen += entry.good != entry.applied
         live += entry.live
         pending += entry.pending is not None
         held += entry.held is not None
-    return Summary(
-        entries=len(bucket), owned=owned, live=live, pending=pending, held=held, unseen=unseen, newest=newest
-    )
+    return Summary(entries=len(bucket), owned=owned, live=live, pending=pending, held=held, unseen=unseen)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +73,9 @@ class Mirror:
         self.revision = 0
         self.loaded = False
         self.items: dict[str, Item] = {}
-        self.summaries: dict[int, Summary] = {}
+        self._summaries: dict[int, Summary] = {}
+        self._unsummarised: dict[int, None] = {}
+        self._generations: list[int] | None = None
         self.dirty: set[str] = set()
         self._manifests: dict[int, Manifest] = {}
         self._chunks: OrderedDict[str, bytes] = OrderedDict()
@@ -100,8 +97,11 @@ class Mirror:
     @property
     def generations(self) -> list[int]:
         """The generations of the stored plans, in order."""
-        prefix = self.keys.root + "plans/"
-        return sorted(int(key[len(prefix) :]) for key in self.items if key.startswith(prefix))
+        if self._generations is None:
+            prefix = self.keys.root + "plans/"
+            numbers = (parse_pad(key[len(prefix) :]) for key in self.items if key.startswith(prefix))
+            self._generations = sorted(number for number in numbers if number is not None)
+        return list(self._generations)
 
     def manifest(self, generation: int) -> Manifest | None:
         """Return a plan's manifest, None if there is none. Raises `PlanUnreadable` if it is damaged."""
@@ -134,6 +134,11 @@ class Mirror:
         parsed = item and parse_fence_value(item.value)
         return parsed[0] if parsed else 0
 
+    def applied_revision(self, zone: str) -> int:
+        """Return the revision at which that was recorded; 0: never."""
+        item = self.items.get(self.keys.applied(zone))
+        return item.mod_revision if item else 0
+
     @property
     def freeze(self) -> Freeze | None:
         item = self.items.get(self.keys.freeze)
@@ -152,7 +157,9 @@ class Mirror:
         for key in self.items:
             if key.startswith(prefix):
                 generation, _, enactor = key[len(prefix) :].partition("/")
-                found.append((int(generation), enactor))
+                number = parse_pad(generation)
+                if number is not None:
+                    found.append((number, enactor))
         return sorted(found)
 
     @property
@@ -163,7 +170,7 @@ class Mirror:
             if key.startswith(prefix):
                 try:
                     facts = json.loads(item.value)
-                except ValueError:
+                except (ValueError, RecursionError):
                     facts = {}
                 found.append(Presence(id=key[len(prefix) :], facts=facts if isinstance(facts, dict) else {}))
         return found
@@ -193,12 +200,23 @@ class Mirror:
         item = self.items.get(self.keys.ledger(number))
         return item.mod_revision if item else 0
 
+    @property
+    def summaries(self) -> Mapping[int, Summary]:
+        """The summary of every bucket that holds something."""
+        for number in list(self._unsummarised):
+            self.summary(number)
+        return self._summaries
+
     def summary(self, number: int) -> Summary:
-        return self.summaries.get(number, NOTHING)
+        """Return a bucket's summary; made when it is first asked for, since most that change are not."""
+        if number in self._unsummarised:
+            self._summaries[number] = summarise(self.bucket(number))
+            del self._unsummarised[number]
+        return self._summaries.get(number, NOTHING)
 
     @property
     def totals(self) -> Summary:
-        """The sum of all buckets; `newest` is the greatest."""
+        """The sum of all buckets."""
         every = list(self.summaries.values())
         return Summary(
             entries=sum(s.entries for s in every),
@@ -207,7 +225,6 @@ class Mirror:
             pending=sum(s.pending for s in every),
             held=sum(s.held for s in every),
             unseen=sum(s.unseen for s in every),
-            newest=max((s.newest for s in every), default=0),
         )
 
     def chunk(self, digest: str) -> bytes | None:
@@ -230,13 +247,13 @@ class Mirror:
             items.update((item.key, item) for item in page.items)
         self.dirty.update(key for key in self.items.keys() | items.keys() if self.items.get(key) != items.get(key))
         self.items = items
-        self.summaries = {}
+        self._generations = None
         self._manifests = {}
-        for number in range(BUCKETS):
-            if self.keys.ledger(number) in items:
-                self.summaries[number] = summarise(self.bucket(number))
-                if number % 64 == 63:
-                    await asyncio.sleep(0)
+        self._resummarise()
+        for number in list(self._unsummarised):
+            self.summary(number)
+            if number % 64 == 63:
+                await asyncio.sleep(0)
         self.revision = revision
         self.loaded = True
         self._notify()
@@ -269,8 +286,8 @@ class Mirror:
         self.items = {item.key: item for item in items}
         for digest, packed in chunks.items():
             self.keep_chunk(digest, packed)
-        stored = [number for number in range(BUCKETS) if self.keys.ledger(number) in self.items]
-        self.summaries = {number: summarise(self.bucket(number)) for number in stored}
+        self._generations = None
+        self._resummarise()
         self._notify()
 
     def keep_chunk(self, digest: str, packed: bytes) -> None:
@@ -328,10 +345,17 @@ class Mirror:
         self.dirty.add(event.key)
         room, _, rest = event.key[len(self.keys.root) :].partition("/")
         if room == "ledger":
-            number = int(rest)
-            if event.item is None:
-                self.summaries.pop(number, None)
-            else:
-                self.summaries[number] = summarise(self.bucket(number))
+            number = parse_pad(rest, 4)
+            if number is None or number >= BUCKETS:
+                return  # no key of ours
+            self._summaries.pop(number, None)
+            self._unsummarised.pop(number, None)
+            if event.item is not None:
+                self._unsummarised[number] = None
         elif room == "plans":
-            self._manifests.pop(int(rest), None)
+            self._generations = None
+            self._manifests.pop(parse_pad(rest) or 0, None)
+
+    def _resummarise(self) -> None:
+        self._summaries = {}
+        self._unsummarised = {n: None for n in range(BUCKETS) if self.keys.ledger(n) in self.items}

@@ -23,7 +23,7 @@ from enactord.core.plan import (
 )
 from enactord.core.refusal import Refusal
 from enactord.ports import Clock, KeyValue, Reading
-from enactord.registry.keys import Keys, fence_value, parse_fence_value
+from enactord.registry.keys import Keys, fence_value, parse_fence_value, parse_pad
 
 _PUTS_A_TRANSACTION = 100
 _BYTES_A_TRANSACTION = 512 * 1024
@@ -65,7 +65,8 @@ class Plans:
         """Return the generations of all stored plans, in order."""
         prefix = self._keys.root + "plans/"
         page = await self._store.range(prefix, prefix_end(prefix))
-        return [int(item.key[len(prefix) :]) for item in page.items]
+        numbers = (parse_pad(item.key[len(prefix) :]) for item in page.items)
+        return [number for number in numbers if number is not None]
 
     async def texts(self, digests: Collection[str], known: Mapping[str, bytes] = {}) -> dict[str, str]:
         """Return the chunks' texts by digest. Raises `PlanUnreadable` if one is missing or damaged."""
@@ -88,20 +89,23 @@ class Plans:
         if draft.scope != self._keys.scope:
             detail = f"the plan is for {draft.scope!r}, this store holds {self._keys.scope!r}"
             return Refusal(guard="scope", detail=detail)
+        floor = 0
         for attempt in range(_ATTEMPTS):
-            done = await self._publish_once(draft, orders)
+            done = await self._publish_once(draft, orders, floor)
             if done is not None:
                 return done
+            if attempt == _ATTEMPTS // 2:
+                floor = max(await self.generations(), default=0)  # a damaged head may hide plans that are there
             await asyncio.sleep(0.01 * 2**attempt)  # another publication or a prune came first: take the new state
         return Refusal(guard="contention", detail="other publications came first each time; publish again")
 
-    async def _publish_once(self, draft: Draft, orders: Orders) -> Manifest | Refusal | None:
+    async def _publish_once(self, draft: Draft, orders: Orders, floor: int) -> Manifest | Refusal | None:
         keys = self._keys
         found = await self._store.get([keys.head, keys.prune_epoch])
         head, epoch = found.get(keys.head), found.get(keys.prune_epoch)
         newest = (parse_fence_value(head.value) if head else None) or (0, "")
         opened = await self._highest_fence()
-        generation = draft.generation or max(newest[0], opened) + 1
+        generation = draft.generation or max(newest[0], opened, floor) + 1
         if generation <= max(newest[0], opened):
             return Refusal(
                 guard="generation",
@@ -259,12 +263,12 @@ class Plans:
             return 0  # an answer from before the newest publication (etcd has given such): it may lack a plan
         named: set[str] = set()
         for item in page.items:
-            named.update(unpack_manifest(item.value, int(item.key[len(prefix) :])).chunks.values())
+            named.update(unpack_manifest(item.value, parse_pad(item.key[len(prefix) :]) or 0).chunks.values())
         unused = sorted(set(candidates) - named)
         swept = 0
         for start in range(0, len(unused), _PUTS_A_TRANSACTION):
             some = unused[start : start + _PUTS_A_TRANSACTION]
-            number = int(epoch.value) if epoch else 0
+            number = int(epoch.value) if epoch and epoch.value.isdigit() else 0
             raised = str(number + 1).encode()
             compares = [
                 valued(keys.head, head.value) if head else absent(keys.head),

@@ -12,6 +12,8 @@ from tests.chaos.world import Options
 
 pytestmark = pytest.mark.timeout(900)
 
+ATTEMPTS = 5
+
 
 def told(result: Result) -> str:
     """The report for people."""
@@ -32,9 +34,17 @@ async def test_no_invariant_breaks_under_faults() -> None:
 
 
 async def test_enactors_without_the_fence_are_found_out() -> None:
-    """The control: writes that require nothing, held on their way and let go late, step back in sight of users."""
+    """The control: writes that require nothing, held on their way and let go late, step back in sight of users.
+
+    Whether a fault meets a write on its way is chance: a run that meets none is followed by another.
+    """
     late = [kind for kind in KINDS if kind.name in {"enactor's updates held", "enactor paused past its lease"}]
-    result = await run(Options(seconds=12, seed=3, unfenced=True), late)
-    assert {violation.invariant for violation in result.violations} & {"I1", "I2"}, told(result)
-    assert result.directory is not None
-    shutil.rmtree(result.directory)
+    reports = []
+    for seed in range(3, 3 + ATTEMPTS):
+        result = await run(Options(seconds=12, seed=seed, unfenced=True), late)
+        if result.directory is not None:
+            shutil.rmtree(result.directory)
+        if {violation.invariant for violation in result.violations} & {"I1", "I2"}:
+            return
+        reports.append(told(result))
+    raise AssertionError("\n".join(reports))

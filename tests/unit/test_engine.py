@@ -18,7 +18,8 @@ from enactord.core.events import (
 from enactord.core.fence import Fence, parse_fence
 from enactord.core.guard import Limits
 from enactord.core.kv import Delete, Put
-from enactord.core.records import NO_RECORDS, Records, Served
+from enactord.core.names import bucket_of
+from enactord.core.records import NO_RECORDS, Outcome, Records, Served, Transaction, Unknown
 from enactord.engine.pruner import Pruner
 from enactord.registry.control import Freeze, freeze, thaw
 from enactord.registry.fences import Fences
@@ -377,6 +378,100 @@ async def test_a_plan_under_way_counts_as_served(world: World) -> None:
     assert member.recorder.of(PlanRefused)[0].guard == "endpoints_removed"
     await world.applied(1)
     assert world.serves(fleet(12, 1))
+
+
+async def test_a_plan_that_goes_back_restores_what_one_that_came_half_way_had_removed() -> None:
+    """The plan between is never applied as a whole; what it took away is looked for all the same."""
+    world = World(batch_names_max=1)
+    member = await world.add("a")
+    zone = member.zones[ZONE]
+    write = zone.write
+    old = fleet(10, 1)
+    gone, stuck, *_ = old
+    between = {name: addresses for name, addresses in fleet(11, 1).items() if name != gone}
+    between[stuck] = ["10.99.0.1"]
+
+    async def lost(transaction: Transaction) -> Outcome:
+        if any(change.name == stuck for change in transaction.changes):
+            return Unknown(detail="lost by the test")
+        return await write(transaction)
+
+    await world.publish(plan(old))
+    await world.applied(1)
+    zone.write = lost  # type: ignore[method-assign]
+    await world.publish(plan(between))
+    await world.until(lambda: gone not in member.enactor.mirror.bucket(bucket_of(gone)))
+    zone.write = write  # type: ignore[method-assign]
+    await world.publish(plan(old))
+    await world.applied(3)
+    assert world.serves(old)
+    await world.close()
+
+
+async def test_a_hold_keeps_what_was_written_last_though_nobody_recorded_it() -> None:
+    """Plan 2 lands unrecorded, plan 3 never lands, plan 4 is held: what is served stays plan 2's, not plan 1's."""
+    world = World()
+    member = await world.add("a")
+    zone = member.zones[ZONE]
+    write = zone.write
+
+    async def unanswered(transaction: Transaction) -> Outcome:
+        outcome = await write(transaction)
+        if transaction.changes:
+            await asyncio.sleep(3600)
+        return outcome
+
+    async def lost(transaction: Transaction) -> Outcome:
+        return Unknown(detail="lost by the test") if transaction.changes else await write(transaction)
+
+    def pending() -> int:
+        entry = member.enactor.mirror.bucket(bucket_of(A)).get(A)
+        return entry.pending.generation if entry and entry.pending else 0
+
+    await world.publish(plan({A: ["10.0.0.1"]}))
+    await world.applied(1)
+    zone.write = unanswered  # type: ignore[method-assign]
+    await world.publish(plan({A: ["10.0.0.2"]}))
+    await world.until(lambda: world.serves({A: ["10.0.0.2"]}))
+    zone.write = lost  # type: ignore[method-assign]
+    await world.publish(plan({A: ["10.0.0.3"]}))
+    await world.until(lambda: pending() == 3)
+    await world.publish(plan({A: []}))
+    await world.applied(4)
+    zone.write = write  # type: ignore[method-assign]
+    for _ in range(2):
+        await member.enactor.repairer.look(ZONE, paced=False)
+    assert world.serves({A: ["10.0.0.2"]})
+    assert not member.recorder.of(EndpointRepaired)
+    await world.close()
+
+
+async def test_a_removal_that_nobody_recorded_stays_removed_under_a_plan_that_is_held() -> None:
+    """Plan 2 takes the name away unrecorded; plan 3 has it, but is held: nothing comes back from plan 1."""
+    world = World()
+    member = await world.add("a")
+    zone = member.zones[ZONE]
+    write = zone.write
+    rest = fleet(10, 1)
+
+    async def unanswered(transaction: Transaction) -> Outcome:
+        outcome = await write(transaction)
+        if transaction.changes:
+            await asyncio.sleep(3600)
+        return outcome
+
+    await world.publish(plan({A: ["10.0.0.1"]} | rest))
+    await world.applied(1)
+    zone.write = unanswered  # type: ignore[method-assign]
+    await world.publish(plan(rest))
+    await world.until(lambda: world.serves({A: []}))
+    zone.write = write  # type: ignore[method-assign]
+    await world.publish(plan({A: [], **rest}))
+    await world.applied(3)
+    for _ in range(2):
+        await member.enactor.repairer.look(ZONE, paced=False)
+    assert world.serves({A: []})
+    await world.close()
 
 
 async def test_drift_is_put_back_but_never_an_alias(world: World) -> None:

@@ -2,15 +2,31 @@
 
 import zlib
 
-from enactord.core.ledger import Entry, Hold, Peak, Version, pack_bucket, parse_bucket, references, with_applied
+from enactord.core.ledger import (
+    Entry,
+    Hold,
+    Peak,
+    Version,
+    pack_bucket,
+    parse_bucket,
+    references,
+    with_answer,
+    with_applied,
+    with_pending,
+)
+from enactord.core.records import NO_RECORDS, Records, Served
 
 APPLIED = Version(generation=5, content='[5,[["10.0.0.1",1]]]', answers_max=8)
 GOOD = Version(generation=4, content='[5,[["10.0.0.2",1]]]', answers_max=8)
+BETWEEN = Version(generation=6, content='[5,[["10.0.0.3",1]]]', answers_max=8)
+REMOVED = Version(generation=7, content="-", answers_max=8)
+LATE = Version(generation=8, content='[5,[["10.0.0.4",1]]]', answers_max=8)
 ENTRIES = [
     Entry(name="a.test.", applied=APPLIED, good=APPLIED, peaks=(Peak(start_s=1, capacity=2),)),
     Entry(name="b.test.", applied=APPLIED, good=GOOD, pending=Version(generation=6, content="-", answers_max=8)),
     Entry(name="c.test.", held=Hold(generation=6, guard="foreign", detail="tab\t, line\n, ü", since_s=9)),
     Entry(name="d.test.", applied=APPLIED, held=Hold(generation=6, guard="velocity", detail="x", since_s=9)),
+    Entry(name="e.test.", applied=APPLIED, good=APPLIED, pending=LATE, earlier=(BETWEEN, REMOVED)),
 ]
 BUCKET = {entry.name: entry for entry in ENTRIES}
 
@@ -25,12 +41,12 @@ def test_what_cannot_be_read_is_left_out() -> None:
     assert parse_bucket(b"junk") == {}
     text = zlib.decompress(pack_bucket(BUCKET)).decode().splitlines(keepends=True)
     damaged = zlib.compress("".join([text[0], "b.test.\tjunk\n", *text[2:]]).encode())
-    assert sorted(parse_bucket(damaged)) == ["a.test.", "c.test.", "d.test."]
+    assert sorted(parse_bucket(damaged)) == ["a.test.", "c.test.", "d.test.", "e.test."]
 
 
 def test_an_entry_needs_what_it_may_fall_back_on() -> None:
     """Pending, a differing last known good, and what a held entry serves keep their plans."""
-    assert set(references(ENTRIES)) == {4, 5, 6}
+    assert set(references(ENTRIES)) == {4, 5, 6, 8}
     assert references(ENTRIES[:1]) == {}
 
 
@@ -39,3 +55,25 @@ def test_only_what_was_seen_becomes_last_known_good() -> None:
     entry = Entry(name="a.test.", applied=GOOD, good=GOOD)
     assert with_applied(entry, APPLIED, seen=False, now_s=1, capacity=1).good == GOOD
     assert with_applied(entry, APPLIED, seen=True, now_s=1, capacity=1).good == APPLIED
+
+
+def answer(records: Records) -> Served:
+    return Served(records=records)
+
+
+def test_a_read_tells_which_of_the_writes_without_an_end_came_last() -> None:
+    """Whichever version is found served is what is applied; a removal that is found makes the name not ours."""
+    entry = Entry(name="e.test.", applied=APPLIED, good=APPLIED)
+    for version in (BETWEEN, REMOVED, LATE):
+        entry = with_pending(entry, version)
+    assert with_pending(entry, LATE) == entry == BUCKET["e.test."]
+    for version in (BETWEEN, LATE):
+        found = with_answer(entry, answer(version.records("e.test.")))
+        assert found == Entry(name="e.test.", applied=version, good=version)
+    assert with_answer(entry, answer(APPLIED.records("e.test."))) == Entry(
+        name="e.test.", applied=APPLIED, good=APPLIED
+    )
+    assert with_answer(entry, answer(NO_RECORDS)) is None
+    foreign = answer(Records(ttl_s=5, a=(b"\x0a\x09\x09\x09",), aaaa=()))
+    assert with_answer(entry, foreign) == Entry(name="e.test.", applied=APPLIED, good=APPLIED)
+    assert with_answer(with_pending(Entry(name="e.test."), LATE), foreign) is None

@@ -9,6 +9,7 @@ of 100 names with eight addresses each has about 20 kB, and all of its pointers 
 Source: RFC 1035 section 4.1.4 (a pointer has 14 bits).
 """
 
+from collections.abc import Sequence
 from struct import Struct
 
 from enactord.core.names import fence_name, wire_name
@@ -24,6 +25,9 @@ TSIG_RESERVE_BYTES = 512
 class TooLarge(ValueError):
     """A transaction that does not fit one message."""
 
+
+Sections = tuple[list[bytes], list[bytes], tuple[int, int]]
+"""Prerequisites and updates, packed, and how many records each holds."""
 
 _HEADER = Struct("!HHHHHH")
 _FLAGS_UPDATE = 5 << 11  # Source: RFC 2136 section 2.2 (opcode 5).
@@ -81,11 +85,16 @@ def pack_update(zone: str, transaction: Transaction, message_id: int) -> bytes:
 
     Raises `TooLarge` when it does not fit one message, ValueError when a name is not in the zone.
     """
+    return pack_after(_fence_sections(zone, transaction), zone, transaction.changes, message_id)
+
+
+def pack_after(start: Sections, zone: str, changes: Sequence[Change], message_id: int) -> bytes:
+    """Return the message whose sections begin so; `pack_update` lets them begin with the fence."""
     question = wire_name(zone) + _SOA_IN
-    prerequisites, updates, counts = _fence_sections(zone, transaction)
+    prerequisites, updates, counts = start
     prerequisite_count, update_count = counts
     position = _HEADER.size + len(question) + sum(map(len, prerequisites))
-    for change in transaction.changes:
+    for change in changes:
         after = change.after
         owner = _owner(change.name, zone)
         removal = not after.a and not after.aaaa
@@ -112,18 +121,18 @@ def pack_update(zone: str, transaction: Transaction, message_id: int) -> bytes:
             head = owner + _AAAA_HEAD + ttl + _AAAA_LENGTH
             updates.append(head + head.join(after.aaaa))
     if prerequisite_count > 0xFFFF or update_count > 0xFFFF:
-        raise TooLarge(f"{len(transaction.changes)} changes do not fit the counters of one message")
+        raise TooLarge(f"{len(changes)} changes do not fit the counters of one message")
     head = _HEADER.pack(message_id, _FLAGS_UPDATE, 1, prerequisite_count, update_count, 0)
     message = b"".join((head, question, *prerequisites, *updates))
     if len(message) > MAX_MESSAGE_BYTES - TSIG_RESERVE_BYTES:
         raise TooLarge(
-            f"{len(transaction.changes)} changes need {len(message)} bytes; "
+            f"{len(changes)} changes need {len(message)} bytes; "
             f"one message holds {MAX_MESSAGE_BYTES - TSIG_RESERVE_BYTES}: make the batch smaller"
         )
     return message
 
 
-def _fence_sections(zone: str, transaction: Transaction) -> tuple[list[bytes], list[bytes], tuple[int, int]]:
+def _fence_sections(zone: str, transaction: Transaction) -> Sections:
     """Start both sections with the fence: what it must be, and what it becomes."""
     owner = _owner(fence_name(zone), zone)
     seen = transaction.fence_seen
