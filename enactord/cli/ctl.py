@@ -5,6 +5,7 @@ import click
 from enactord import __version__
 from enactord.cli.adopt import adopt
 from enactord.cli.diff import diff
+from enactord.cli.emergency import emergency
 from enactord.cli.endpoints import endpoints
 from enactord.cli.freeze import freeze, thaw
 from enactord.cli.history import history
@@ -41,6 +42,7 @@ def main() -> None:
 
 for verb in (
     status, plans, show, endpoints, diff, watch, publish, rollback, freeze, thaw, verify, adopt, prune, history,
+    emergency,
 ):  # fmt: skip
     main.add_command(verb)
 

@@ -5,26 +5,37 @@ from dataclasses import dataclass
 
 _TEXT = re.compile(
     r"v=enactord1 scope=(?P<scope>[a-z0-9._-]{1,63}) gen=(?P<generation>0|[1-9][0-9]{0,18})"
-    r" plan=(?P<plan>[0-9a-f]{16})\Z"
+    r" plan=(?P<plan>[0-9a-f]{16})(?: held=(?P<hold>[ -~]{1,120}))?\Z"
 )
 
 FenceSeen = tuple[bytes, ...]
 """What a zone holds at the fence's name: the rdata of each TXT record, sorted; () where there is none."""
 
 PLAN_MARK_LENGTH = 16
+NO_PLAN = "0" * PLAN_MARK_LENGTH
+"""The mark of a fence that an operator raised by hand: no plan has it."""
+HOLD_MAX = 120
+"""Longest text of a hold: with it, the fence still is one character-string."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fence:
-    """A generation opened in a zone, with the first 16 hex digits of its plan's digest."""
+    """A generation opened in a zone, with the first 16 hex digits of its plan's digest.
+
+    `hold`: who keeps every enactor out of the zone, and why (printable ASCII, at most
+    `HOLD_MAX` characters); "": nobody. A fence that is held gives way to operators alone,
+    whatever its generation.
+    """
 
     scope: str
     generation: int
     plan: str
+    hold: str = ""
 
     @property
     def text(self) -> str:
-        return f"v=enactord1 scope={self.scope} gen={self.generation} plan={self.plan}"
+        held = f" held={self.hold}" if self.hold else ""
+        return f"v=enactord1 scope={self.scope} gen={self.generation} plan={self.plan}{held}"
 
     @property
     def rdata(self) -> bytes:
@@ -52,4 +63,15 @@ def parse_fence(seen: FenceSeen) -> Fence | None:
         return None
     if match is None:
         return None
-    return Fence(scope=match["scope"], generation=int(match["generation"]), plan=match["plan"])
+    return Fence(
+        scope=match["scope"], generation=int(match["generation"]), plan=match["plan"], hold=match["hold"] or ""
+    )
+
+
+def describe_fence(zone: str, fence: Fence) -> str:
+    """Return the fence that keeps an enactor out of a zone, and what gives the zone back, for people."""
+    if fence.hold:
+        return (
+            f"{zone}: fence held by an operator ({fence.hold}); give it back with: enactorctl emergency release {zone}"
+        )
+    return f"{zone}: fenced by {fence.text}"

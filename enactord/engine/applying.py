@@ -9,7 +9,7 @@ from hashlib import blake2b
 
 from enactord.core.errors import LeaseLost, PlanUnreadable, ZoneDown
 from enactord.core.events import ClaimLost, PlanApplied, ZoneCameUp, ZoneWentDown
-from enactord.core.fence import Fence
+from enactord.core.fence import Fence, describe_fence
 from enactord.core.guard import judge_removals, judge_zones
 from enactord.core.names import BUCKETS
 from enactord.core.plan import Manifest, parse_chunk
@@ -217,7 +217,7 @@ class Applier:
                 if self.zone_problems.pop(zone, None) is not None:
                     self._ports.observer.observe(ZoneCameUp(zone=zone))
             elif result.found is not None:
-                self._zone_down(zone, f"{zone}: fenced by {result.found.text}")
+                self._zone_down(zone, describe_fence(zone, result.found))
 
         await together(one(zone) for zone in self._writers)
         return dict(sorted(opened.items()))

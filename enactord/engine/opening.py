@@ -26,6 +26,8 @@ class Opening(StrEnum):
     """The zone's own fence is above the generation, or carries another plan of it."""
     FOREIGN = "foreign"
     """The zone is fenced by another scope."""
+    HELD = "held"
+    """An operator holds the zone's fence."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +68,8 @@ async def raise_fence(ports: ZonePorts, fence: Fence, observer: Observer) -> Ope
         found = parse_fence(seen)
         if found is not None and found.scope != fence.scope:
             return Opened(how=Opening.FOREIGN, found=found)
+        if found is not None and found.hold:
+            return Opened(how=Opening.HELD, found=found)
         if found is not None and found.generation >= fence.generation:
             return Opened(how=Opening.AHEAD, found=found)
         match await ports.zone.write(Transaction(fence_seen=seen, fence_after=fence)):

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from enactord.core.events import EndpointDrifted, EndpointRepaired, Verified
-from enactord.core.fence import Fence, parse_fence
+from enactord.core.fence import Fence, describe_fence, parse_fence
 from enactord.core.ledger import Bucket, Entry
 from enactord.core.names import BUCKETS, bucket_of, zone_of
 from enactord.core.plan import Manifest
@@ -88,12 +88,14 @@ class Repairer:
         replanted = False
         seen = await self._ports.zones[zone].zone.read_fence()
         standing = parse_fence(seen)
-        if standing is not None and (standing.scope != fence.scope or standing.generation > fence.generation):
+        if standing is not None and (
+            standing.scope != fence.scope or standing.hold or standing.generation > fence.generation
+        ):
             # What stands there is not ours, or newer than anything seen here: the ledger as we
             # have it says nothing about what should be served.
             if standing.scope == fence.scope and self._store_up():
                 await self._follow(zone, standing)
-            return Look(zone=zone, names=0, drifts=(), repaired=(), problem=f"{zone}: fenced by {standing.text}")
+            return Look(zone=zone, names=0, drifts=(), repaired=(), problem=describe_fence(zone, standing))
         manifest = plan_at(self._mirror, fence)
         if manifest is None:
             # Followed to a zone that is ahead of the store: what the ledger has is older than what is served.

@@ -1,0 +1,158 @@
+"""emergency: straight to the DNS server, when daemons and store are gone."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import NoReturn
+
+import click
+from rich.console import Console
+
+from enactord.cli.program import common, config_path, examples
+from enactord.cli.publish import author_or_user
+from enactord.cli.terminal import deny, show
+from enactord.core.content import pack_address
+from enactord.core.names import fence_name, parse_name, zone_of
+from enactord.core.records import Records
+from enactord.core.render import ANSWERS_MAX_LIMIT
+from enactord.daemon import emergency as acts
+from enactord.daemon.config import load_config
+from enactord.daemon.emergency import Taken
+from enactord.daemon.scope import Denied
+from enactord.daemon.wiring import open_zones
+from enactord.engine.settings import ZonePorts
+
+_AUTHOR = click.option("--author", metavar="NAME", help="Who says so [default: you].")
+
+
+@click.group(
+    epilog=examples(
+        """
+enactorctl emergency set api.example.com 192.0.2.1 192.0.2.2 --zone example.com --reason "INC-4711"
+enactorctl emergency seal example.com
+enactorctl emergency release example.com
+"""
+    )
+)
+@common
+def emergency() -> None:
+    """Act straight on the DNS server: no daemon and no store is needed.
+
+    Each act raises the zone's fence in the same update, and holds it: no enactor, however
+    late it wakes up, writes there until the zone is released. Enactors report "fence held
+    by an operator" meanwhile.
+    """
+
+
+@emergency.command(
+    name="set",
+    epilog=examples(
+        'enactorctl emergency set api.example.com 192.0.2.1 2001:db8::1 --zone example.com --reason "INC-4711"'
+    ),
+)
+@click.argument("name", metavar="NAME")
+@click.argument("addresses", metavar="ADDRESS...", nargs=-1, required=True)
+@click.option("--zone", metavar="ZONE", required=True, help="The zone of the name, as the config has it.")
+@click.option("--reason", metavar="TEXT", required=True, help="Why; it stands in the zone's fence for all to read.")
+@click.option("--ttl", "ttl_s", metavar="SECONDS", type=click.IntRange(0, 86_400), default=30, show_default=True)
+@_AUTHOR
+@common
+def set_(name: str, addresses: tuple[str, ...], zone: str, reason: str, ttl_s: int, author: str | None) -> int:
+    """Make NAME serve exactly these addresses, and hold its zone.
+
+    All A and AAAA records of the name are replaced. Guards do not apply: you know better.
+    """
+    wanted = parse_name(name)
+    records = _records(addresses, ttl_s)
+    done = asyncio.run(_set(wanted, records, parse_name(zone), acts.hold_text(author_or_user(author), reason)))
+    return _end(done)
+
+
+@emergency.command(epilog=examples("enactorctl emergency seal example.com --reason 'stop all automation'"))
+@click.argument("zone", metavar="ZONE")
+@click.option("--reason", metavar="TEXT", default="sealed", show_default=True, help="Why; it stands in the fence.")
+@_AUTHOR
+@common
+def seal(zone: str, reason: str, author: str | None) -> int:
+    """Hold ZONE as it is: no enactor writes there until it is released."""
+
+    async def run() -> Taken | Denied:
+        async with _opened(parse_name(zone)) as (scope, ports):
+            return await acts.seal(ports, scope, acts.hold_text(author_or_user(author), reason))
+
+    return _end(asyncio.run(run()))
+
+
+@emergency.command(epilog=examples("enactorctl emergency release example.com"))
+@click.argument("zone", metavar="ZONE")
+@common
+def release(zone: str) -> int:
+    """Give ZONE back to the enactors: the next plan, above its fence, is applied, and drift is repaired."""
+
+    async def run() -> Taken | Denied:
+        async with _opened(parse_name(zone)) as (scope, ports):
+            return await acts.release(ports, scope)
+
+    return _end(asyncio.run(run()))
+
+
+async def _set(name: str, records: Records, zone: str, hold: str) -> Taken | Denied:
+    async with _opened(zone, name) as (scope, ports):
+        return await acts.set_records(ports, scope, name, records, hold)
+
+
+@asynccontextmanager
+async def _opened(zone: str, name: str = "") -> AsyncIterator[tuple[str, ZonePorts]]:
+    """Open one zone of the config, without the store."""
+    config = load_config(config_path(), for_daemon=False)
+    settings = config.settings
+    known = [each.name for each in settings.zones]
+    if zone not in known:
+        _wrong(f"{zone} is no zone of this config; it has: {', '.join(known)}")
+    if name == fence_name(zone):
+        _wrong(f"{name} carries the zone's fence: hold the zone with `enactorctl emergency seal` instead")
+    if name and zone_of(name, known) != zone:
+        _wrong(f"{name} is not in {zone}, or in a zone below it that this config has, too")
+    async with open_zones(config) as zones:
+        yield settings.scope, zones[zone]
+
+
+def _records(addresses: tuple[str, ...], ttl_s: int) -> Records:
+    try:
+        packed = sorted({pack_address(address) for address in addresses})
+    except ValueError as error:
+        _wrong(str(error))
+    a = tuple(address for address in packed if len(address) == 4)
+    aaaa = tuple(address for address in packed if len(address) == 16)
+    if max(len(a), len(aaaa)) > ANSWERS_MAX_LIMIT:
+        _wrong(f"at most {ANSWERS_MAX_LIMIT} addresses of a family")
+    return Records(ttl_s=ttl_s, a=a, aaaa=aaaa)
+
+
+def _wrong(message: str) -> NoReturn:
+    raise click.UsageError(message)
+
+
+def _end(done: Taken | Denied) -> int:
+    if isinstance(done, Denied):
+        return deny(done)
+    show(done.document(), lambda out: _print(out, done))
+    return 0
+
+
+def _print(out: Console, done: Taken) -> None:
+    out.print(f"{done.zone} stood at: {done.before}", soft_wrap=True)
+    if done.name:
+        document = done.document()
+        out.print(f"{done.name} was:    {' '.join(document['was']) or 'nothing'}", soft_wrap=True)
+        out.print(f"{done.name} serves: {' '.join(document['served']) or 'nothing'}", soft_wrap=True)
+    if done.fence.hold:
+        out.print(
+            f"held at generation {done.fence.generation} ({done.fence.hold}); "
+            f"give it back with: enactorctl emergency release {done.zone}",
+            soft_wrap=True,
+        )
+    else:
+        out.print(
+            f"given back at generation {done.fence.generation}: the next plan above it is applied", soft_wrap=True
+        )
