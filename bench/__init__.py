@@ -1,1 +1,1 @@
-"""Benchmarks: what enactord costs beside the bare updates, measured side by side in one run."""
+"""Benchmarks: what safety costs, how fast enactord is beside what one would use instead, how cost grows with work."""

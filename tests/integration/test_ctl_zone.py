@@ -17,7 +17,7 @@ from enactord.core.fence import Fence
 from enactord.registry.fences import Fences
 from enactord.registry.keys import Keys
 from enactord.registry.mirror import Mirror
-from tests.servers.dns_server import FOREIGN_SECRET, SECRET
+from tests.servers.dns_server import FOREIGN_SECRET, SECRET, DnsServer
 from tests.servers.embedded import Embedded
 
 SCOPE = "test"
@@ -64,7 +64,7 @@ def run(tmp_path: Path, *arguments: str) -> Result:
     return result
 
 
-def put(server: Embedded, name: str, rtype: str, *values: str) -> None:
+def put(server: Embedded | DnsServer, name: str, rtype: str, *values: str) -> None:
     """Put records at a name past the fence, as somebody else would."""
     update = dns.update.UpdateMessage(ZONE)
     update.use_tsig(dns.tsig.Key("foreign.", FOREIGN_SECRET, "hmac-sha256"))

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from enactord.cli.ctl import main as ctl
-from tests.integration.test_ctl_zone import CONFIG
+from tests.integration.test_ctl_zone import CONFIG, put
 from tests.servers.dns_server import SECRET, free_port
 from tests.servers.knot import Knot
 
@@ -94,8 +94,6 @@ def test_wrong_usage_says_what_is_wrong_and_changes_nothing(
 
 def test_an_alias_is_not_overwritten(server: Knot, tmp_path: Path) -> None:
     """A CNAME is somebody's: the command says what to do first."""
-    from tests.integration.test_ctl_zone import put
-
     put(server, NAME, "CNAME", f"elsewhere.{ZONE}")
     done = run(tmp_path, "set", NAME, "192.0.2.3", "--zone", ZONE, "--reason", "r")
     assert done.exit_code == 1, done.output

@@ -1,6 +1,5 @@
 """HTTP of an enactor: liveness, readiness, metrics, status, and writing with a token."""
 
-import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -8,11 +7,13 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client import CollectorRegistry
 
+from enactord.daemon.config import HttpConfig
 from enactord.daemon.http import Pages
 from enactord.telemetry.metrics import Metrics
 from tests.world import ZONE, Member, World, fleet, plan
 
 TOKEN = {"Authorization": "Bearer right"}
+JSON = {"Content-Type": "application/json"}
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ async def world() -> AsyncIterator[World]:
 
 async def client_of(member: Member, token: bytes = b"right") -> TestClient[Any, Any]:
     registry = CollectorRegistry()
-    pages = Pages(member.enactor, Metrics(registry, [ZONE]), registry, token)
+    pages = Pages(member.enactor, Metrics(registry, [ZONE]), registry, HttpConfig(token=token))
     client: TestClient[Any, Any] = TestClient(TestServer(pages.application()))
     await client.start_server()
     return client
@@ -93,15 +94,15 @@ async def test_nothing_is_written_without_the_token(
 async def test_a_plan_is_published_rolled_back_and_frozen(world: World) -> None:
     """The same operations as the command line's, with the same refusals."""
     client = await client_of(await world.add("a"))
-    answer = await client.post("/api/v1/plans", headers=TOKEN, data=json.dumps(plan(fleet(10, 1))))
+    answer = await client.post("/api/v1/plans", headers=TOKEN, json=plan(fleet(10, 1)))
     assert (answer.status, (await answer.json())["generation"]) == (201, 1)
     await world.applied(1)
-    shrunk = await client.post("/api/v1/plans", headers=TOKEN, data=json.dumps(plan(fleet(2, 1))))
+    shrunk = await client.post("/api/v1/plans", headers=TOKEN, json=plan(fleet(2, 1)))
     assert shrunk.status == 422
     assert "endpoints_removed" in (await shrunk.json())["detail"]
-    junk = await client.post("/api/v1/plans", headers=TOKEN, data=b"not json")
+    junk = await client.post("/api/v1/plans", headers=TOKEN | JSON, data=b"not json")
     assert junk.status == 422
-    await client.post("/api/v1/plans", headers=TOKEN, data=json.dumps(plan(fleet(10, 2))))
+    await client.post("/api/v1/plans", headers=TOKEN, json=plan(fleet(10, 2)))
     await world.applied(2)
     back = await client.post("/api/v1/rollback", headers=TOKEN, json={"generation": 1, "reason": "bad"})
     assert (back.status, (await back.json())["generation"]) == (201, 3)
