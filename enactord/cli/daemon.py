@@ -1,6 +1,7 @@
 """enactord: the daemon itself, a check of its config, and a whole scope on one machine to try."""
 
 import asyncio
+from functools import partial
 from pathlib import Path
 
 import click
@@ -37,12 +38,12 @@ def main() -> None:
 @main.command(epilog=examples("enactord run --config /etc/enactord/enactord.toml"))
 @click.option("--config", "path", metavar="FILE", required=True, type=click.Path(path_type=Path), help="The config.")
 def run(path: Path) -> None:
-    """Run one enactor until SIGTERM or SIGINT (for systemd or Kubernetes).
+    """Run one enactor until SIGTERM or SIGINT (for systemd or Kubernetes); SIGHUP reads its config anew.
 
     A store or DNS server that is away does not stop it: it goes on verifying, repairs from
     its last known good, and says why it is degraded at /readyz.
     """
-    asyncio.run(serve(load_config(path)))
+    asyncio.run(serve(load_config(path), partial(load_config, path)))
 
 
 @main.command("check-config", epilog=examples("enactord check-config ./enactord.toml"))

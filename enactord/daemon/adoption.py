@@ -119,6 +119,8 @@ def _judge_served(name: str, answer: Served | None) -> Refusal | None:
         return Refusal(guard="alias", detail=f"{name} is a CNAME to {answer.alias}; only A and AAAA can be adopted")
     if answer.records.empty:
         return Refusal(guard="nothing", detail=f"nothing stands at {name}; a plan that holds it will create it")
+    if 0 in answer.records.weights:
+        return Refusal(guard="routing", detail=f"{name} is answered by place, by health or with a weight of 0")
     if not answer.ttl_known:
         return Refusal(guard="ttl", detail=f"{name}: its TTL cannot be seen through this backend")
     return None

@@ -5,15 +5,18 @@ import binascii
 import difflib
 import os
 import re
+import socket
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from enactord.adapters.wire.names import text_to_wire
 from enactord.core.errors import ConfigError, InvalidName
 from enactord.core.guard import Limits
 from enactord.core.names import parse_name
+from enactord.core.plan import PLAN_BYTES_MAX
 from enactord.core.render import ANSWERS_MAX_LIMIT
 from enactord.engine.settings import Settings, ZoneSettings
 from enactord.registry.keys import valid_scope
@@ -21,6 +24,12 @@ from enactord.registry.keys import valid_scope
 BACKENDS = ("rfc2136", "embedded")
 ALGORITHMS = ("hmac-sha256", "hmac-sha512")
 LEVELS = ("debug", "info", "warning", "error")
+CONFIG_BYTES_MAX = 128 * 1024
+"""A config has some hundred lines; what is larger is another file. (Reading dotted keys takes time by their square.)"""
+SECRET_BYTES_MAX = 64 * 1024
+PROBLEMS_MAX = 100
+_PROBLEM_MAX = 4096 + 200  # a path may be so long
+_SHOWN_MAX = 100
 _ENACTOR_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
 
 
@@ -40,8 +49,11 @@ class EnactorConfig:
     """Table [enactor]: who this is, and where it keeps its copy for the time that the store is away."""
 
     id: str = ""
+    """Of its own for each enactor of a scope; %H in it stands for this machine's name (in Kubernetes, the pod's)."""
     scope: str
+    """The installation that it belongs to: its plans, its enactors, its zones."""
     state_dir: Path = Path("/var/lib/enactord")
+    """For the local copy that repair works from while the store is away; the embedded server's zones are here too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,13 +61,21 @@ class StoreConfig:
     """Table [store]."""
 
     url: str
+    """Where plans, claims and the ledger are kept; hosts best by address, so that no name it manages is needed."""
     ca_file: Path | None = None
+    """Certificates that the store's is checked against; with it, TLS is used."""
     cert_file: Path | None = None
+    """Own certificate, where the store asks for one."""
     key_file: Path | None = None
+    """Key of the own certificate."""
     username: str = ""
+    """Where the store asks for a name and a password."""
     password: str = field(default="", repr=False)
+    """File that holds the password."""
     timeout_s: float = 5.0
+    """Longest wait for one answer of the store."""
     claim_ttl_s: int = 10
+    """How long a claim outlives an enactor that says nothing any more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,16 +83,27 @@ class ZoneConfig:
     """One [[zone]]."""
 
     name: str
+    """The zone; endpoints belong to the zone with the longest matching name."""
     backend: str
+    """How the zone is written."""
     server: Address
+    """The primary server that takes updates; of the embedded server, where it listens (127.0.0.1:5354)."""
     tsig_name: str = ""
+    """Name of the key that signs updates."""
     tsig_algorithm: str = "hmac-sha256"
+    """Algorithm of that key."""
     tsig_secret: bytes = field(default=b"", repr=False)
+    """File that holds the key's secret in base64, as tsig-keygen prints it."""
     batch_names_max: int = 50
+    """Names of one message. BIND does best with 20 to 25, Knot with 50 to 100."""
     in_flight_max: int = 16
+    """Messages under way at once; the pace adapts below it."""
     timeout_s: float = 5.0
+    """Longest wait for one answer of a DNS server."""
     verify: tuple[Address, ...] = ()
+    """Authoritative servers that are asked after each write; without it, the server itself."""
     answers_max: int = 16
+    """Addresses that one name is served with at most, of each family; of more targets a weighted sample is drawn."""
 
     @property
     def verify_servers(self) -> tuple[Address, ...]:
@@ -85,7 +116,9 @@ class PruneConfig:
     """Table [prune]."""
 
     keep_plans: int = 20
+    """The newest plans that stay in any case; 0 is safe."""
     interval_s: float = 60.0
+    """Pause between two looks for plans that nothing can need."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +126,9 @@ class RepairConfig:
     """Table [repair]."""
 
     interval_s: float = 30.0
+    """Pause between two looks at all that is served."""
     names_per_s: float = 500.0
+    """Bound on the questions of such a look."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,9 +136,23 @@ class HttpConfig:
     """Table [http]; without a certificate plain HTTP, without a token nothing can be written through it."""
 
     listen: Address = Address(host="127.0.0.1", port=8451)
+    """Where HTTP is served."""
     token: bytes = field(default=b"", repr=False)
+    """File that holds the bearer token which may write; without it nothing can be written over HTTP."""
     tls_cert_file: Path | None = None
+    """Certificate; with it, HTTPS is served. Goes together with tls_key_file."""
     tls_key_file: Path | None = None
+    """Key of the certificate."""
+    connections_max: int = 256
+    """Connections open at once."""
+    events_clients_max: int = 32
+    """Clients that follow the stream of events at once."""
+    requests_per_s: float = 200.0
+    """Of one client's address; a burst of twice as many passes."""
+    request_timeout_s: float = 30.0
+    """Longest time for one request."""
+    plan_bytes_max: int = PLAN_BYTES_MAX
+    """Largest plan that is taken over HTTP, in bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +160,9 @@ class LogConfig:
     """Table [log]; `format` "": JSON off a terminal."""
 
     level: str = "info"
+    """The least of what is logged."""
     format: str = ""
+    """Without it: console on a terminal, JSON elsewhere."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,14 +209,19 @@ def load_config(path: Path, *, for_daemon: bool = True) -> Config:
     Without `for_daemon` (tools for people) the enactor's id and the secrets of zones may be missing.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            text = file.read(CONFIG_BYTES_MAX + 1).decode("utf-8")
     except OSError as error:
         raise ConfigError((f"{path}: {error.strerror}",)) from error
     except UnicodeDecodeError as error:
         raise ConfigError((f"{path}: not UTF-8: {error}",)) from error
+    if len(text) > CONFIG_BYTES_MAX:
+        raise ConfigError((f"{path}: longer than {CONFIG_BYTES_MAX:,} bytes",))
     try:
         document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except RecursionError as error:
+        raise ConfigError((f"{path}: nested too deeply",)) from error
+    except ValueError as error:  # of TOML, or of a number with thousands of digits
         raise ConfigError((f"{path}: {error}",)) from error
     return _Reader(document, text, path.resolve().parent, for_daemon=for_daemon).read()
 
@@ -182,7 +238,10 @@ _TABLES: Mapping[str, tuple[str, ...]] = {
     "guard": tuple(f.name for f in fields(Limits)),
     "prune": ("keep_plans", "interval_s"),
     "repair": ("interval_s", "names_per_s"),
-    "http": ("listen", "token_file", "tls_cert_file", "tls_key_file"),
+    "http": (
+        "listen", "token_file", "tls_cert_file", "tls_key_file", "connections_max", "events_clients_max",
+        "requests_per_s", "request_timeout_s", "plan_bytes_max",
+    ),
     "log": ("level", "format"),
 }  # fmt: skip
 
@@ -192,7 +251,7 @@ class _Reader:
 
     def __init__(self, document: Mapping[str, Any], text: str, base: Path, *, for_daemon: bool) -> None:
         self._document = document
-        self._lines = text.splitlines()
+        self._lines = text.split("\n")
         self._base = base
         self._for_daemon = for_daemon
         self._problems: list[tuple[int, str]] = []
@@ -212,7 +271,7 @@ class _Reader:
         log = self._table("log")
         config = Config(
             enactor=EnactorConfig(
-                id=enactor.text("id", "", required=self._for_daemon, check=_check_id),
+                id=enactor.identity("id", required=self._for_daemon),
                 scope=enactor.text("scope", "", required=True, check=_check_scope),
                 state_dir=enactor.path("state_dir") or Path("/var/lib/enactord"),
             ),
@@ -250,6 +309,11 @@ class _Reader:
                 token=http.secret("token_file"),
                 tls_cert_file=http.file("tls_cert_file"),
                 tls_key_file=http.file("tls_key_file"),
+                connections_max=http.integer("connections_max", 256, low=8, high=65_536),
+                events_clients_max=http.integer("events_clients_max", 32, low=1, high=4096),
+                requests_per_s=http.number("requests_per_s", 200.0, low=1, high=1_000_000),
+                request_timeout_s=http.number("request_timeout_s", 30.0, low=1, high=600),
+                plan_bytes_max=http.integer("plan_bytes_max", PLAN_BYTES_MAX, low=1024, high=PLAN_BYTES_MAX),
             ),
             log=LogConfig(
                 level=log.text("level", "info", choices=LEVELS),
@@ -268,7 +332,7 @@ class _Reader:
     def _store_url(self, store: "_Table") -> str:
         url = store.text("url", "", required=True)
         if url and not re.match(r"etcd://[^/]+/?\Z|sqlite:///.+", url):
-            store.problem("url", f"{url!r} must be etcd://host:2379,host:2379 or sqlite:///absolute/path")
+            store.problem("url", f"{_shown(url)} must be etcd://host:2379,host:2379 or sqlite:///absolute/path")
         return url
 
     def _zones(self) -> tuple[ZoneConfig, ...]:
@@ -294,7 +358,7 @@ class _Reader:
                     name=name,
                     backend=backend,
                     server=table.address("server", Address(host="127.0.0.1", port=5354), required=not embedded),
-                    tsig_name=table.text("tsig_name", "", required=needs_key),
+                    tsig_name=table.text("tsig_name", "", required=needs_key, check=_check_key_name),
                     tsig_algorithm=table.text("tsig_algorithm", "hmac-sha256", choices=ALGORITHMS),
                     tsig_secret=table.tsig_secret("tsig_secret_file", required=needs_key),
                     batch_names_max=table.integer("batch_names_max", 50, low=1, high=200),
@@ -314,7 +378,10 @@ class _Reader:
         return _Table(self, name, values, 0)
 
     def _problem(self, line: int, key: str, text: str) -> None:
+        key, text = _cut(key), _cut(text, _PROBLEM_MAX)
         self._problems.append((line, f"line {line}: {key}: {text}" if line else f"{key}: {text}"))
+        if len(self._problems) == PROBLEMS_MAX:
+            raise ConfigError((*(text for _, text in sorted(self._problems)), "and perhaps more"))
 
     def _table_line(self, name: str, index: int = 0) -> int:
         header = re.compile(rf"\s*\[\[?\s*{re.escape(name)}\s*\]")
@@ -375,10 +442,10 @@ class _Table:
                 self.problem(key, "is missing")
             return default
         if not isinstance(value, str) or (required and not value):
-            self.problem(key, f"must be a text, is {value!r}")
+            self.problem(key, f"must be a text, is {_shown(value)}")
             return default
         if choices and value not in choices:
-            self.problem(key, f"{value!r} must be one of {', '.join(choices)}")
+            self.problem(key, f"{_shown(value)} must be one of {', '.join(choices)}")
             return default
         wrong = check(value) if check else ""
         if wrong:
@@ -388,26 +455,44 @@ class _Table:
     def integer(self, key: str, default: int, *, low: int, high: int) -> int:
         value = self._values.get(key, default)
         if type(value) is not int or not low <= value <= high:
-            self.problem(key, f"must be an integer from {low} to {high}, is {value!r}")
+            self.problem(key, f"must be an integer from {low} to {high}, is {_shown(value)}")
             return default
         return value
 
     def number(self, key: str, default: float, *, low: float, high: float) -> float:
         value = self._values.get(key, default)
         if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-            self.problem(key, f"must be a number from {low:g} to {high:g}, is {value!r}")
+            self.problem(key, f"must be a number from {low:g} to {high:g}, is {_shown(value)}")
             return default
         return float(value)
 
     def flag(self, key: str, *, default: bool) -> bool:
         value = self._values.get(key, default)
         if not isinstance(value, bool):
-            self.problem(key, f"must be true or false, is {value!r}")
+            self.problem(key, f"must be true or false, is {_shown(value)}")
             return default
         return value
 
+    def identity(self, key: str, *, required: bool) -> str:
+        """Return an enactor's id, in which %H stands for this machine's name (in Kubernetes: the pod's)."""
+        value = self.text(key, "", required=required).replace("%H", socket.gethostname())
+        wrong = _check_id(value) if value else ""
+        if wrong:
+            self.problem(key, wrong)
+        return value
+
     def path(self, key: str) -> Path | None:
+        """Return a path relative to the config's folder, or below systemd's credentials where it begins with %d/."""
         value = self.text(key, "")
+        if "\0" in value:
+            self.problem(key, "no path has a zero byte")
+            return None
+        if value.startswith("%d/"):
+            credentials = os.environ.get("CREDENTIALS_DIRECTORY", "")
+            if not credentials:
+                self.problem(key, "%d is $CREDENTIALS_DIRECTORY, which is not set: systemd's LoadCredential= sets it")
+                return None
+            return Path(credentials) / value.removeprefix("%d/")
         return self._reader.base / value if value else None
 
     def file(self, key: str) -> Path | None:
@@ -425,10 +510,14 @@ class _Table:
         if path is None:
             return b""
         try:
-            secret = path.read_bytes().strip()
+            with path.open("rb") as file:
+                secret = file.read(SECRET_BYTES_MAX + 1).strip()
             mode = path.stat().st_mode
         except OSError as error:
             self.problem(key, f"{path}: {error.strerror}")
+            return b""
+        if not 0 < len(secret) <= SECRET_BYTES_MAX:
+            self.problem(key, f"{path} must hold a secret of 1 to {SECRET_BYTES_MAX:,} bytes")
             return b""
         if mode & 0o007:
             self._reader.warn(f"{self._name}.{key}: {path} can be read by everybody; chmod o= {path}")
@@ -458,10 +547,38 @@ class _Table:
 
     def _address(self, key: str, value: str) -> Address | None:
         match = re.match(r"(?:\[(?P<v6>[0-9a-fA-F:.]+)\]|(?P<host>[^:\[\]\s]+)):(?P<port>\d{1,5})\Z", value)
-        if match is None or not 0 < int(match["port"]) < 65_536:
-            self.problem(key, f'{value!r} must be "host:port" (an IPv6 address in brackets)')
+        if match is None or not 0 < int(match["port"]) < 65_536 or not _is_host(match["v6"], match["host"]):
+            self.problem(key, f'{_shown(value)} must be "host:port" (an IPv6 address in brackets)')
             return None
         return Address(host=match["v6"] or match["host"], port=int(match["port"]))
+
+
+def _is_host(v6: str | None, host: str) -> bool:
+    """Whether a host can be looked up at all: else the first connection to it fails as no network does."""
+    try:
+        return bool(socket.inet_pton(socket.AF_INET6, v6) if v6 else host.encode("idna") and host.isprintable())
+    except (OSError, UnicodeError):
+        return False
+
+
+def _check_key_name(value: str) -> str:
+    try:
+        text_to_wire(value)
+    except ValueError:
+        return f"{_shown(value)} is no name of a key: labels of at most 63 ASCII characters, 254 in all"
+    return ""
+
+
+def _shown(value: object) -> str:
+    """Return a value as it is told back: short, however long it is."""
+    try:
+        return _cut(repr(value))
+    except (ValueError, RecursionError):
+        return "a value that is too long"
+
+
+def _cut(text: str, length: int = _SHOWN_MAX) -> str:
+    return text if len(text) <= length else text[:length] + "…"
 
 
 def _check_id(value: str) -> str:
@@ -473,7 +590,7 @@ def _check_scope(value: str) -> str:
 
 
 def _nearest(word: str, known: Mapping[str, Any] | tuple[str, ...]) -> str:
-    close = difflib.get_close_matches(word, list(known), n=1)
+    close = difflib.get_close_matches(_cut(word), list(known), n=1)
     if close:
         return f"; did you mean {close[0]}?"
     return f"; known: {', '.join(known)}"

@@ -80,10 +80,10 @@ def manifest_document(manifest: Manifest) -> Document:
     }
 
 
-def plans_document(mirror: Mirror) -> list[Document]:
-    """Return every stored plan, newest first; one that cannot be read says so under "unreadable"."""
+def plans_document(mirror: Mirror, generations: Iterable[int] | None = None) -> list[Document]:
+    """Return every stored plan, newest first, or these; one that cannot be read says so under "unreadable"."""
     found: list[Document] = []
-    for generation in reversed(mirror.generations):
+    for generation in reversed(mirror.generations) if generations is None else generations:
         try:
             manifest = mirror.manifest(generation)
         except PlanUnreadable as error:
@@ -170,8 +170,10 @@ def owned_contents(mirror: Mirror) -> dict[str, str]:
     }
 
 
-async def history_document(mirror: Mirror, plans: Plans, name: str, zones: Sequence[str]) -> Document:
-    """Return a name's contents across the stored plans, newest first, where they changed; and the ledger's.
+async def history_document(
+    mirror: Mirror, plans: Plans, name: str, zones: Sequence[str], generations: Sequence[int] | None = None
+) -> Document:
+    """Return a name's contents across the stored plans (or these), newest first, where they changed; and the ledger's.
 
     `content` None: the plan does not hold the name.
     """
@@ -179,7 +181,7 @@ async def history_document(mirror: Mirror, plans: Plans, name: str, zones: Seque
     changes: list[Document] = []
     known: str | None = None
     texts: dict[str, str] = {}
-    for generation in mirror.generations:
+    for generation in mirror.generations if generations is None else generations:
         try:
             manifest = mirror.manifest(generation)
             if manifest is None:

@@ -3,64 +3,140 @@
 import asyncio
 import json
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+import traceback
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import lru_cache
+from http import HTTPStatus
+from importlib.resources import files
 from typing import Any
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
+from enactord import __version__
 from enactord.core.errors import ConfigError
+from enactord.core.events import StepFailed
 from enactord.daemon.config import HttpConfig
 from enactord.daemon.documents import status_document
 from enactord.daemon.scope import Scope
-from enactord.daemon.writing import Orderly
+from enactord.daemon.web.feed import Feed
+from enactord.daemon.web.limits import Rates, add_headers, rated, timed
+from enactord.daemon.web.page import page
+from enactord.daemon.web.problems import Problem, problems
+from enactord.daemon.web.query import Query
+from enactord.daemon.web.reading import Reading
+from enactord.daemon.web.serving import listen, note
+from enactord.daemon.web.stream import Streams
+from enactord.daemon.web.writing import Writing
 from enactord.engine.enactor import Enactor
 from enactord.telemetry.metrics import Metrics, Pacing, Standing
 
 STUCK_S = 30.0
 """An apply loop that has not turned for so long is not alive."""
-_BODY_BYTES_MAX = 64 * 1024
-_STOP_LIMIT_S = 2.0
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+_EVENTS = "/api/v1/events"
+_HEARTBEAT_S = 5.0
+_WRITE_TIMEOUT_S = 10.0
 
 
 class Pages:
-    """The pages of one enactor."""
+    """The pages of one enactor. `feed` is the one that hears it; without one, news come from the store alone."""
 
-    def __init__(self, enactor: Enactor, metrics: Metrics, registry: CollectorRegistry, token: bytes = b"") -> None:
+    def __init__(
+        self,
+        enactor: Enactor,
+        metrics: Metrics,
+        registry: CollectorRegistry,
+        config: HttpConfig | None = None,
+        feed: Feed | None = None,
+    ) -> None:
+        config = config or HttpConfig()
         self._enactor = enactor
         self._metrics = metrics
         self._registry = registry
+        self._timeout_s = config.request_timeout_s
+        self._feed = feed or Feed(enactor.ports.clock.now)
+        self._rates = Rates(config.requests_per_s, asyncio.get_running_loop().time)
         ports = enactor.ports
+        zones = sorted(ports.zones)
         scope = Scope(
             store=ports.store,
             name=enactor.settings.scope,
-            zones=sorted(ports.zones),
+            zones=zones,
             limits=enactor.settings.limits,
             clock=ports.clock,
         )
-        self._writing = Orderly(scope, token)
+        self._reading = Reading(enactor.mirror, scope.plans, zones)
+        self._writing = Writing(scope, config.token, plan_bytes_max=config.plan_bytes_max, fine=self._rates.fine)
+        self._streams = Streams(
+            self._feed,
+            self._state,
+            clients_max=config.events_clients_max,
+            heartbeat_s=_HEARTBEAT_S,
+            write_timeout_s=_WRITE_TIMEOUT_S,
+        )
+
+    def retune(self, token: bytes) -> None:
+        """Let in by this token, and judge by the enactor's limits as they are now."""
+        self._writing.retune(self._enactor.settings.limits, token)
 
     def application(self) -> web.Application:
-        app = web.Application(middlewares=[_problems], client_max_size=_BODY_BYTES_MAX)
+        middlewares = [
+            note(_endless),
+            problems(self._note_failure),
+            rated(self._rates),
+            timed(self._timeout_s, _endless),
+        ]
+        app = web.Application(middlewares=middlewares)
+        app.on_response_prepare.append(add_headers)
+        app.cleanup_ctx.append(self._feeding)
+        app.on_shutdown.append(self._close_streams)
         app.add_routes(
             [
+                web.get("/", self.page),
                 web.get("/healthz", self.health),
                 web.get("/readyz", self.ready),
                 web.get("/metrics", self.metrics),
+                web.get("/api/v1/openapi.json", self.openapi),
                 web.get("/api/v1/status", self.status),
+                web.get(_EVENTS, self._streams.events, allow_head=False),
+                *self._reading.routes(),
                 *self._writing.routes(),
             ]
         )
         return app
 
+    async def _feeding(self, app: web.Application) -> AsyncIterator[None]:
+        """Have the feed follow the mirror while the pages are served."""
+        following = asyncio.create_task(self._feed.follow(self._enactor.mirror), name="feed")
+        yield
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+
+    async def _close_streams(self, app: web.Application) -> None:
+        self._feed.close()
+
+    def _note_failure(self, error: BaseException) -> None:
+        told = "".join(traceback.format_exception(error))
+        self._enactor.ports.observer.observe(StepFailed(step="http", detail=repr(error), traceback=told))
+
+    # -- pages
+
+    async def page(self, request: web.Request) -> web.Response:
+        """The status page: one document that holds all it needs."""
+        Query(request)
+        made = page()
+        response = web.Response(
+            body=made.html, content_type="text/html", charset="utf-8", headers={"Content-Security-Policy": made.policy}
+        )
+        response.enable_compression()
+        return response
+
     async def health(self, request: web.Request) -> web.Response:
         """200 while the loop turns. A dependency that is away never makes an enactor unhealthy."""
         still_s = asyncio.get_running_loop().time() - self._enactor.progress
         if still_s > STUCK_S:
-            raise web.HTTPServiceUnavailable(text=f"the apply loop has not turned for {still_s:.0f} s")
+            raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, f"the apply loop has not turned for {still_s:.0f} s")
         return web.json_response({"status": "ok"})
 
     async def ready(self, request: web.Request) -> web.Response:
@@ -72,10 +148,34 @@ class Pages:
         self._metrics.refresh(standing(self._enactor))
         return web.Response(body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
+    async def openapi(self, request: web.Request) -> web.Response:
+        """What this API promises. Source: OpenAPI 3.1."""
+        Query(request)
+        return web.Response(text=openapi_text(), content_type="application/json")
+
     async def status(self, request: web.Request) -> web.Response:
         """What `enactorctl status` shows, and what this enactor itself knows, under "self"."""
-        document = status_document(self._enactor.mirror, sorted(self._enactor.writers))
-        return web.json_response(document | {"self": self._enactor.status()})
+        Query(request)
+        return web.json_response(self._state())
+
+    def _state(self) -> dict[str, Any]:
+        """The state of the scope and of this enactor; equal while nothing has changed."""
+        enactor = self._enactor
+        document = status_document(enactor.mirror, sorted(enactor.writers))
+        own = {"version": __version__, "revision": enactor.mirror.revision, "repairs": self._feed.repairs}
+        return document | {"self": enactor.status() | own}
+
+
+def _endless(request: web.Request) -> bool:
+    return request.path == _EVENTS
+
+
+@lru_cache(maxsize=1)
+def openapi_text() -> str:
+    """Return the OpenAPI document of this version."""
+    document = json.loads(files("enactord.daemon.web").joinpath("openapi.json").read_bytes())
+    document["info"]["version"] = __version__
+    return json.dumps(document)
 
 
 def standing(enactor: Enactor) -> Standing:
@@ -86,51 +186,39 @@ def standing(enactor: Enactor) -> Standing:
         )
         for zone, writer in enactor.writers.items()
     }
-    return Standing(mirror=enactor.mirror, store_up=enactor.store_up, verified=enactor.verified, pacing=pacing)
-
-
-@web.middleware
-async def _problems(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Errors as problem documents. Source: RFC 9457."""
-    try:
-        response = await handler(request)
-    except web.HTTPException as error:
-        if error.status < 400:
-            raise
-        problem: dict[str, Any] = {
-            "type": "about:blank",
-            "title": error.reason,
-            "status": error.status,
-            "detail": error.text if error.text and not error.text.startswith(f"{error.status}:") else error.reason,
-            "instance": request.path,
-        }
-        allowed = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
-        return web.Response(
-            status=error.status, text=json.dumps(problem), content_type="application/problem+json", headers=allowed
-        )
-    response.headers.setdefault("X-Content-Type-Options", "nosniff")
-    response.headers.setdefault("Cache-Control", "no-store")
-    return response
+    return Standing(
+        mirror=enactor.mirror,
+        store_up=enactor.store_up,
+        verified=enactor.verified,
+        pacing=pacing,
+        zones_down=enactor.zone_problems,
+        copy_up=not enactor.copy_problem,
+        head_refused=enactor.head_refusal is not None,
+        still_s=asyncio.get_running_loop().time() - enactor.progress,
+    )
 
 
 @asynccontextmanager
-async def serve_http(config: HttpConfig, pages: Pages) -> AsyncIterator[None]:
-    """Serve while the context lasts. Raises `ConfigError` where the port cannot be had."""
-    runner = web.AppRunner(pages.application(), access_log=None, shutdown_timeout=_STOP_LIMIT_S)
-    await runner.setup()
+async def serve_http(config: HttpConfig, pages: Pages) -> AsyncIterator[ssl.SSLContext | None]:
+    """Serve while the context lasts; yields what holds the certificate, where there is one.
+
+    Raises `ConfigError` where the port or the certificate cannot be had.
+    """
+    context = open_tls(config)
+    serving = listen(pages.application(), config, context)
     try:
-        site = web.TCPSite(runner, config.listen.host, config.listen.port, ssl_context=_tls(config), backlog=128)
-        try:
-            await site.start()
-        except OSError as error:
-            detail = f"http.listen: {config.listen}: {error.strerror or error}; choose another address"
-            raise ConfigError((detail,)) from error
-        yield
+        await serving.__aenter__()
+    except OSError as error:
+        detail = f"http.listen: {config.listen}: {error.strerror or error}; choose another address"
+        raise ConfigError((detail,)) from error
+    try:
+        yield context
     finally:
-        await runner.cleanup()
+        await serving.__aexit__(None, None, None)
 
 
-def _tls(config: HttpConfig) -> ssl.SSLContext | None:
+def open_tls(config: HttpConfig) -> ssl.SSLContext | None:
+    """Return the certificate of a config ready for use; None is plain HTTP. Raises `ConfigError`."""
     if config.tls_cert_file is None or config.tls_key_file is None:
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)

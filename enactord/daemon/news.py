@@ -1,70 +1,125 @@
-"""News: what a change in the store means to people, as it comes off the watch."""
+"""News: what a change in the store means to people, and what an enactor saw besides.
 
-from collections.abc import AsyncIterator, Iterator
+News of the store are told of states, not of messages: two glances at a mirror are compared. A mirror that
+was read afresh, or that took many changes at once, thus tells what is new all the same, and nothing twice.
+"""
+
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
+from enactord.core import events
 from enactord.core.errors import Compacted, PlanUnreadable
-from enactord.core.kv import Changes, Item
-from enactord.core.ledger import Bucket, parse_bucket
-from enactord.core.plan import Manifest, unpack_manifest
+from enactord.core.events import Happening
+from enactord.core.kv import Changes
+from enactord.core.ledger import Hold
 from enactord.daemon.scope import Scope
-from enactord.registry.control import parse_freeze
-from enactord.registry.keys import parse_fence_value
+from enactord.registry.control import Freeze
 from enactord.registry.mirror import Mirror
 
+News = dict[str, Any]
+"""{"event": id, "severity": "info" | "warning" | "error", "text": for people, …}"""
 
-async def follow_news(scope: Scope) -> AsyncIterator[dict[str, Any]]:
-    """Yield what happens in a scope from now on, as `news` has it. Raises `StoreDown`."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Glance:
+    """What a mirror showed at one moment, as far as it is told."""
+
+    plans: frozenset[int] = frozenset()
+    fences: Mapping[str, int] = field(default_factory=dict)
+    applied: Mapping[str, int] = field(default_factory=dict)
+    freeze: Freeze | None = None
+    enactors: frozenset[str] = frozenset()
+    holds: Mapping[int, tuple[int, Mapping[str, Hold]]] = field(default_factory=dict)
+    """By bucket: its mod revision, and what is held in it."""
+
+    @property
+    def held(self) -> dict[str, Hold]:
+        return {name: hold for _, holds in self.holds.values() for name, hold in holds.items()}
+
+
+def glance(mirror: Mirror, before: Glance | None = None) -> Glance:
+    """Look at a mirror; buckets that have not changed since `before` are not unpacked again."""
+    known = before.holds if before else {}
+    holds: dict[int, tuple[int, Mapping[str, Hold]]] = {}
+    for number, summary in mirror.summaries.items():
+        if not summary.held:
+            continue
+        revision = mirror.bucket_revision(number)
+        if number in known and known[number][0] == revision:
+            holds[number] = known[number]
+        else:
+            entries = mirror.bucket(number).values()
+            holds[number] = (revision, {entry.name: entry.held for entry in entries if entry.held is not None})
+    fences = mirror.fences
+    return Glance(
+        plans=frozenset(mirror.generations),
+        fences=fences,
+        applied={zone: mirror.applied(zone) for zone in fences},
+        freeze=mirror.freeze,
+        enactors=frozenset(presence.id for presence in mirror.enactors),
+        holds=holds,
+    )
+
+
+async def follow_news(scope: Scope) -> AsyncIterator[News]:
+    """Yield what happens in a scope from now on. Raises `StoreDown`."""
     mirror = await scope.mirror()
+    before = glance(mirror)
     while True:
         try:
             async for changes in scope.store.watch(scope.keys.root, start_revision=mirror.revision + 1):
-                for event in news(mirror, changes):
-                    yield event
                 mirror.apply(changes)
+                after = glance(mirror, before)
+                for said in compare(before, after, mirror):
+                    yield said
+                before = after
         except Compacted:
-            mirror = await scope.mirror()
+            await mirror.load(scope.store)
 
 
-def news(mirror: Mirror, changes: Changes) -> Iterator[dict[str, Any]]:
-    """Yield what the changes say, against the mirror before it takes them in.
-
-    Each is {"event": id, "severity": "info" | "warning" | "error", "text": for people, …}.
-    """
-    root = mirror.keys.root
-    known: dict[str, Item | None] = {}
-    for event in changes.events:
-        if not event.key.startswith(root):
-            continue
-        before = known.get(event.key, mirror.items.get(event.key))
-        known[event.key] = event.item
-        room, _, rest = event.key[len(root) :].partition("/")
-        match room:
-            case "plans":
-                yield _plan(int(rest), event.item)
-            case "fences" | "applied" if event.item is not None:
-                yield _generation(room, rest, event.item)
-            case "control" if rest == "freeze":
-                yield _freeze(event.item)
-            case "enactors" if (event.item is None) != (before is None):
-                gone = event.item is None
-                said = "has gone" if gone else "is there"
-                yield _said("enactor.gone" if gone else "enactor.came", f"enactor {rest} {said}", enactor=rest)
-            case "ledger":
-                yield from _ledger(before, event.item)
+def news(mirror: Mirror, changes: Changes) -> list[News]:
+    """Take changes into a mirror; returns what they say."""
+    before = glance(mirror)
+    mirror.apply(changes)
+    return list(compare(before, glance(mirror, before), mirror))
 
 
-def _said(event: str, text: str, severity: str = "info", **facts: Any) -> dict[str, Any]:
+def compare(before: Glance, after: Glance, mirror: Mirror) -> Iterator[News]:
+    """Yield what is new between two glances at a mirror, which is as it was at the second."""
+    if after.freeze != before.freeze:
+        yield _freeze(after.freeze)
+    for enactor in sorted(after.enactors - before.enactors):
+        yield _said("enactor.came", f"enactor {enactor} is there", enactor=enactor)
+    for enactor in sorted(before.enactors - after.enactors):
+        yield _said("enactor.gone", f"enactor {enactor} has gone", "warning", enactor=enactor)
+    for generation in sorted(after.plans - before.plans):
+        yield _plan(mirror, generation)
+    for generation in sorted(before.plans - after.plans):
+        yield _said("plan.pruned", f"plan {generation} pruned", generation=generation)
+    for zone, generation in _moved(before.fences, after.fences):
+        yield _said("fence.opened", f"{zone} fence opened at {generation}", zone=zone, generation=generation)
+    yield from _holds(before, after)
+    for zone, generation in _moved(before.applied, after.applied):
+        yield _said("plan.applied", f"{zone} plan {generation} applied", zone=zone, generation=generation)
+
+
+def _moved(before: Mapping[str, int], after: Mapping[str, int]) -> Iterator[tuple[str, int]]:
+    for zone in sorted(after):
+        if after[zone] != before.get(zone, 0):
+            yield zone, after[zone]
+
+
+def _said(event: str, text: str, severity: str = "info", **facts: Any) -> News:
     return {"event": event, "severity": severity, "text": text} | facts
 
 
-def _plan(generation: int, item: Item | None) -> dict[str, Any]:
-    if item is None:
-        return _said("plan.pruned", f"plan {generation} pruned", generation=generation)
+def _plan(mirror: Mirror, generation: int) -> News:
     try:
-        manifest: Manifest = unpack_manifest(item.value, generation)
+        manifest = mirror.manifest(generation)
     except PlanUnreadable as error:
         return _said("plan.unreadable", str(error), "error", generation=generation)
+    assert manifest is not None, generation
     remarks = ""
     if manifest.rollback_of:
         remarks = f", rollback to {manifest.rollback_of}: {manifest.reason}"
@@ -80,29 +135,20 @@ def _plan(generation: int, item: Item | None) -> dict[str, Any]:
     )
 
 
-def _generation(room: str, zone: str, item: Item) -> dict[str, Any]:
-    parsed = parse_fence_value(item.value)
-    generation = parsed[0] if parsed else 0
-    if room == "fences":
-        return _said("fence.opened", f"{zone} fence opened at {generation}", zone=zone, generation=generation)
-    return _said("plan.applied", f"{zone} plan {generation} applied", zone=zone, generation=generation)
-
-
-def _freeze(item: Item | None) -> dict[str, Any]:
-    if item is None:
+def _freeze(frozen: Freeze | None) -> News:
+    if frozen is None:
         return _said("thawed", "thawed")
-    frozen = parse_freeze(item.value)
     text = f"FROZEN ({frozen.mode}) by {frozen.author}: {frozen.reason}"
     return _said("frozen", text, "error", mode=frozen.mode, author=frozen.author, reason=frozen.reason)
 
 
-def _ledger(before: Item | None, after: Item | None) -> Iterator[dict[str, Any]]:
-    """Yield the endpoints of a bucket that came to be held, or are held no more, sorted by name."""
-    old: Bucket = parse_bucket(before.value) if before else {}
-    new: Bucket = parse_bucket(after.value) if after else {}
+def _holds(before: Glance, after: Glance) -> Iterator[News]:
+    """Yield the endpoints that came to be held, or are held no more, sorted by name."""
+    if before.holds == after.holds:
+        return
+    old, new = before.held, after.held
     for name in sorted(old.keys() | new.keys()):
-        was = old[name].held if name in old else None
-        now = new[name].held if name in new else None
+        was, now = old.get(name), new.get(name)
         if now is not None and now != was:
             yield _said(
                 "endpoint.held",
@@ -113,5 +159,52 @@ def _ledger(before: Item | None, after: Item | None) -> Iterator[dict[str, Any]]
                 guard=now.guard,
                 detail=now.detail,
             )
-        elif now is None and was is not None:
+        elif now is None:
             yield _said("endpoint.released", f"{name} is held no more", name=name)
+
+
+def witness(happening: Happening) -> News | None:
+    """Return what one enactor saw that the store does not show; None for what it shows, and for counts."""
+    match happening:
+        case events.EndpointRepaired(name=name, kind=kind, generation=generation, zone=zone, store_up=store_up):
+            how = "was served empty" if kind == "emptied" else "had drifted"
+            text = f"{name} {how}; put back under fence {generation}{'' if store_up else ', with the store away'}"
+            return _of(happening, text, name=name, kind=kind, generation=generation, zone=zone)
+        case events.EndpointDrifted(name=name, kind=kind, zone=zone, served=served, wanted=wanted):
+            text = f"{name} serves {_some(served)} instead of {_some(wanted)}"
+            return _of(happening, text, name=name, kind=kind, zone=zone)
+        case events.StaleWriteRefused(zone=zone, generation=generation, names=names, fence=fence):
+            text = f"{zone} refused a write of plan {generation} ({names} names): its fence is {fence or 'another'}"
+            return _of(happening, text, zone=zone, generation=generation)
+        case events.PlanRefused(generation=generation, guard=guard, detail=detail):
+            text = f"plan {generation} refused: {guard}: {detail}"
+            return _of(happening, text, generation=generation, guard=guard, detail=detail)
+        case events.PlanSuperseded(generation=generation, by=by):
+            return _of(happening, f"plan {generation} given up for {by}", generation=generation, by=by)
+        case events.FenceAhead(zone=zone, newest=newest, fence=fence):
+            text = f"{zone} is fenced at {fence.generation}, above the newest plan {newest}: publish the next one"
+            return _of(happening, text, zone=zone, generation=fence.generation)
+        case events.ClaimLost(generation=generation, detail=detail):
+            return _of(happening, f"claim on plan {generation} lost: {detail}", generation=generation)
+        case events.StoreWentDown(detail=detail):
+            return _of(happening, f"the plan store does not answer: {detail}")
+        case events.StoreCameUp():
+            return _of(happening, "the plan store answers")
+        case events.ZoneWentDown(zone=zone, detail=detail):
+            return _of(happening, f"{zone} cannot be worked on: {detail}", zone=zone)
+        case events.ZoneCameUp(zone=zone):
+            return _of(happening, f"{zone} can be worked on again", zone=zone)
+        case events.StepFailed(step=step, detail=detail):
+            return _of(happening, f"{step} failed and is tried again: {detail}", step=step)
+        case _:
+            return None
+
+
+def _of(happening: Happening, text: str, **facts: Any) -> News:
+    return _said(happening.id, text, happening.severity, **facts)
+
+
+def _some(addresses: tuple[str, ...]) -> str:
+    if not addresses:
+        return "nothing"
+    return ", ".join(addresses[:3]) + (f" and {len(addresses) - 3} more" if len(addresses) > 3 else "")

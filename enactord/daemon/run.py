@@ -1,81 +1,115 @@
 """One enactor as a process: from its config to its end by a signal."""
 
 import asyncio
-import os
 import random
 import signal
-import socket
+import traceback
 from collections.abc import Callable
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
 from enactord import __version__
+from enactord.adapters.clock import SystemClock
+from enactord.core.errors import ConfigError
 from enactord.daemon.collector import tune_collector
 from enactord.daemon.config import Config
 from enactord.daemon.http import STUCK_S, Pages, serve_http
+from enactord.daemon.notify import Notifier
+from enactord.daemon.reload import Live, LiveLog
+from enactord.daemon.web.feed import Feed
 from enactord.daemon.wiring import open_ports
 from enactord.engine.enactor import Enactor
 from enactord.telemetry.fanout import Fanout
-from enactord.telemetry.log import LogObserver, make_logger
+from enactord.telemetry.lag import watch_lag
 from enactord.telemetry.metrics import Metrics
 
 
-async def serve(config: Config) -> None:
-    """Run an enactor until SIGTERM or SIGINT. Raises `ConfigError`, `StoreRefused`, `StoreDown` at the start."""
+async def serve(config: Config, read: Callable[[], Config]) -> None:
+    """Run an enactor until SIGTERM or SIGINT; SIGHUP reads the config anew by `read`.
+
+    Raises `ConfigError`, `StoreRefused`, `StoreDown` at the start.
+    """
     tune_collector()
     loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
+    stop, reread = asyncio.Event(), asyncio.Event()
+    loop.add_signal_handler(signal.SIGHUP, reread.set)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    logger = make_logger(config.log.level, config.log.format, enactor=config.enactor.id, scope=config.enactor.scope)
+    notifier = Notifier.of()
+    log = LiveLog(config.log, enactor=config.enactor.id, scope=config.enactor.scope)
     registry = CollectorRegistry()
     for collector in (ProcessCollector, PlatformCollector, GCCollector):
         collector(registry=registry)
     metrics = Metrics(registry, [zone.name for zone in config.zones])
-    observer = Fanout([LogObserver(logger), metrics])
-    for warning in config.warnings:
-        logger.warning("config.warning", detail=warning)
+    feed = Feed(SystemClock().now)
+    observer = Fanout([log, metrics, feed])
+    _warn(log, config)
     async with AsyncExitStack() as stack:
         ports = await stack.enter_async_context(open_ports(config, observer))
         enactor = Enactor(config.settings, ports, random.Random())
         enactor.progress = loop.time()
-        await stack.enter_async_context(serve_http(config.http, Pages(enactor, metrics, registry, config.http.token)))
-        logger.info("started", version=__version__, http=str(config.http.listen), store=config.store.url)
+        pages = Pages(enactor, metrics, registry, config.http, feed)
+        live = Live(config, enactor, pages, await stack.enter_async_context(serve_http(config.http, pages)), log)
+        metrics.config_refused.set_function(lambda: bool(live.refused))
+        log.logger.info("started", version=__version__, http=str(config.http.listen), store=config.store.url)
         running = asyncio.create_task(enactor.run(), name="enactor")
-        alive = asyncio.create_task(_tell_systemd(lambda: loop.time() - enactor.progress < STUCK_S), name="systemd")
         stopping = asyncio.create_task(stop.wait(), name="stop")
+        beside = [
+            asyncio.create_task(_follow_config(reread, read, live, log, notifier), name="config"),
+            asyncio.create_task(watch_lag(metrics.lag.observe), name="lag"),
+            asyncio.create_task(
+                notifier.attend(
+                    lambda: loop.time() - enactor.progress <= STUCK_S, lambda: standing_line(enactor, live.refused)
+                ),
+                name="notify",
+            ),
+        ]
+        notifier.ready()
         try:
             await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
             if running.done():
                 running.result()
         finally:
-            _notify("STOPPING=1")
-            for task in (running, alive, stopping):
+            notifier.stopping()
+            for task in (running, stopping, *beside):
                 task.cancel()
-            await asyncio.gather(running, alive, stopping, return_exceptions=True)
-    logger.info("stopped")
+            await asyncio.gather(running, stopping, *beside, return_exceptions=True)
+    log.logger.info("stopped")
 
 
-async def _tell_systemd(alive: Callable[[], bool]) -> None:
-    """Say that we are ready, and keep the watchdog fed by the engine's own progress.
-
-    Source: sd_notify(3), sd_watchdog_enabled(3).
-    """
-    _notify("READY=1")
-    microseconds = os.environ.get("WATCHDOG_USEC", "")
-    if not microseconds.isdigit() or int(microseconds) == 0:
-        return
+async def _follow_config(
+    asked: asyncio.Event, read: Callable[[], Config], live: Live, log: LiveLog, notifier: Notifier
+) -> None:
+    """Read the config anew whenever it is asked for; one that cannot be taken up leaves all as it was."""
     while True:
-        if alive():
-            _notify("WATCHDOG=1")
-        await asyncio.sleep(int(microseconds) / 1e6 / 3)
+        await asked.wait()
+        asked.clear()
+        notifier.reloading()
+        try:
+            keys = live.reload(await asyncio.to_thread(read))
+        except ConfigError as error:
+            live.refused = error.problems[0]
+            log.logger.error("config.refused", problems=list(error.problems))
+        except Exception as error:
+            live.refused = repr(error)
+            log.logger.error("config.refused", problems=[traceback.format_exc()])
+        else:
+            live.refused = ""
+            _warn(log, live.config)
+            log.logger.info("config.reloaded", keys=keys)
+        notifier.ready()
 
 
-def _notify(state: str) -> None:
-    path = os.environ.get("NOTIFY_SOCKET", "")
-    if not path:
-        return
-    address = "\0" + path[1:] if path.startswith("@") else path
-    with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
-        channel.sendto(state.encode(), address)
+def _warn(log: LiveLog, config: Config) -> None:
+    for warning in config.warnings:
+        log.logger.warning("config.warning", detail=warning)
+
+
+def standing_line(enactor: Enactor, refused: str = "") -> str:
+    """Return where an enactor stands, in one line for people; `refused` is why its config was not taken up."""
+    mirror = enactor.mirror
+    applied = min(mirror.applied(zone) for zone in enactor.writers)
+    troubles = enactor.reasons() + ([f"config not taken up: {refused}"] if refused else [])
+    where = f"plan {applied} applied, newest {mirror.head}, {mirror.totals.owned} endpoints"
+    return f"{where}; degraded: {'; '.join(troubles)}" if troubles else where

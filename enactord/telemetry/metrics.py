@@ -1,6 +1,6 @@
 """Every metric, in one screen; names and labels are promises (no endpoint name is ever a label)."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -12,6 +12,13 @@ from enactord.registry.mirror import Mirror
 
 _APPLY_BUCKETS_S = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 _WRITE_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_LAG_BUCKETS_S = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+# Counters of these start at 0: one that first shows itself at 1 has, to Prometheus, never increased.
+PLAN_GUARDS = ("endpoints_removed", "unreadable", "zone")
+ENDPOINT_GUARDS = ("address", "foreign", "server", "targets_min", "ttl", "velocity")
+PRUNE_REASONS = ("active", "changed", "claimed", "fence", "referenced")
+STEPS = ("apply", "copy", "follow", "prune", "repair", "session")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +38,12 @@ class Standing:
     store_up: bool
     verified: int
     pacing: Mapping[str, Pacing]
+    zones_down: Collection[str]
+    """Those that cannot be looked at or written now, whatever the cause."""
+    copy_up: bool
+    head_refused: bool
+    still_s: float
+    """Seconds since the apply loop last turned."""
 
 
 class Metrics:
@@ -58,28 +71,50 @@ class Metrics:
         self.drifted = gauge("endpoints_drifted", "Owned endpoints not served as the ledger has them", "zone")
         self.refusals = counter("refusals_total", "Plans and endpoints refused", "guard")
         self.repairs = counter("repairs_total", "Names put back", "zone", "kind")
+        self.fences_lost = counter("fences_lost_total", "Fences found missing or garbled, and put back", "zone")
         self.prune_refusals = counter("prune_refusals_total", "Plans that had to stay", "reason")
         self.plans = gauge("plans", "Stored plans by state", "state")
         self.claims = gauge("claims", "Claims on plans, of all enactors")
         self.store_up = gauge("store_up", "1 while the plan store answers")
-        self.zone_up = gauge("zone_up", "1 while the zone's server answers", "zone")
+        self.zone_up = gauge("zone_up", "1 while the zone can be looked at and written", "zone")
+        self.copy_up = gauge("copy_up", "1 while the copy on local disk can be saved")
+        self.config_refused = gauge("config_refused", "1 while a config that was read anew is not taken up")
+        self.head_refused = gauge("head_refused", "1 while the newest plan is refused as a whole")
         self.frozen = gauge("frozen", "1 while frozen in this mode", "mode")
         self.retries = counter("retries_total", "Attempts made again", "target")
         self.budget = gauge("retry_budget_ratio", "What is left of the retry budget, 0 to 1", "target")
         self.in_flight = gauge("in_flight", "DNS transactions under way", "zone")
         self.limit = gauge("concurrency_limit", "DNS transactions allowed at once", "zone")
         self.verified = gauge("last_verified_timestamp_seconds", "End of the last look at the zone", "zone")
+        self.steps_failed = counter("steps_failed_total", "Steps given up by an error that no rule foresees", "step")
+        self.still = gauge("apply_loop_still_seconds", "Time since the apply loop last turned")
+        self.lag = histogram("loop_lag_seconds", "How late the event loop wakes a timer", _LAG_BUCKETS_S)
         gauge("build_info", "1, with the version", "version").labels(__version__).set(1)
         self._drifts: dict[str, int] = {}
+        self._applied: dict[str, int] = {}
         for zone in zones:
             for outcome in ("committed", "refused", "unknown"):
                 self.writes.labels(zone, outcome)
+                self.write.labels(zone, outcome)
             for kind in ("emptied", "drifted"):
                 self.repairs.labels(zone, kind)
-            for family in (self.stale, self.empty, self.drifted, self.verified):
+            for family in (
+                self.apply,
+                self.stale,
+                self.empty,
+                self.drifted,
+                self.fences_lost,
+                self.retries,
+                self.verified,
+            ):
                 family.labels(zone)
             self.zone_up.labels(zone).set(1)
-            self.retries.labels(zone)
+        for guard in (*PLAN_GUARDS, *ENDPOINT_GUARDS):
+            self.refusals.labels(guard)
+        for reason in PRUNE_REASONS:
+            self.prune_refusals.labels(reason)
+        for step in STEPS:
+            self.steps_failed.labels(step)
 
     def observe(self, happening: Happening) -> None:
         match happening:
@@ -105,11 +140,12 @@ class Metrics:
                 self.drifted.labels(zone).set(drifted)
                 self._drifts[zone] = drifted
                 self.verified.labels(zone).set(at)
-                self.zone_up.labels(zone).set(1)
-            case events.ZoneWentDown(zone=zone):
-                self.zone_up.labels(zone).set(0)
-            case events.ZoneCameUp(zone=zone):
-                self.zone_up.labels(zone).set(1)
+            case events.FenceOpened(zone=zone, before=before):
+                # Where a plan has been applied a fence stood; what was there in its place is not ours.
+                if self._applied.get(zone) and not before.startswith("v=enactord1 "):
+                    self.fences_lost.labels(zone).inc()
+            case events.StepFailed(step=step):
+                self.steps_failed.labels(step).inc()
             case _:
                 pass  # logged, not counted
 
@@ -120,7 +156,9 @@ class Metrics:
         for zone in zones:
             fence = mirror.fence(zone)
             self.generation.labels("fence", zone).set(fence.generation if fence else 0)
-            self.generation.labels("applied", zone).set(mirror.applied(zone))
+            self._applied[zone] = mirror.applied(zone)
+            self.generation.labels("applied", zone).set(self._applied[zone])
+            self.zone_up.labels(zone).set(zone not in standing.zones_down)
         self.generation.labels("head", "").set(mirror.head)
         self.generation.labels("verified", "").set(standing.verified)
         totals = mirror.totals
@@ -128,7 +166,7 @@ class Metrics:
         for state, count in (("applied", settled), ("pending", totals.pending), ("held", totals.held)):
             self.endpoints.labels(state).set(count)
         self.endpoints.labels("drifted").set(sum(self._drifts.values()))
-        applied = {mirror.applied(zone) for zone in zones}
+        applied = set(self._applied.values())
         generations = mirror.generations
         for state, count in (
             ("newer", sum(generation > max(applied, default=0) for generation in generations)),
@@ -141,6 +179,9 @@ class Metrics:
             self.plans.labels(state).set(count)
         self.claims.set(len(mirror.all_claims))
         self.store_up.set(standing.store_up)
+        self.copy_up.set(standing.copy_up)
+        self.head_refused.set(standing.head_refused)
+        self.still.set(standing.still_s)
         freeze = mirror.freeze
         for mode in ("all", "repair-only"):
             self.frozen.labels(mode).set(freeze is not None and freeze.mode == mode)

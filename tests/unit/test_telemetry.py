@@ -1,7 +1,9 @@
 """Events become log lines and metrics, and every metric is set by something."""
 
+import asyncio
 import io
 import json
+import time
 from typing import get_args
 
 import pytest
@@ -10,6 +12,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from enactord.core import events
 from enactord.daemon.http import standing
 from enactord.telemetry.fanout import Fanout
+from enactord.telemetry.lag import watch_lag
 from enactord.telemetry.log import LogObserver, make_logger
 from enactord.telemetry.metrics import Metrics
 from tests.world import ZONE, World, fleet, plan
@@ -82,7 +85,10 @@ def test_batches_tell_their_slowest_endpoint_not_all_of_them() -> None:
             events.Verified(zone=ZONE, names=9, empty=2, drifted=3, at=5.0),
             f'enactord_endpoints_empty{{zone="{ZONE}"}} 2.0',
         ),
-        (events.ZoneWentDown(zone=ZONE, detail=""), f'enactord_zone_up{{zone="{ZONE}"}} 0.0'),
+        (
+            events.StepFailed(step="prune", detail="", traceback=""),
+            'enactord_steps_failed_total{step="prune"} 1.0',
+        ),
         (events.Retried(target=ZONE, detail="", delay_s=0.1), f'enactord_retries_total{{target="{ZONE}"}} 1.0'),
     ],
 )
@@ -130,3 +136,16 @@ async def test_a_scope_at_work_sets_every_metric() -> None:
     ):
         assert sample in text, sample
     await world.close()
+
+
+async def test_lag_tells_how_long_the_loop_was_blocked() -> None:
+    """A loop that is blocked past a timer wakes it late by as much; nothing but the lateness is told."""
+    lags: list[float] = []
+    watching = asyncio.create_task(watch_lag(lags.append))
+    await asyncio.sleep(0)
+    time.sleep(0.5)  # a timer was due after a quarter of a second
+    while not lags:
+        await asyncio.sleep(0.01)
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
+    assert lags[0] > 0.2

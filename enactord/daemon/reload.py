@@ -1,0 +1,133 @@
+"""A config read anew while the enactor runs: what can change safely does, and of the rest nothing does.
+
+Safe is what a rolling restart would change no more gently: guard limits, retention,
+pace, log, and the secrets and certificates behind names that stay the same. A change of
+anything else (who this is, its store, its zones, where it listens) refuses the whole
+config, so that a running enactor never stands between two configs.
+"""
+
+import dataclasses
+import ssl
+from collections.abc import Mapping
+from typing import Any
+
+from enactord.adapters.rfc2136 import Rfc2136Zone
+from enactord.core.errors import ConfigError
+from enactord.core.events import Happening
+from enactord.daemon.config import Config, HttpConfig, LogConfig, ZoneConfig
+from enactord.daemon.http import Pages, open_tls
+from enactord.daemon.wiring import zone_key
+from enactord.engine.enactor import Enactor
+from enactord.telemetry.log import LogObserver, make_logger
+
+_WHOLE = frozenset({"guard", "prune", "repair", "log"})
+"""Tables of which every key may change."""
+_CERTIFICATE = frozenset({"tls_cert_file", "tls_key_file"})
+_KEYS: Mapping[str, frozenset[str]] = {
+    "http": _CERTIFICATE | {"token_file"},
+    # The embedded server's own key may not: it was given at the start.
+    "zone": frozenset({"tsig_name", "tsig_algorithm", "tsig_secret_file"}),
+}
+_FILES = {"password": "password_file", "token": "token_file", "tsig_secret": "tsig_secret_file"}
+"""Fields that hold what a file held, and the key that names the file."""
+
+
+class LiveLog:
+    """The log, of which level and form may change; an observer."""
+
+    def __init__(self, config: LogConfig, **bound: Any) -> None:
+        self._bound = bound
+        self.use(config)
+
+    def use(self, config: LogConfig) -> None:
+        """Log by this config from now on."""
+        self.logger = make_logger(config.level, config.format, **self._bound)
+        self._observer = LogObserver(self.logger)
+
+    def observe(self, happening: Happening) -> None:
+        self._observer.observe(happening)
+
+
+class Live:
+    """A running enactor, and the config that it runs by; `refused` says why a later one was not taken up."""
+
+    def __init__(
+        self, config: Config, enactor: Enactor, pages: Pages, tls: ssl.SSLContext | None, log: LiveLog
+    ) -> None:
+        self.config = config
+        self.refused = ""
+        self._enactor = enactor
+        self._pages = pages
+        self._tls = tls
+        self._log = log
+
+    def reload(self, config: Config) -> list[str]:
+        """Go over to a config; returns the keys that changed. Raises `ConfigError`, and then nothing has changed."""
+        keys = changed_keys(self.config, config)
+        fixed = [key for key in keys if not self._takes(key)]
+        if fixed:
+            raise ConfigError(tuple(f"{key}: cannot change while enactord runs; restart it" for key in fixed))
+        keys_of = {zone.name: zone_key(config, zone) for zone in config.zones if zone.backend == "rfc2136"}
+        self._take_certificate(config.http)
+        # From here on nothing can fail.
+        for name, key in keys_of.items():
+            port = self._enactor.ports.zones[name].zone
+            assert isinstance(port, Rfc2136Zone), "this backend signs with no TSIG key"
+            port.key = key
+        self._enactor.retune(config.settings)
+        self._pages.retune(config.http.token)
+        self._log.use(config.log)
+        self.config = config
+        return keys
+
+    def _take_certificate(self, http: HttpConfig) -> None:
+        """Take up what the files hold now, be it under the same paths: new connections get it."""
+        if self._tls is None or http.tls_cert_file is None:
+            return
+        open_tls(http)  # a certificate that does not fit its key must not spoil the one in use
+        try:
+            self._tls.load_cert_chain(http.tls_cert_file, http.tls_key_file)
+        except (OSError, ssl.SSLError) as error:  # replaced in this very moment
+            raise ConfigError((f"http.tls_cert_file: {error}; reload again",)) from error
+
+    def _takes(self, key: str) -> bool:
+        """Return whether a key may change now; with its zone, as in `zone[example.test.].server`."""
+        table, _, name = key.rpartition(".")
+        if name in _CERTIFICATE and self._tls is None:
+            return False  # a socket without TLS cannot take it up
+        if table.startswith("zone["):
+            backends = {_zone_table(zone): zone.backend for zone in self.config.zones}
+            return backends.get(table) == "rfc2136" and reloadable("zone", name)
+        return reloadable(table, name)
+
+
+def reloadable(table: str, key: str) -> bool:
+    """Return whether a key of a table may change while enactord runs (a zone's: where its backend is rfc2136)."""
+    return table in _WHOLE or key in _KEYS.get(table, ())
+
+
+def changed_keys(before: Config, after: Config) -> list[str]:
+    """Return the keys whose values differ, sorted; those of a zone as `zone[example.test.].server`."""
+    one, other = _flat(before), _flat(after)
+    return sorted(key for key in one.keys() | other.keys() if one.get(key) != other.get(key))
+
+
+def _flat(config: Config) -> Mapping[str, Any]:
+    """Every value of a config by its key. New fields are here by themselves, and so refused until they are listed."""
+    values: dict[str, Any] = {"zone": [zone.name for zone in config.zones]}
+    for table in dataclasses.fields(config):
+        if table.name not in ("zones", "warnings"):
+            values |= _values(table.name, getattr(config, table.name))
+    for zone in config.zones:
+        values |= _values(_zone_table(zone), zone)
+    return values
+
+
+def _zone_table(zone: ZoneConfig) -> str:
+    return f"zone[{zone.name}]"
+
+
+def _values(table: str, part: Any) -> dict[str, Any]:
+    return {
+        f"{table}.{_FILES.get(field.name, field.name)}": getattr(part, field.name) for field in dataclasses.fields(part)
+    }

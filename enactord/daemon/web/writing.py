@@ -1,0 +1,181 @@
+"""What may be done to a scope over HTTP: off without a token, and the same operations as the command line's."""
+
+import asyncio
+import hmac
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from http import HTTPStatus
+from typing import Any
+
+from aiohttp import web
+
+from enactord.core.errors import InvalidPlan, PlanUnreadable, StoreDown, StoreRefused
+from enactord.core.guard import Limits
+from enactord.core.plan import GENERATION_MAX, parse_plan
+from enactord.daemon.operations import Denied, Published, Scope, freeze, freeze_document, publish, rollback, thaw
+from enactord.daemon.web.limits import WRONG_TOKEN_COST, client_of
+from enactord.daemon.web.problems import Handler, Problem
+from enactord.daemon.web.query import Query, bad
+from enactord.registry.control import MODES
+from enactord.registry.plans import Orders
+
+_ORDER_BYTES_MAX = 64 * 1024
+_TEXT_MAX = 1024
+_AT_ONCE = 2
+"""Orders carried out side by side: each may hold a whole plan in memory, several times over."""
+
+
+class Writing:
+    """The writing part of the API."""
+
+    def __init__(self, scope: Scope, token: bytes, *, plan_bytes_max: int, fine: Callable[[str, float], None]) -> None:
+        self._scope = scope
+        self._token = token
+        self._plan_bytes_max = plan_bytes_max
+        self._fine = fine
+        self._gate = asyncio.Semaphore(_AT_ONCE)
+
+    def retune(self, limits: Limits, token: bytes) -> None:
+        """Judge and let in by these from now on."""
+        self._scope = replace(self._scope, limits=limits)
+        self._token = token
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.post("/api/v1/plans", self._allowed(self.publish)),
+            web.post("/api/v1/freeze", self._allowed(self.freeze)),
+            web.post("/api/v1/thaw", self._allowed(self.thaw)),
+            web.post("/api/v1/rollback", self._allowed(self.rollback)),
+        ]
+
+    def _allowed(self, handler: Handler) -> Handler:
+        async def guarded(request: web.Request) -> web.StreamResponse:
+            self._check_token(request)
+            Query(request)
+            try:
+                async with self._gate:
+                    return await handler(request)
+            except InvalidPlan as error:
+                detail = "; ".join(error.problems)
+                raise Problem(
+                    HTTPStatus.UNPROCESSABLE_ENTITY, f"no plan: {detail}", problems=list(error.problems)
+                ) from error
+            except PlanUnreadable as error:
+                raise Problem(HTTPStatus.CONFLICT, str(error)) from error
+            except (StoreDown, StoreRefused) as error:
+                raise Problem(
+                    HTTPStatus.SERVICE_UNAVAILABLE, f"the plan store: {error}", headers={"Retry-After": "5"}
+                ) from error
+
+        return guarded
+
+    def _check_token(self, request: web.Request) -> None:
+        if not self._token:
+            raise Problem(HTTPStatus.FORBIDDEN, "writing over HTTP is off: set http.token_file to allow it")
+        kind, _, given = request.headers.get("Authorization", "").partition(" ")
+        # Compared in constant time: how long a wrong token takes must not tell how much of it is right.
+        right = hmac.compare_digest(given.strip().encode("utf-8", "surrogateescape"), self._token)
+        if kind.lower() != "bearer" or not right:
+            self._fine(client_of(request), WRONG_TOKEN_COST)
+            raise Problem(
+                HTTPStatus.UNAUTHORIZED,
+                "give the token: Authorization: Bearer …",
+                headers={"WWW-Authenticate": 'Bearer realm="enactord"'},
+            )
+
+    async def publish(self, request: web.Request) -> web.Response:
+        """Publish the plan that is the body; 201 with its generation, 422 with every refusal."""
+        body = await _body(request, self._plan_bytes_max)
+        draft = await asyncio.to_thread(parse_plan, body)  # a large one must not hold up the enactor
+        return _answer(await publish(self._scope, draft, Orders()))
+
+    async def rollback(self, request: web.Request) -> web.Response:
+        """Publish an older plan's content anew: {"generation": 7, "reason": "…"}."""
+        order = await _order(request, ("generation", "reason", "author"))
+        generation = order.get("generation")
+        if type(generation) is not int or not 0 < generation < GENERATION_MAX:
+            raise bad("generation: must be the number of a stored plan")
+        done = await rollback(self._scope, generation, author=_author(order), reason=_text(order, "reason"))
+        return _answer(done)
+
+    async def freeze(self, request: web.Request) -> web.Response:
+        """Freeze the scope: {"mode": "all" or "repair-only", "reason": "…"}."""
+        order = await _order(request, ("mode", "reason", "author"))
+        mode = order.get("mode", "all")
+        if mode not in MODES:
+            raise bad(f"mode: must be one of {', '.join(MODES)}")
+        frozen = await freeze(self._scope, mode=mode, reason=_text(order, "reason"), author=_author(order))
+        return web.json_response({"frozen": freeze_document(frozen)})
+
+    async def thaw(self, request: web.Request) -> web.Response:
+        """Undo a freeze; none is no error."""
+        if request.can_read_body:
+            await _order(request, ())
+        before = await thaw(self._scope)
+        return web.json_response({"frozen": None, "was": freeze_document(before)})
+
+
+def _answer(done: Published | Denied) -> web.Response:
+    if isinstance(done, Denied):
+        detail = "; ".join(str(refusal) for refusal in done.refusals)
+        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, **done.document())
+    document = {
+        "generation": done.manifest.generation,
+        "digest": done.manifest.digest,
+        "endpoints": done.manifest.endpoints,
+        "held": [{"name": h.name, "guard": h.refusal.guard, "detail": h.refusal.detail} for h in done.held],
+        "warnings": list(done.warnings),
+    }
+    return web.json_response(document, status=201, headers={"Location": f"/api/v1/plans/{done.manifest.generation}"})
+
+
+async def _body(request: web.Request, bytes_max: int) -> bytes:
+    """Read a JSON body up to a limit, whatever length the client declared, and whatever it calls its type.
+
+    Browsers of other origins are kept out by the token's header, not by the type, which many a client leaves wrong.
+    """
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        # Some bytes could be unpacked to any size.
+        raise Problem(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "send the body as it is", headers={"Accept-Encoding": "identity"}
+        )
+    body = bytearray()
+    if (request.content_length or 0) <= bytes_max:
+        async for data in request.content.iter_chunked(65_536):
+            body += data
+            if len(body) > bytes_max:
+                break
+        else:
+            return bytes(body)
+    detail = f"at most {bytes_max:,} bytes; of a large plan, publish the changes alone with 'base'"
+    raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail, headers={"Connection": "close"})
+
+
+async def _order(request: web.Request, known: tuple[str, ...]) -> dict[str, Any]:
+    try:
+        order = json.loads(await _body(request, _ORDER_BYTES_MAX) or b"{}")
+    except (ValueError, RecursionError) as error:
+        raise bad(f"not JSON: {error}") from error
+    if not isinstance(order, dict):
+        raise bad("must be a JSON object")
+    unknown = sorted(set(order) - set(known))
+    if unknown:
+        raise bad(f"{unknown[0][:40]!r}: unknown key (known: {', '.join(known) or 'none'})")
+    return order
+
+
+def _text(order: dict[str, Any], key: str) -> str:
+    value = order.get(key)
+    if not isinstance(value, str) or not 0 < len(value) <= _TEXT_MAX or not _storable(value):
+        raise bad(f"{key}: must be a text of 1 to {_TEXT_MAX} characters")
+    return value
+
+
+def _storable(value: str) -> bool:
+    """Whether a text can be written as UTF-8: JSON can carry half a surrogate pair, which cannot."""
+    return not any("\ud800" <= sign <= "\udfff" for sign in value)
+
+
+def _author(order: dict[str, Any]) -> str:
+    return _text(order, "author") if "author" in order else "http"

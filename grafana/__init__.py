@@ -1,0 +1,1 @@
+"""Grafana dashboards, made by code: what is shown, and by which expressions."""

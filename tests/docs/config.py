@@ -1,0 +1,161 @@
+"""docs/config.md: each key with what it takes, as the reader of the config itself says it."""
+
+import ast
+import dataclasses
+import inspect
+import re
+import tempfile
+import textwrap
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from enactord.core.errors import ConfigError
+from enactord.core.guard import Limits
+from enactord.daemon.config import (
+    BACKENDS,
+    EnactorConfig,
+    HttpConfig,
+    LogConfig,
+    PruneConfig,
+    RepairConfig,
+    StoreConfig,
+    ZoneConfig,
+    load_config,
+)
+from enactord.daemon.reload import reloadable
+from tests.docs.markdown import code, table
+
+CLASSES: Mapping[str, type[Any]] = {
+    "enactor": EnactorConfig,
+    "store": StoreConfig,
+    "zone": ZoneConfig,
+    "guard": Limits,
+    "prune": PruneConfig,
+    "repair": RepairConfig,
+    "http": HttpConfig,
+    "log": LogConfig,
+}
+SECRETS = {"password_file": "password", "token_file": "token", "tsig_secret_file": "tsig_secret"}
+"""Keys that name a file, and the field that holds what was in it."""
+
+_WRONG = ("1979-05-27", '"?"')
+"""A value of a kind that no key takes, and a text that says nothing."""
+_INTRODUCTION = """\
+# Config
+
+A TOML file, read by `enactord run`, `enactorctl` and `planner-stub`. Every problem in it is told at once, with its
+line: `enactord check-config FILE`. An unknown table or key is an error. A path is relative to the config's folder;
+one that begins with `%d/` is below `$CREDENTIALS_DIRECTORY`, which systemd's `LoadCredential=` sets. Secrets stand
+in files of their own.
+
+**Reload**: the key may change while the enactor runs, by SIGHUP (`systemctl reload enactord`). The files of
+secrets and certificates behind such keys are read again then, too. If any other key has changed, or there is any
+problem, the whole config is left alone, the log says `config.refused`, and the enactor goes on by the old one."""
+_MORE = {
+    "zone": "One `[[zone]]` for each zone. The `embedded` backend needs no key, and none of its keys can be reloaded.",
+    "guard": "What is judged before anything is written; all enactors of a scope must have the same.",
+}
+
+
+def config_page() -> list[str]:
+    """Return the lines of the page."""
+    lines = _INTRODUCTION.splitlines()
+    for name in CLASSES:
+        lines += ["", f"## `{_header(name)}`", ""]
+        if name in _MORE:
+            lines += [_MORE[name], ""]
+        lines += table(("key", "takes", "default", "reload", "what it is"), [_row(name, key) for key in keys(name)])
+    return lines
+
+
+def keys(name: str) -> list[str]:
+    """Return the keys of a table, as the reader lists them to one who gives another."""
+    return _known(f'{_header(name)}\n"?" = 1\n')
+
+
+def tables() -> list[str]:
+    """Return the tables, likewise."""
+    return _known('["?"]\n')
+
+
+def _known(text: str) -> list[str]:
+    (told,) = [problem for problem in problems(text) if "; known: " in problem]
+    return told.partition("; known: ")[2].split(", ")
+
+
+def _header(name: str) -> str:
+    return f"[[{name}]]" if name == "zone" else f"[{name}]"
+
+
+def _row(name: str, key: str) -> tuple[str, ...]:
+    field = SECRETS.get(key, key)
+    default, required = _default(name, field), _required(name, key)
+    reload = "yes" if reloadable(name, key) else ""
+    return code(key), takes(name, key), "(required)" if required else code(default), reload, meanings(name)[field]
+
+
+def meanings(name: str) -> dict[str, str]:
+    """Return what the docstrings beneath the fields of a table's class say."""
+    (made,) = ast.parse(textwrap.dedent(inspect.getsource(CLASSES[name]))).body
+    assert isinstance(made, ast.ClassDef)
+    found = {}
+    for statement, after in zip(made.body, [*made.body[1:], None], strict=True):
+        if not isinstance(statement, ast.AnnAssign) or not isinstance(statement.target, ast.Name):
+            continue
+        said = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
+        found[statement.target.id] = " ".join(str(after.value.value).split()) if said else ""  # type: ignore[union-attr]
+    return found
+
+
+def takes(name: str, key: str) -> str:
+    """Return what a key takes: what the reader says to wrong values of it."""
+    if key.endswith("_file") or key == "state_dir":
+        return "a path"
+    if (name, key) == ("zone", "name"):
+        return "a domain name"
+    told = [problem for value in _WRONG for problem in _problems(name, key, value)]
+    if not told:
+        return "a text"
+    text = re.sub(r"^'\?' |, is .*$", "", told[-1]).removeprefix("must be ")
+    return re.sub(r"[\d.]+e\+\d+", lambda number: f"{float(number[0]):.0f}", text)
+
+
+def _problems(name: str, key: str, value: str) -> list[str]:
+    """Return the problems of one key, of any backend where it is a zone's."""
+    for backend in BACKENDS:
+        mine = f'backend = "{backend}"\n' if name == "zone" and key != "backend" else ""
+        told = problems(f"{_header(name)}\n{mine}{key} = {value}\n")
+        found = [text for where, _, text in (p.partition(f" {name}.{key}: ") for p in told) if text and where]
+        if found:
+            return found
+    return []
+
+
+def _required(name: str, key: str) -> bool:
+    return any(f"{name}.{key}: is missing" in problem for problem in problems("[[zone]]\n"))
+
+
+def problems(text: str) -> tuple[str, ...]:
+    """Return what is wrong with a config."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "enactord.toml")
+        path.write_text(text)
+        try:
+            load_config(path)
+        except ConfigError as error:
+            return error.problems
+    return ()
+
+
+def _default(name: str, field: str) -> str:
+    (found,) = [one for one in dataclasses.fields(CLASSES[name]) if one.name == field]
+    match found.default:
+        case dataclasses.MISSING | None | b"" | () | "":
+            return ""
+        case bool(value):
+            return str(value).lower()
+        case float(value):
+            return f"{value:g}"
+        case value:
+            return str(value)

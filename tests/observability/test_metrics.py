@@ -1,0 +1,198 @@
+"""Every metric that is promised is there, and is really set: a scope is led through all that can happen to it."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry
+
+from enactord.adapters.memory_zone import MemoryZone
+from enactord.core.records import NO_RECORDS, Outcome, Records, Transaction, Unknown
+from enactord.daemon.http import standing
+from enactord.registry.control import Freeze, freeze, thaw
+from enactord.telemetry.lag import watch_lag
+from enactord.telemetry.metrics import Metrics
+from tests.world import ZONE, DictCopy, Gated, Member, World, fleet, plan
+
+COUNT = 20
+FIRST, SECOND = list(fleet(COUNT))[:2]
+STRAY = Records(ttl_s=60, a=(b"\x0a\x63\x00\x01",), aaaa=())
+
+# By family, the values of its telling label that must each be seen to move; none where it has no such label.
+PROMISED = {
+    "enactord_generation": {"head", "fence", "applied", "verified"},
+    "enactord_apply_duration_seconds": set(),
+    "enactord_write_duration_seconds": {"committed", "refused", "unknown"},
+    "enactord_writes": {"committed", "refused", "unknown"},
+    "enactord_stale_writes_refused": set(),
+    "enactord_endpoints": {"applied", "pending", "held", "drifted"},
+    "enactord_endpoints_empty": set(),
+    "enactord_endpoints_drifted": set(),
+    "enactord_refusals": {"targets_min", "endpoints_removed"},
+    "enactord_repairs": {"emptied", "drifted"},
+    "enactord_fences_lost": set(),
+    "enactord_prune_refusals": {"fence"},
+    "enactord_plans": {"newer", "applied", "older"},
+    "enactord_claims": set(),
+    "enactord_store_up": set(),
+    "enactord_zone_up": set(),
+    "enactord_copy_up": set(),
+    "enactord_head_refused": set(),
+    "enactord_frozen": {"all", "repair-only"},
+    "enactord_retries": set(),
+    "enactord_retry_budget_ratio": set(),
+    "enactord_in_flight": set(),
+    "enactord_concurrency_limit": set(),
+    "enactord_last_verified_timestamp_seconds": set(),
+    "enactord_steps_failed": {"copy"},
+    "enactord_apply_loop_still_seconds": set(),
+    "enactord_loop_lag_seconds": set(),
+}
+ELSEWHERE = {"enactord_build_info", "enactord_config_refused"}
+"""The one is constant; the other is set by the daemon, and seen to move in test_prometheus."""
+
+
+class Lossy(Gated):
+    """A way to a zone on which messages can be lost."""
+
+    lost = 0
+
+    async def write(self, transaction: Transaction) -> Outcome:
+        if transaction.changes and self.lost:
+            self.lost -= 1
+            return Unknown(detail="no answer came")
+        return await super().write(transaction)
+
+
+class LossyWorld(World):
+    def gate(self, zone: MemoryZone) -> Gated:
+        return Lossy(zone)
+
+
+class FullDisk(DictCopy):
+    full = False
+
+    async def save(self, items: object, chunks: object, keep_chunks: object) -> None:
+        if self.full:
+            raise OSError("no space left")
+        await super().save(items, chunks, keep_chunks)
+
+
+class Page:
+    """The metrics of one enactor, read again and again: which values has each sample had?"""
+
+    def __init__(self, member: Member) -> None:
+        self.seen: dict[tuple[str, str], set[float]] = defaultdict(set)
+        self._member = member
+        self._registry = CollectorRegistry()
+        self._metrics = Metrics(self._registry, [ZONE])
+        self._told = 0
+        self.lag = asyncio.create_task(watch_lag(self._metrics.lag.observe))
+
+    @property
+    def families(self) -> set[str]:
+        return {family.name for family in self._registry.collect()}
+
+    def moved(self, family: str, value: str = "") -> bool:
+        """Whether any sample of the family, of those with such a label's value, was seen to change."""
+        return any(
+            len(values) > 1 for (name, labels), values in self.seen.items() if name == family and value in labels
+        )
+
+    def unmoved(self) -> Iterator[str]:
+        for family, values in PROMISED.items():
+            for value in sorted(values) or [""]:
+                if not self.moved(family, value and f"|{value}|"):
+                    yield f"{family} {value}"
+
+    def read(self) -> None:
+        happenings = self._member.recorder.happenings
+        for happening in happenings[self._told :]:
+            self._metrics.observe(happening)
+        self._told = len(happenings)
+        self._metrics.refresh(standing(self._member.enactor))
+        for family in self._registry.collect():
+            for sample in family.samples:
+                if not sample.name.endswith("_created"):
+                    labels = f"|{'|'.join(sample.labels.values())}|{sample.name}"
+                    self.seen[family.name, labels].add(sample.value)
+
+    async def read_on(self) -> None:
+        while True:
+            self.read()
+            await asyncio.sleep(0.002)
+
+
+async def test_every_metric_moves() -> None:
+    """Plans, holds, refusals, losses, late writes, faults of store, zone and disk: each shows, in each family."""
+    world = LossyWorld(prune_interval_s=0.1, repair_interval_s=0.05, keep_plans=0)
+    disk = FullDisk()
+    member = await world.add("a", disk)
+    zone = member.zones[ZONE]
+    assert isinstance(zone, Lossy)
+    server = world.servers[ZONE]
+    page = Page(member)
+    reading = asyncio.create_task(page.read_on())
+
+    # A plan is applied, and another whose message is lost; a third is late, since its message is held on its way.
+    await world.publish(plan(fleet(COUNT, 1)))
+    await world.applied(1)
+    zone.lost = 1
+    await world.publish(plan(fleet(COUNT, 2)))
+    await world.applied(2)
+    zone.open.clear()
+    await world.publish(plan(fleet(COUNT, 3)))
+    await world.until(lambda: zone.held and page.moved("enactord_in_flight"))
+    await world.add("b")
+    await world.publish(plan(fleet(COUNT, 4)))
+    await world.applied(4)
+    zone.open.set()
+    await world.stop("b")
+    await world.until(lambda: page.moved("enactord_stale_writes_refused"))
+
+    # An endpoint is held, a plan refused; then all is well again.
+    await world.publish(plan(fleet(COUNT, 5) | {FIRST: []}))
+    await world.until(lambda: page.moved("enactord_endpoints", "|held|"))
+    await world.publish(plan(fleet(COUNT // 4, 6)))
+    await world.until(lambda: page.moved("enactord_head_refused"))
+    await world.publish(plan(fleet(COUNT, 7)))
+    await world.applied(7)
+
+    # Names are emptied and changed, and the fence is removed; put back once nothing is frozen.
+    await freeze(world.store, world.keys, Freeze(mode="all", reason="drill", author="me", since=0.0))
+    await world.until(lambda: page.moved("enactord_frozen", "|all|"))
+    server.put_foreign(FIRST, records=NO_RECORDS)
+    server.put_foreign(SECOND, records=STRAY)
+    await world.until(lambda: page.moved("enactord_endpoints_empty") and page.moved("enactord_endpoints", "|drifted|"))
+    await freeze(world.store, world.keys, Freeze(mode="repair-only", reason="drill", author="me", since=0.0))
+    await world.until(lambda: page.moved("enactord_repairs", "|drifted|"))
+    await thaw(world.store, world.keys)
+    server.put_fence(())
+    await world.until(lambda: page.moved("enactord_fences_lost"))
+
+    # The store, the zone's server and the disk are away, each for a while.
+    member.store.cut()
+    await world.until(lambda: page.moved("enactord_store_up"))
+    member.store.mend()
+    server.up = False
+    await world.publish(plan(fleet(COUNT, 8)))
+    await world.until(lambda: page.moved("enactord_zone_up"))
+    server.up = True
+    disk.full = True
+    await world.applied(8)
+    await world.until(lambda: page.moved("enactord_steps_failed") and page.moved("enactord_copy_up"))
+
+    for task in (reading, page.lag):
+        task.cancel()
+    await asyncio.gather(reading, page.lag, return_exceptions=True)
+    await world.close()
+    assert list(page.unmoved()) == []
+
+
+async def test_no_metric_is_there_that_is_not_promised() -> None:
+    """A metric that is added is added here, too, with what makes it move."""
+    world = World()
+    page = Page(await world.add("a"))
+    assert page.families == PROMISED.keys() | ELSEWHERE
+    page.lag.cancel()
+    await world.close()

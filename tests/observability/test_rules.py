@@ -1,0 +1,51 @@
+"""The alert rules: accepted by promtool, each tried both ways, each with what a person at night needs."""
+
+import re
+import subprocess
+
+import pytest
+
+from tests.observability.rules import ALERTS, CASES, DIRECTORY, EXPRESSIONS, RULES, cases
+from tests.servers.prometheus import program
+
+
+def promtool(*arguments: str) -> str:
+    """Run promtool beside the rules; returns what it says, or fails the test with it."""
+    done = subprocess.run([program("promtool"), *arguments], cwd=DIRECTORY, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_rules_are_accepted_as_they_stand() -> None:
+    """By promtool, with its lint; and the example config that loads them."""
+    assert f"{len(EXPRESSIONS)} rules found" in promtool("check", "rules", RULES.name)
+    assert "SUCCESS" in promtool("check", "config", "prometheus.example.yml")
+
+
+def test_rules_say_what_their_cases_expect() -> None:
+    """Labels, and annotations as they are rendered, included."""
+    assert "SUCCESS" in promtool("test", "rules", CASES.name)
+
+
+@pytest.mark.parametrize("alert", ALERTS)
+def test_each_alert_is_tried_both_ways(alert: str) -> None:
+    """At least one case in which it fires, and one, as near as may be, in which it must not."""
+    fires = [bool(case["exp_alerts"]) for case in cases() if case["alertname"] == alert]
+    assert True in fires
+    assert False in fires
+
+
+@pytest.mark.parametrize("alert", ALERTS)
+def test_each_alert_says_what_to_do(alert: str) -> None:
+    """How bad it is, what is the case, what is served meanwhile, and which section of the runbook to open."""
+    rule = ALERTS[alert]
+    assert rule["labels"]["severity"] in {"critical", "warning", "info"}
+    assert rule["annotations"]["runbook_url"] == f"deploy/RUNBOOK.md#{alert.lower()}"
+    assert {"summary", "description"} <= rule["annotations"].keys()
+    assert re.fullmatch(r"Enactord[A-Z]\w+", alert)
+
+
+def test_every_invariant_is_watched() -> None:
+    """I1 to I8, by at least one alert each."""
+    watched = {invariant for rule in ALERTS.values() for invariant in re.findall(r"I\d", str(rule["annotations"]))}
+    assert watched == {f"I{number}" for number in range(1, 9)}
