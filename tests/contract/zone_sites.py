@@ -26,6 +26,7 @@ from tests.servers.bind import Bind
 from tests.servers.dns_server import FOREIGN_SECRET, SECRET, DnsServer
 from tests.servers.embedded import KEYS, Embedded
 from tests.servers.knot import Knot
+from tests.servers.powerdns import PowerDns
 
 _TIMEOUT_S = 5.0
 
@@ -44,6 +45,8 @@ class Site(Protocol):
     """One zone on one server."""
 
     zone: str
+    records_max: int
+    """Most addresses of one transaction, at least 100."""
 
     def client(self, *, connections: int = 2) -> Zone: ...
 
@@ -66,6 +69,8 @@ class Site(Protocol):
 
 class MemorySite:
     """The double. It has no process: stopped or killed, it keeps what it acknowledged."""
+
+    records_max = 2500
 
     def __init__(self, zone: str) -> None:
         self.zone = zone
@@ -96,6 +101,8 @@ class MemorySite:
 
 class DnsSite:
     """A zone behind a port; edits past the fence go by dnspython and the key "foreign"."""
+
+    records_max = 2500
 
     def __init__(self, zone: str, host: str, port: int) -> None:
         self.zone = zone
@@ -213,6 +220,14 @@ class KnotSite(_ProcessSite):
     @classmethod
     def own(cls, zone: str) -> "KnotSite":
         server = Knot([zone])
+        server.start()
+        return cls(zone, server, owned=True)
+
+
+class PowerDnsSite(_ProcessSite):
+    @classmethod
+    def own(cls, zone: str) -> "PowerDnsSite":
+        server = PowerDns([zone])
         server.start()
         return cls(zone, server, owned=True)
 

@@ -103,7 +103,7 @@ def _parse(message: bytes, question: bytes) -> Answer:
                 raise BrokenAnswer("a CNAME longer than its record")
             alias = _text(target.lower())
     if len(rdatas) > 1:
-        rdatas.sort()
+        rdatas = sorted(set(rdatas))  # an RRset is a set: RFC 2181 section 5
     return Answer(rcode, authoritative, truncated, ttl_s if rdatas else 0, tuple(rdatas), alias)
 
 

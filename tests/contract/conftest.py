@@ -1,0 +1,124 @@
+"""The zones that the zone suite runs over: one that no test has touched, and one whose server a test may stop."""
+
+from collections.abc import AsyncIterator, Callable, Iterator
+
+import pytest
+
+from tests.contract.route53_site import Route53Site
+from tests.contract.skydns_site import SkydnsSite
+from tests.contract.zone_sites import (
+    BindSite,
+    DnsSite,
+    EmbeddedProcessSite,
+    EmbeddedSite,
+    KnotSite,
+    MemorySite,
+    PowerDnsSite,
+    Site,
+)
+from tests.servers.bind import Bind
+from tests.servers.etcd import Etcd
+from tests.servers.knot import Knot
+from tests.servers.powerdns import PowerDns
+from tests.servers.route53_double import ACCESS_KEY, SECRET_KEY
+
+ZONES = [f"z{number:03}.test." for number in range(150)]
+OVER_DNS = ("embedded", "bind", "knot", "powerdns")
+OF_RECORDS = ("memory", *OVER_DNS, "route53")
+"""Where the fence is a record of the zone, and names may be wildcards."""
+ALL = (*OF_RECORDS, "skydns")
+
+_fresh = {kind: iter(ZONES) for kind in ALL}
+
+
+@pytest.fixture(scope="session")
+def bind_server() -> Iterator[Bind]:
+    with Bind(ZONES) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def knot_server() -> Iterator[Knot]:
+    with Knot(ZONES) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def powerdns_server() -> Iterator[PowerDns]:
+    with PowerDns(ZONES) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def skydns_server() -> Iterator[Etcd]:
+    with Etcd() as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What boto3's usual chain finds first; nothing of this machine's own."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
+    for name in ("AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_ENDPOINT_URL"):
+        monkeypatch.delenv(name, raising=False)
+
+
+async def open_site(request: pytest.FixtureRequest) -> Site:
+    """A zone that no test has touched."""
+    kind = request.param
+    zone = next(_fresh[kind])
+    match kind:
+        case "memory":
+            return MemorySite(zone)
+        case "embedded":
+            return await EmbeddedSite.open(zone)
+        case "bind":
+            return BindSite(zone, request.getfixturevalue("bind_server"))
+        case "knot":
+            return KnotSite(zone, request.getfixturevalue("knot_server"))
+        case "powerdns":
+            return PowerDnsSite(zone, request.getfixturevalue("powerdns_server"))
+        case "route53":
+            return await Route53Site.open(zone)
+        case _:
+            return SkydnsSite(zone, request.getfixturevalue("skydns_server"))
+
+
+@pytest.fixture(params=ALL)
+async def site(request: pytest.FixtureRequest) -> AsyncIterator[Site]:
+    opened = await open_site(request)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture(params=OF_RECORDS)
+async def record_site(request: pytest.FixtureRequest) -> AsyncIterator[Site]:
+    opened = await open_site(request)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture(params=OVER_DNS)
+async def dns_site(request: pytest.FixtureRequest) -> AsyncIterator[DnsSite]:
+    opened = await open_site(request)
+    assert isinstance(opened, DnsSite)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture(params=ALL)
+async def own_site(request: pytest.FixtureRequest) -> AsyncIterator[Site]:
+    """A site whose server is this test's alone, to stop or kill."""
+    own: dict[str, Callable[[str], Site]] = {
+        "memory": MemorySite,
+        "embedded": EmbeddedProcessSite.own,
+        "bind": BindSite.own,
+        "knot": KnotSite.own,
+        "powerdns": PowerDnsSite.own,
+        "skydns": SkydnsSite.own,
+    }
+    kind, zone = request.param, "own.test."
+    opened = await Route53Site.open(zone) if kind == "route53" else own[kind](zone)
+    yield opened
+    await opened.close()
