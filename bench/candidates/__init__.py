@@ -1,0 +1,1 @@
+"""What is compared: enactord, and what one would use instead."""
