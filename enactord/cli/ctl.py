@@ -4,6 +4,8 @@ import click
 
 from enactord import __version__
 from enactord.cli.adopt import adopt
+from enactord.cli.backup import backup, restore
+from enactord.cli.completion import completion
 from enactord.cli.diff import diff
 from enactord.cli.emergency import emergency
 from enactord.cli.endpoints import endpoints
@@ -42,7 +44,7 @@ def main() -> None:
 
 for verb in (
     status, plans, show, endpoints, diff, watch, publish, rollback, freeze, thaw, verify, adopt, prune, history,
-    emergency,
+    emergency, backup, restore, completion,
 ):  # fmt: skip
     main.add_command(verb)
 

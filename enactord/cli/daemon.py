@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from enactord import __version__
+from enactord.cli.completion import completion
 from enactord.cli.dev import dev
 from enactord.cli.program import Program, common, examples
 from enactord.cli.terminal import show, warn
@@ -66,6 +67,7 @@ def check_config(path: Path) -> None:
 
 
 main.add_command(dev)
+main.add_command(completion)
 
 
 if __name__ == "__main__":

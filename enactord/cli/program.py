@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import click
 
 from enactord.core.errors import (
+    ArchiveUnreadable,
     ConfigError,
     EnactordError,
     InvalidName,
@@ -62,6 +63,8 @@ def translate(error: Exception) -> Problem | None:
             return Problem(code=NO, kind="plan", message="the plan cannot be accepted", problems=problems)
         case PlanUnreadable():
             return Problem(code=NO, kind="unreadable", message=f"{message}; publish the whole content anew")
+        case ArchiveUnreadable():
+            return Problem(code=NO, kind="archive", message=message)
         case StoreUnknown():
             hint = "it may have been carried out: look with `enactorctl plans` before you try again"
             return Problem(code=UNREACHABLE, kind="store-unknown", message=f"{message}; {hint}")

@@ -36,6 +36,10 @@ class PlanUnreadable(EnactordError):
     """A stored plan whose manifest or chunk is missing or does not match its digest."""
 
 
+class ArchiveUnreadable(EnactordError):
+    """A backup that is damaged, cut short, or none; or a restore that somebody else's act stopped."""
+
+
 class StoreDown(EnactordError):
     """The plan store did not answer; nothing was changed by this call."""
 

@@ -1,0 +1,89 @@
+"""backup, restore: the store of a scope as one file, and back."""
+
+import asyncio
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from enactord.cli.opening import open_tools
+from enactord.cli.program import common, examples
+from enactord.cli.publish import author_or_user
+from enactord.cli.terminal import deny, progress, show, when
+from enactord.daemon import archive
+from enactord.daemon.archive import Restored, Saved
+from enactord.daemon.scope import Denied, Stage
+
+_FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.command(epilog=examples("enactorctl backup /var/backups/enactord-$(date +%F)"))
+@click.argument("file", metavar="FILE", type=_FILE)
+@common
+def backup(file: Path) -> None:
+    """Write all that is needed to rebuild the scope's store into FILE, as of one moment.
+
+    Plans, ledger, fences and freeze; not the leases of running enactors. An existing FILE
+    is replaced once the new one is whole.
+    """
+    with progress("backing up") as bar:
+        saved = asyncio.run(_backup(file, bar.stage))
+    show(saved.document() | {"file": str(file)}, lambda out: _print_saved(out, file, saved))
+
+
+async def _backup(file: Path, stage: Stage) -> Saved:
+    async with open_tools() as tools:
+        return await archive.backup(tools.scope, file, stage=stage)
+
+
+def _print_saved(out: Console, file: Path, saved: Saved) -> None:
+    out.print(
+        f"{file}: scope {saved.scope} at revision {saved.revision}, {saved.plans} plans, "
+        f"{saved.keys:,} keys, {saved.bytes:,} bytes",
+        soft_wrap=True,
+    )
+
+
+@click.command(
+    epilog=examples(
+        "enactorctl restore /var/backups/enactord-2026-01-31\n"
+        "enactorctl restore /var/backups/enactord-2026-01-31 --replace"
+    )
+)
+@click.argument("file", metavar="FILE", type=_FILE)
+@click.option("--replace", is_flag=True, help="Replace what the store holds of this scope.")
+@click.option("--author", metavar="NAME", help="Who says so [default: you].")
+@common
+def restore(file: Path, replace: bool, author: str | None) -> int:
+    """Put a backup into the store; what is served does not change by it.
+
+    The scope is frozen while it lasts. Fences are never lowered: where a zone stands above
+    the newest plan of the backup, enactors wait for the next publication, which takes a
+    generation above it. A restore that broke off is begun again by the same command.
+    """
+    with progress("restoring") as bar:
+        done = asyncio.run(_restore(file, author_or_user(author), replace, bar.stage))
+    if isinstance(done, Denied):
+        return deny(done)
+    show(done.document(), lambda out: _print_restored(out, done))
+    return 0
+
+
+async def _restore(file: Path, author: str, replace: bool, stage: Stage) -> Restored | Denied:
+    async with open_tools() as tools, tools.zones() as zones:
+        return await archive.restore(tools.scope, file, zones, author=author, replace=replace, stage=stage)
+
+
+def _print_restored(out: Console, done: Restored) -> None:
+    out.print(
+        f"restored as of {when(done.taken_at)}: newest plan {done.newest}, "
+        f"{done.written:,} keys written, {done.removed:,} removed",
+        soft_wrap=True,
+    )
+    for zone, generation in sorted(done.fences.items()):
+        waits = ": waits for the next publication" if zone in done.ahead else ""
+        out.print(f"{zone} stands at generation {generation}{waits}")
+    for zone, problem in sorted(done.unread.items()):
+        out.print(f"{zone}: its own fence could not be read ({problem}); enactors will", soft_wrap=True)
+    if done.frozen:
+        out.print(f"still frozen by {done.frozen}", soft_wrap=True)

@@ -1,0 +1,360 @@
+"""Backup and restore of a scope's store: every key that is not bound to a lease, as of one revision.
+
+An archive is gzip of JSON lines: a header, one line a key (relative to the scope's root,
+value in base64), and a last line with the number of keys and the SHA-256 of all lines
+before it; one that was cut short or changed is not taken for whole.
+
+Restoring never lowers a fence: of a fence in the archive, in the store, and in the zone
+itself, the highest stands afterwards, and the next publication goes above it.
+"""
+
+import base64
+import binascii
+import gzip
+import json
+import os
+import zlib
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from enactord.core.errors import ArchiveUnreadable, Compacted, ZoneDown
+from enactord.core.fence import parse_fence
+from enactord.core.kv import MAX_REQUEST_BYTES, Delete, Item, Operation, Put, prefix_end, valued
+from enactord.core.refusal import Refusal
+from enactord.daemon.scope import Denied, Scope, Stage, silent
+from enactord.engine.settings import ZonePorts
+from enactord.registry.control import Freeze, pack_freeze, parse_freeze
+from enactord.registry.fences import Fences
+from enactord.registry.keys import Keys, parse_fence_value
+
+SCHEMA = "enactord.backup/v1"
+_PAGE = 512
+_BATCH_OPERATIONS = 100
+_BATCH_BYTES = MAX_REQUEST_BYTES // 2
+_LINE_MAX = 4 * MAX_REQUEST_BYTES
+"""Longest line that is read: no value in the store is larger than a request."""
+_ATTEMPTS = 3
+_LEASED = ("claims/", "enactors/")
+_FREEZE = "control/freeze"
+_ORDER = ("chunks/", "plans/", "head", "ledger/", "control/", "prune_epoch", "fences/", "applied/")
+"""Ledgers before what is recorded as applied: a bucket written after that record is looked at again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saved:
+    """A backup that was written."""
+
+    scope: str
+    revision: int
+    keys: int
+    plans: int
+    bytes: int
+
+    def document(self) -> dict[str, Any]:
+        names = ("scope", "revision", "keys", "plans", "bytes")
+        return {name: getattr(self, name) for name in names}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restored:
+    """A backup that was put back: what was written and removed, and each zone's fence afterwards."""
+
+    scope: str
+    taken_at: float
+    newest: int
+    written: int
+    removed: int
+    fences: dict[str, int]
+    ahead: tuple[str, ...]
+    """Zones that stand above the newest plan: they wait for the next publication."""
+    unread: dict[str, str] = field(default_factory=dict)
+    """Zones whose own fence could not be read, and why: enactors find out by themselves."""
+    frozen: str = ""
+    """Who keeps the scope frozen, as before the restore."""
+
+    def document(self) -> dict[str, Any]:
+        return {
+            "scope": self.scope,
+            "taken_at": self.taken_at,
+            "newest": self.newest,
+            "written": self.written,
+            "removed": self.removed,
+            "fences": self.fences,
+            "ahead": list(self.ahead),
+            "unread": self.unread,
+            "frozen": self.frozen or None,
+        }
+
+
+# -- backup
+
+
+async def backup(scope: Scope, path: Path, *, stage: Stage = silent) -> Saved:
+    """Write an archive; the file is there whole or not at all. Raises `StoreDown`, OSError."""
+    for attempt in range(_ATTEMPTS):
+        try:
+            return await _backup_once(scope, path, stage)
+        except Compacted:
+            if attempt + 1 == _ATTEMPTS:
+                raise
+            stage("the store was compacted meanwhile: once more")
+    raise AssertionError("not reached")
+
+
+async def _backup_once(scope: Scope, path: Path, stage: Stage) -> Saved:
+    fresh = path.with_name(path.name + ".new")
+    digest = sha256()
+    count = plans = 0
+    revision = (await scope.store.range(scope.keys.head)).revision
+    try:
+        with (
+            os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file,
+            gzip.GzipFile(fileobj=file, mode="wb", mtime=0) as packed,
+        ):
+
+            def write(document: Mapping[str, Any]) -> None:
+                line = json.dumps(document, separators=(",", ":")).encode() + b"\n"
+                digest.update(line)
+                packed.write(line)
+
+            write({"schema": SCHEMA, "scope": scope.name, "revision": revision, "taken_at": scope.clock.now()})
+            async for item in _items(scope, revision):
+                key = item.key[len(scope.keys.root) :]
+                if key.startswith(_LEASED):
+                    continue
+                write({"key": key, "value": base64.b64encode(item.value).decode("ascii")})
+                count += 1
+                plans += key.startswith("plans/")
+                if count % _PAGE == 0:
+                    stage(f"{count:,} keys")
+            packed.write(json.dumps({"keys": count, "sha256": digest.hexdigest()}).encode() + b"\n")
+            packed.close()
+            file.flush()
+            os.fsync(file.fileno())
+            size = file.tell()
+        fresh.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            fresh.unlink(missing_ok=True)
+        raise
+    return Saved(scope=scope.name, revision=revision, keys=count, plans=plans, bytes=size)
+
+
+async def _items(scope: Scope, revision: int = 0) -> AsyncIterator[Item]:
+    """Yield every item of the scope, in order of key, page by page."""
+    start, end = scope.keys.root, prefix_end(scope.keys.root)
+    while True:
+        page = await scope.store.range(start, end, revision=revision, limit=_PAGE)
+        for item in page.items:
+            yield item
+        if not page.more or not page.items:
+            return
+        start = page.items[-1].key + "\0"
+
+
+# -- restore
+
+
+async def restore(
+    scope: Scope,
+    path: Path,
+    zones: Mapping[str, ZonePorts],
+    *,
+    author: str,
+    replace: bool = False,
+    stage: Stage = silent,
+) -> Restored | Denied:
+    """Put an archive into the store. Raises `ArchiveUnreadable`, `StoreDown`, OSError.
+
+    The scope is frozen while it lasts; a restore that broke off leaves it so, and is begun
+    again by the same command. Denied: the archive is of another scope, or the store holds
+    a scope already and `replace` is not given.
+    """
+    stage("checking")
+    header = check(path)
+    if header["scope"] != scope.name:
+        detail = f"{path} is of scope {header['scope']!r}, this config is of {scope.name!r}"
+        return Denied(refusals=(Refusal(guard="scope", detail=detail),))
+    found = {item.key[len(scope.keys.root) :]: item.value async for item in _items(scope)}
+    there = {key: value for key, value in found.items() if not key.startswith(_LEASED)}
+    author_of = parse_freeze(there[_FREEZE]).author if _FREEZE in there else ""
+    begun = author_of.startswith(_MARK)
+    if there and not replace and not begun:
+        plans = sum(key.startswith("plans/") for key in there)
+        detail = f"the store holds this scope already ({plans} plans, {len(there)} keys); to replace it: --replace"
+        return Denied(refusals=(Refusal(guard="not_empty", detail=detail),))
+    return await _Restoring(scope, path, header, there, author, stage).run(zones)
+
+
+_MARK = "restore by "
+
+
+class _Restoring:
+    """One restore under way."""
+
+    def __init__(
+        self, scope: Scope, path: Path, header: Mapping[str, Any], there: Mapping[str, bytes], author: str, stage: Stage
+    ) -> None:
+        self._scope = scope
+        self._keys: Keys = scope.keys
+        self._path = path
+        self._header = header
+        self._there = there
+        self._stage = stage
+        before = there.get(_FREEZE)
+        if before is not None and parse_freeze(before).author.startswith(_MARK):
+            before = None  # a restore that broke off
+        self._freeze_after = before
+        self._frozen = pack_freeze(
+            Freeze(mode="all", reason=f"restoring {path.name}", author=_MARK + author, since=scope.clock.now())
+        )
+
+    async def run(self, zones: Mapping[str, ZonePorts]) -> Restored:
+        store, keys = self._scope.store, self._keys
+        await store.transact((), (Put(key=keys.freeze, value=self._frozen),))
+        archived: dict[str, None] = {}
+        written = 0
+        for room in _ORDER:
+            self._stage(room.rstrip("/"))
+            batch: list[Operation] = []
+            size = 0
+            for key, value in _entries(self._path):
+                if not key.startswith(room) if room.endswith("/") else key != room:
+                    continue
+                if key == _FREEZE:
+                    if self._freeze_after is None:
+                        self._freeze_after = value
+                    continue
+                archived[key] = None
+                put = Put(key=keys.root + key, value=self._highest(key, value))
+                if batch and (len(batch) == _BATCH_OPERATIONS or size + len(put.value) > _BATCH_BYTES):
+                    await self._write(batch)
+                    batch, size = [], 0
+                batch.append(put)
+                size += len(put.value)
+                written += 1
+            await self._write(batch)
+        gone = [key for key in self._there if key not in archived and key != _FREEZE and not key.startswith("fences/")]
+        for start in range(0, len(gone), _BATCH_OPERATIONS):
+            await self._write([Delete(key=keys.root + key) for key in gone[start : start + _BATCH_OPERATIONS]])
+        self._stage("zones' fences")
+        unread = await self._follow(zones)
+        mirror = await self._scope.mirror()
+        fences = {zone: fence.generation if (fence := mirror.fence(zone)) else 0 for zone in self._scope.zones}
+        after = self._freeze_after
+        await self._write([Put(key=keys.freeze, value=after) if after is not None else Delete(key=keys.freeze)])
+        freeze = None if after is None else parse_freeze(after)
+        return Restored(
+            scope=self._scope.name,
+            taken_at=self._header["taken_at"],
+            newest=mirror.head,
+            written=written,
+            removed=len(gone),
+            fences=fences,
+            ahead=tuple(zone for zone, generation in sorted(fences.items()) if generation > mirror.head),
+            unread=unread,
+            frozen="" if freeze is None else f"{freeze.author}: {freeze.reason}",
+        )
+
+    def _highest(self, key: str, value: bytes) -> bytes:
+        """The value to write: a fence is never lowered."""
+        if not key.startswith("fences/") or key not in self._there:
+            return value
+        return max(value, self._there[key], key=lambda fence: parse_fence_value(fence) or (0, ""))
+
+    async def _write(self, operations: Sequence[Operation]) -> None:
+        """Carry out a batch while the scope is frozen by this very restore."""
+        if not operations:
+            return
+        still = (valued(self._keys.freeze, self._frozen),)
+        if not (await self._scope.store.transact(still, tuple(operations))).succeeded:
+            raise ArchiveUnreadable("the scope was thawed, or frozen anew, while it was restored: restore it once more")
+
+    async def _follow(self, zones: Mapping[str, ZonePorts]) -> dict[str, str]:
+        """Raise the store's fences to those that stand in the zones; returns which could not be read, and why."""
+        fences = Fences(self._scope.store, self._keys)
+        unread: dict[str, str] = {}
+        for zone, ports in sorted(zones.items()):
+            try:
+                standing = parse_fence(await ports.zone.read_fence())
+            except ZoneDown as error:
+                unread[zone] = str(error)
+                continue
+            known = await fences.read(zone)
+            if standing is None or standing.scope != self._scope.name:
+                continue
+            if known is None or known.generation < standing.generation:
+                await fences.follow(zone, standing)
+        return unread
+
+
+# -- the file
+
+
+def check(path: Path) -> dict[str, Any]:
+    """Return the header of an archive that is whole. Raises `ArchiveUnreadable`, OSError."""
+    digest = sha256()
+    header: dict[str, Any] | None = None
+    last: dict[str, Any] = {}
+    keys = -1
+    held = b""
+    for line in _lines(path):
+        if held:
+            digest.update(held)
+        held = line
+        keys += 1
+        last = _parse(path, line)
+        if header is None:
+            header = last
+            if header.get("schema") != SCHEMA:
+                raise ArchiveUnreadable(f"{path} is no backup of enactord ({SCHEMA})")
+    if header is None or last.get("sha256") != digest.hexdigest() or last.get("keys") != keys - 1:
+        raise ArchiveUnreadable(f"{path} is damaged or was cut short")
+    known = isinstance(header.get("scope"), str) and isinstance(header.get("taken_at"), float | int)
+    if not known:
+        raise ArchiveUnreadable(f"{path}: its first line names no scope and time")
+    return header
+
+
+def _entries(path: Path) -> Iterator[tuple[str, bytes]]:
+    for line in _lines(path):
+        document = _parse(path, line)
+        if "key" not in document:
+            continue
+        try:
+            key, value = document["key"], base64.b64decode(document["value"], validate=True)
+        except (KeyError, TypeError, ValueError, binascii.Error) as error:
+            raise ArchiveUnreadable(f"{path}: a line is no key with its value") from error
+        if not isinstance(key, str) or not key.isascii() or key.startswith(_LEASED):
+            raise ArchiveUnreadable(f"{path}: {key!r} is no key of a backup")
+        yield key, value
+
+
+def _lines(path: Path) -> Iterable[bytes]:
+    """Yield the lines of an archive. Raises `ArchiveUnreadable`, OSError."""
+    try:
+        with gzip.open(path, "rb") as file:
+            yield from _bounded(path, cast(BinaryIO, file))
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise ArchiveUnreadable(f"{path} is damaged or was cut short: {error}") from error
+
+
+def _bounded(path: Path, file: BinaryIO) -> Iterator[bytes]:
+    while line := file.readline(_LINE_MAX):
+        if not line.endswith(b"\n"):
+            raise ArchiveUnreadable(f"{path} is damaged: a line without an end")
+        yield line
+
+
+def _parse(path: Path, line: bytes) -> dict[str, Any]:
+    try:
+        document = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise ArchiveUnreadable(f"{path} is damaged: a line is no JSON") from error
+    if not isinstance(document, dict):
+        raise ArchiveUnreadable(f"{path} is damaged: a line is no object")
+    return document

@@ -1,0 +1,212 @@
+"""Backup and restore on a world in memory: what comes back, what is refused, what a broken-off restore leaves."""
+
+import gzip
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from enactord.adapters.memory_store import MemoryStore
+from enactord.core.errors import ArchiveUnreadable, StoreDown
+from enactord.core.guard import Limits
+from enactord.core.kv import Delete, Put
+from enactord.daemon.archive import Restored, backup, check, restore
+from enactord.daemon.scope import Denied, Scope
+from enactord.engine.settings import ZonePorts
+from enactord.registry.control import Freeze, freeze, parse_freeze
+from tests.world import SCOPE, ZONE, World, fleet, plan
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    made = World()
+    yield made
+    await made.close()
+
+
+def scope_of(world: World, store: Any = None) -> Scope:
+    return Scope(store=store or world.store, name=SCOPE, zones=[ZONE], limits=Limits(), clock=world.clock)
+
+
+def zones(world: World) -> dict[str, ZonePorts]:
+    return dict(next(iter(world.members.values())).enactor.ports.zones)
+
+
+async def contents(world: World) -> dict[str, bytes]:
+    """Everything in the store that is bound to no lease."""
+    page = await world.store.range("/", "0")
+    return {item.key: item.value for item in page.items if not item.lease}
+
+
+async def applied(world: World, *generations: int) -> None:
+    for generation in generations:
+        await world.publish(plan(fleet(20, generation)))
+        await world.applied(generation)
+
+
+async def test_a_lost_store_comes_back_and_the_next_plan_goes_above_every_fence(world: World, tmp_path: Path) -> None:
+    """Taken at 3, lost at 6: nothing served changes by the restore; plan 7 is the next, and is applied."""
+    await world.add("a")
+    await applied(world, 1, 2, 3)
+    path = tmp_path / "backup"
+    saved = await backup(scope_of(world), path)
+    assert (saved.scope, saved.plans, saved.bytes) == (SCOPE, 3, path.stat().st_size)
+    assert path.stat().st_mode & 0o777 == 0o600
+    before = await contents(world)
+    await applied(world, 4, 5, 6)
+    ports = zones(world)
+    copy = await world.stop("a")
+
+    world.store = MemoryStore()
+    world.plans = type(world.plans)(world.store, world.keys, world.clock)
+    done = await restore(scope_of(world), path, ports, author="alice")
+    assert isinstance(done, Restored)
+    assert (done.newest, done.written, done.removed) == (3, saved.keys, 0)
+    assert (done.fences, done.ahead) == ({ZONE: 6}, (ZONE,))
+    fence = world.keys.fence(ZONE)
+    assert {k: v for k, v in (await contents(world)).items() if k != fence} == {
+        k: v for k, v in before.items() if k != fence
+    }
+    member = await world.add("a", copy)
+    await world.until(lambda: member.enactor.mirror.loaded)
+    assert world.serves(fleet(20, 6))
+    manifest = await world.publish(plan(fleet(20, 7)))
+    assert manifest.generation == 7
+    await world.applied(7)
+    assert world.serves(fleet(20, 7))
+
+
+async def test_a_store_that_holds_the_scope_is_replaced_only_when_told_to(world: World, tmp_path: Path) -> None:
+    """What came after the backup goes, but the fence stays where it is; a freeze stays, too."""
+    await world.add("a")
+    await applied(world, 1, 2)
+    await backup(scope_of(world), tmp_path / "backup")
+    await applied(world, 3)
+    ports = zones(world)
+    await freeze(world.store, world.keys, Freeze(mode="repair-only", reason="r", author="bob", since=1.0))
+    denied = await restore(scope_of(world), tmp_path / "backup", ports, author="alice")
+    assert isinstance(denied, Denied)
+    assert denied.refusals[0].guard == "not_empty"
+    done = await restore(scope_of(world), tmp_path / "backup", ports, author="alice", replace=True)
+    assert isinstance(done, Restored)
+    view = await world.view()
+    assert view.generations == [1, 2]
+    assert done.fences == {ZONE: 3}
+    assert done.frozen == "bob: r"
+    assert view.freeze is not None
+    assert view.freeze.author == "bob"
+
+
+class Breaking:
+    """A store that goes away after so many transactions."""
+
+    def __init__(self, store: MemoryStore, left: int) -> None:
+        self._store = store
+        self._left = left
+
+    async def transact(self, compares: Sequence[Any], operations: Sequence[Any]) -> Any:
+        self._left -= 1
+        if self._left < 0:
+            raise StoreDown("gone")
+        return await self._store.transact(compares, operations)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+
+@pytest.mark.parametrize("left", [1, 3, 6])
+async def test_a_restore_that_breaks_off_leaves_a_freeze_and_is_begun_again(
+    world: World, tmp_path: Path, left: int
+) -> None:
+    """Half of a store is worked on by nobody; the same command ends it."""
+    await world.add("a")
+    await applied(world, 1, 2)
+    await backup(scope_of(world), tmp_path / "backup")
+    before = await contents(world)
+    ports = zones(world)
+    await world.stop("a")
+    world.store = MemoryStore()
+    with pytest.raises(StoreDown):
+        await restore(scope_of(world, Breaking(world.store, left)), tmp_path / "backup", ports, author="alice")
+    frozen = (await contents(world))[world.keys.freeze]
+    assert parse_freeze(frozen).mode == "all"
+    done = await restore(scope_of(world), tmp_path / "backup", ports, author="alice")
+    assert isinstance(done, Restored)
+    assert await contents(world) == before
+    assert done.frozen == ""
+
+
+async def test_a_thaw_in_between_stops_a_restore(world: World, tmp_path: Path) -> None:
+    """Nothing more is written once enactors may be at work."""
+    await world.add("a")
+    await applied(world, 1)
+    await backup(scope_of(world), tmp_path / "backup")
+    ports = zones(world)
+    await world.stop("a")
+    world.store = MemoryStore()
+
+    class Thawed(Breaking):
+        async def transact(self, compares: Sequence[Any], operations: Sequence[Any]) -> Any:
+            done = await self._store.transact(compares, operations)
+            if any(isinstance(o, Put) and "/plans/" in o.key for o in operations):
+                await self._store.transact((), (Delete(key=world.keys.freeze),))
+            return done
+
+    with pytest.raises(ArchiveUnreadable, match="thawed"):
+        await restore(scope_of(world, Thawed(world.store, 0)), tmp_path / "backup", ports, author="alice")
+
+
+async def test_what_is_no_whole_backup_is_refused_before_anything_is_written(world: World, tmp_path: Path) -> None:
+    """Cut short anywhere, a byte changed anywhere, another file, another scope."""
+    await world.add("a")
+    await applied(world, 1)
+    path = tmp_path / "backup"
+    await backup(scope_of(world), path)
+    whole = path.read_bytes()
+    plain = gzip.decompress(whole)
+    lines = plain.splitlines(keepends=True)
+    bad = [
+        b"",
+        b"junk",
+        whole[:-1],
+        whole[: len(whole) // 2],
+        gzip.compress(b"".join(lines[:-1])),
+        gzip.compress(b"".join([*lines[:3], *lines[4:]])),
+        gzip.compress(plain.replace(b'"value":"', b'"value":"A', 1)),
+        gzip.compress(plain[:-2]),
+        gzip.compress(b"[1]\n" * 3),
+        gzip.compress(b'{"schema":"other/v1"}\n' * 2),
+    ]
+    world.store = MemoryStore()
+    for content in bad:
+        path.write_bytes(content)
+        with pytest.raises(ArchiveUnreadable):
+            await restore(scope_of(world), path, {}, author="alice")
+    path.write_bytes(whole)
+    assert check(path)["scope"] == SCOPE
+    other = Scope(store=world.store, name="other", zones=[ZONE], limits=Limits(), clock=world.clock)
+    denied = await restore(other, path, {}, author="alice")
+    assert isinstance(denied, Denied)
+    assert denied.refusals[0].guard == "scope"
+    assert not await contents(world)
+
+
+async def test_a_backup_that_fails_leaves_the_last_one(world: World, tmp_path: Path) -> None:
+    """The file is replaced only by a whole one."""
+    await world.add("a")
+    await applied(world, 1)
+    path = tmp_path / "backup"
+    await backup(scope_of(world), path)
+    whole = path.read_bytes()
+
+    class Away(Breaking):
+        async def range(self, start: str, end: str = "", **options: Any) -> Any:
+            if options.get("limit"):
+                raise StoreDown("gone")
+            return await self._store.range(start, end, **options)
+
+    with pytest.raises(StoreDown):
+        await backup(scope_of(world, Away(world.store, 0)), path)
+    assert path.read_bytes() == whole
+    assert [each.name for each in tmp_path.iterdir()] == ["backup"]
