@@ -58,17 +58,27 @@ class Rightful:
             approved=self.manifest.approval is not None,
         )
         planned = Version(generation=self.manifest.generation, content=content, answers_max=self.answers_max)
+        emptied = answer.records.empty and answer.alias is None
         match steps[0].kind if steps else Kind.SETTLE:
             case Kind.SETTLE:
                 return entry.applied
-            case Kind.HOLD:
+            case Kind.HOLD if self.store_up:
                 held = entry.held is not None and entry.held.generation == self.manifest.generation
-                return entry.applied if held or not self.store_up else None  # not held yet: its pass will say
+                return entry.applied if held else None  # not held yet: its pass will say
+            case Kind.HOLD if not emptied and answer.shows(planned.records(entry.name)):
+                return None  # others, who can ask the store, have let it through
+            case Kind.HOLD:
+                return entry.applied
+            case Kind.WRITE if self.store_up and (emptied or self.mirror.freeze is not None):
+                # The ledger's own, so that it stays true: what is written here is not recorded.
+                return entry.applied
+            case Kind.WRITE if self.store_up:
+                return None  # the way of the plan writes it
             case Kind.WRITE if answer.shows(planned.records(entry.name)):
                 return None
             case Kind.WRITE:
-                return entry.applied if self.store_up and self.mirror.freeze is not None else planned
-            case Kind.RESOLVE if answer.records.empty and answer.alias is None and not _may_be_gone(entry):
+                return planned
+            case Kind.RESOLVE if emptied and not _may_be_gone(entry):
                 return entry.good or entry.applied
             case _:
                 return None
@@ -81,10 +91,10 @@ class Rightful:
 
     def _content(self, entry: Entry) -> str | None:
         """What the plan says of the name: its content, a removal, or None where it is not known here."""
-        if self._conforms(entry):
-            assert entry.applied is not None
-            return entry.applied.content
         number = bucket_of(entry.name)
+        if self._conforms(entry):
+            known = self.mirror.bucket(number).get(entry.name)
+            return known.applied.content if known is not None and known.applied is not None else None
         digest = self.manifest.chunks.get(number)
         if digest is None:
             return REMOVAL

@@ -183,6 +183,8 @@ class Truthful:
         self._landed: dict[str, Addresses] = {}
         self._unsure: set[str] = set()
         self._restored = False
+        self._opened: dict[str, int] = {}
+        self._lost: dict[str, int] = {}
 
     def see(self, fact: Fact) -> None:
         match fact:
@@ -190,12 +192,18 @@ class Truthful:
                 self._plans[fact.generation, fact.mark] = dict(fact.contents)
             case Edited() if fact.name:
                 self._unsure.add(fact.name)
+            case Edited():
+                self._lost[fact.zone] = max(self._lost.get(fact.zone, 0), self._opened.get(fact.zone, 0))
             case Restored():
                 self._restored = True
             case Applied():
+                if fact.after is not None:
+                    self._opened[fact.zone] = fact.after.generation
+                below = fact.carried is not None and fact.carried.generation < self._lost.get(fact.zone, 0)
                 for change in fact.changes:
                     self._landed[change.name] = change.after.addresses
-                    self._unsure.discard(change.name)
+                    # What was put back by one who was cut off, in a zone that lost its fence, is like an edit.
+                    (self._unsure.add if below else self._unsure.discard)(change.name)
             case Settled() if not self._restored:
                 self._compare(fact, self._plans[fact.generation, fact.mark])
             case _:
