@@ -10,11 +10,14 @@ SEEDS ?= 200
 SECONDS ?= 600
 RUNTIME := $(VENV)/.runtime-installed
 TESTING := $(VENV)/.testing-installed
+FUZZING := $(VENV)/.fuzzing-installed
+SOURCES := enactord planner_stub bench grafana tests
 
-.PHONY: help setup run test lint types unit integration sim mutants small chaos bench lock clean
+.PHONY: help setup run test lint types unit integration sim mutants small naive model chaos fuzz bench bench-quick micro \
+	docs lock clean
 
 help: ## List the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 $(RUNTIME): requirements/runtime.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -22,8 +25,12 @@ $(RUNTIME): requirements/runtime.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
-$(TESTING): requirements/test.txt $(RUNTIME)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/test.txt
+$(TESTING): requirements/test.txt requirements/bench.txt $(RUNTIME)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/test.txt -r requirements/bench.txt
+	touch $@
+
+$(FUZZING): requirements/fuzz.txt $(TESTING)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/fuzz.txt
 	touch $@
 
 setup: $(TESTING) ## Install all that tests need: the locked venv, and Debian packages of the servers
@@ -36,8 +43,8 @@ test: setup lint types ## Lint, types and the whole everyday suite
 	$(BIN)/python -m pytest
 
 lint: $(TESTING) ## ruff and the direction of imports
-	$(BIN)/ruff check enactord planner_stub bench tests
-	$(BIN)/ruff format --check enactord planner_stub bench tests
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/lint-imports
 
 types: $(TESTING) ## mypy --strict
@@ -58,16 +65,35 @@ mutants: $(TESTING) ## Each safety mechanism switched off in turn: which seed no
 small: $(TESTING) ## Small worlds in every order of their calls
 	$(BIN)/python -m tests.simulation.small
 
+naive: $(TESTING) ## The naive enactor in the same hostile worlds, and its shortest way into the outage
+	$(BIN)/python -m tests.simulation.naive --seeds $(SEEDS)
+	$(BIN)/python -m tests.simulation.naive_shortest
+
+model: setup ## The design and the naive enactor under the model checker: variants and verdicts
+	$(BIN)/python -m tests.model
+
 chaos: setup ## Real etcd, Knot, BIND and enactors under real faults: make chaos SECONDS=600 SEED=7
 	$(BIN)/python -m tests.chaos --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
-bench: setup ## Publish to seen served, beside the bare updates, on a real Knot and a real BIND
-	$(BIN)/python -W ignore -m bench apply --server knot
-	$(BIN)/python -W ignore -m bench apply --server bind
+fuzz: $(FUZZING) ## The parsers under a coverage-guided fuzzer: make fuzz SECONDS=600
+	$(BIN)/python -m tests.hostile.fuzz --seconds $(SECONDS)
+
+bench: setup ## Every benchmark in full, with pictures and a report, in under half an hour
+	$(BIN)/python -W ignore -m bench --full
+
+bench-quick: setup ## The same, small, in under three minutes
+	$(BIN)/python -W ignore -m bench --quick
+
+micro: $(TESTING) ## Encoding, decoding, diff, guard: each alone
+	$(BIN)/python -m pytest bench/micro --benchmark-only
+
+docs: $(TESTING) ## Write what is generated: the reference in docs/, dashboards, Kubernetes' copy of the rules
+	$(BIN)/python -m grafana.generate
+	$(BIN)/python -m tests.docs
 
 lock: ## Resolve pyproject.toml anew into requirements/
 	./scripts/lock
 
 clean: ## Remove what was built here
-	find enactord planner_stub tests -name __pycache__ -prune -exec rm -rf {} +
+	find $(SOURCES) -name __pycache__ -prune -exec rm -rf {} +
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .enactord dist
