@@ -101,7 +101,9 @@ def judge_endpoint(
 
 
 def _judge_velocity(content: Content, entry: Entry, limits: Limits, now: float) -> Refusal | None:
-    before = greatest_capacity(entry.peaks, now - limits.velocity_window_s)
+    # Nothing was written since the hold began: else one clock that ran ahead would hold a name for as long.
+    last_s = now if entry.held is None else min(now, entry.held.since_s)
+    before = greatest_capacity(entry.peaks, now - limits.velocity_window_s, last_s)
     after = content.capacity
     if before == 0 or after >= before * (1 - limits.capacity_removed_max_ratio):
         return None

@@ -171,10 +171,13 @@ def with_peak(peaks: tuple[Peak, ...], now_s: int, capacity: int) -> tuple[Peak,
     return tuple(kept)
 
 
-def greatest_capacity(peaks: tuple[Peak, ...], since_s: float) -> int:
-    """Return the greatest capacity that was in force at any time from `since_s` on; 0 if none is known."""
+def greatest_capacity(peaks: tuple[Peak, ...], since_s: float, last_s: float) -> int:
+    """Return the greatest capacity that was in force at any time from `since_s` on; 0 if none is known.
+
+    `last_s`: the last moment at which one of them can have begun. A later start is of a clock that ran ahead.
+    """
     for i, peak in enumerate(peaks):
-        if i + 1 == len(peaks) or peaks[i + 1].start_s > since_s:
+        if i + 1 == len(peaks) or min(peaks[i + 1].start_s, last_s) > since_s:
             return peak.capacity
     return 0
 

@@ -13,7 +13,7 @@ from typing import Literal
 
 from enactord.core.events import EndpointDrifted, EndpointRepaired, Verified
 from enactord.core.fence import Fence, describe_fence, parse_fence
-from enactord.core.ledger import Bucket, Entry, Version
+from enactord.core.ledger import Bucket, Entry
 from enactord.core.names import BUCKETS, bucket_of, zone_of
 from enactord.core.plan import Manifest
 from enactord.core.records import NO_RECORDS, Change, Expect, Records, Served
@@ -38,12 +38,7 @@ class Drift:
     name: str
     kind: DriftKind
     served: Served
-    wanted: Version
-
-    @property
-    def records(self) -> Records:
-        """What is to be served."""
-        return self.wanted.records(self.name)
+    wanted: Records
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,8 +74,6 @@ class Repairer:
         self._store_up = store_up
         self._fences = Fences(ports.store, self._keys)
         self._ledger = Ledger(ports.store, self._keys, mirror)
-        self._alone: dict[str, tuple[Version, Version]] = {}
-        """Names that were written with the store away, beyond the ledger: what it had there, and what was written."""
 
     async def look(self, zone: str, *, repair: bool = True, paced: bool = True) -> Look:
         """Ask the zone for every name of the ledger; put back what drifted where that is allowed.
@@ -180,7 +173,6 @@ class Repairer:
         writable: bool,
     ) -> tuple[list[Drift], set[str]]:
         read = {number: self._mirror.bucket_revision(number) for number in numbers}
-        entries = {name: self._as_written(entry) for name, entry in entries.items()}
         served = await self._ports.zones[zone].zone.read(sorted(entries))
         rightful = Rightful(
             mirror=self._mirror,
@@ -193,7 +185,7 @@ class Repairer:
         suspects = [entry for name, entry in entries.items() if self._suspect(entry, served.get(name))]
         await self._read_chunks(rightful, suspects)
         drifts = []
-        seen_late: dict[str, Version] = {}
+        seen_late = []
         for name, entry in entries.items():
             answer = served.get(name)
             if answer is None:
@@ -201,9 +193,8 @@ class Repairer:
             drift = self._judge(rightful, entry, answer)
             if drift is not None:
                 drifts.append(drift)
-            elif entry.pending is None and not self._suspect(entry, answer) and self._unsaid(entry):
-                assert entry.applied is not None
-                seen_late[name] = entry.applied
+            elif entry.pending is None and entry.good != entry.applied and not self._suspect(entry, answer):
+                seen_late.append(name)
         if not drifts and not seen_late:
             return [], set()
         # What the mirror learned while the names were read is newer than what they were judged by.
@@ -223,32 +214,12 @@ class Repairer:
                     name=drift.name,
                     kind=drift.kind,
                     served=(drift.served.alias,) if drift.served.alias else drift.served.records.texts(),
-                    wanted=drift.records.texts(),
+                    wanted=drift.wanted.texts(),
                 )
             )
         if not drifts or not writable:
             return drifts, set()
-        repaired = await self._put_back(zone, fence, drifts)
-        if not rightful.store_up:
-            for drift in drifts:
-                known = entries[drift.name].applied
-                if (
-                    drift.name in repaired
-                    and known is not None
-                    and drift.wanted not in (known, entries[drift.name].good)
-                ):
-                    self._alone[drift.name] = (self._alone.get(drift.name, (known, known))[0], drift.wanted)
-        return drifts, repaired
-
-    def _as_written(self, entry: Entry) -> Entry:
-        """The entry, and on top of it what was written here with the store away, as long as nobody else went on."""
-        if entry.name not in self._alone:
-            return entry
-        known, written = self._alone[entry.name]
-        if entry.applied != known:
-            del self._alone[entry.name]
-            return entry
-        return replace(entry, applied=written, good=written)
+        return drifts, await self._put_back(zone, fence, drifts)
 
     def _judge(self, rightful: Rightful, entry: Entry, answer: Served) -> Drift | None:
         """Return the drift of a name, or None where it is served as it may be."""
@@ -258,7 +229,7 @@ class Repairer:
         if wanted is None or wanted.records(entry.name).empty or answer.shows(wanted.records(entry.name)):
             return None  # what would be written is not known, or stands there, or is nothing: none of them is repair
         kind: DriftKind = "emptied" if answer.records.empty and answer.alias is None else "drifted"
-        return Drift(name=entry.name, kind=kind, served=answer, wanted=wanted)
+        return Drift(name=entry.name, kind=kind, served=answer, wanted=wanted.records(entry.name))
 
     def _suspect(self, entry: Entry, answer: Served | None) -> bool:
         """Whether a name needs a judgement: it is not served as the ledger has it."""
@@ -266,10 +237,6 @@ class Repairer:
         if entry.pending is not None and self._store_up():
             return False  # somebody's write, or a mark left behind: the way of a plan sees to it
         return answer is not None and not answer.shows(entry.applied.records(entry.name))
-
-    def _unsaid(self, entry: Entry) -> bool:
-        """Whether the ledger does not say yet that what is applied was seen served."""
-        return entry.good != entry.applied or entry.name in self._alone
 
     async def _read_chunks(self, rightful: Rightful, entries: Iterable[Entry]) -> None:
         """Read what is missing of the plan into the mirror; without it, a name is left as it is."""
@@ -285,7 +252,7 @@ class Repairer:
     async def _put_back(self, zone: str, fence: Fence, drifts: Sequence[Drift]) -> set[str]:
         """Write the wanted records of drifted names, each required to be exactly as it was read."""
         changes = [
-            Change(name=drift.name, after=drift.records, expect=Expect.EXACT, before=drift.served.records)
+            Change(name=drift.name, after=drift.wanted, expect=Expect.EXACT, before=drift.served.records)
             for drift in sorted(drifts, key=lambda drift: drift.name)
             if drift.served.alias is None  # a CNAME is somebody's: reported, never overwritten
         ]
@@ -313,10 +280,10 @@ class Repairer:
                 )
         return repaired
 
-    async def _promote(self, zone: str, fence: Fence, seen: Mapping[str, Version]) -> None:
-        """Enter as applied, and last known good, what only now is seen served."""
+    async def _promote(self, zone: str, fence: Fence, names: Sequence[str]) -> None:
+        """Enter as last known good what was applied and only now is seen served."""
         by_bucket: dict[int, list[str]] = defaultdict(list)
-        for name in seen:
+        for name in names:
             by_bucket[bucket_of(name)].append(name)
         read = {number: self._mirror.bucket_revision(number) for number in by_bucket}
         buckets: dict[int, Bucket] = {}
@@ -324,9 +291,7 @@ class Repairer:
             bucket = self._mirror.bucket(number)
             for name in some:
                 entry = bucket.get(name)
-                if entry is not None and entry.pending is None and self._as_written(entry).applied == seen[name]:
-                    bucket[name] = replace(entry, applied=seen[name], good=seen[name])
+                if entry is not None and entry.pending is None:
+                    bucket[name] = replace(entry, good=entry.applied)
             buckets[number] = bucket
-        if await self._ledger.amend([fence_is(self._keys, zone, fence)], buckets, read):
-            for name in seen:
-                self._alone.pop(name, None)
+        await self._ledger.amend([fence_is(self._keys, zone, fence)], buckets, read)

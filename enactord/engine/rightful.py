@@ -62,16 +62,14 @@ class Rightful:
         match steps[0].kind if steps else Kind.SETTLE:
             case Kind.SETTLE:
                 return entry.applied
-            case Kind.HOLD if self.store_up:
-                held = entry.held is not None and entry.held.generation == self.manifest.generation
-                return entry.applied if held else None  # not held yet: its pass will say
+            case Kind.HOLD if self.store_up and (entry.held is None or entry.held.generation != planned.generation):
+                return None  # not held yet: its pass will say
             case Kind.HOLD if not emptied and answer.shows(planned.records(entry.name)):
-                return None  # others, who can ask the store, have let it through
+                return None  # others, by another clock, have let it through
             case Kind.HOLD:
                 return entry.applied
             case Kind.WRITE if self.store_up and (emptied or self.mirror.freeze is not None):
-                # The ledger's own, so that it stays true: what is written here is not recorded.
-                return entry.applied
+                return entry.applied  # the ledger's own, so that it stays true: repair records nothing
             case Kind.WRITE if self.store_up:
                 return None  # the way of the plan writes it
             case Kind.WRITE if answer.shows(planned.records(entry.name)):
@@ -91,10 +89,10 @@ class Rightful:
 
     def _content(self, entry: Entry) -> str | None:
         """What the plan says of the name: its content, a removal, or None where it is not known here."""
-        number = bucket_of(entry.name)
         if self._conforms(entry):
-            known = self.mirror.bucket(number).get(entry.name)
-            return known.applied.content if known is not None and known.applied is not None else None
+            assert entry.applied is not None
+            return entry.applied.content
+        number = bucket_of(entry.name)
         digest = self.manifest.chunks.get(number)
         if digest is None:
             return REMOVAL

@@ -217,14 +217,12 @@ def _wants(work: Pass, zone: str, step: Step, answer: Served) -> bool:
 def _hold(work: Pass, refusal: Refusal, entry: Entry) -> Hold:
     """The hold for a refusal; the one that stands already where it is the same, so that nothing churns."""
     known = entry.held
-    if known is not None and known.guard == refusal.guard and known.generation == work.generation:
-        return known
-    return Hold(
-        generation=work.generation,
-        guard=refusal.guard,
-        detail=refusal.detail,
-        since_s=int(work.ports.clock.now()) if known is None else known.since_s,
-    )
+    since_s = int(work.ports.clock.now())
+    if known is not None and known.since_s <= since_s:
+        if known.guard == refusal.guard and known.generation == work.generation:
+            return known
+        since_s = known.since_s
+    return Hold(generation=work.generation, guard=refusal.guard, detail=refusal.detail, since_s=since_s)
 
 
 def _announce(work: Pass, name: str, hold: Hold) -> None:

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from enactord.core.content import parse_content
 from enactord.core.names import zone_of
-from enactord.core.records import NO_RECORDS, Change, Records
+from enactord.core.records import NO_RECORDS, Change, Expect, Records
 from enactord.core.render import render
 from tests.simulation.history import (
     Applied,
@@ -91,10 +91,12 @@ class Content:
 
     Within one generation a name has one content: the plan's. Anything else that lands must
     be what stood there before a foreign hand came: the newest content that the ledger has,
-    or one written after it whose end nobody could record. There are two ways back, and both
-    are taken by operators: after a store was set back, what its ledger has may be older; and
-    where a zone lost its fence, an enactor that is cut off opens it at the one it last saw,
-    and puts back what that plan left served, until somebody who knows better opens above.
+    or one written after it whose end nobody could record. There are three ways back: after
+    a store was set back, what its ledger has may be older; where a zone lost its fence, an
+    enactor that is cut off opens it at the one it last saw, and puts back what that plan
+    left served, until somebody who knows better opens above; and what an enactor that is
+    cut off puts back by the plan at the fence, no ledger knows: should a later plan hold the
+    name, it falls back to the last known good that the ledger has.
     """
 
     def __init__(self) -> None:
@@ -165,8 +167,10 @@ class Content:
             elif edited is None or after.addresses not in known:
                 self.violations.append(f"I1 {where}, neither its plan's nor what stood there")
         self._landed[name].append(after.addresses)
-        if by.generation < self._lost.get(fact.zone, 0):
-            self._edited[name] = after  # put back by one who was cut off: who knows better may put it right
+        # Put back by an enactor that was cut off, and so not recorded: who knows better may put it right.
+        beyond = change.expect is Expect.EXACT and after.addresses != self._recorded.get(name)
+        if beyond or by.generation < self._lost.get(fact.zone, 0):
+            self._edited[name] = after
         self._ever[name].add(after.addresses)
 
 

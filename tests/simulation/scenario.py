@@ -423,6 +423,7 @@ class Scenario:
             simulated().continue_owner(life)
         await thaw(self.store, KEYS)
         await asyncio.sleep(self.weather.late_max_s + 1)
+        self.contents.append({})  # all that is published now is fresh: an endpoint left weak would stay held
         await self.publish()
 
     async def converge(self) -> list[str]:

@@ -1,10 +1,12 @@
 """Guards say no with the numbers they saw."""
 
+from dataclasses import replace
+
 import pytest
 
 from enactord.core.content import Content, Target
 from enactord.core.guard import Limits, judge_endpoint, judge_removals, judge_zones
-from enactord.core.ledger import Entry, Peak, Version, greatest_capacity, with_peak
+from enactord.core.ledger import Entry, Hold, Peak, Version, greatest_capacity, with_peak
 
 LIMITS = Limits(allow_private=True)
 
@@ -108,7 +110,7 @@ def test_peaks_stay_bounded_and_never_forget_a_greater_capacity_early() -> None:
             truth = max(
                 c for (start, c), end in zip(exact, [*[s for s, _ in exact[1:]], 10**9], strict=True) if end > since_s
             )
-            assert greatest_capacity(peaks, since_s) >= truth
+            assert greatest_capacity(peaks, since_s, 1e9) >= truth
 
 
 def test_removals_are_limited_by_ratio_but_one_may_always_go() -> None:
@@ -133,3 +135,18 @@ def test_names_outside_the_zones_refuse_the_plan() -> None:
     refusal = judge_zones(["a.test.", "b.other."], ["test."])
     assert refusal is not None
     assert "b.other." in refusal.detail
+
+
+def test_a_clock_that_ran_ahead_does_not_hold_a_name_for_as_long() -> None:
+    """Steps down that are stamped a year ahead leave the window with the hold that they brought about."""
+    now = 1000.0
+    entry = owned((990, 100), (365 * 86_400, 60))
+    assert judged(entry, now) == "velocity"
+    held = replace(entry, held=Hold(generation=2, guard="velocity", detail="x", since_s=int(now)))
+    assert judged(held, now + LIMITS.velocity_window_s - 2) == "velocity"
+    assert judged(held, now + LIMITS.velocity_window_s + 2) == ""
+
+
+def judged(entry: Entry, now: float) -> str:
+    refusal = judge_endpoint(content(40), entry, LIMITS, now, approved=False)
+    return "" if refusal is None else refusal.guard

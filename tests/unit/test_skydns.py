@@ -122,6 +122,8 @@ async def test_read_follows_coredns(store: Meddled) -> None:
     assert (await read(store)).records == Records(ttl_s=20, a=TWO.a, aaaa=()), "a key below hides the name's own"
     await store.put(f"{PATH}/deep/x", host="192.0.2.1", ttl=10)
     assert (await read(store)).records == Records(ttl_s=10, a=ONE.a + TWO.a, aaaa=()), "what is below is served, too"
+    await store.put(f"{PATH}/deep/x", host="192.0.2.1", ttl=10, group="h")
+    assert (await read(store)).records == Records(ttl_s=10, a=ONE.a + TWO.a, aaaa=()), "no group at the top: all of it"
     await store.put(f"{PATH}/x", host="192.0.2.2", ttl=20, group="g")
     await store.put(f"{PATH}/deep/x", host="192.0.2.1", ttl=10, group="h")
     assert (await read(store)).records == Records(ttl_s=20, a=TWO.a, aaaa=()), "unless it is of another group"
@@ -164,10 +166,11 @@ async def test_reading_the_whole_zone_shows_what_reading_each_name_does(store: M
     assert served == {name: Served(records=wanted.get(name, NO_RECORDS)) for name in asked}
 
 
+@pytest.mark.parametrize("key", [PATH, f"{PATH}/x"], ids=["at the name", "below it"])
 @pytest.mark.parametrize("expect", list(Expect))
-async def test_a_key_put_between_reading_and_writing_counts(store: Meddled, expect: Expect) -> None:
+async def test_a_key_put_between_reading_and_writing_counts(store: Meddled, expect: Expect, key: str) -> None:
     """Nothing is decided by what was read unless it still holds when it is written."""
-    store.before = [lambda: store.put(f"{PATH}/x", host="192.0.2.9", ttl=5)]
+    store.before = [lambda: store.put(key, host="192.0.2.9", ttl=5)]
     outcome = await write(store, Change(name=WWW, after=ONE, expect=expect))
     if expect is Expect.OWNED:
         assert outcome == Committed()
@@ -175,7 +178,7 @@ async def test_a_key_put_between_reading_and_writing_counts(store: Meddled, expe
     else:
         assert isinstance(outcome, Refused)
         assert outcome.reason is Reason.CONDITION
-        assert list(await store.tree()) == [f"{PATH}/x"]
+        assert list(await store.tree()) == [key]
 
 
 async def test_a_key_removed_between_reading_and_writing_counts(store: Meddled) -> None:

@@ -1,0 +1,91 @@
+"""Zones of each backend: the keys that it takes, its defaults, and what is said of keys of another."""
+
+from pathlib import Path
+
+import pytest
+
+from enactord.core.errors import ConfigError
+from enactord.core.render import WEIGHTED
+from enactord.daemon.config import Config, load_config
+
+HEAD = """
+[enactor]
+id = "e1"
+scope = "s"
+[store]
+url = "{store}"
+"""
+ROUTE53 = '[[zone]]\nname = "a.test"\nbackend = "route53"\nhosted_zone_id = "Z0123"\n'
+ANOTHER = ROUTE53.replace("a.test", "d.test")
+SKYDNS = '[[zone]]\nname = "b.test"\nbackend = "skydns"\n'
+EMBEDDED = '[[zone]]\nname = "c.test"\nbackend = "embedded"\n'
+
+
+def load(folder: Path, zones: str, *, store: str = "etcd://h:2379") -> Config:
+    path = folder / "c.toml"
+    path.write_text(HEAD.format(store=store) + zones)
+    return load_config(path)
+
+
+def problems(folder: Path, zones: str, *, store: str = "etcd://h:2379") -> tuple[str, ...]:
+    with pytest.raises(ConfigError) as caught:
+        load(folder, zones, store=store)
+    return caught.value.problems
+
+
+def test_a_zone_of_route_53_is_weighted_and_takes_its_time(tmp_path: Path) -> None:
+    """It expresses weights, so no sample is drawn; a change takes a minute to be served everywhere."""
+    config = load(tmp_path, ROUTE53)
+    (zone,) = config.settings.zones
+    assert zone.answers_max == WEIGHTED
+    assert (zone.in_flight_max, zone.verify_timeout_s) == (2, 90)
+    assert config.zones[0].verify_servers == ()
+    assert config.warnings == ()
+
+
+def test_a_zone_of_skydns_has_small_batches_and_says_what_is_verified(tmp_path: Path) -> None:
+    """A transaction of etcd holds 128 operations; without DNS servers to ask, keys alone are read back."""
+    config = load(tmp_path, SKYDNS)
+    (zone,) = config.settings.zones
+    assert zone.batch_names_max == 10
+    assert ["zone.verify" in warning for warning in config.warnings] == [True]
+    assert load(tmp_path, SKYDNS + 'verify = ["192.0.2.1:53"]\n').warnings == ()
+
+
+def test_other_zones_are_as_before(tmp_path: Path) -> None:
+    """No key has to change for rfc2136 and embedded."""
+    config = load(tmp_path, EMBEDDED, store="sqlite:///tmp/s")
+    (zone,) = config.settings.zones
+    assert (zone.answers_max, zone.batch_names_max, zone.in_flight_max, zone.verify_timeout_s) == (16, 50, 16, 3)
+    assert [str(server) for server in config.zones[0].verify_servers] == ["127.0.0.1:5354"]
+
+
+@pytest.mark.parametrize(
+    ("zones", "said"),
+    [
+        (ROUTE53 + 'server = "192.0.2.1:53"', "server: is not for the backend route53, but for rfc2136 and embedded"),
+        (ROUTE53 + 'verify = ["192.0.2.1:53"]', "zone.verify: is not for route53"),
+        (ROUTE53 + "answers_max = 8", "zone.answers_max: is not for route53"),
+        (ROUTE53 + 'skydns_path = "/x"', "zone.skydns_path: is not for the backend route53, but for skydns"),
+        (ROUTE53 + 'endpoint_url = "h"', "zone.endpoint_url: must begin with http"),
+        (ROUTE53.replace("Z0123", "z/../x"), "zone.hosted_zone_id: must be as Route 53 shows it"),
+        (ROUTE53.replace('hosted_zone_id = "Z0123"\n', ""), "zone.hosted_zone_id: is missing"),
+        (ROUTE53 + ANOTHER + "requests_per_s = 5", "zone.requests_per_s: must be the same as of a.test."),
+        (SKYDNS + 'tsig_name = "k"', "zone.tsig_name: is not for the backend skydns, but for rfc2136 and embedded"),
+        (SKYDNS + "answers_max = 51", "zone.answers_max: must be an integer from 1 to 50"),
+        (SKYDNS + 'skydns_path = "skydns/"', "zone.skydns_path: must begin, but not end"),
+        (EMBEDDED + 'hosted_zone_id = "Z1"', "zone.hosted_zone_id: is not for the backend embedded, but for route53"),
+        (EMBEDDED + "verify_timeout_s = 0", "zone.verify_timeout_s: must be a number from 0.1 to 600"),
+    ],
+)
+def test_a_key_of_another_backend_is_a_problem(tmp_path: Path, zones: str, said: str) -> None:
+    """It would be without effect; whoever wrote it believes otherwise."""
+    found = problems(tmp_path, zones)
+    assert len(found) == 1, found
+    assert said in found[0]
+
+
+def test_records_for_coredns_need_an_etcd(tmp_path: Path) -> None:
+    """CoreDNS reads no SQLite file."""
+    (found,) = problems(tmp_path, SKYDNS, store="sqlite:///tmp/s")
+    assert "store.url: must be etcd://" in found
