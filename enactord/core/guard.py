@@ -13,6 +13,9 @@ from enactord.core.ledger import Entry, greatest_capacity
 from enactord.core.names import zone_of
 from enactord.core.refusal import Refusal
 
+ZONE_GUARDS = ("foreign", "server")
+"""What an endpoint is held by where the zone's answer to a write brought it about, rather than a judgement."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
@@ -91,10 +94,15 @@ def judge_endpoint(
         )
     if not limits.ttl_min_s <= content.ttl_s <= limits.ttl_max_s:
         return Refusal(guard="ttl", detail=f"ttl_s {content.ttl_s}, must be {limits.ttl_min_s} to {limits.ttl_max_s}")
-    for target in content.targets:
-        wrong = _address_problem(target.address, limits.allow_private, limits.allow_loopback)
-        if wrong:
-            return Refusal(guard="address", detail=f"{target.address} {wrong}")
+    sound = _sound(limits.allow_private, limits.allow_loopback)
+    if not sound.issuperset([target[0] for target in content.targets]):
+        for target in content.targets:
+            wrong = _address_problem(target.address, limits.allow_private, limits.allow_loopback)
+            if wrong:
+                return Refusal(guard="address", detail=f"{target.address} {wrong}")
+        if len(sound) > _SOUND_MAX:
+            sound.clear()
+        sound.update([target[0] for target in content.targets])
     if entry is None or entry.applied is None or approved:
         return None
     return _judge_velocity(content, entry, limits, now)
@@ -115,7 +123,15 @@ def _judge_velocity(content: Content, entry: Entry, limits: Limits, now: float) 
     )
 
 
-@lru_cache(maxsize=262_144)
+@lru_cache
+def _sound(allow_private: bool, allow_loopback: bool) -> set[str]:
+    """The addresses that were found sound under these limits: most come again with each plan."""
+    return set()
+
+
+_SOUND_MAX = 262_144
+
+
 def _address_problem(text: str, allow_private: bool, allow_loopback: bool) -> str:
     """Return why an address may not be served, or "".
 

@@ -2,7 +2,7 @@
 
 from hashlib import blake2b
 
-from enactord.core.content import Content, Target
+from enactord.core.content import Content, Target, pack_address
 from enactord.core.records import NO_RECORDS, Records
 
 ANSWERS_MAX_LIMIT = 100
@@ -27,11 +27,16 @@ def render(name: str, generation: int, content: Content, answers_max: int) -> Re
     usable = content.usable
     if not usable:
         return NO_RECORDS
+    if len(usable) <= answers_max:  # all are served, which is nearly every endpoint
+        packed = sorted([pack_address(target[0]) for target in usable])
+        a = [address for address in packed if len(address) == 4]
+        aaaa = [address for address in packed if len(address) == 16] if len(a) < len(packed) else []
+        return Records(ttl_s=content.ttl_s, a=tuple(a), aaaa=tuple(aaaa))
     v4 = [target for target in usable if ":" not in target.address]
     v6 = [target for target in usable if ":" in target.address]
     if answers_max == WEIGHTED:
-        a, aaaa = _weighted(name, generation, v4), _weighted(name, generation, v6)
-        return Records(ttl_s=content.ttl_s, a=tuple(a), aaaa=tuple(aaaa), weights=(*a.values(), *aaaa.values()))
+        by4, by6 = _weighted(name, generation, v4), _weighted(name, generation, v6)
+        return Records(ttl_s=content.ttl_s, a=tuple(by4), aaaa=tuple(by6), weights=(*by4.values(), *by6.values()))
     return Records(
         ttl_s=content.ttl_s,
         a=_sample(name, generation, v4, answers_max),

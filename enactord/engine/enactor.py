@@ -146,7 +146,11 @@ class Enactor:
         backoff = Backoff(self._rng, first_s=_RETRY_FIRST_S, cap_s=_RETRY_CAP_S)
         while True:
             try:
-                if not self.mirror.loaded:
+                if self.mirror.loaded:
+                    # A watch that is resumed is no answer: without one, a store that is away would count as up at
+                    # each attempt, and be tried again without a pause.
+                    await self.ports.store.range(self._keys.head)
+                else:
                     await self.mirror.load(self.ports.store)
                     self._reload.clear()
                 self._store_is_up()

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enactord.core.diff import Kind, diff_bucket
 from enactord.core.errors import PlanUnreadable
 from enactord.core.fence import Fence
-from enactord.core.guard import Limits
+from enactord.core.guard import ZONE_GUARDS, Limits
 from enactord.core.ledger import REMOVAL, Entry, Version
 from enactord.core.names import bucket_of
 from enactord.core.plan import Manifest, chunk_digest, chunk_texts, parse_chunk, unpack_chunk
@@ -59,19 +59,21 @@ class Rightful:
         )
         planned = Version(generation=self.manifest.generation, content=content, answers_max=self.answers_max)
         emptied = answer.records.empty and answer.alias is None
+        held = entry.held is not None and entry.held.generation == planned.generation
         match steps[0].kind if steps else Kind.SETTLE:
             case Kind.SETTLE:
                 return entry.applied
-            case Kind.HOLD if self.store_up and (entry.held is None or entry.held.generation != planned.generation):
-                return None  # not held yet: its pass will say
+            case Kind.HOLD if self.store_up and not held:
+                return None  # its pass will say
             case Kind.HOLD if not emptied and answer.shows(planned.records(entry.name)):
                 return None  # others, by another clock, have let it through
             case Kind.HOLD:
                 return entry.applied
-            case Kind.WRITE if self.store_up and (emptied or self.mirror.freeze is not None):
-                return entry.applied  # the ledger's own, so that it stays true: repair records nothing
+            case Kind.WRITE if held and entry.held is not None and entry.held.guard in ZONE_GUARDS:
+                return entry.applied  # the server takes nothing else
             case Kind.WRITE if self.store_up:
-                return None  # the way of the plan writes it
+                # The way of the plan writes it, and records it, as repair does not. Frozen, it does not come.
+                return entry.applied if emptied and self.mirror.freeze is not None else None
             case Kind.WRITE if answer.shows(planned.records(entry.name)):
                 return None
             case Kind.WRITE:

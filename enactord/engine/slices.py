@@ -11,7 +11,7 @@ from enactord.core.diff import Kind, Step, conforms, diff_bucket
 from enactord.core.errors import EnactordError, ZoneDown
 from enactord.core.events import BatchCommitted, EndpointHeld
 from enactord.core.fence import Fence
-from enactord.core.guard import Limits
+from enactord.core.guard import ZONE_GUARDS, Limits
 from enactord.core.ledger import (
     REMOVAL,
     Bucket,
@@ -35,8 +35,7 @@ from enactord.registry.ledger import Ledger, Permit
 from enactord.registry.mirror import Mirror
 
 _COMMIT_ATTEMPTS = 5
-_FOREIGN, _SERVER = _ZONE_GUARDS = ("foreign", "server")
-"""Holds that the zone's answer to a write brought about, rather than a guard."""
+_FOREIGN, _SERVER = ZONE_GUARDS
 
 SliceResult = Literal["done", "conflict", "nothing"]
 
@@ -100,7 +99,7 @@ class Pass:
 
     def _refused_before(self, step: Step) -> bool:
         held = None if step.entry is None or step.entry.pending is not None else step.entry.held
-        return held is not None and held.guard in _ZONE_GUARDS and held.generation == self.generation
+        return held is not None and held.guard in ZONE_GUARDS and held.generation == self.generation
 
     def open_at(self, number: int) -> bool:
         """Whether a bucket may need steps; judges nothing."""

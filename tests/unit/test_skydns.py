@@ -124,6 +124,9 @@ async def test_read_follows_coredns(store: Meddled) -> None:
     assert (await read(store)).records == Records(ttl_s=10, a=ONE.a + TWO.a, aaaa=()), "what is below is served, too"
     await store.put(f"{PATH}/deep/x", host="192.0.2.1", ttl=10, group="h")
     assert (await read(store)).records == Records(ttl_s=10, a=ONE.a + TWO.a, aaaa=()), "no group at the top: all of it"
+    await store.put(f"{PATH}/a", host="192.0.2.2", ttl=20)
+    assert (await read(store)).records == Records(ttl_s=10, a=ONE.a + TWO.a, aaaa=()), "wherever it comes first"
+    await store.remove(f"{PATH}/a")
     await store.put(f"{PATH}/x", host="192.0.2.2", ttl=20, group="g")
     await store.put(f"{PATH}/deep/x", host="192.0.2.1", ttl=10, group="h")
     assert (await read(store)).records == Records(ttl_s=20, a=TWO.a, aaaa=()), "unless it is of another group"

@@ -1,5 +1,6 @@
 """Zones of each backend: the keys that it takes, its defaults, and what is said of keys of another."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from enactord.core.errors import ConfigError
 from enactord.core.render import WEIGHTED
 from enactord.daemon.config import Config, load_config
+from enactord.daemon.wiring import open_zones
 
 HEAD = """
 [enactor]
@@ -40,6 +42,7 @@ def test_a_zone_of_route_53_is_weighted_and_takes_its_time(tmp_path: Path) -> No
     assert zone.answers_max == WEIGHTED
     assert (zone.in_flight_max, zone.verify_timeout_s) == (2, 90)
     assert config.zones[0].verify_servers == ()
+    assert config.repair.interval_s == 300
     assert config.warnings == ()
 
 
@@ -58,6 +61,7 @@ def test_other_zones_are_as_before(tmp_path: Path) -> None:
     (zone,) = config.settings.zones
     assert (zone.answers_max, zone.batch_names_max, zone.in_flight_max, zone.verify_timeout_s) == (16, 50, 16, 3)
     assert [str(server) for server in config.zones[0].verify_servers] == ["127.0.0.1:5354"]
+    assert config.repair.interval_s == 30
 
 
 @pytest.mark.parametrize(
@@ -89,3 +93,13 @@ def test_records_for_coredns_need_an_etcd(tmp_path: Path) -> None:
     """CoreDNS reads no SQLite file."""
     (found,) = problems(tmp_path, SKYDNS, store="sqlite:///tmp/s")
     assert "store.url: must be etcd://" in found
+
+
+async def test_route_53_without_boto3_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is an extra: who has no zone there needs none of it."""
+    for name in [name for name in sys.modules if name.startswith("enactord.adapters.route53")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "boto3", None)
+    with pytest.raises(ConfigError, match=r"boto3: pip install 'enactord\[route53\]'"):
+        async with open_zones(load(tmp_path, ROUTE53)):
+            pass
