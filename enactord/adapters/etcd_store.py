@@ -45,7 +45,9 @@ _OPTIONS = (
     ("grpc.http2.ping_timeout_ms", 4_000),
     ("grpc.keepalive_permit_without_calls", 0),
     ("grpc.http2.max_pings_without_data", 0),
-    ("grpc.min_reconnect_backoff_ms", 100),
+    # How long a connection may take to come about, whatever its name says (20 s unless told): an etcd that is far
+    # or busy needs more than a few round trips' time, and one that is gone should not keep us from the next.
+    ("grpc.min_reconnect_backoff_ms", 1_000),
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 2_000),
     ("grpc.enable_retries", 0),

@@ -12,17 +12,17 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from enactord.adapters.wire.names import text_to_wire
-from enactord.core.errors import ConfigError, InvalidName
+from enactord.core.errors import ConfigError
 from enactord.core.guard import Limits
-from enactord.core.names import parse_name
 from enactord.core.plan import PLAN_BYTES_MAX
-from enactord.core.render import ANSWERS_MAX_LIMIT
+from enactord.daemon.zone_config import BACKENDS as BACKENDS
+from enactord.daemon.zone_config import Address as Address
+from enactord.daemon.zone_config import ZoneConfig as ZoneConfig
+from enactord.daemon.zone_config import read_zone, repair_interval_s
 from enactord.engine.settings import Settings, ZoneSettings
 from enactord.registry.keys import valid_scope
 
-BACKENDS = ("rfc2136", "embedded")
-ALGORITHMS = ("hmac-sha256", "hmac-sha512")
+LISTEN = Address(host="127.0.0.1", port=8451)
 LEVELS = ("debug", "info", "warning", "error")
 CONFIG_BYTES_MAX = 128 * 1024
 """A config has some hundred lines; what is larger is another file. (Reading dotted keys takes time by their square.)"""
@@ -31,17 +31,6 @@ PROBLEMS_MAX = 100
 _PROBLEM_MAX = 4096 + 200  # a path may be so long
 _SHOWN_MAX = 100
 _ENACTOR_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Address:
-    """A host (a name or a literal address) and a port."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,39 +68,6 @@ class StoreConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ZoneConfig:
-    """One [[zone]]."""
-
-    name: str
-    """The zone; endpoints belong to the zone with the longest matching name."""
-    backend: str
-    """How the zone is written."""
-    server: Address
-    """The primary server that takes updates; of the embedded server, where it listens (127.0.0.1:5354)."""
-    tsig_name: str = ""
-    """Name of the key that signs updates."""
-    tsig_algorithm: str = "hmac-sha256"
-    """Algorithm of that key."""
-    tsig_secret: bytes = field(default=b"", repr=False)
-    """File that holds the key's secret in base64, as tsig-keygen prints it."""
-    batch_names_max: int = 50
-    """Names of one message. BIND does best with 20 to 25, Knot with 50 to 100."""
-    in_flight_max: int = 16
-    """Messages under way at once; the pace adapts below it."""
-    timeout_s: float = 5.0
-    """Longest wait for one answer of a DNS server."""
-    verify: tuple[Address, ...] = ()
-    """Authoritative servers that are asked after each write; without it, the server itself."""
-    answers_max: int = 16
-    """Addresses that one name is served with at most, of each family; of more targets a weighted sample is drawn."""
-
-    @property
-    def verify_servers(self) -> tuple[Address, ...]:
-        """The servers that are asked after a write: by default the one that was written to."""
-        return self.verify or (self.server,)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class PruneConfig:
     """Table [prune]."""
 
@@ -126,7 +82,7 @@ class RepairConfig:
     """Table [repair]."""
 
     interval_s: float = 30.0
-    """Pause between two looks at all that is served."""
+    """Pause between two looks at all that is served (300 where a zone is Route 53's, which counts requests)."""
     names_per_s: float = 500.0
     """Bound on the questions of such a look."""
 
@@ -135,7 +91,7 @@ class RepairConfig:
 class HttpConfig:
     """Table [http]; without a certificate plain HTTP, without a token nothing can be written through it."""
 
-    listen: Address = Address(host="127.0.0.1", port=8451)
+    listen: Address = LISTEN
     """Where HTTP is served."""
     token: bytes = field(default=b"", repr=False)
     """File that holds the bearer token which may write; without it nothing can be written over HTTP."""
@@ -191,6 +147,7 @@ class Config:
                     answers_max=zone.answers_max,
                     batch_names_max=zone.batch_names_max,
                     in_flight_max=zone.in_flight_max,
+                    verify_timeout_s=zone.verify_timeout_s,
                 )
                 for zone in self.zones
             ],
@@ -232,8 +189,9 @@ _TABLES: Mapping[str, tuple[str, ...]] = {
         "url", "ca_file", "cert_file", "key_file", "username", "password_file", "timeout_s", "claim_ttl_s",
     ),
     "zone": (
-        "name", "backend", "server", "tsig_name", "tsig_algorithm", "tsig_secret_file", "batch_names_max",
-        "in_flight_max", "timeout_s", "verify", "answers_max",
+        "name", "backend", "server", "tsig_name", "tsig_algorithm", "tsig_secret_file", "skydns_path",
+        "hosted_zone_id", "endpoint_url", "requests_per_s", "batch_names_max", "in_flight_max", "timeout_s", "verify",
+        "verify_timeout_s", "answers_max",
     ),
     "guard": tuple(f.name for f in fields(Limits)),
     "prune": ("keep_plans", "interval_s"),
@@ -301,11 +259,11 @@ class _Reader:
                 interval_s=prune.number("interval_s", 60.0, low=0.1, high=86_400),
             ),
             repair=RepairConfig(
-                interval_s=repair.number("interval_s", 30.0, low=0.1, high=86_400),
+                interval_s=repair.number("interval_s", repair_interval_s(zones), low=0.1, high=86_400),
                 names_per_s=repair.number("names_per_s", 500.0, low=1, high=1_000_000),
             ),
             http=HttpConfig(
-                listen=http.address("listen", Address(host="127.0.0.1", port=8451)),
+                listen=http.address("listen", LISTEN),
                 token=http.secret("token_file"),
                 tls_cert_file=http.file("tls_cert_file"),
                 tls_key_file=http.file("tls_key_file"),
@@ -323,13 +281,15 @@ class _Reader:
         )
         if (config.http.tls_cert_file is None) != (config.http.tls_key_file is None):
             self._problem(http.line("tls_cert_file"), "http.tls_cert_file", "goes together with tls_key_file")
+        if any(zone.backend == "skydns" for zone in zones) and config.store.url.startswith("sqlite:"):
+            self._problem(store.line("url"), "store.url", "must be etcd://… for zones of the skydns backend")
         if config.guard.ttl_min_s > config.guard.ttl_max_s:
             self._problem(guard.line("ttl_min_s"), "guard.ttl_min_s", "is above ttl_max_s")
         if self._problems:
             raise ConfigError(tuple(text for _, text in sorted(self._problems)))
         return config
 
-    def _store_url(self, store: "_Table") -> str:
+    def _store_url(self, store: "Table") -> str:
         url = store.text("url", "", required=True)
         if url and not re.match(r"etcd://[^/]+/?\Z|sqlite:///.+", url):
             store.problem("url", f"{_shown(url)} must be etcd://host:2379,host:2379 or sqlite:///absolute/path")
@@ -342,40 +302,16 @@ class _Reader:
             return ()
         zones: list[ZoneConfig] = []
         for index, values in enumerate(given):
-            table = _Table(self, "zone", values if isinstance(values, dict) else {}, index)
-            name = table.text("name", "", required=True)
-            try:
-                name = parse_name(name) if name else name
-            except InvalidName as error:
-                table.problem("name", str(error))
-            if any(zone.name == name for zone in zones):
-                table.problem("name", f"{name} is there twice")
-            backend = table.text("backend", "", required=True, choices=BACKENDS)
-            embedded = backend == "embedded"
-            needs_key = self._for_daemon and not embedded
-            zones.append(
-                ZoneConfig(
-                    name=name,
-                    backend=backend,
-                    server=table.address("server", Address(host="127.0.0.1", port=5354), required=not embedded),
-                    tsig_name=table.text("tsig_name", "", required=needs_key, check=_check_key_name),
-                    tsig_algorithm=table.text("tsig_algorithm", "hmac-sha256", choices=ALGORITHMS),
-                    tsig_secret=table.tsig_secret("tsig_secret_file", required=needs_key),
-                    batch_names_max=table.integer("batch_names_max", 50, low=1, high=200),
-                    in_flight_max=table.integer("in_flight_max", 16, low=1, high=1000),
-                    timeout_s=table.number("timeout_s", 5.0, low=0.1, high=300),
-                    verify=table.addresses("verify"),
-                    answers_max=table.integer("answers_max", 16, low=1, high=ANSWERS_MAX_LIMIT),
-                )
-            )
+            table = Table(self, "zone", values if isinstance(values, dict) else {}, index)
+            zones.append(read_zone(table, for_daemon=self._for_daemon, before=zones))
         return tuple(zones)
 
-    def _table(self, name: str) -> "_Table":
+    def _table(self, name: str) -> "Table":
         values = self._document.get(name, {})
         if not isinstance(values, dict):
             self._problem(self._table_line(name), name, f"must be a table: [{name}]")
             values = {}
-        return _Table(self, name, values, 0)
+        return Table(self, name, values, 0)
 
     def _problem(self, line: int, key: str, text: str) -> None:
         key, text = _cut(key), _cut(text, _PROBLEM_MAX)
@@ -409,7 +345,7 @@ class _Reader:
         self._warnings.append(text)
 
 
-class _Table:
+class Table:
     """One table: typed access to its keys; a value of a wrong kind is a problem, and the default is used on."""
 
     def __init__(self, reader: _Reader, name: str, values: Mapping[str, Any], index: int) -> None:
@@ -421,11 +357,19 @@ class _Table:
             if key not in _TABLES[name]:
                 self.problem(key, f"unknown key{_nearest(key, _TABLES[name])}")
 
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys that are given."""
+        return tuple(self._values)
+
     def line(self, key: str) -> int:
         return self._reader.key_line(self._name, key, self._index)
 
     def problem(self, key: str, text: str) -> None:
         self._reader.add(self.line(key), f"{self._name}.{key}", text)
+
+    def warn(self, key: str, text: str) -> None:
+        self._reader.warn(f"{self._name}.{key}: {text}")
 
     def text(
         self,
@@ -559,14 +503,6 @@ def _is_host(v6: str | None, host: str) -> bool:
         return bool(socket.inet_pton(socket.AF_INET6, v6) if v6 else host.encode("idna") and host.isprintable())
     except (OSError, UnicodeError):
         return False
-
-
-def _check_key_name(value: str) -> str:
-    try:
-        text_to_wire(value)
-    except ValueError:
-        return f"{_shown(value)} is no name of a key: labels of at most 63 ASCII characters, 254 in all"
-    return ""
 
 
 def _shown(value: object) -> str:

@@ -5,6 +5,7 @@ import secrets
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from enactord.adapters.aiodns_reader import AiodnsReader
 from enactord.adapters.bulk_reader import BulkReader
@@ -12,12 +13,16 @@ from enactord.adapters.clock import SystemClock
 from enactord.adapters.embedded import EmbeddedServer
 from enactord.adapters.local_copy import SqliteLocalCopy
 from enactord.adapters.rfc2136 import Rfc2136Zone
+from enactord.adapters.skydns import SkydnsZone
 from enactord.adapters.stores import open_store
 from enactord.adapters.wire.tsig import TsigKey
 from enactord.core.errors import ConfigError
 from enactord.daemon.config import Config, ZoneConfig
 from enactord.engine.settings import Ports, Verifier, ZonePorts
-from enactord.ports import KeyValue, Observer
+from enactord.ports import KeyValue, Observer, Zone
+
+if TYPE_CHECKING:
+    from enactord.adapters.route53 import Route53Api
 
 EMBEDDED_KEY = "enactord"
 _SECRET_BYTES = 32
@@ -59,25 +64,63 @@ def _own_secret(state_dir: Path) -> bytes:
         raise ConfigError((f"enactor.state_dir: {path}: {error.strerror}",)) from error
 
 
+class _Opener:
+    """Opens zones; those of one backend share what they can: the etcd of the store, the account of Route 53."""
+
+    def __init__(self, config: Config, stack: AsyncExitStack) -> None:
+        self._config = config
+        self._stack = stack
+        self._clock = SystemClock()
+        self._store: KeyValue | None = None
+        self._api: Route53Api | None = None
+
+    async def open(self, zone: ZoneConfig) -> Zone:
+        match zone.backend:
+            case "skydns":
+                if self._store is None:
+                    self._store = await open_config_store(self._config)
+                    self._stack.push_async_callback(self._store.close)
+                return SkydnsZone(zone.name, self._store, path=zone.skydns_path)
+            case "route53":
+                return await self._open_route53(zone)
+            case _:
+                return Rfc2136Zone(
+                    zone.name,
+                    host=zone.server.host,
+                    port=zone.server.port,
+                    key=zone_key(self._config, zone),
+                    clock=self._clock,
+                    timeout_s=zone.timeout_s,
+                    in_flight_max=zone.in_flight_max,
+                )
+
+    async def _open_route53(self, zone: ZoneConfig) -> Zone:
+        try:
+            from enactord.adapters.route53 import Route53Api, Route53Zone  # boto3 takes long to import
+        except ModuleNotFoundError as error:
+            detail = f"zone.backend: route53 needs {error.name}: pip install 'enactord[route53]'"
+            raise ConfigError((detail,)) from error
+        if self._api is None:
+            self._api = await Route53Api.open(
+                timeout_s=zone.timeout_s, requests_per_s=zone.requests_per_s, endpoint_url=zone.endpoint_url
+            )
+            self._stack.push_async_callback(self._api.close)
+        return Route53Zone(zone.name, self._api, zone_id=zone.hosted_zone_id)
+
+
 @asynccontextmanager
 async def open_zones(config: Config) -> AsyncIterator[Mapping[str, ZonePorts]]:
     """Open every zone of a config; connections are made when they are needed."""
-    clock = SystemClock()
     settings = {zone.name: zone for zone in config.settings.zones}
     async with AsyncExitStack() as stack:
         opened: dict[str, ZonePorts] = {}
+        opener = _Opener(config, stack)
         for zone in config.zones:
-            port = Rfc2136Zone(
-                zone.name,
-                host=zone.server.host,
-                port=zone.server.port,
-                key=zone_key(config, zone),
-                clock=clock,
-                timeout_s=zone.timeout_s,
-                in_flight_max=zone.in_flight_max,
-            )
+            port = await opener.open(zone)
             stack.push_async_callback(port.close)
             verifiers = []
+            if not zone.verify_servers:
+                verifiers.append(Verifier(server=zone.backend, bulk=port, sample=port))
             for server in zone.verify_servers:
                 bulk = BulkReader(server.host, server.port, timeout_s=zone.timeout_s)
                 stack.push_async_callback(bulk.close)

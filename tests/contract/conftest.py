@@ -20,7 +20,7 @@ from tests.servers.bind import Bind
 from tests.servers.etcd import Etcd
 from tests.servers.knot import Knot
 from tests.servers.powerdns import PowerDns
-from tests.servers.route53_double import ACCESS_KEY, SECRET_KEY
+from tests.servers.route53_double import use_credentials
 
 ZONES = [f"z{number:03}.test." for number in range(150)]
 OVER_DNS = ("embedded", "bind", "knot", "powerdns")
@@ -57,11 +57,8 @@ def skydns_server() -> Iterator[Etcd]:
 
 @pytest.fixture(autouse=True)
 def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What boto3's usual chain finds first; nothing of this machine's own."""
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
-    for name in ("AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_ENDPOINT_URL"):
-        monkeypatch.delenv(name, raising=False)
+    """For zones of Route 53."""
+    use_credentials(monkeypatch)
 
 
 async def open_site(request: pytest.FixtureRequest) -> Site:

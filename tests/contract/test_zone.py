@@ -13,7 +13,7 @@ import pytest
 from enactord.adapters.aiodns_reader import AiodnsReader
 from enactord.adapters.bulk_reader import BulkReader
 from enactord.core.errors import ZoneDown
-from enactord.core.fence import Fence, FenceSeen
+from enactord.core.fence import NO_PLAN, Fence, FenceSeen, parse_fence
 from enactord.core.names import fence_name
 from enactord.core.records import (
     NO_RECORDS,
@@ -123,6 +123,18 @@ async def test_fence_does_not_open_beside_a_cname(record_site: Site) -> None:
     with pytest.raises(ZoneDown, match="CNAME"):
         await zone.read_fence()
     assert is_condition(await zone.write(Transaction(fence_seen=(), fence_after=fence(1))))
+
+
+async def test_fence_that_an_operator_holds_is_read_as_written(site: Site) -> None:
+    """Whatever an operator's reason holds, quotes and backslashes too, it is compared as it stands."""
+    zone = site.client()
+    held = Fence(scope="us-east-1", generation=3, plan=NO_PLAN, hold='Ann: "stop" \\o/ it\'s 100% $1; (#4711) \\065 ~')
+    assert await zone.write(Transaction(fence_seen=(), fence_after=held)) == Committed()
+    assert await zone.read_fence() == held.seen
+    assert parse_fence(held.seen) == held
+    assert is_condition(await zone.write(Transaction(fence_seen=fence(3).seen, fence_after=fence(4))))
+    assert await zone.write(Transaction(fence_seen=held.seen, fence_after=fence(4))) == Committed()
+    assert await zone.read_fence() == fence(4).seen
 
 
 async def test_fence_that_moved_refuses_an_open(site: Site) -> None:

@@ -44,8 +44,11 @@ _CLASS_IN, _CLASS_NONE = 1, 254
 _TYPE_IXFR, _TYPE_AXFR = 251, 252
 _UDP_BYTES_PLAIN = 512  # Source: RFC 1035 section 4.2.1.
 _TCP_BYTES = 65535
-_CACHE_ENTRIES_MAX = 16384
-_CACHED_BYTES_MAX = 4096
+_CACHE_BYTES_MAX = 16 * 1024 * 1024
+_CACHE_ENTRY_BYTES = 256  # what an entry takes besides its bytes
+_CACHED_QUESTION_BYTES_MAX = 512
+"""Longest message that is kept: anyone can send thousands of 64 KiB, each a little different."""
+_CACHED_ANSWER_BYTES_MAX = 4096
 
 
 class PendingUpdate(NamedTuple):
@@ -76,6 +79,7 @@ class Responder:
         self._clock = clock
         self._udp_bytes_max = udp_bytes_max
         self._caches: tuple[dict[bytes, tuple[bytes, bytes]], ...] = ({}, {})
+        self._cached_bytes = [0, 0]
         self.queries = 0
         self.updates = 0
         self.cache_hits = 0
@@ -84,6 +88,7 @@ class Responder:
         """Empty the caches, because a zone changed."""
         for cache in self._caches:
             cache.clear()
+        self._cached_bytes = [0, 0]
 
     def respond(self, message: bytes, over_tcp: bool) -> Response:
         """Return what to do about a message."""
@@ -106,21 +111,23 @@ class Responder:
             return _bare(message, FORMERR)
         response = self._dispatch(request, over_tcp)
         if isinstance(response, bytes) and request.opcode == QUERY and request.tsig is None:
-            self._remember(self._caches[over_tcp], key, request, end, response)
+            self._remember(over_tcp, key, request, end, response)
         return response
 
-    @staticmethod
-    def _remember(
-        cache: dict[bytes, tuple[bytes, bytes]], key: bytes, request: Request, end: int, response: bytes
-    ) -> None:
+    def _remember(self, over_tcp: bool, key: bytes, request: Request, end: int, response: bytes) -> None:
         # Options (cookies) differ from one message to the next: they would only fill the cache.
-        if end + 5 != request.question_end or len(response) > _CACHED_BYTES_MAX:
+        if end + 5 != request.question_end or len(response) > _CACHED_ANSWER_BYTES_MAX:
+            return
+        if len(key) > _CACHED_QUESTION_BYTES_MAX:
             return
         if request.edns is not None and request.edns.has_options:
             return
-        if len(cache) >= _CACHE_ENTRIES_MAX:
-            cache.clear()
-        cache[key] = response[2:12], response[request.question_end :]
+        size = _CACHE_ENTRY_BYTES + len(key) + len(response)
+        if self._cached_bytes[over_tcp] + size > _CACHE_BYTES_MAX:
+            self._caches[over_tcp].clear()
+            self._cached_bytes[over_tcp] = 0
+        self._cached_bytes[over_tcp] += size
+        self._caches[over_tcp][key] = response[2:12], response[request.question_end :]
 
     def _dispatch(self, request: Request, over_tcp: bool) -> Response:
         if request.opcode == UPDATE:

@@ -58,7 +58,8 @@ def _unescaped(match: re.Match[bytes]) -> bytes:
 
 
 def fence_set(name: str, text: str) -> RecordSet:
-    return {"Name": name, "Type": "TXT", "TTL": 0, "ResourceRecords": [{"Value": f'"{text}"'}]}
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return {"Name": name, "Type": "TXT", "TTL": 0, "ResourceRecords": [{"Value": f'"{escaped}"'}]}
 
 
 def alias_of(sets: Sequence[RecordSet]) -> str | None:
@@ -80,8 +81,8 @@ def served_of(sets: Sequence[RecordSet]) -> Served:
     """Return what stands at a name.
 
     Its records have weights where every address has a weighted set of its own and nothing more. Where
-    sets of another kind stand there (by place, by health, of weight 0), each has the weight
-    0: the answers follow rules that are not ours, and are never what a plan wants.
+    sets of another kind stand there (by place, by health), each has the weight 0: the
+    answers follow rules that are not ours, and are never what a plan wants.
     """
     alias = alias_of(sets)
     if alias is not None:
@@ -92,7 +93,7 @@ def served_of(sets: Sequence[RecordSet]) -> Served:
     for one in address_sets(sets):
         ttls.append(int(one.get("TTL", 0)))
         values = [str(record["Value"]) for record in one.get("ResourceRecords", ())]
-        weighted &= one.keys() == _WEIGHTED_KEYS and len(values) == 1 and one["Weight"] > 0
+        weighted &= one.keys() == _WEIGHTED_KEYS and len(values) == 1
         for value in values:
             weights[pack_address(value)] = int(one.get("Weight", 0))
     if not weights:

@@ -1,6 +1,6 @@
 """A zone hosted by Route 53.
 
-Every write is one batch, which Route 53 carries out whole or not at all. It begins with DELETE and CREATE
+Every write is one batch, which Route 53 carries out whole or not at all. It has a DELETE and a CREATE
 of the fence's TXT: the DELETE fails unless the fence is exactly the one that was read, and
 with it the batch. So do the DELETEs of the record sets that the write replaces, each as it was
 read. What Route 53 cannot compare is that nothing stands at a name: a set that another
@@ -13,6 +13,7 @@ Source: Route 53 API, ChangeResourceRecordSets, ListResourceRecordSets, GetChang
 """
 
 import asyncio
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -46,13 +47,12 @@ _POLL_CAP_S = 5.0
 _REASONS = {"busy": Reason.BUSY, "denied": Reason.DENIED, "content": Reason.CONTENT}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Accepted:
     """A change of ours that is not INSYNC, as far as is known."""
 
     id: str
     names: frozenset[str]
-    in_sync: asyncio.Event
 
 
 class Route53Zone:
@@ -62,15 +62,20 @@ class Route53Zone:
     another of the same zone. `poll_s` is the first pause between questions whether a change is INSYNC.
     """
 
-    def __init__(self, name: str, api: Route53Api, *, zone_id: str, poll_s: float = 1.0) -> None:
+    def __init__(
+        self, name: str, api: Route53Api, *, zone_id: str, poll_s: float = 1.0, in_sync_wait_s: float = IN_SYNC_WAIT_S
+    ) -> None:
         self._name = name
         self._api = api
         self._zone_id = zone_id
         self._poll_s = poll_s
+        self._in_sync_wait_s = in_sync_wait_s
         self._writing = asyncio.Lock()
         self._accepted: list[_Accepted] = []
         self._polling: asyncio.Task[None] | None = None
         self._unanswered = ""
+        self._hurry = asyncio.Event()
+        self._news = asyncio.Condition()
         self._closed = False
 
     async def read_fence(self) -> FenceSeen:
@@ -87,7 +92,7 @@ class Route53Zone:
         self._require_open()
         await self._wait_in_sync(frozenset(inside))
         sets = await self._read_sets(inside)
-        pending = frozenset[str]().union(*(change.names for change in self._accepted))
+        pending = self._pending()
         found = {name: served_of(there) for name, there in sets.items() if name not in pending}
         if inside and not found:
             raise ZoneDown(f"{self._name}: {self._unanswered or 'the changes of these names are still PENDING'}")
@@ -208,37 +213,44 @@ class Route53Zone:
     # -- propagation
 
     def _follow(self, change_id: str, names: frozenset[str]) -> None:
-        self._accepted.append(_Accepted(id=change_id, names=names, in_sync=asyncio.Event()))
+        self._accepted.append(_Accepted(id=change_id, names=names))
         if self._polling is None or self._polling.done():
             self._polling = asyncio.create_task(self._poll(), name=f"route53 {self._name}")
 
     async def _poll(self) -> None:
         """Ask after the oldest change until it is INSYNC, then after the next: as a rule, that is there as well."""
+        pause_s = self._poll_s
         while self._accepted:
-            change = self._accepted[0]
-            pause_s = self._poll_s
-            while not await self._in_sync(change.id):
-                await asyncio.sleep(pause_s)
+            self._hurry.clear()
+            in_sync = False
+            try:
+                in_sync = await self._api.in_sync(self._accepted[0].id)
+                self._unanswered = ""
+            except ApiError as error:
+                self._unanswered = f"{self._accepted[0].id} is not known to be INSYNC: {error}"
+            if in_sync:
+                self._accepted.pop(0)
+                pause_s = self._poll_s
+            async with self._news:
+                self._news.notify_all()
+            if not in_sync:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(pause_s):
+                        await self._hurry.wait()
                 pause_s = min(_POLL_CAP_S, pause_s * 2)
-            change.in_sync.set()
-            self._accepted.pop(0)
-
-    async def _in_sync(self, change_id: str) -> bool:
-        try:
-            in_sync = await self._api.in_sync(change_id)
-        except ApiError as error:
-            self._unanswered = f"whether {change_id} is INSYNC: {error}"
-            return False
-        self._unanswered = ""
-        return in_sync
 
     async def _wait_in_sync(self, names: frozenset[str]) -> None:
-        waiting = [change.in_sync.wait() for change in self._accepted if not names.isdisjoint(change.names)]
-        try:
-            async with asyncio.timeout(IN_SYNC_WAIT_S):
-                await asyncio.gather(*waiting)
-        except TimeoutError:
-            pass  # what is still under way is left out of the answer
+        """Wait for the changes of these names, unless Route 53 cannot be asked after them."""
+        if names.isdisjoint(self._pending()):
+            return
+        self._unanswered = ""
+        self._hurry.set()
+        with contextlib.suppress(TimeoutError):  # what is under way still is left out of the answer
+            async with asyncio.timeout(self._in_sync_wait_s), self._news:
+                await self._news.wait_for(lambda: self._unanswered or names.isdisjoint(self._pending()))
+
+    def _pending(self) -> frozenset[str]:
+        return frozenset[str]().union(*(change.names for change in self._accepted))
 
 
 class _Silent(ZoneDown):

@@ -110,4 +110,5 @@ def _put(parent: ET.Element, tag: str, text: str) -> None:
 
 
 def _written(root: ET.Element) -> bytes:
-    return ET.tostring(root, encoding="utf-8", xml_declaration=True)
+    document: bytes = ET.tostring(root, encoding="utf-8", xml_declaration=True)
+    return document

@@ -12,11 +12,10 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from tests.servers.dns_server import free_port
+from tests.servers.route53_double.credentials import ACCESS_KEY, SECRET_KEY
 from tests.servers.route53_double.documents import changed, listed, normal, read_changes, refused
 from tests.servers.route53_double.hosted_zone import Change, HostedZone
 
-ACCESS_KEY = "AKIAENACTORDDOUBLE00"
-SECRET_KEY = "double/double/double/double/double/doubl"
 _CLOCK_OFF_MAX_S = 300
 
 
@@ -29,8 +28,8 @@ class Faults:
     """So many changes are carried out, and their answers are lost with the connection."""
     requests_per_s: float | None = None
     burst: int = 0
-    change_s: float = 0.0
-    """How long a change is worked on; another of the same zone is refused meanwhile."""
+    hold: asyncio.Event | None = None
+    """Until when a change is worked on; another of the same zone is refused meanwhile."""
     polls_until_in_sync: int = 0
 
 
@@ -42,11 +41,12 @@ class Route53Double:
         self.ids = {zone.name: zone_id for zone_id, zone in self.zones.items()}
         self.faults = Faults()
         self.requests: list[str] = []
+        self.throttled = 0
         self.batches: list[list[Change]] = []
         self.port = free_port()
         self._serial = count(1)
         self._polls: dict[str, int] = {}
-        self._busy: set[str] = set()
+        self.busy: set[str] = set()
         self._tokens: tuple[float, float] | None = None
         self._runner: web.AppRunner | None = None
 
@@ -97,18 +97,18 @@ class Route53Double:
         if self.faults.errors:
             status, code = self.faults.errors.pop(0)
             return _refusal(status, code, f"the double was told to answer {code}")
-        if zone_id in self._busy:
+        if zone_id in self.busy:
             return _refusal(400, "PriorRequestNotComplete", "Route 53 was still processing a prior request.")
         try:
             changes = read_changes(await request.read())
         except ValueError as error:
             return _refusal(400, "InvalidInput", str(error))
-        if self.faults.change_s:
-            self._busy.add(zone_id)
+        if self.faults.hold is not None:
+            self.busy.add(zone_id)
             try:
-                await asyncio.sleep(self.faults.change_s)
+                await self.faults.hold.wait()
             finally:
-                self._busy.discard(zone_id)
+                self.busy.discard(zone_id)
         problems = zone.apply(changes)
         if problems:
             return web.Response(status=400, body=refused("InvalidChangeBatch", problems), content_type="text/xml")
@@ -152,6 +152,7 @@ class Route53Double:
     async def _admit(self, request: web.Request, what: str) -> web.Response | None:
         self.requests.append(what)
         if not self._token():
+            self.throttled += 1
             return _refusal(400, "Throttling", "Rate exceeded")
         authorization = request.headers.get("Authorization", "")
         if not authorization.startswith("AWS4-HMAC-SHA256 "):
