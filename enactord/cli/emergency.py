@@ -8,10 +8,12 @@ from typing import NoReturn
 import click
 from rich.console import Console
 
+from enactord.cli.opening import open_scope
 from enactord.cli.program import common, config_path, examples
 from enactord.cli.publish import author_or_user
 from enactord.cli.terminal import deny, show
 from enactord.core.content import pack_address
+from enactord.core.errors import StoreDown, StoreRefused
 from enactord.core.names import fence_name, parse_name, zone_of
 from enactord.core.records import Records
 from enactord.core.render import ANSWERS_MAX_LIMIT
@@ -21,6 +23,7 @@ from enactord.daemon.emergency import Taken
 from enactord.daemon.scope import Denied
 from enactord.daemon.wiring import open_zones
 from enactord.engine.settings import ZonePorts
+from enactord.registry.fences import Fences
 
 _AUTHOR = click.option("--author", metavar="NAME", help="Who says so [default: you].")
 
@@ -87,13 +90,31 @@ def seal(zone: str, reason: str, author: str | None) -> int:
 @click.argument("zone", metavar="ZONE")
 @common
 def release(zone: str) -> int:
-    """Give ZONE back to the enactors: the next plan, above its fence, is applied, and drift is repaired."""
+    """Give ZONE back to the enactors: the next plan, above its fence, is applied, and drift is repaired.
 
-    async def run() -> Taken | Denied:
+    The store is told of the fence, so that the next publication goes above it. Where the
+    store does not answer, an enactor tells it as soon as both are there: publish after that.
+    """
+
+    async def run() -> tuple[Taken | Denied, bool]:
         async with _opened(parse_name(zone)) as (scope, ports):
-            return await acts.release(ports, scope)
+            done = await acts.release(ports, scope)
+        return done, isinstance(done, Taken) and await _tell_store(done)
 
-    return _end(asyncio.run(run()))
+    done, told = asyncio.run(run())
+    if isinstance(done, Denied):
+        return deny(done)
+    show(done.document() | {"store_told": told}, lambda out: _print_released(out, done, told=told))
+    return 0
+
+
+async def _tell_store(done: Taken) -> bool:
+    """Raise the store's fence to the zone's. A plan published before that could get a generation below it."""
+    try:
+        async with open_scope() as scope:
+            return await Fences(scope.store, scope.keys).follow(done.zone, done.fence)
+    except (StoreDown, StoreRefused):
+        return False
 
 
 async def _set(name: str, records: Records, zone: str, hold: str) -> Taken | Denied:
@@ -146,13 +167,20 @@ def _print(out: Console, done: Taken) -> None:
         document = done.document()
         out.print(f"{done.name} was:    {' '.join(document['was']) or 'nothing'}", soft_wrap=True)
         out.print(f"{done.name} serves: {' '.join(document['served']) or 'nothing'}", soft_wrap=True)
-    if done.fence.hold:
+    out.print(
+        f"held at generation {done.fence.generation} ({done.fence.hold}); "
+        f"give it back with: enactorctl emergency release {done.zone}",
+        soft_wrap=True,
+    )
+
+
+def _print_released(out: Console, done: Taken, *, told: bool) -> None:
+    out.print(f"{done.zone} stood at: {done.before}", soft_wrap=True)
+    generation = done.fence.generation
+    out.print(f"given back at generation {generation}: the next plan above it is applied", soft_wrap=True)
+    if not told:
         out.print(
-            f"held at generation {done.fence.generation} ({done.fence.hold}); "
-            f"give it back with: enactorctl emergency release {done.zone}",
+            "the plan store could not be told: publish only when `enactorctl status` shows that generation as the"
+            " zone's fence",
             soft_wrap=True,
-        )
-    else:
-        out.print(
-            f"given back at generation {done.fence.generation}: the next plan above it is applied", soft_wrap=True
         )

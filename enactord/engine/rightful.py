@@ -69,13 +69,13 @@ class Rightful:
                 return None  # others, by another clock, have let it through
             case Kind.HOLD:
                 return entry.applied
+            case Kind.WRITE if answer.shows(planned.records(entry.name)):
+                return None
             case Kind.WRITE if held and entry.held is not None and entry.held.guard in ZONE_GUARDS:
                 return entry.applied  # the server takes nothing else
             case Kind.WRITE if self.store_up:
                 # The way of the plan writes it, and records it, as repair does not. Frozen, it does not come.
                 return entry.applied if emptied and self.mirror.freeze is not None else None
-            case Kind.WRITE if answer.shows(planned.records(entry.name)):
-                return None
             case Kind.WRITE:
                 return planned
             case Kind.RESOLVE if emptied and not _may_be_gone(entry):

