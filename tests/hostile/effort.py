@@ -3,19 +3,20 @@
 import os
 from collections.abc import Sequence
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 
-_FACTORS = {"default": 1, "long": 100}
+_FACTORS = {"default": 1, "long": 20}
 
 FACTOR = _FACTORS[os.environ.get("HYPOTHESIS_PROFILE", "default")]
-"""`HYPOTHESIS_PROFILE=long pytest tests/hostile --timeout 0` tries a hundred times as much."""
+"""`HYPOTHESIS_PROFILE=long pytest tests/hostile --timeout 0` tries twenty times as much."""
 
 
-def tries(count: int) -> settings:
-    """Settings of a test that tries so many examples in the everyday suite."""
+def tries(count: int, *, costly: bool = False) -> settings:
+    """Settings of a test that tries so many examples in the everyday suite; a costly failure is told as found."""
     slow = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
-    return settings(max_examples=count * FACTOR, deadline=None, suppress_health_check=slow)
+    phases = [Phase.explicit, Phase.reuse, Phase.generate] if costly else list(Phase)
+    return settings(max_examples=count * FACTOR, deadline=None, suppress_health_check=slow, phases=phases)
 
 
 @st.composite

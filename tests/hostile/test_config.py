@@ -100,7 +100,7 @@ def test_the_samples_are_read(folder: Path) -> None:
     assert load(folder, SAMPLES[1].replace(b"[guard.x]", b"[store.x]")) is None
 
 
-@tries(500)
+@tries(250)
 @given(text=damaged(SAMPLES, tokens=TOKENS))
 def test_damaged_configs(folder: Path, text: bytes) -> None:
     """A config that is cut, changed or put together anew is read or refused."""
@@ -110,7 +110,7 @@ def test_damaged_configs(folder: Path, text: bytes) -> None:
 LINES = [line for line in GOOD.splitlines() + MORE.decode().splitlines() if " = " in line]
 
 
-@tries(500)
+@tries(250)
 @given(
     line=st.sampled_from(LINES), value=st.sampled_from(TOKENS) | st.text(max_size=30).map(lambda text: text.encode())
 )

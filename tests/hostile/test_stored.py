@@ -33,6 +33,7 @@ from enactord.core.plan import (
     unpack_manifest,
 )
 from enactord.core.records import NO_RECORDS
+from enactord.core.render import ANSWERS_MAX_LIMIT
 from enactord.registry.control import MODES, Freeze, pack_freeze, parse_freeze
 from enactord.registry.keys import fence_value, parse_fence_value, store_fence
 from enactord.registry.mirror import summarise
@@ -159,7 +160,8 @@ def usable(bucket: Bucket) -> None:
             if version is not None:
                 records = version.records(name)
                 assert records == NO_RECORDS or records.ttl_s <= 2**32 - 1
-                assert len(records.a) <= version.answers_max
+                assert len(records.a) <= (version.answers_max or ANSWERS_MAX_LIMIT)
+                assert len(records.weights) in (0, len(records.a) + len(records.aaaa))
                 assert {len(address) for address in records.a} <= {4}
                 assert {len(address) for address in records.aaaa} <= {16}
         judge_endpoint(WANTED, entry, Limits(), 1.8e9, approved=False)

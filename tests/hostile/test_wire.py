@@ -1,6 +1,7 @@
 """What a server answers, as our own parsers read it; and the messages that we send it, as dnspython reads them."""
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Callable
 
@@ -11,11 +12,10 @@ import dns.name
 import dns.rdataclass
 import dns.rdatatype
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, reject
 from hypothesis import strategies as st
 
 from enactord.adapters.bulk_reader import BulkReader
-from enactord.adapters.clock import SystemClock
 from enactord.adapters.rfc2136 import Rfc2136Zone
 from enactord.adapters.wire.answer import (
     TYPE_A,
@@ -32,7 +32,7 @@ from enactord.adapters.wire.tsig import TsigError, TsigKey, find_tsig, sign, ver
 from enactord.adapters.wire.update import MAX_MESSAGE_BYTES, TSIG_RESERVE_BYTES, TooLarge, pack_update
 from enactord.core.errors import ZoneDown
 from enactord.core.fence import Fence
-from enactord.core.records import NO_RECORDS, Change, Committed, Expect, Records, Refused, Transaction, Unknown
+from enactord.core.records import NO_RECORDS, Change, Committed, Expect, Records, Transaction
 from tests.hostile.effort import damaged, tries
 from tests.property.test_update_encoder import ZONE, oracle, section_lines
 from tests.servers.tcp_peer import Peer, serving
@@ -138,15 +138,14 @@ def test_every_truncation_of_every_reply() -> None:
 @given(st.binary(max_size=300), st.integers(0, 320))
 def test_readers_of_names_and_records_stay_inside(message: bytes, position: int) -> None:
     """Each reader returns a place within the message, or raises `Malformed`."""
-    for read in (lambda: read_name(message, position)[1], lambda: skip_name(message, position)):
-        try:
-            assert position < read() <= len(message)
-        except Malformed:
-            pass
-    try:
+    with contextlib.suppress(Malformed):
+        assert position < skip_name(message, position) <= len(message)
+    with contextlib.suppress(Malformed):
+        name, after = read_name(message, position)
+        assert position < after <= len(message)
+        assert len(name) <= 255
+    with contextlib.suppress(Malformed):
         assert read_fixed(message, position)[4] <= len(message)
-    except Malformed:
-        pass
 
 
 SIGNED = sign(b"\0\7\xa8\0\0\1\0\0\0\0\0\0\7example\4test\0\0\6\0\1", KEY, now_s=NOW, request_mac=b"m" * 32)[0]
@@ -195,7 +194,7 @@ def scripted(frames: bytes, *, end: str) -> Callable[[Peer], object]:
 ends = st.sampled_from(["close", "reset", "silent"])
 
 
-@tries(40)
+@tries(40, costly=True)
 @given(frames=st.binary(max_size=200) | damaged([b"\0\x20" + bytes(32) + b"\0\x0c" + bytes(12)]), end=ends)
 def test_stream_with_a_server_that_sends_anything(frames: bytes, end: str) -> None:
     """An exchange ends by a reply to its own id or by an error of ours; nothing stays counted as in flight."""
@@ -214,7 +213,7 @@ def test_stream_with_a_server_that_sends_anything(frames: bytes, end: str) -> No
     asyncio.run(run())
 
 
-@tries(25)
+@tries(25, costly=True)
 @given(body=st.binary(max_size=100) | damaged([reply_body for replies in REPLIES.values() for reply_body in replies]))
 def test_reading_from_a_server_that_answers_anything(body: bytes) -> None:
     """A read gives what was answered, or `ZoneDown`, within its time."""
@@ -238,44 +237,40 @@ def test_reading_from_a_server_that_answers_anything(body: bytes) -> None:
     asyncio.run(run())
 
 
-@tries(40)
-@given(data=st.data(), rcode=st.integers(0, 15))
-def test_an_update_is_committed_by_a_good_signature_alone(data: st.DataObject, rcode: int) -> None:
-    """Any damage to the answer makes the end unknown, or a refusal: never committed, never an exception."""
-    undamaged = data.draw(st.booleans())
-    seed = data.draw(st.integers(0, 2**32))
+class StillClock:
+    def now(self) -> float:
+        return NOW
 
-    def answer(request: bytes) -> bytes:
+
+@tries(60, costly=True)
+@given(rcode=st.sampled_from([0, 0, *range(16)]), flip=st.none() | st.integers(0, 2**16))
+def test_an_update_is_committed_by_a_good_signature_alone(rcode: int, flip: int | None) -> None:
+    """Any damage to the answer makes the end unknown, or a refusal: never committed, never an exception."""
+    told: list[tuple[bytes, bytes]] = []
+
+    async def answering(peer: Peer) -> None:
+        request = await peer.receive()
         record = find_tsig(request)
         assert record is not None
         plain = request[:2] + (0xA800 | rcode).to_bytes(2, "big") + b"\0\1\0\0\0\0\0\0" + QUESTIONS[TYPE_A]
-        wire = sign(plain, KEY, now_s=NOW, request_mac=record.mac)[0]
-        if undamaged:
-            return wire
-        draw = random.Random(seed)
-        damage = bytearray(wire)
-        damage[draw.randrange(2, len(wire))] ^= 1 << draw.randrange(8)
-        return bytes(damage)
-
-    async def answering(peer: Peer) -> None:
-        peer.reply(answer(await peer.receive()))
-
-    class Clock(SystemClock):
-        def now(self) -> float:
-            return NOW
+        whole = sign(plain, KEY, now_s=NOW, request_mac=record.mac)[0]
+        said = bytearray(whole)
+        if flip is not None:
+            said[2 + flip // 8 % (len(whole) - 2)] ^= 1 << flip % 8
+        told.append((whole, bytes(said)))
+        peer.reply(told[-1][1])
 
     async def run() -> None:
         async with serving(answering) as port:
-            zone = Rfc2136Zone(ZONE, host="127.0.0.1", port=port, key=KEY, clock=Clock(), timeout_s=LIMIT_S)
+            zone = Rfc2136Zone(ZONE, host="127.0.0.1", port=port, key=KEY, clock=StillClock(), timeout_s=LIMIT_S)
             outcome = await zone.write(Transaction(fence_seen=()))
-            if undamaged and rcode == 0:
-                assert outcome == Committed()
-            elif undamaged:
-                assert isinstance(outcome, Refused | Unknown)
-            else:
-                # Case is no damage to the names of key and algorithm: there bit 5 says nothing.
-                assert isinstance(outcome, Refused | Unknown) or rcode == 0
             await zone.close()
+        whole, said = told[-1]
+        if whole == said:
+            assert isinstance(outcome, Committed) == (rcode == 0)
+        elif isinstance(outcome, Committed):
+            assert rcode == 0
+            assert whole.lower() == said.lower(), "only the case of the names of key and algorithm says nothing"
 
     asyncio.run(run())
 
@@ -289,7 +284,7 @@ def large_transaction(seed: int, names: int, addresses: int, label_length: int) 
     changes = []
     for number in range(names):
         label = f"{number:04x}" + "x" * draw.randrange(label_length)
-        name = f"{label}.{'*' if False else 'sub'}.{ZONE}" if number % 3 else f"{label}.{ZONE}"
+        name = f"{label}.sub.{ZONE}" if number % 3 else f"{label}.{ZONE}"
 
         def records() -> Records:
             a = tuple(sorted({draw.randbytes(4) for _ in range(draw.randrange(addresses + 1))}))
@@ -302,7 +297,7 @@ def large_transaction(seed: int, names: int, addresses: int, label_length: int) 
     return Transaction(fence_seen=fence.seen, fence_after=fence if seed % 2 else None, changes=changes)
 
 
-@tries(14)
+@tries(12, costly=True)
 @given(st.integers(0, 2**32), st.integers(100, 500), st.integers(1, 9), st.integers(1, 50))
 def test_update_encoder_where_pointers_no_longer_reach(
     seed: int, names: int, addresses: int, label_length: int
@@ -318,12 +313,12 @@ def test_update_encoder_where_pointers_no_longer_reach(
     assert len(wire) <= MAX_MESSAGE_BYTES - TSIG_RESERVE_BYTES
     assume(len(wire) > 0x4000)
     ours = dns.message.from_wire(wire, one_rr_per_rrset=False)
-    theirs = oracle(transaction)
+    theirs = dns.message.from_wire(rendered(oracle(transaction)))
     for section in range(4):
         assert section_lines(ours, section) == section_lines(theirs, section)
 
 
-@tries(25)
+@tries(20, costly=True)
 @given(st.integers(0, 2**32), st.integers(1, 9), st.integers(1, 50))
 def test_update_encoder_fills_a_message_to_the_brim(seed: int, addresses: int, label_length: int) -> None:
     """The largest batch that is not `TooLarge` can be signed and framed; one name more cannot be packed."""
@@ -337,6 +332,14 @@ def test_update_encoder_fills_a_message_to_the_brim(seed: int, addresses: int, l
     wire = pack_update(ZONE, part(transaction, low), 7)
     long_key = TsigKey(name=".".join(["k" * 63] * 3), algorithm="hmac-sha512", secret=b"s" * 64)
     assert len(sign(wire, long_key, now_s=NOW)[0]) <= MAX_MESSAGE_BYTES
+
+
+def rendered(message: dns.message.Message) -> bytes:
+    """The message as dnspython packs it, where it can: it repeats long names sooner than we do."""
+    try:
+        return message.to_wire(max_size=MAX_MESSAGE_BYTES)
+    except dns.exception.TooBig:
+        reject()
 
 
 def part(transaction: Transaction, count: int) -> Transaction:
