@@ -27,7 +27,6 @@ _INCOMPLETE = ("Search not completed", "max search depth too small", "reached -D
 _STUCK = re.compile(r"^pan.*: invalid end state", re.MULTILINE)
 _STEP = re.compile(r"^ *\| (.*)$", re.MULTILINE)
 _BROKEN = re.compile(r"VIOLATED (I[0-9])")
-_UNREACHED = re.compile(r"^\t[^ ]+\.pml:([0-9]+), state [0-9]+, ", re.MULTILINE)
 
 ENDLESS = "endless"
 """What is broken where the model can go round for ever."""
@@ -51,6 +50,7 @@ class Question:
     rules: Sequence[str] = ()
     ends: bool = False
     large: bool = False
+    directory: Path = MODELS
 
     @property
     def defines(self) -> list[str]:
@@ -63,13 +63,12 @@ class Question:
 class Answer:
     """The end of a search: `broken` is the rule found broken ("": none, every state was visited).
 
-    `steps` is the shortest way there; `unreached` are the lines of the model that no state has passed.
+    `steps` is the way there: the shortest one, where it is a rule's.
     """
 
     states: int
     broken: str = ""
     steps: tuple[str, ...] = ()
-    unreached: frozenset[int] = frozenset()
 
 
 def programs_missing() -> list[str]:
@@ -88,15 +87,16 @@ def ask(question: Question) -> Answer:
 
 def _search(question: Question, place: Path) -> Answer:
     model = place / f"{question.model}.pml"
-    shutil.copyfile(MODELS / model.name, model)
+    shutil.copyfile(question.directory / model.name, model)
     _run(["spin", *question.defines, "-a", model.name], place)
-    kind = ["-DNP"] if question.ends else ["-DSAFETY", "-DBFS"]
+    # Compiling takes longer than most searches, and so does a large table of states that stays empty.
+    level, slots_log2 = ("-O1", 22) if question.large else ("-O0", 20)
     # No partial order reduction: SPIN does not promise that it goes with `timeout` and `unless`.
-    _run(
-        ["gcc", "-O1", "-w", *kind, "-DNOREDUCE", "-DNOFAIR", f"-DMEMLIM={MEMORY_MAX_MIB}", "-o", "pan", "pan.c"], place
-    )
+    kind = ["-DNP"] if question.ends else ["-DSAFETY", "-DBFS"]
+    limits = ["-DNOREDUCE", "-DNOFAIR", f"-DMEMLIM={MEMORY_MAX_MIB}"]
+    _run(["gcc", level, "-w", *kind, *limits, "-o", "pan", "pan.c"], place)
     rest = [] if "I5" in question.rules else ["-E"]  # whether a process may be stuck is part of I5
-    report = _run(["./pan", f"-m{DEPTH_MAX}", *(["-l"] if question.ends else rest)], place)
+    report = _run(["./pan", f"-m{DEPTH_MAX}", f"-w{slots_log2}", *(["-l"] if question.ends else rest)], place)
     errors, states = _ERRORS.search(report), _STATES.search(report)
     if errors is None or states is None:
         raise ModelError(f"{question.model} {' '.join(question.defines)}: {report.strip()}")
@@ -110,7 +110,7 @@ def _search(question: Question, place: Path) -> Answer:
         return Answer(states=count, broken=_rule(question, steps), steps=steps)
     if any(sign in report for sign in _INCOMPLETE):
         raise ModelError(f"{question.model} {' '.join(question.defines)}: not every state was visited\n{report}")
-    return Answer(states=count, unreached=frozenset(int(line) for line in _UNREACHED.findall(report)))
+    return Answer(states=count)
 
 
 def _steps(question: Question, place: Path, model: str) -> tuple[str, ...]:

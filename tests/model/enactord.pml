@@ -50,8 +50,11 @@
 #ifndef REPAIR_LEDGER
 #define REPAIR_LEDGER 1  /* before a repair is written the store is asked whether the ledger is as it was judged */
 #endif
-#ifndef REPAIR_PLANNED
-#define REPAIR_PLANNED 1 /* cut off from the store, a name that serves what the plan at the fence says is let be */
+#ifndef REPAIR_NEWER
+#define REPAIR_NEWER 1   /* a name that serves what a plan newer than the ledger's entry says is let be */
+#endif
+#ifndef REPAIR_OWN
+#define REPAIR_OWN 1     /* with the store, only what the ledger has is put back; what a plan changes is left to it */
 #endif
 #ifndef REOPEN
 #define REOPEN 1         /* a fence that was lost is raised again */
@@ -173,7 +176,7 @@ byte unknowns;
 /* -- time, and what the rules above need to remember */
 bool window_over = (HOLD == 0);
 byte newest[E] = 1;        /* the newest generation that a name's content has belonged to */
-bool edited[E];            /* somebody else changed the name since enactord last wrote it */
+bool edited[E];            /* somebody else changed the name since enactord, with the store, last wrote it */
 bool judging; bool moved;  /* the pruner is between judging and deleting; what it judged has moved since */
 bool looking; bool stirred;/* the same for the repairer and the ledger's entry that it looks at */
 byte looked_at;
@@ -197,7 +200,7 @@ inline put(at, what, by, by_repair) {
   MUST(I1, NEWEST(what, at, fence) >= newest[at]);
   served[at] = what;
   newest[at] = NEWEST(what, at, fence);
-  edited[at] = edited[at] && by_repair;
+  edited[at] = edited[at] && by_repair && REPAIR == 2;
 #if !BY_VALUE
   owner[at] = by
 #endif
@@ -456,10 +459,12 @@ end:
   (p && REPAIR == 1 -> LOST : \
   (v == CONTENT(a, e) -> LOST : \
   (SUITS(f, e, a, h, p) -> CONTENT(a, e) : \
-  (!THINKS_REFUSED(f, e) || p == f -> (v == CONTENT(f, e) -> LOST : CONTENT(f, e)) : \
+  (!THINKS_REFUSED(f, e) || p == f -> PLANNED(f, e, a, v) : \
   (p -> (v == 0 -> CONTENT(a, e) : LOST) : \
-  (REPAIR == 1 -> (h == f -> CONTENT(a, e) : LOST) : \
-  (REPAIR_PLANNED && v == CONTENT(f, e) && v != 0 -> LOST : CONTENT(a, e))))))))
+  ((REPAIR == 1 && h != f) || (REPAIR_NEWER && NEWER(f, e, a, v)) -> LOST : CONTENT(a, e)))))))
+#define NEWER(f, e, a, v) \
+  (v && ((a < 2 && f >= 2 && CONTENT(2, e) == v) || (a < 3 && f >= 3 && CONTENT(3, e) == v)))
+#define PLANNED(f, e, a, v) ((REPAIR == 1 && REPAIR_OWN) || v == CONTENT(f, e) -> LOST : CONTENT(f, e))
 #define DRIFTED(e) (RIGHTFUL(opened, e, applied[e], held[e], pending[e], served[e]) != LOST \
   && RIGHTFUL(opened, e, applied[e], held[e], pending[e], served[e]) != served[e])
 
