@@ -310,7 +310,7 @@ def _welcome(site: Site, children: Sequence[Child]) -> None:
     out.print("Look:")
     out.print(f"  dig @{HOST} -p {site.dns_port} {name} A", soft_wrap=True)
     for index in range(len(ENACTORS)):
-        out.print(f"  http://{HOST}:{site.http_port + index}/api/v1/status   …/metrics   …/readyz", soft_wrap=True)
+        out.print(f"  http://{HOST}:{site.http_port + index}/   …/api/v1/status   …/metrics   …/readyz", soft_wrap=True)
     program = Path(sys.argv[0]).with_name("enactorctl")
     tool = str(program) if program.exists() else "enactorctl"
     out.print(f"  {tool} --config {site.tools_config} status", soft_wrap=True)

@@ -112,7 +112,11 @@ async def _tell_store(done: Taken) -> bool:
     """Raise the store's fence to the zone's. A plan published before that could get a generation below it."""
     try:
         async with open_scope() as scope:
-            return await Fences(scope.store, scope.keys).follow(done.zone, done.fence)
+            fences = Fences(scope.store, scope.keys)
+            if await fences.follow(done.zone, done.fence):
+                return True
+            known = await fences.read(done.zone)  # plans went on while the zone was held
+            return known is not None and known.generation >= done.fence.generation
     except (StoreDown, StoreRefused):
         return False
 

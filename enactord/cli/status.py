@@ -52,5 +52,11 @@ def _print(out: Console, document: dict[str, Any]) -> None:
         working_on = enactor.get("working_on")
         doing = f"works on plan {working_on}" if working_on else "waits for work"
         out.print(f"enactor {enactor['id']}: {doing}")
+    troubled: dict[str, list[str]] = {}
+    for enactor in document["enactors"]:
+        for reason in enactor.get("degraded", ()):
+            troubled.setdefault(reason, []).append(enactor["id"])
+    for reason, enactors in troubled.items():
+        out.print(Text(f"degraded ({', '.join(enactors)}): {reason}", style="yellow"), soft_wrap=True)
     for claim in document["claims"]:
         out.print(f"claim: {claim['enactor']} on plan {claim['generation']}")

@@ -33,7 +33,8 @@ _VERSION = re.compile(
     rf"(-|\[(?:0|[1-9]\d{{0,8}}|[12]\d{{9}}),\[(?:{_TARGET}(?:,{_TARGET})*+)?\]\])\Z"
 )
 """The form of a version, its content included: half the price of reading the JSON, and a bucket holds many."""
-_NAME = re.compile(r"(?=.{2,254}\Z)(?:\*\.)?(?:[a-z0-9_-]{1,63}\.)++\Z")
+_NAME = re.compile(r"(?:\*\.)?(?:[a-z0-9_-]{1,63}\.)++\Z")
+_NAME_LENGTH_MAX = 254  # with its final dot: RFC 1035 section 2.3.4
 _PEAKS = re.compile(r"\d{1,12}:\d{1,15}(?:,\d{1,12}:\d{1,15})*+\Z")
 
 
@@ -228,7 +229,7 @@ def parse_bucket(packed: bytes) -> Bucket:
 
 def _entry(line: str) -> Entry:
     name, applied_cell, good_cell, pending_cell, held_cell, peaks_cell, *earlier_cells = line.split("\t")
-    if _NAME.match(name) is None:
+    if len(name) > _NAME_LENGTH_MAX or _NAME.match(name) is None:
         raise ValueError(f"{name!r} is no name")
     applied = _parse_version(applied_cell)
     good = applied if good_cell == "=" else _parse_version(good_cell)
@@ -244,10 +245,8 @@ def _entry(line: str) -> Entry:
     if peaks_cell != "-":
         if _PEAKS.match(peaks_cell) is None:
             raise ValueError(f"{peaks_cell!r} are no peaks")
-        peaks = tuple(
-            Peak(start_s=int(start), capacity=int(capacity))
-            for start, _, capacity in (cell.partition(":") for cell in peaks_cell.split(","))
-        )
+        pairs = [cell.partition(":") for cell in peaks_cell.split(",")]
+        peaks = tuple([Peak(int(start), int(capacity)) for start, _, capacity in pairs])
     return Entry(
         name=name,
         applied=applied,
@@ -255,7 +254,7 @@ def _entry(line: str) -> Entry:
         pending=_parse_version(pending_cell),
         held=held,
         peaks=peaks,
-        earlier=tuple(version for cell in earlier_cells if (version := _parse_version(cell)) is not None),
+        earlier=tuple([v for v in map(_parse_version, earlier_cells) if v is not None]) if earlier_cells else (),
     )
 
 

@@ -49,6 +49,8 @@ from enactord.registry.keys import Keys
 from enactord.registry.mirror import NOTHING, Mirror, Summary
 from enactord.registry.session import Session
 
+_REASONS_MAX, _REASON_LENGTH_MAX = 8, 300
+"""What of its troubles an enactor tells the others through the store."""
 _IDLE_S = 1.0
 _RETRY_FIRST_S = 0.05
 _RETRY_CAP_S = 5.0
@@ -181,7 +183,8 @@ class Enactor:
         """Keep the lease, and check that the watch has not lost its way."""
         while True:
             try:
-                await self.session.keep({"working_on": self.working_on, "head": self.mirror.head})
+                degraded = [reason[:_REASON_LENGTH_MAX] for reason in self.reasons()[:_REASONS_MAX]]
+                await self.session.keep({"working_on": self.working_on, "head": self.mirror.head, "degraded": degraded})
                 await self.session.release_all_but(self.working_on, self.mirror.all_claims)
                 await self._check_watch()
                 self._store_is_up()

@@ -50,8 +50,8 @@
 #ifndef REPAIR_LEDGER
 #define REPAIR_LEDGER 1  /* before a repair is written the store is asked whether the ledger is as it was judged */
 #endif
-#ifndef REPAIR_NEWER
-#define REPAIR_NEWER 1   /* a name that serves what a plan newer than the ledger's entry says is let be */
+#ifndef REPAIR_PLANNED
+#define REPAIR_PLANNED 1 /* a name that serves what the plan at the fence says is let be, though a guard refuses it */
 #endif
 #ifndef REPAIR_OWN
 #define REPAIR_OWN 1     /* with the store, only what the ledger has is put back; what a plan changes is left to it */
@@ -461,9 +461,7 @@ end:
   (SUITS(f, e, a, h, p) -> CONTENT(a, e) : \
   (!THINKS_REFUSED(f, e) || p == f -> PLANNED(f, e, a, v) : \
   (p -> (v == 0 -> CONTENT(a, e) : LOST) : \
-  ((REPAIR == 1 && h != f) || (REPAIR_NEWER && NEWER(f, e, a, v)) -> LOST : CONTENT(a, e)))))))
-#define NEWER(f, e, a, v) \
-  (v && ((a < 2 && f >= 2 && CONTENT(2, e) == v) || (a < 3 && f >= 3 && CONTENT(3, e) == v)))
+  ((REPAIR == 1 && h != f) || (REPAIR_PLANNED && v && v == CONTENT(f, e)) -> LOST : CONTENT(a, e)))))))
 #define PLANNED(f, e, a, v) ((REPAIR == 1 && REPAIR_OWN) || v == CONTENT(f, e) -> LOST : CONTENT(f, e))
 #define DRIFTED(e) (RIGHTFUL(opened, e, applied[e], held[e], pending[e], served[e]) != LOST \
   && RIGHTFUL(opened, e, applied[e], held[e], pending[e], served[e]) != served[e])
