@@ -2,8 +2,9 @@
 
 wanted     ledger                     does
 ---------  -------------------------  -------------------------------------------------
-any        pending, not owned,        resolve: read the name; only then is it known
-           of an older generation     whether the earlier write made it ours
+any        pending (or refused by     resolve: read the name; only then is it known
+           the zone), not owned,      whether the earlier write made it ours
+           of an older generation
 any        pending many times over    resolve
 refused    pending                    resolve: what is served is applied, or drifted
 content    nothing, or not owned      write as new (no A, no AAAA may be there), or hold
@@ -65,7 +66,8 @@ def conforms(wanted: Mapping[str, str], entries: Mapping[str, Entry]) -> bool:
 
 def _has(entry: Entry, content: str) -> bool:
     """Whether the content is applied for certain."""
-    return entry.pending is None and entry.applied is not None and entry.applied.content == content
+    certain = entry.pending is None and not entry.earlier
+    return certain and entry.applied is not None and entry.applied.content == content
 
 
 def diff_bucket(
@@ -104,7 +106,7 @@ def _wanted(
         refusal = None  # another enactor judged it and began: deciding otherwise now would leave it half done
     else:
         refusal = judge_endpoint(content, entry, limits, now, approved=approved)
-    if refusal is not None and pending is not None:
+    if refusal is not None and entry is not None and (pending is not None or entry.earlier):
         return Step(name=name, kind=Kind.RESOLVE, entry=entry, content=text)
     if refusal is not None:
         return Step(name=name, kind=Kind.HOLD, entry=entry, content=text, refusal=refusal)
@@ -134,6 +136,7 @@ def _unresolved(entry: Entry, generation: int) -> bool:
     anything, is somebody else's). Below the fence it can no longer land, so one read tells.
     So it does where more versions than the ledger remembers may be served.
     """
-    if entry.pending is None or entry.pending.generation == generation:
+    begun = (*entry.earlier, entry.pending) if entry.pending is not None else entry.earlier
+    if not begun or begun[-1].generation == generation:
         return False
     return not entry.owned or len(entry.earlier) >= EARLIER_MAX

@@ -90,8 +90,8 @@ class Entry:
 
     `applied` None: the ledger does not own the name (it is held or pending as a new one).
     `pending`: a write of it began and has no known end. `good`: newest version seen served.
-    `earlier`: versions that were pending before that one, oldest first: one of them may be
-    what is served.
+    `earlier`: versions that were pending before, oldest first: one of them may be what is
+    served, as another enactor's write of it may land yet, until the fence moves.
     """
 
     name: str
@@ -123,13 +123,17 @@ Bucket = dict[str, Entry]
 
 def with_pending(entry: Entry, version: Version) -> Entry:
     """The entry after a write of the version began."""
-    if entry.pending is None or entry.pending == version:
-        return replace(entry, pending=version)
-    return replace(entry, pending=version, earlier=(*entry.earlier, entry.pending))
+    begun = entry.earlier if entry.pending is None else (*entry.earlier, entry.pending)
+    return replace(entry, pending=version, earlier=tuple([earlier for earlier in begun if earlier != version]))
+
+
+def with_refusal(entry: Entry, version: Version, hold: Hold) -> Entry:
+    """The entry after the zone refused the version; another enactor's write of it may be on its way still."""
+    return replace(entry, pending=None, held=hold, earlier=(version,))
 
 
 def with_answer(entry: Entry, answer: Served) -> Entry | None:
-    """The entry once no write of it can land any more and the name was read; None: the name is not ours.
+    """The entry once no write of it can land any more and the name was read; None: nothing is left to say of it.
 
     What is served is what was applied last, if the entry knows it. Whatever else is served
     has drifted from what the entry says.
@@ -142,7 +146,7 @@ def with_answer(entry: Entry, answer: Served) -> Entry | None:
             return None
         # Its capacity enters the peaks with the next write; it was judged when it began.
         return replace(entry, applied=version, good=version, pending=None, earlier=())
-    return replace(entry, pending=None, earlier=()) if entry.owned else None
+    return replace(entry, pending=None, earlier=()) if entry.owned or entry.held is not None else None
 
 
 def with_applied(entry: Entry, version: Version, *, seen: bool, now_s: int, capacity: int) -> Entry:

@@ -21,6 +21,7 @@ from enactord.core.ledger import (
     with_answer,
     with_applied,
     with_pending,
+    with_refusal,
 )
 from enactord.core.names import bucket_of, zone_of
 from enactord.core.plan import Manifest
@@ -244,7 +245,7 @@ async def _resolve(work: Pass, buckets: dict[int, Bucket]) -> None:
     """
     unclear: dict[str, list[tuple[int, Entry]]] = defaultdict(list)
     for number, bucket in buckets.items():
-        if any(entry.pending is not None for entry in bucket.values()):
+        if any(entry.pending is not None or entry.earlier for entry in bucket.values()):
             for step in work.diff(number, bucket):
                 if step.kind is Kind.RESOLVE and step.entry is not None:
                     unclear[work.zone(step.name) or ""].append((number, step.entry))
@@ -255,7 +256,7 @@ async def _resolve(work: Pass, buckets: dict[int, Bucket]) -> None:
             continue
         for number, entry in found:
             answer = served.get(entry.name)
-            if answer is None or entry.pending is None:
+            if answer is None:
                 continue
             resolved = with_answer(entry, answer)
             if resolved is None:
@@ -321,8 +322,8 @@ async def _instead(ports: ZonePorts, writes: Sequence[_Write], fates: Mapping[st
         write.step.name
         for write in writes
         if fates[write.step.name].fate in (Fate.CONFLICT, Fate.REJECTED)
-        and write.step.entry
-        and write.step.entry.pending
+        and write.step.entry is not None
+        and (write.step.entry.pending is not None or write.step.entry.earlier)
     ]
     try:
         return await ports.zone.read(names) if names else {}
@@ -372,13 +373,13 @@ def _record(
     changed = False
     for write in writes:
         name = write.step.name
-        entry = bucket.get(name)
-        if entry is None or entry.pending != write.version:
-            continue  # another enactor committed it (or a newer generation began): its word is newer
+        entry = bucket.get(name, Entry(name=name))
         fate = fates[name]
+        if entry.pending != write.version and not _late(entry, write.version, fate):
+            continue  # another enactor committed it (or a newer generation began): its word is newer
         match fate.fate:
             case Fate.COMMITTED if write.version.content == REMOVAL:
-                del bucket[name]
+                bucket.pop(name, None)
             case Fate.COMMITTED:
                 capacity = write.step.parsed.capacity if write.step.parsed else 0
                 seen_now = name in seen
@@ -391,11 +392,16 @@ def _record(
                 hold = _hold(work, Refusal(guard=guard, detail=fate.detail + remedy), entry)
                 if hold != entry.held:
                     held.append((name, hold))
-                served = replace(entry, pending=None)
                 if entry.earlier:
-                    served = with_answer(served, instead[name]) or Entry(name=name)
-                bucket[name] = replace(served, held=hold)
+                    entry = with_answer(replace(entry, pending=None), instead[name]) or Entry(name=name)
+                bucket[name] = with_refusal(entry, write.version, hold)
             case Fate.OPEN:
                 continue
         changed = True
     return changed
+
+
+def _late(entry: Entry, version: Version, fate: Written) -> bool:
+    """Whether a write landed that another enactor, refused by the zone before, had already given up."""
+    landed = fate.fate is Fate.COMMITTED and entry.pending is None
+    return landed and entry.applied != version and (entry.live or version.content != REMOVAL)

@@ -92,7 +92,7 @@ class Content:
     Within one generation a name has one content: the plan's. Anything else that lands must
     be what stood there before a foreign hand came: the newest content that the ledger has,
     or one written after it whose end nobody could record. There are three ways back: after
-    a store was set back, what its ledger has may be older, and is put where nothing stands;
+    a store was set back, what its ledger has is older, and what a held name falls back to;
     where a zone lost its fence, an enactor that is cut off opens it at the one it last saw,
     and puts back what that plan left served, until somebody who knows better opens above;
     and what an enactor that is cut off puts back by the plan at the fence, no ledger knows:
@@ -160,12 +160,12 @@ class Content:
                 known.add(self._recorded[name])
             if by.generation < self._lost.get(fact.zone, 0):
                 known |= self._ever[name]
-            refilled = self._restored and self._landed[name][-1:] == [NO_RECORDS.addresses]
+            set_back = self._restored and change.expect is Expect.EXACT and after.addresses == self._recorded.get(name)
             if name in plan and after.empty:
                 self.violations.append(f"I2 {where}, whose plan has the name")
             elif name not in plan and not after.empty and self._landed[name][-1:] == [NO_RECORDS.addresses]:
                 self.violations.append(f"I7 {where}, whose plan withdrew it")
-            elif (edited is None and not refilled) or after.addresses not in known:
+            elif (edited is None and not set_back) or after.addresses not in known:
                 self.violations.append(f"I1 {where}, neither its plan's nor what stood there")
         self._landed[name].append(after.addresses)
         # Put back by an enactor that was cut off, and so not recorded: who knows better may put it right.

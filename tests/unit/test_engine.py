@@ -474,6 +474,29 @@ async def test_a_removal_that_nobody_recorded_stays_removed_under_a_plan_that_is
     await world.close()
 
 
+async def test_a_write_that_lands_after_another_enactor_gave_it_up_leaves_no_orphan() -> None:
+    """One finds a new name taken and holds it; the other's write lands once it is free: ours, it goes with its plan."""
+    world = World(("example.test.",), repair_interval_s=3600.0)
+    slow, quick = await world.add("slow"), await world.add("quick")
+    rest = fleet(10, 1)
+    await world.publish(plan(rest))
+    await world.applied(1)
+    world.servers[ZONE].put_foreign(A, records=FOREIGN)
+    for member in (slow, quick):
+        member.zones[ZONE].open.clear()
+    await world.publish(plan(rest | {A: ["10.0.0.1"]}))
+    await world.until(lambda: slow.zones[ZONE].held and quick.zones[ZONE].held, 20.0)
+    quick.zones[ZONE].open.set()
+    await world.until(lambda: quick.recorder.of(EndpointHeld))
+    world.servers[ZONE].put_foreign(A)
+    slow.zones[ZONE].open.set()
+    await world.until(lambda: world.serves({A: ["10.0.0.1"]}))
+    await world.publish(plan(rest))
+    await world.applied(3)
+    assert world.serves(rest | {A: []})
+    await world.close()
+
+
 async def test_drift_is_put_back_but_never_an_alias(world: World) -> None:
     """A foreign edit of an owned name is undone; a foreign CNAME is reported."""
     member = await world.add("a")
