@@ -116,13 +116,8 @@ MUTANTS: tuple[Mutant, ...] = (
             ),
             Edit(
                 module="enactord.engine.slices",
-                old="        if entry is None or entry.pending != write.version:\n            continue",
-                new="        entry = entry or Entry(name=name)\n        if False:\n            continue",
-            ),
-            Edit(
-                module="enactord.engine.slices",
-                old="            del bucket[name]",
-                new="            bucket.pop(name, None)",
+                old="        if entry.pending != write.version and not",
+                new="        if False and not",
             ),
         ),
     ),
@@ -314,6 +309,44 @@ MUTANTS: tuple[Mutant, ...] = (
                 module="enactord.engine.enactor",
                 old="                await self.session.release_all_but(self.working_on, self.mirror.all_claims)\n",
                 new="",
+            ),
+        ),
+    ),
+    Mutant(
+        name="since",
+        what="a bucket written since the applied plan is not looked at",
+        edits=(
+            Edit(
+                module="enactord.engine.applying",
+                old="if not same or lost or revision > since or not",
+                new="if not same or lost or not",
+            ),
+        ),
+    ),
+    Mutant(
+        name="earlier",
+        what="of writes without a known end only the last is remembered",
+        edits=(
+            Edit(
+                module="enactord.core.ledger",
+                old="    versions = [*entry.earlier, *(",
+                new="    versions = [*(",
+            ),
+        ),
+    ),
+    Mutant(
+        name="refused",
+        what="what the zone refused one enactor is forgotten, though another may be writing it",
+        edits=(
+            Edit(
+                module="enactord.core.ledger",
+                old="held=hold, earlier=(version,))",
+                new="held=hold)",
+            ),
+            Edit(
+                module="enactord.engine.slices",
+                old="        if entry.pending != write.version and not _late(",
+                new="        if entry.pending != write.version or False and _late(",
             ),
         ),
     ),
