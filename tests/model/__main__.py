@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import click
 from rich.console import Console
@@ -11,7 +11,7 @@ from rich.table import Table
 
 from tests.model.check import ModelError, programs_missing
 from tests.model.variants import GROUPS, VARIANTS
-from tests.model.verdicts import Verdict, judge_all, markdown, marks
+from tests.model.verdicts import Verdict, judge_all, markdown
 
 OUT = Console(highlight=False)
 
@@ -20,7 +20,7 @@ OUT = Console(highlight=False)
 @click.option(
     "--variant", "names", multiple=True, metavar="NAME", help="This one alone, and the way to what it breaks."
 )
-@click.option("--full", is_flag=True, help="The larger worlds, too: some minutes, some gigabytes.")
+@click.option("--full", is_flag=True, help="The larger worlds, too.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 @click.option("--markdown", "as_markdown", is_flag=True, help="The tables of the documents.")
 @click.option("--jobs", type=click.IntRange(1), default=2, show_default=True, help="Searches at once.")
@@ -65,15 +65,20 @@ def _document(verdict: Verdict) -> dict[str, object]:
     }
 
 
-def _print(verdicts: Iterable[Verdict], *, ways: bool) -> None:
+def _print(verdicts: Sequence[Verdict], *, ways: bool) -> None:
     for group in GROUPS:
         some = [verdict for verdict in verdicts if verdict.variant.group == group]
         if not some:
             continue
-        table = Table("variant", group, *some[0].variant.rules, "states", "seconds", box=None, title_justify="left")
+        table = Table(box=None)
+        table.add_column("variant", no_wrap=True)
+        table.add_column(group)
+        table.add_column("breaks", no_wrap=True)
+        table.add_column("states", justify="right", no_wrap=True)
+        table.add_column("seconds", justify="right", no_wrap=True)
         for verdict in some:
-            cells = [mark.strip("*") for mark in marks(verdict)]
-            row = [verdict.variant.name, verdict.variant.what, *cells, f"{verdict.states:,}", f"{verdict.seconds:.1f}"]
+            broken = " ".join(verdict.broken) or "nothing"
+            row = [verdict.variant.name, verdict.variant.what, broken, f"{verdict.states:,}", f"{verdict.seconds:.1f}"]
             table.add_row(*row, style=None if verdict.expected else "red")
         OUT.print(table)
         OUT.print()

@@ -301,7 +301,8 @@ look:
     if
     :: act == PASS -> act = 0; done[e] = true; goto next
     :: act == TAKE -> act = 0; printf("| enactor %d: takes endpoint %d over\n", i, e)
-    :: act > TAKE && !PERMIT(i, g) -> printf("| enactor %d: the store refuses it, plan %d is over\n", i, g); goto restart
+    :: act > TAKE && !PERMIT(i, g) ->
+       printf("| enactor %d: the store refuses it, plan %d is over\n", i, g); goto restart
     :: act == KEEP && PERMIT(i, g) ->
 #if !REVISION
        applied[e] = was; pending[e] = 0;
@@ -583,8 +584,10 @@ proctype Stranger() {
   byte n; byte m;
   do
 #if EDITS
-  :: atomic { n < EDITS && served[0] -> n++; served[0] = 0; edited[0] = true; printf("| stranger: empties endpoint 0\n") }
-  :: atomic { n < EDITS && served[1] -> n++; served[1] = 0; edited[1] = true; printf("| stranger: empties endpoint 1\n") }
+  :: atomic { n < EDITS && served[0] -> n++; served[0] = 0; edited[0] = true;
+              printf("| stranger: empties endpoint 0\n") }
+  :: atomic { n < EDITS && served[1] -> n++; served[1] = 0; edited[1] = true;
+              printf("| stranger: empties endpoint 1\n") }
 #endif
 #if LOST_FENCE
   :: atomic { m < LOST_FENCE -> m++; fence = 0; printf("| stranger: deletes the zone's fence\n") }
@@ -594,7 +597,9 @@ proctype Stranger() {
 }
 #endif
 
-proctype Time() { atomic { !window_over && HOLD != 2 -> window_over = true; printf("| time: the guard's window is over\n") } }
+proctype Time() {
+  atomic { !window_over && HOLD != 2 -> window_over = true; printf("| time: the guard's window is over\n") }
+}
 
 /* Nobody has anything left to do: the newest plan is served, whatever happened. */
 proctype Rest() {
