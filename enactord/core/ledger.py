@@ -214,21 +214,30 @@ def parse_bucket(packed: bytes) -> Bucket:
     A damaged ledger must not stop the way to the newest plan: an entry that is missing
     is only unknown, and is written again as if it were new.
     """
-    decompressor = zlib.decompressobj()
-    try:
-        text = decompressor.decompress(packed, BUCKET_TEXT_MAX).decode("ascii")
-    except (zlib.error, UnicodeDecodeError):
-        return {}
-    if not decompressor.eof:  # cut short, or too long: without its checksum no line can be trusted
-        return {}
     entries: Bucket = {}
-    for line in text.splitlines():
+    for line in _lines(packed) or ():
         try:
             entry = _entry(line)
         except (ValueError, TypeError, RecursionError):
             continue
         entries[entry.name] = entry
     return entries
+
+
+def is_whole(packed: bytes, entries: Mapping[str, Entry]) -> bool:
+    """Whether a stored bucket holds these entries, which were read from it, and nothing that could not be."""
+    lines = _lines(packed)
+    return lines is not None and len(lines) == len(entries)
+
+
+def _lines(packed: bytes) -> list[str] | None:
+    """Return a bucket's lines; None where it is cut short, or too long: without its checksum no line can be trusted."""
+    decompressor = zlib.decompressobj()
+    try:
+        text = decompressor.decompress(packed, BUCKET_TEXT_MAX).decode("ascii")
+    except (zlib.error, UnicodeDecodeError):
+        return None
+    return text.splitlines() if decompressor.eof else None
 
 
 def _entry(line: str) -> Entry:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from enactord.core.events import PlanPruned, PruneRefused
 from enactord.core.kv import Compare, absent, valued
-from enactord.core.ledger import references
+from enactord.core.ledger import is_whole, references
 from enactord.core.names import BUCKETS
 from enactord.core.plan import Manifest
 from enactord.core.refusal import Refusal
@@ -79,7 +79,11 @@ class Pruner:
         fences = dict.fromkeys(self._zones, 0) | evidence.fences
         applied = {zone: evidence.applied(zone) for zone in fences}
         needed: dict[int, str] = {}
+        unread: list[int] = []
         for number in range(BUCKETS):
+            item = evidence.items.get(self._keys.ledger(number))
+            if item is not None and not is_whole(item.value, evidence.bucket(number)):
+                unread.append(number)
             if evidence.summary(number).entries:
                 bucket = evidence.bucket(number).values()
                 for generation, why in references(bucket).items():
@@ -106,6 +110,9 @@ class Pruner:
                 references=needed,
                 claims=evidence.claims(generation),
             )
+            if refusal is None and unread:
+                detail = f"bucket {unread[0]:04d} of the ledger cannot be read, and may need any plan"
+                refusal = Refusal(guard="unreadable", detail=f"{detail}; the next pass over a plan writes it anew")
             if refusal is None and generation == evidence.head:
                 refusal = Refusal(guard="newest", detail=f"generation {generation} is the newest plan")
             verdicts[generation] = Verdict(generation=generation, refusal=refusal)

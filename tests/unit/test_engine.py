@@ -679,6 +679,25 @@ async def test_prune_keeps_what_is_active_and_claimed() -> None:
     await world.close()
 
 
+@pytest.mark.parametrize("cut", [slice(0, 0), slice(0, -3), slice(2, None)])
+async def test_nothing_is_pruned_while_part_of_the_ledger_cannot_be_read(cut: slice) -> None:
+    """What cannot be read may need any plan."""
+    world = World(keep_plans=0)
+    member = await world.add("a")
+    for generation in (1, 2):
+        await world.publish(plan(fleet(20, generation)))
+        await world.applied(generation)
+    await world.stop("a")
+    key = world.keys.ledger(bucket_of(f"n00003.{ZONE}"))
+    value = (await world.store.get([key]))[key].value
+    pruner = Pruner(world.store, SCOPE, zones=[ZONE], keep_plans=0, clock=world.clock, observer=member.recorder)
+    await world.store.transact((), (Put(key=key, value=value[cut]),))
+    assert [v.refusal and v.refusal.guard for v in await pruner.prune()] == ["unreadable", "fence"]
+    await world.store.transact((), (Put(key=key, value=value),))
+    assert [v.refusal and v.refusal.guard for v in await pruner.prune()] == [None, "fence"]
+    await world.close()
+
+
 async def test_a_claim_that_was_lost_cannot_commit(world: World) -> None:
     """An enactor whose lease was revoked is refused by the store, and starts anew with a new claim."""
     member = await world.add("a")
