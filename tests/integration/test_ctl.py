@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -345,7 +346,11 @@ def test_watch_is_one_document_that_ends_with_its_time(desk: Desk) -> None:
     assert desk.ok("watch", "--for", "0.2") == []
     environment = os.environ | {"ENACTORD_CONFIG": str(desk.config)}
     command = [sys.executable, "-m", "enactord.cli.ctl", "watch", "--json"]
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as watching:
+    # A shell that starts tests in the background has them ignore Ctrl-C, and what they start.
+    listening = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, text=True, preexec_fn=listening
+    ) as watching:
         assert watching.stdout is not None
         try:
             publishing = threading.Event()
