@@ -18,8 +18,9 @@ from rich.table import Table as RichTable
 
 from bench.bars import judge
 from bench.machine import machine, versions
+from bench.merge import merge
 from bench.registry import BENCHMARKS, Benchmark
-from bench.report.page import write_report
+from bench.report.page import write_readme, write_report
 from bench.report.tables import Table, bars_table, tables
 from bench.results import Found, InvalidResults, Results, read_results
 from bench.runner import Bench, Sizes, Tell
@@ -32,9 +33,18 @@ _EXAMPLES = """examples:
   python -m bench                       all, in full: under half an hour
   python -m bench --quick               all, small: under three minutes
   python -m bench apply churn --server knot
+  python -m bench apply --endpoints 500,5000 --rounds 3
   python -m bench recovery --outage 20  etcd is away for 20 s instead of five minutes
-  python -m bench --again bench/out/results.json     the report anew, from a run that was
+  python -m bench --again a/results.json b/results.json     the report anew, from runs that were
+  python -m bench --again bench/out/results.json --readme bench/README.md     and its tables put in there
 """
+
+
+def _counts(text: str) -> tuple[int, ...]:
+    counts = tuple(sorted(int(part) for part in text.split(",")))
+    if counts[0] < 1:
+        raise argparse.ArgumentTypeError("at least one endpoint")
+    return counts
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -49,10 +59,14 @@ def _parser() -> argparse.ArgumentParser:
     form.add_argument("--quick", action="store_true", help="small sizes, for CI: under three minutes")
     form.add_argument("--full", action="store_true", help="all sizes, under half an hour [default]")
     parser.add_argument("--server", choices=("knot", "bind"), help="on this server alone")
+    parser.add_argument("--endpoints", type=_counts, metavar="N,N", help="so many endpoints [one: few, many]")
     parser.add_argument("--rounds", type=int, help="so many rounds")
     parser.add_argument("--outage", type=float, metavar="SECONDS", help="how long etcd is away (recovery)")
     parser.add_argument("--out", type=Path, default=OUT, metavar="FOLDER", help=f"[default: {OUT.name}/ beside this]")
-    parser.add_argument("--again", type=Path, metavar="RESULTS.json", help="run nothing; make the report anew")
+    parser.add_argument("--readme", type=Path, metavar="FILE", help="put the tables into this Markdown file")
+    parser.add_argument(
+        "--again", type=Path, nargs="+", metavar="RESULTS.json", help="run nothing; make the report of runs that were"
+    )
     return parser
 
 
@@ -124,13 +138,14 @@ def _print(shown: Iterable[Table], console: Console) -> None:
         console.print(rich)
 
 
-def main() -> None:
-    arguments = _parser().parse_args()
+def main(words: Sequence[str] | None = None) -> None:
+    """Do what the command line says; `words`: another one."""
+    arguments = _parser().parse_args(words)
     console = Console(width=None if sys.stdout.isatty() else _WIDTH)
     wrong: list[str] = []
     try:
         if arguments.again:
-            results = read_results(arguments.again)
+            results = merge([read_results(path) for path in arguments.again], list(BENCHMARKS))
         else:
             results, wrong = _run_shown(arguments)
     except (InvalidResults, OSError, pytest.fail.Exception) as error:
@@ -138,6 +153,11 @@ def main() -> None:
     show(results, console)
     write_report(results, arguments.out)
     console.print(f"report: {arguments.out / 'report.html'}", highlight=False)
+    try:
+        if arguments.readme:
+            write_readme(results, arguments.readme)
+    except (OSError, ValueError) as error:
+        wrong.append(f"error: {error}")
     for text in wrong:
         print(text, file=sys.stderr)
     if wrong:
@@ -155,6 +175,8 @@ def _run_shown(arguments: argparse.Namespace) -> tuple[Results, list[str]]:
     def adapt(sizes: Sizes) -> Sizes:
         if arguments.server:
             sizes = sizes.on(arguments.server)
+        if arguments.endpoints:
+            sizes = sizes.of(arguments.endpoints)
         changes = {"rounds": arguments.rounds, "outage_s": arguments.outage}
         return replace(sizes, **{name: value for name, value in changes.items() if value is not None})
 

@@ -45,7 +45,7 @@ BENCHMARKS = {
             sizes=_forms(
                 Sizes(endpoints=_knot(100), rounds=2),
                 Sizes(endpoints=_both(2_000), rounds=4),
-                Sizes(endpoints=_both(10_000), rounds=11),
+                Sizes(endpoints=_both(10_000), rounds=7),
             ),
         ),
         Benchmark(
@@ -57,7 +57,12 @@ BENCHMARKS = {
             sizes=_forms(
                 Sizes(endpoints=_knot(60), rounds=1, limit_s=5, naive_endpoints=5),
                 Sizes(endpoints=_both(1_000), rounds=2, limit_s=2, naive_endpoints=10),
-                Sizes(endpoints=_both(1_000, 10_000, 30_000), rounds=5, limit_s=15, naive_endpoints=100),
+                Sizes(
+                    endpoints={"knot": (1_000, 10_000, 30_000), "bind": (1_000, 10_000)},
+                    rounds=5,
+                    limit_s=8,
+                    naive_endpoints=50,
+                ),
             ),
         ),
         Benchmark(
@@ -69,7 +74,7 @@ BENCHMARKS = {
             sizes=_forms(
                 Sizes(endpoints=_knot(60), rounds=1, limit_s=5, naive_endpoints=5),
                 Sizes(endpoints=_knot(1_000), rounds=2, limit_s=2, naive_endpoints=10),
-                Sizes(endpoints=_both(10_000), rounds=5, limit_s=20, naive_endpoints=100),
+                Sizes(endpoints=_both(10_000), rounds=5, limit_s=8, naive_endpoints=50),
             ),
         ),
         Benchmark(
@@ -93,7 +98,7 @@ BENCHMARKS = {
             sizes=_forms(
                 Sizes(endpoints=_knot(20, 60), rounds=2),
                 Sizes(endpoints=_knot(200, 5_000), rounds=3),
-                Sizes(endpoints=_knot(1_000, 100_000), rounds=15),
+                Sizes(endpoints=_knot(1_000, 100_000), rounds=7),
             ),
         ),
         Benchmark(
@@ -105,7 +110,7 @@ BENCHMARKS = {
             sizes=_forms(
                 Sizes(endpoints=_knot(60), seconds=2),
                 Sizes(endpoints=_knot(1_000), seconds=3),
-                Sizes(endpoints=_both(10_000), seconds=30),
+                Sizes(endpoints=_knot(10_000), seconds=30),
             ),
         ),
         Benchmark(
@@ -117,19 +122,19 @@ BENCHMARKS = {
             sizes=_forms(
                 Sizes(endpoints=_knot(60), rounds=1),
                 Sizes(endpoints=_knot(1_000), rounds=2),
-                Sizes(endpoints=_both(10_000), rounds=5),
+                Sizes(endpoints=_knot(10_000), rounds=3),
             ),
         ),
         Benchmark(
             name="race",
             question="The outage's race: an enactor stops half way through a plan and wakes up late. What is served?",
             run=race.run,
-            main="stale",
+            main=race.EMPTY,
             baseline="",
             sizes=_forms(
                 Sizes(endpoints=_knot(10), seconds=2),
                 Sizes(endpoints=_knot(10), seconds=3),
-                Sizes(endpoints=_both(60), seconds=15),
+                Sizes(endpoints=_both(30), seconds=10),
             ),
         ),
         Benchmark(
@@ -151,9 +156,9 @@ BENCHMARKS = {
             main="peak memory",
             baseline="",
             sizes=_forms(
-                Sizes(endpoints=_knot(60), seconds=1),
+                Sizes(endpoints=_knot(50), seconds=1),
                 Sizes(endpoints=_knot(1_000), seconds=2),
-                Sizes(endpoints=_knot(1_000, 10_000, 30_000), seconds=20),
+                Sizes(endpoints=_knot(1_000, 10_000, 30_000), seconds=10),
             ),
         ),
         Benchmark(

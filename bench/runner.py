@@ -37,6 +37,10 @@ class Sizes:
         """Return the same on one server alone."""
         return replace(self, endpoints={name: counts for name, counts in self.endpoints.items() if name == server})
 
+    def of(self, counts: Sequence[int]) -> "Sizes":
+        """Return the same with so many endpoints."""
+        return replace(self, endpoints={server: tuple(counts) for server in self.endpoints})
+
 
 class Bench:
     """One benchmark's run: its sizes, and what it finds."""
@@ -58,6 +62,11 @@ class Bench:
     def remark(self, server: str, case: str, candidate: str, text: str) -> None:
         """Say something about a candidate's figures, or why there are none."""
         self._remarks[(server, case, candidate)] = text
+
+    def cannot(self, server: str, case: str, reasons: Mapping[str, str]) -> None:
+        """Say of candidates why a case has no figures of theirs."""
+        for candidate, reason in reasons.items():
+            self.remark(server, case, candidate, f"cannot: {reason}")
 
     def draw(self, series: Series) -> None:
         self.series.append(series)

@@ -26,7 +26,9 @@ class Nsupdate:
         script.write_text(self._script(), encoding="ascii")
         try:
             done = await run_tool(["nsupdate", "-v", str(script)], cwd=self._dir)
-        except (ToolFailed, FileNotFoundError) as error:
+        except FileNotFoundError as error:
+            raise CannotDo("nsupdate is not installed: run `make setup`") from error
+        except ToolFailed as error:
             raise CannotDo(f"nsupdate: {error}") from error
         return Took(took_s=done.took_s, cpu_s=done.cpu_s, peak_mb=done.peak_mb, endpoints=len(self.fleet.changed))
 

@@ -65,7 +65,7 @@ class Octodns:
         try:
             done = await run_tool(command, cwd=self._dir)
         except FileNotFoundError as error:
-            raise CannotDo("octoDNS is not installed: pip install octodns octodns-bind") from error
+            raise CannotDo("octoDNS is not installed: run `make setup`") from error
         except ToolFailed as error:
             raise CannotDo(f"octoDNS: {error}") from error
         return Took(took_s=done.took_s, cpu_s=done.cpu_s, peak_mb=done.peak_mb, endpoints=len(self.fleet.changed))

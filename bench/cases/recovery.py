@@ -66,8 +66,9 @@ async def _emptied(bench: Bench, site: Site, member: Enactord, reader: BulkReade
     await _until_served(member.fleet, member.generation, reader)
     bench.record(site.name, case, _CANDIDATE, TIME, "s", time.perf_counter() - start)
     bench.remark(site.name, case, _CANDIDATE, f"repair.interval_s {_REPAIR['interval_s']:g}, names_per_s as it comes")
-    for other in ("naive", "octoDNS", "nsupdate"):
-        bench.remark(site.name, case, other, "does not look: as it was left, until somebody runs it again")
+    bench.cannot(
+        site.name, case, dict.fromkeys(("naive", "octoDNS", "nsupdate"), "does not look until it is run again")
+    )
 
 
 async def _store_away(bench: Bench, site: Site, member: Enactord, reader: BulkReader) -> None:

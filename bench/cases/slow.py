@@ -16,6 +16,7 @@ from bench.sites import Site, open_site
 
 HEALTHY, SLOW, ALONE = "3 healthy", "3, one of them 100 times slower", "1 alone"
 _ZONES = ("healthy.test.", "slow.test.", "alone.test.")
+_CANNOT = dict.fromkeys(("naive-batched", "nsupdate", "octoDNS"), "one at a time: two would overwrite each other")
 _RUNS_S = 0.002
 _FACTOR = 100
 
@@ -57,6 +58,7 @@ async def _compare(bench: Bench, site: Site, count: int) -> None:
     def record(candidate: Candidate, took: Took) -> None:
         bench.record(site.name, case, candidate.name, "time", "s", took.took_s)
 
+    bench.cannot(site.name, case, _CANNOT)
     async with AsyncExitStack() as stack:
         for member in members:
             bench.tell(f"{site.name}, {case}: filling {member.name}")

@@ -8,6 +8,8 @@ from bench.report.pictures import draw
 from bench.report.tables import Table, bars_table, markdown_report, tables
 from bench.results import Results, write_results
 
+_BEGIN, _END = "<!-- results -->", "<!-- end of results -->"
+
 
 def write_report(results: Results, folder: Path) -> None:
     """Write everything about a run into a folder."""
@@ -16,6 +18,15 @@ def write_report(results: Results, folder: Path) -> None:
     pictures = draw(results, folder)
     (folder / "report.html").write_text(render_page(results, pictures), encoding="utf-8")
     (folder / "tables.md").write_text(markdown_report(results), encoding="utf-8")
+
+
+def write_readme(results: Results, path: Path) -> None:
+    """Put a run's tables between the two marks of a Markdown file. Raises ValueError where they are not there."""
+    before, begin, rest = path.read_text(encoding="utf-8").partition(_BEGIN)
+    _, end, after = rest.partition(_END)
+    if not end:
+        raise ValueError(f"{path}: needs the lines {_BEGIN} and {_END}")
+    path.write_text(f"{before}{begin}\n\n{markdown_report(results)}\n{end}{after}", encoding="utf-8")
 
 
 def render_page(results: Results, pictures: dict[str, list[str]]) -> str:

@@ -66,8 +66,10 @@ def _panel(axis: Axes, cells: Sequence[Cell], colours: dict[str, str]) -> None:
     axis.set_yticks(places, [cell.candidate for cell in cells])
     axis.invert_yaxis()
     highest = max(each.high for each in spreads)
+    scale = ""
     positive = [median for median in medians if median > 0]
     if len(positive) == len(medians) and highest > _LOG_FROM * min(positive):
+        scale = ", logarithmic scale"
         axis.set_xscale("log")
         axis.set_xlim(right=highest * 4)
         axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
@@ -78,7 +80,7 @@ def _panel(axis: Axes, cells: Sequence[Cell], colours: dict[str, str]) -> None:
             significant(each.median), (each.high, place), xytext=(5, 0), textcoords="offset points", va="center"
         )
     first = cells[0]
-    axis.set_xlabel(f"{first.measure} ({first.unit})" if first.unit else first.measure)
+    axis.set_xlabel((f"{first.measure} ({first.unit})" if first.unit else first.measure) + scale)
     axis.set_title(", ".join(part for part in (first.server, first.case) if part), fontsize=10, loc="left")
     axis.spines[["top", "right"]].set_visible(False)
 
