@@ -239,6 +239,7 @@ class Shrunk:
         self._plans: dict[tuple[int, str], Published] = {}
         self._served: set[str] = set()
         self._restored = False
+        self._highest: dict[str, int] = defaultdict(int)
 
     def see(self, fact: Fact) -> None:
         match fact:
@@ -249,7 +250,9 @@ class Shrunk:
             case Applied():
                 by = fact.carried
                 plan = self._plans.get((by.generation, by.plan)) if by else None
-                if fact.before != fact.after and fact.after is not None:
+                # A fence that was lost, raised again by one who was cut off, opens nothing anew.
+                if fact.after is not None and fact.after.generation > self._highest[fact.zone]:
+                    self._highest[fact.zone] = fact.after.generation
                     self._judge(fact, self._plans.get((fact.after.generation, fact.after.plan)))
                 for change in fact.changes if plan else ():
                     (self._served.discard if change.after.empty else self._served.add)(change.name)
