@@ -39,8 +39,8 @@ setup: $(TESTING) ## Install all that tests need: the locked venv, and Debian pa
 run: $(RUNTIME) ## Everything on one machine: store, DNS server, three enactors, planner
 	$(BIN)/enactord dev
 
-test: setup lint types ## Lint, types and the whole everyday suite
-	$(BIN)/python -m pytest
+test: setup lint types ## Lint, types and the whole everyday suite, file by file on two processes
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(TESTING) ## ruff and the direction of imports
 	$(BIN)/ruff check $(SOURCES)

@@ -54,6 +54,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 new="if transaction.fence_after and tuple(sorted(transaction.fence_seen)) != self.fence:",
             ),
         ),
+        seed=0,
     ),
     Mutant(
         name="open",
@@ -65,6 +66,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 new="    opened = Opened(how=Opening.OPEN)\n",
             ),
         ),
+        seed=15,
     ),
     Mutant(
         name="open-compare",
@@ -76,6 +78,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 new="found.generation >= 10**9:",
             ),
         ),
+        seed=2,
     ),
     Mutant(
         name="judged-fence",
@@ -120,6 +123,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 new="        if False and not",
             ),
         ),
+        seed=0,
     ),
     Mutant(
         name="claim",
@@ -147,6 +151,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 new="[self.claim.lives]",
             ),
         ),
+        seed=0,
     ),
     Mutant(
         name="ledger-revision",
@@ -174,6 +179,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 new="(claim.lives, plan_exists),",
             ),
         ),
+        seed=4,
     ),
     Mutant(
         name="prune-fence",
@@ -182,6 +188,7 @@ MUTANTS: tuple[Mutant, ...] = (
             Edit(module="enactord.core.retention", old="if fences[zone] <= generation:", new="if False:"),
             Edit(module="enactord.engine.pruner", old="generation == evidence.head:", new="False:"),
         ),
+        seed=1,
     ),
     Mutant(
         name="prune-active",
@@ -190,6 +197,7 @@ MUTANTS: tuple[Mutant, ...] = (
             Edit(module="enactord.core.retention", old="if applied[zone] == generation:", new="if False:"),
             Edit(module="enactord.core.retention", old="if generation in references:", new="if False:"),
         ),
+        seed=0,
     ),
     Mutant(
         name="prune-claim",
@@ -202,6 +210,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 new="[*evidence, unmodified",
             ),
         ),
+        seed=4,
     ),
     Mutant(
         name="prune-again",
@@ -213,6 +222,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 new="[unmodified(key",
             ),
         ),
+        seed=6,
     ),
     Mutant(
         name="sweep",
@@ -241,6 +251,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 new="expect=Expect.OWNED,",
             ),
         ),
+        seed=0,
     ),
     Mutant(
         name="repair-value",
@@ -279,6 +290,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 new="wanted = entry.applied",
             ),
         ),
+        seed=1,
     ),
     Mutant(
         name="reopen",
@@ -300,6 +312,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 new="            pass",
             ),
         ),
+        seed=0,
     ),
     Mutant(
         name="stray-claims",
@@ -311,6 +324,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 new="",
             ),
         ),
+        seed=2,
     ),
     Mutant(
         name="since",
@@ -322,6 +336,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 new="if not same or lost or not",
             ),
         ),
+        seed=5,
     ),
     Mutant(
         name="earlier",

@@ -15,7 +15,8 @@ from tests.simulation.small import WORLDS, SmallWorld, explore
 FOUND = (Path(__file__).parent / "seeds.txt").read_text().splitlines()
 SEEDS = [int(text.split()[0]) for text in FOUND if not text.startswith("#")]
 STATES = 400
-SEEDS_MAX = 400
+EARLY = 20
+SEEDS_MAX = 100
 
 
 def test_seeds_violate_nothing() -> None:
@@ -55,15 +56,20 @@ def test_the_same_seed_gives_the_same_trace(tmp_path: Path) -> None:
     assert "\n".join(simulate(3).trace).encode() + b"\n" == traces[0]
 
 
-def test_every_mechanism_that_is_switched_off_is_noticed() -> None:
-    """Each mutant is caught by the seed that it states; should its world have changed, by another one soon."""
+@pytest.mark.timeout(900)
+def test_mechanisms_that_are_switched_off_are_noticed() -> None:
+    """Mutants that are caught early: by the seed that they state or, should its world have changed, by another soon.
+
+    `make mutants` goes through the others, too.
+    """
+    early = [mutant for mutant in MUTANTS if 0 <= mutant.seed <= EARLY]
 
     def run(mutant: Mutant) -> Caught:
         caught = run_mutant(mutant, first=mutant.seed, seeds=1)
         return caught if caught.seed is not None else run_mutant(mutant, first=0, seeds=SEEDS_MAX)
 
     with ThreadPoolExecutor(2) as pool:
-        caught = list(pool.map(run, MUTANTS))
+        caught = list(pool.map(run, early))
     assert [each.mutant.name for each in caught if each.seed is None] == []
     # It is the mechanism that a seed shows: with every mechanism on, it shows nothing.
     for seed in sorted({each.seed for each in caught if each.seed is not None}):
