@@ -372,6 +372,7 @@ MUTANTS: tuple[Mutant, ...] = (
             Edit(module="enactord.engine.slices", old="held.guard == _FOREIGN:\n", new="False:\n"),
             Edit(module="enactord.engine.slices", old="(self.again or not self._refused_before(step))", new="True"),
         ),
+        covered="an economy: a pass that left nothing to do is not begun again before the next repair interval",
     ),
 )
 
