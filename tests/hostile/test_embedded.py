@@ -86,8 +86,7 @@ async def leaving_nothing(**options: Any) -> AsyncIterator[EmbeddedServer]:
     async with serving(**options) as server:
         yield server
         await answers(server)
-    await settles(lambda: len(asyncio.all_tasks()) == tasks and descriptors() <= files)
-    assert server.connections == 0
+    await settles(lambda: len(asyncio.all_tasks()) == tasks and descriptors() <= files and server.connections == 0)
 
 
 @tries(25, costly=True)

@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -67,8 +69,10 @@ async def test_the_newest_plan_of_a_folder_is_applied_until_interrupted(
     folder = tmp_path / "plans"
     folder.mkdir()
     (folder / "plan-1.json").write_text("{")
+    # A shell that starts tests in the background has them ignore Ctrl-C, and what they start.
+    listening = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
     process = await asyncio.create_subprocess_exec(
-        *command, "--poll", "0.05", "run", str(folder), stdout=asyncio.subprocess.PIPE
+        *command, "--poll", "0.05", "run", str(folder), stdout=asyncio.subprocess.PIPE, preexec_fn=listening
     )
     try:
         assert process.stdout is not None
@@ -78,7 +82,7 @@ async def test_the_newest_plan_of_a_folder_is_applied_until_interrupted(
             write_plan(folder, 1, dns_zone[1])
             while "plan 1 applied" not in (await process.stdout.readline()).decode():
                 pass
-            process.send_signal(2)
+            process.send_signal(signal.SIGINT)
             await process.communicate()
     finally:
         if process.returncode is None:

@@ -71,6 +71,7 @@ class EmbeddedServer:
         self._idle_timeout_s = idle_timeout_s
         self._responder = Responder(self._zones, keys, clock=clock, udp_bytes_max=udp_bytes_max)
         self._connections: dict[Connection, None] = {}
+        self._closed = False
         self._writer: Writer | None = None
         self._writing: asyncio.Task[None] | None = None
         self._sweep: asyncio.TimerHandle | None = None
@@ -177,6 +178,7 @@ class EmbeddedServer:
         """Stop listening, finish the group of updates in hand, and let go of everything; harmless when repeated."""
         if self._sweep is not None:
             self._sweep.cancel()
+        self._closed = True
         if self._tcp is not None:
             self._tcp.close()
         if self._writer is not None and self._writing is not None:
@@ -239,6 +241,9 @@ class EmbeddedServer:
 
     def _opened(self, connection: Connection) -> None:
         """Make room for a new connection at the cost of the one that has been silent longest."""
+        if self._closed:  # accepted just before the end
+            connection.abort()
+            return
         self._connections[connection] = None
         if len(self._connections) > self._connections_max:
             idle = [other for other in self._connections if not other.working]
