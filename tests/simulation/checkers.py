@@ -154,16 +154,16 @@ class Content:
             self.violations.append(f"I8 {where}, where a foreign record stands that nobody adopted")
         planned = render(name, by.generation, parse_content(plan[name]), ANSWERS_MAX) if name in plan else NO_RECORDS
         edited = self._edited.pop(name, None)
-        if after.addresses != planned.addresses:
+        if name in plan and after.empty:
+            self.violations.append(f"I2 {where}, whose plan has the name")
+        elif after.addresses != planned.addresses:
             known = set(self._landed[name])
             if self._restored and name in self._recorded:
                 known.add(self._recorded[name])
             if by.generation < self._lost.get(fact.zone, 0):
                 known |= self._ever[name]
             set_back = self._restored and change.expect is Expect.EXACT and after.addresses == self._recorded.get(name)
-            if name in plan and after.empty:
-                self.violations.append(f"I2 {where}, whose plan has the name")
-            elif name not in plan and not after.empty and self._landed[name][-1:] == [NO_RECORDS.addresses]:
+            if name not in plan and not after.empty and self._landed[name][-1:] == [NO_RECORDS.addresses]:
                 self.violations.append(f"I7 {where}, whose plan withdrew it")
             elif (edited is None and not set_back) or after.addresses not in known:
                 self.violations.append(f"I1 {where}, neither its plan's nor what stood there")
