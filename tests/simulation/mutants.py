@@ -107,6 +107,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 new="lambda: True,",
             ),
         ),
+        seed=192,
     ),
     Mutant(
         name="pending",
@@ -140,6 +141,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 new="(plan_exists, not_frozen(self._keys)),",
             ),
         ),
+        seed=4,
     ),
     Mutant(
         name="ledger-fence",
@@ -163,6 +165,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 new="compares = conditions",
             ),
         ),
+        seed=0,
     ),
     Mutant(
         name="freeze",
@@ -228,6 +231,7 @@ MUTANTS: tuple[Mutant, ...] = (
         name="sweep",
         what="chunks are swept by a list of plans older than the newest",
         edits=(Edit(module="enactord.registry.plans", old="page.revision < head.mod_revision:", new="False:"),),
+        seed=2,
     ),
     Mutant(
         name="empty",
@@ -235,11 +239,13 @@ MUTANTS: tuple[Mutant, ...] = (
         edits=(
             Edit(module="enactord.core.guard", old="    if len(usable) < max(1, needed):\n", new="    if False:\n"),
         ),
+        seed=15,
     ),
     Mutant(
         name="removals",
         what="a plan may drop any number of names",
         edits=(Edit(module="enactord.core.guard", old="    if approved or removed == 0:\n", new="    if True:\n"),),
+        seed=1,
     ),
     Mutant(
         name="new-name",
@@ -257,6 +263,7 @@ MUTANTS: tuple[Mutant, ...] = (
         name="repair-value",
         what="repair does not require the value that it read",
         edits=(Edit(module="enactord.engine.repairer", old="expect=Expect.EXACT", new="expect=Expect.OWNED"),),
+        seed=112,
     ),
     Mutant(
         name="repair-ledger",
@@ -279,6 +286,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 new="== ''",
             ),
         ),
+        seed=19,
     ),
     Mutant(
         name="repair-plan",
