@@ -1,0 +1,104 @@
+"""Server-sent events: what happens arrives, a reader that comes back misses nothing, a slow one costs nothing."""
+
+import asyncio
+import json
+import ssl
+import subprocess
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from tests.http.site import Site, serving
+from tests.world import World, fleet, plan
+
+EVENTS = "/api/v1/events"
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    made = World()
+    yield made
+    await made.close()
+
+
+async def listen(site: Site, **headers: str) -> aiohttp.ClientResponse:
+    answer = await site.client.get(EVENTS, headers=headers, timeout=aiohttp.ClientTimeout(total=60))
+    assert answer.status == 200
+    assert answer.content_type == "text/event-stream"
+    return answer
+
+
+async def news_until(site: Site, wanted: str, **headers: str) -> list[tuple[str, str]]:
+    """Return id and kind of each piece of news up to the first of a kind."""
+    found: list[tuple[str, str]] = []
+    fields: dict[str, str] = {}
+    answer = await listen(site, **headers)
+    async with asyncio.timeout(20):
+        async for line in answer.content:
+            text = line.decode().rstrip("\n")
+            if text:
+                name, _, value = text.partition(": ")
+                fields[name] = value
+                continue
+            if fields.get("event") == "news":
+                found.append((fields["id"], json.loads(fields["data"])["event"]))
+                if found[-1][1] == wanted:
+                    break
+            fields = {}
+    answer.close()
+    return found
+
+
+async def test_what_happens_arrives_and_nothing_is_missed_by_who_comes_back(world: World) -> None:
+    """A plan that was applied while nobody listened is told to a reader that says where it was."""
+    member = await world.add("a")
+    await world.publish(plan(fleet(10, 1)))
+    await world.applied(1)
+    async with serving(member) as site:
+        first = asyncio.create_task(news_until(site, "plan.applied"))
+        await asyncio.sleep(0.2)
+        await world.publish(plan(fleet(10, 2)))
+        seen = await first
+        last = seen[-1][0]
+        await world.publish(plan(fleet(10, 3)))
+        await world.applied(3)
+        again = await news_until(site, "plan.applied", **{"Last-Event-ID": last})
+        numbers = [int(number.rpartition("-")[2]) for number, _ in (seen[-1], *again)]
+        assert numbers == list(range(numbers[0], numbers[0] + len(numbers))), "each once, in order, none left out"
+        assert "plan.published" in {kind for _, kind in again}
+
+
+async def test_readers_that_read_nothing_do_not_hold_what_happens(world: World) -> None:
+    """Thousands of events past twenty such readers: the feed keeps its bound, and the enactor goes on."""
+    member = await world.add("a")
+    await world.publish(plan(fleet(10, 1)))
+    await world.applied(1)
+    async with serving(member) as site:
+        silent = [await listen(site) for _ in range(20)]
+        for generation in range(2, 40):
+            await world.publish(plan(fleet(10, generation)))
+            await asyncio.sleep(0.02)
+        await world.applied(39)
+        assert (await site.get("/healthz"))["status"]
+        for answer in silent:
+            answer.close()
+
+
+async def test_the_api_is_served_over_tls(world: World, tmp_path: Path) -> None:
+    """With a certificate in the config, https answers to who trusts it."""
+    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1",
+         "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    member = await world.add("a")
+    trust = ssl.create_default_context(cafile=str(certificate))
+    async with serving(member, trust=trust, tls_cert_file=str(certificate), tls_key_file=str(key)) as site:
+        assert site.url.startswith("https")
+        assert (await site.get("/readyz"))["status"] in ("ready", "degraded")
+        async with aiohttp.ClientSession() as stranger:
+            with pytest.raises(aiohttp.ClientConnectorCertificateError):
+                await stranger.get(f"{site.url}/readyz")
