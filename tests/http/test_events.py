@@ -2,10 +2,7 @@
 
 import asyncio
 import json
-import ssl
-import subprocess
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import aiohttp
 import pytest
@@ -84,21 +81,3 @@ async def test_readers_that_read_nothing_do_not_hold_what_happens(world: World) 
         assert (await site.get("/healthz"))["status"]
         for answer in silent:
             answer.close()
-
-
-async def test_the_api_is_served_over_tls(world: World, tmp_path: Path) -> None:
-    """With a certificate in the config, https answers to who trusts it."""
-    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1",
-         "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    member = await world.add("a")
-    trust = ssl.create_default_context(cafile=str(certificate))
-    async with serving(member, trust=trust, tls_cert_file=str(certificate), tls_key_file=str(key)) as site:
-        assert site.url.startswith("https")
-        assert (await site.get("/readyz"))["status"] in ("ready", "degraded")
-        async with aiohttp.ClientSession() as stranger:
-            with pytest.raises(aiohttp.ClientConnectorCertificateError):
-                await stranger.get(f"{site.url}/readyz")

@@ -69,7 +69,7 @@ function tell(node) {
 
 /** A text whose numbers stand out. */
 export function numbers(text) {
-  const parts = text.split(/((?<![\w.-])\d[\d.,]*(?:%| s\b)?(?![\w.-]))/);
+  const parts = text.split(/((?<![\w.-])\d(?:[\d.,]*\d)?(?:%| s\b)?(?![\w.-]))/);
   return parts.map((part, index) => (index % 2 ? h("b", {}, part) : part));
 }
 
