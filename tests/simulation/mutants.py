@@ -304,6 +304,7 @@ MUTANTS: tuple[Mutant, ...] = (
         name="reopen",
         what="a zone that lost its fence is not opened again by who looks at it",
         edits=(Edit(module="enactord.engine.repairer", old="if seen != fence.seen and writable:", new="if False:"),),
+        seed=1,
     ),
     Mutant(
         name="read-after-unknown",
