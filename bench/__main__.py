@@ -1,7 +1,6 @@
 """Run benchmarks, print what they found, and write a report."""
 
 import argparse
-import asyncio
 import sys
 import time
 import traceback
@@ -12,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import uvloop
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table as RichTable
@@ -190,7 +190,7 @@ def _run_shown(arguments: argparse.Namespace) -> tuple[Results, list[str]]:
             if text != said:
                 print(said := text, file=sys.stderr, flush=True)
 
-        return asyncio.run(run(chosen, form, say, adapt=adapt))
+        return uvloop.run(run(chosen, form, say, adapt=adapt))
     columns = (BarColumn(20), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
     with Progress(*columns, console=console, transient=True) as progress:
         names = [benchmark.name for benchmark in chosen]
@@ -200,7 +200,7 @@ def _run_shown(arguments: argparse.Namespace) -> tuple[Results, list[str]]:
             done = names.index(text.partition(":")[0])
             progress.update(task, description=text, completed=done)
 
-        return asyncio.run(run(chosen, form, tell, adapt=adapt))
+        return uvloop.run(run(chosen, form, tell, adapt=adapt))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
 """enactord: the daemon itself, a check of its config, and a whole scope on one machine to try."""
 
-import asyncio
 from functools import partial
 from pathlib import Path
 
 import click
+import uvloop
 
 from enactord import __version__
 from enactord.cli.completion import completion
@@ -44,7 +44,7 @@ def run(path: Path) -> None:
     A store or DNS server that is away does not stop it: it goes on verifying, repairs from
     its last known good, and says why it is degraded at /readyz.
     """
-    asyncio.run(serve(load_config(path), partial(load_config, path)))
+    uvloop.run(serve(load_config(path), partial(load_config, path)))
 
 
 @main.command("check-config", epilog=examples("enactord check-config ./enactord.toml"))

@@ -17,8 +17,8 @@ nothing    nothing                    nothing
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from enactord.core.content import Content, parse_content
 from enactord.core.guard import Limits, judge_endpoint
@@ -36,8 +36,7 @@ class Kind(StrEnum):
     RESOLVE = "resolve"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class Step(NamedTuple):
     """What is to be done for one name.
 
     `content` is the wanted canonical text ("-": removal), `parsed` the same for a WRITE;

@@ -4,12 +4,12 @@ import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from enactord.core.fence import Fence, FenceSeen
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Records:
+class Records(NamedTuple):
     """The A and AAAA RRsets of one name.
 
     Addresses are packed (4 and 16 bytes, network order) and sorted; `ttl_s` is 0 when
@@ -40,8 +40,7 @@ class Records:
 NO_RECORDS = Records(ttl_s=0, a=(), aaaa=())
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Served:
+class Served(NamedTuple):
     """What an authoritative server answers for a name, or says that it holds there.
 
     `alias` is the target of a CNAME that stands there instead of addresses, else None.
@@ -72,8 +71,7 @@ class Expect(StrEnum):
     """The A and the AAAA RRset are each exactly `Change.before`, or absent where that is empty."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+class Change(NamedTuple):
     """The new records of one name; `after` is NO_RECORDS to remove it.
 
     A removal requires no "no CNAME": it deletes A and AAAA alone, and a CNAME stays.

@@ -1,7 +1,7 @@
 """Adopting: a name that somebody else put into a zone becomes the ledger's, as it is served."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from enactord.core.content import Content, Target, content_text, unpack_address
@@ -145,4 +145,4 @@ def _entry(name: str, known: Entry | None, content: Content, answer: Served, ans
     assert version.records(name) == answer.records, name
     peaks = with_peak((), now_s, content.capacity)
     # A hold stays: the enactors lift it when they take the name up.
-    return replace(known or Entry(name=name), applied=version, good=version, peaks=peaks)
+    return (known or Entry(name=name))._replace(applied=version, good=version, peaks=peaks)

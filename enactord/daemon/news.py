@@ -38,9 +38,28 @@ class Glance:
         return {name: hold for _, holds in self.holds.values() for name, hold in holds.items()}
 
 
-def glance(mirror: Mirror, before: Glance | None = None) -> Glance:
-    """Look at a mirror; buckets that have not changed since `before` are not unpacked again."""
+def glance(mirror: Mirror, before: Glance | None = None, *, ledger: bool = True) -> Glance:
+    """Look at a mirror; buckets that have not changed since `before` are not unpacked again.
+
+    `ledger` False: what is held counts as it was before, so that nothing need be unpacked.
+    """
     known = before.holds if before else {}
+    fences = mirror.fences
+    return Glance(
+        plans=frozenset(mirror.generations),
+        fences=fences,
+        applied={zone: mirror.applied(zone) for zone in fences},
+        freeze=mirror.freeze,
+        enactors=frozenset(presence.id for presence in mirror.enactors),
+        holds=_held(mirror, known) if ledger else known,
+    )
+
+
+_Holds = Mapping[int, tuple[int, Mapping[str, Hold]]]
+
+
+def _held(mirror: Mirror, known: _Holds) -> _Holds:
+    """Return what is held, by bucket; `known` is what was, with the mod revision that said so."""
     holds: dict[int, tuple[int, Mapping[str, Hold]]] = {}
     for number, summary in mirror.summaries.items():
         if not summary.held:
@@ -51,15 +70,7 @@ def glance(mirror: Mirror, before: Glance | None = None) -> Glance:
         else:
             entries = mirror.bucket(number).values()
             holds[number] = (revision, {entry.name: entry.held for entry in entries if entry.held is not None})
-    fences = mirror.fences
-    return Glance(
-        plans=frozenset(mirror.generations),
-        fences=fences,
-        applied={zone: mirror.applied(zone) for zone in fences},
-        freeze=mirror.freeze,
-        enactors=frozenset(presence.id for presence in mirror.enactors),
-        holds=holds,
-    )
+    return holds
 
 
 async def follow_news(scope: Scope) -> AsyncIterator[News]:

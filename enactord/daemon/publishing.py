@@ -90,12 +90,11 @@ class _Rehearsal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Weighed:
-    """A draft against the ledger: what it touches before and after, refusals and holds."""
+    """A draft against the ledger: the entries that it touches, what is applied there, and refusals."""
 
+    entries: Mapping[str, Entry]
     before: Mapping[str, str]
-    after: Mapping[str, str]
     refusals: tuple[Refusal, ...]
-    held: tuple[Held, ...]
 
 
 async def publish(
@@ -107,7 +106,8 @@ async def publish(
     Raises `InvalidPlan`, `PlanUnreadable`, `StoreDown`.
     """
     stage("judging")
-    weighed = await _weigh(scope, draft, approved=orders.approval is not None)
+    approved = orders.approval is not None
+    weighed = await _weigh(scope, draft, approved=approved)
     rehearsal = Plans(_Rehearsal(scope.store), scope.keys, scope.clock)
     if weighed.refusals:
         done = await rehearsal.publish(draft, orders)
@@ -121,8 +121,9 @@ async def publish(
         manifest=done,
         dry_run=dry_run,
         before=weighed.before,
-        after=weighed.after,
-        held=weighed.held,
+        after=draft.endpoints,
+        # What will be held keeps nothing from being stored; so enactors need not wait until it is known here, too.
+        held=_judge_endpoints(draft.endpoints, weighed.entries, scope, approved=approved),
         warnings=await _warnings(scope),
     )
 
@@ -155,10 +156,9 @@ async def _weigh(scope: Scope, draft: Draft, *, approved: bool) -> _Weighed:
         touched = draft.endpoints.keys() | set(removed)
         before = {name: content for name, content in before.items() if name in touched}
     return _Weighed(
+        entries=entries,
         before=before,
-        after=draft.endpoints,
         refusals=tuple(refusal for refusal in refusals if refusal is not None),
-        held=_judge_endpoints(draft.endpoints, entries, scope, approved=approved),
     )
 
 

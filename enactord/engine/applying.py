@@ -29,10 +29,14 @@ from enactord.registry.session import Claim, Session
 
 _SLICE_ENDPOINTS = 1_000
 """Endpoints of one slice, about: large enough to fill messages, small enough that a crash leaves few marks."""
+_FIRST_SLICE_ENDPOINTS = 100
+"""Those of the first: the server has something to do while the next ones, each up to twice as large, are prepared."""
 _SLICES_IN_FLIGHT = 3
 _SHOW_OPEN_TIMEOUT_S = 5.0
 _CONFLICT_PAUSE_S = 0.02
 _PEERS_MAX = 16
+_SMALL_ENDPOINTS = 2_000
+"""Up to so many endpoints in the buckets that need a look, sharing a plan costs more than it saves."""
 _TAKE_OVER_S = 1.0
 """How long marks of another enactor may stand without a change before they are taken over."""
 
@@ -159,6 +163,8 @@ class Applier:
         manifest = view.manifest
         loop = asyncio.get_running_loop()
         start = loop.time()
+        if await self._done_by_others(view):
+            return 0
         try:
             claim = await self._session.claim(manifest.generation)
         except LeaseLost as error:
@@ -198,6 +204,23 @@ class Applier:
             raise Interrupted(str(error)) from error
         finally:
             await self._session.release(claim)
+
+    async def _done_by_others(self, view: PlanView) -> bool:
+        """Leave a small plan to those whose turn comes first, for a moment; returns whether they finished it.
+
+        Nothing rests on it: who is gone or slow loses its turn, and others begin.
+        """
+        manifest = view.manifest
+        others = self._others()
+        if not others or sum(self._size(view.wanted(number), number) for number in view.numbers) > _SMALL_ENDPOINTS:
+            return False
+        mine = _weight(self.settings.id, manifest.generation, BUCKETS)
+        before = sum(_weight(other, manifest.generation, BUCKETS) < mine for other in others)
+
+        def done() -> bool:
+            return all(self._mirror.applied(zone) == manifest.generation for zone in self._writers)
+
+        return before > 0 and not done() and await self._mirror.wait_until(done, before * self.settings.head_start_s)
 
     async def _open(self, view: PlanView, claim: Claim) -> dict[str, Fence]:
         """Open every zone; those that cannot be now are left to a later pass."""
@@ -270,17 +293,21 @@ class Applier:
         return progress
 
     def _cut(self, work: Pass, numbers: list[int]) -> list[list[int]]:
-        """Cut buckets into slices of about `_SLICE_ENDPOINTS`, within a transaction's limit."""
+        """Cut buckets into slices of about `_SLICE_ENDPOINTS`, the first ones smaller, within a transaction's limit."""
         slices: list[list[int]] = []
-        size = _SLICE_ENDPOINTS
+        size = limit = _FIRST_SLICE_ENDPOINTS
         for number in numbers:
-            endpoints = max(self._mirror.summary(number).entries, len(work.wanted(number)))
-            if not slices or size + endpoints > _SLICE_ENDPOINTS or len(slices[-1]) == BUCKETS_A_TRANSACTION:
+            endpoints = self._size(work.wanted(number), number)
+            if not slices or size + endpoints > limit or len(slices[-1]) == BUCKETS_A_TRANSACTION:
+                limit = min(_SLICE_ENDPOINTS, _FIRST_SLICE_ENDPOINTS << len(slices))
                 slices.append([])
                 size = 0
             slices[-1].append(number)
             size += endpoints
         return slices
+
+    def _size(self, wanted: Mapping[str, str], number: int) -> int:
+        return max(self._mirror.summary(number).entries, len(wanted))
 
     def _others_at_work(self, work: Pass, number: int) -> bool:
         """Whether another enactor has marked something in the bucket at this generation."""
@@ -349,14 +376,17 @@ class Applier:
         whoever it leaves out finds its share done, and whoever is gone has its share taken over.
         Source: Thaler and Ravishankar, "Using name-based mappings to increase hit rates", 1998.
         """
-        alive = {presence.id for presence in self._mirror.enactors} - {self.settings.id}
-        others = sorted(alive)[:_PEERS_MAX]
+        others = self._others()
 
         def place(number: int) -> tuple[int, bytes]:
             mine = _weight(self.settings.id, generation, number)
             return sum(_weight(other, generation, number) < mine for other in others), mine
 
         return sorted(numbers, key=place)
+
+    def _others(self) -> list[str]:
+        """Return the other enactors that are alive, as far as is known."""
+        return sorted({presence.id for presence in self._mirror.enactors} - {self.settings.id})[:_PEERS_MAX]
 
 
 def _weight(enactor: str, generation: int, number: int) -> bytes:

@@ -8,7 +8,7 @@ import asyncio
 import random
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from enactord.core.events import EndpointDrifted, EndpointRepaired, Verified
@@ -259,10 +259,12 @@ class Repairer:
         if not changes:
             return set()
         try:
-            fates = await self._writers[zone].write(fence, changes)
+            # Sent once, as it was judged just now: sent again, it might find the value that it requires brought about
+            # anew, and what it writes outdated by then. The next look judges afresh.
+            fates = await self._writers[zone].write(fence, changes, attempts_max=1)
             # Under a wildcard, what was read is not what a prerequisite sees: there, nothing stands at the name.
-            bare = [replace(c, before=NO_RECORDS) for c in changes if fates[c.name].fate is Fate.CONFLICT]
-            fates |= await self._writers[zone].write(fence, bare)
+            bare = [c._replace(before=NO_RECORDS) for c in changes if fates[c.name].fate is Fate.CONFLICT]
+            fates |= await self._writers[zone].write(fence, bare, attempts_max=1)
         except FenceMoved:
             return set()  # a newer plan is opened: its way through sees to these names
         repaired: set[str] = set()
@@ -292,6 +294,6 @@ class Repairer:
             for name in some:
                 entry = bucket.get(name)
                 if entry is not None and entry.pending is None:
-                    bucket[name] = replace(entry, good=entry.applied)
+                    bucket[name] = entry._replace(good=entry.applied)
             buckets[number] = bucket
         await self._ledger.amend([fence_is(self._keys, zone, fence)], buckets, read)

@@ -36,6 +36,8 @@ class Settings:
     repair_names_per_s: float = 500.0
     verify_timeout_s: float = 3.0
     """How long a written name may take to be seen on every verify server."""
+    head_start_s: float = 0.25
+    """How long a small plan is left to the enactor whose turn it is, before the next one begins, too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

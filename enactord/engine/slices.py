@@ -4,8 +4,8 @@ import asyncio
 import random
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
 
 from enactord.core.diff import Kind, Step, conforms, diff_bucket
 from enactord.core.errors import EnactordError, ZoneDown
@@ -18,6 +18,7 @@ from enactord.core.ledger import (
     Entry,
     Hold,
     Version,
+    says_exactly,
     with_answer,
     with_applied,
     with_pending,
@@ -104,14 +105,17 @@ class Pass:
 
     def open_at(self, number: int) -> bool:
         """Whether a bucket may need steps; judges nothing."""
-        return not conforms(self.wanted(number), self.mirror.bucket(number))
+        wanted = self.wanted(number)
+        packed = self.mirror.unread(number)
+        if packed is not None and says_exactly(packed, wanted):
+            return False
+        return not conforms(wanted, self.mirror.bucket(number))
 
     def zone(self, name: str) -> str | None:
         return zone_of(name, self.writers)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Write:
+class _Write(NamedTuple):
     """One change under way: its step, the version that it brings, and its records."""
 
     step: Step
@@ -169,10 +173,10 @@ def _mark(
             assert step.refusal is not None
             hold = _hold(work, step.refusal, entry)
             if hold != entry.held:
-                bucket[step.name] = replace(entry, held=hold)
+                bucket[step.name] = entry._replace(held=hold)
                 held.append((step.name, hold))
         case Kind.SETTLE:
-            bucket[step.name] = replace(entry, held=None)
+            bucket[step.name] = entry._replace(held=None)
         case Kind.FORGET:
             bucket.pop(step.name, None)
         case Kind.RESOLVE:
@@ -203,7 +207,7 @@ async def _taken(work: Pass, steps: Sequence[Step]) -> dict[str, Step]:
             if answer is None or (answer.records.empty and answer.alias is None) or _wants(work, zone, step, answer):
                 continue
             refusal = Refusal(guard=_FOREIGN, detail=step.entry.held.detail)
-            taken[step.name] = replace(step, kind=Kind.HOLD, refusal=refusal)
+            taken[step.name] = step._replace(kind=Kind.HOLD, refusal=refusal)
     return taken
 
 
@@ -393,7 +397,7 @@ def _record(
                 if hold != entry.held:
                     held.append((name, hold))
                 if entry.earlier:
-                    entry = with_answer(replace(entry, pending=None), instead[name]) or Entry(name=name)
+                    entry = with_answer(entry._replace(pending=None), instead[name]) or Entry(name=name)
                 bucket[name] = with_refusal(entry, write.version, hold)
             case Fate.OPEN:
                 continue

@@ -22,6 +22,8 @@ from enactord.registry.keys import Keys, parse_fence_value, parse_pad, store_fen
 CHUNK_CACHE_BYTES = 96 * 1024 * 1024
 PARSED_ENTRIES = 20_000
 """Ledger entries kept unpacked: enough for what a plan works on, a bound for scopes of any size."""
+_LISTED = ("claims", "enactors", "fences", "plans")
+"""Rooms of which one asks what there is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,8 +75,11 @@ class Mirror:
         self.revision = 0
         self.loaded = False
         self.items: dict[str, Item] = {}
+        self._named: dict[str, dict[str, None]] = {room: {} for room in _LISTED}
+        """What the keys of the listed rooms are called there: few among the many of the ledger."""
         self._summaries: dict[int, Summary] = {}
         self._unsummarised: dict[int, None] = {}
+        self._totals: Summary | None = None
         self._generations: list[int] | None = None
         self.dirty: set[str] = set()
         self._manifests: dict[int, Manifest] = {}
@@ -98,8 +103,7 @@ class Mirror:
     def generations(self) -> list[int]:
         """The generations of the stored plans, in order."""
         if self._generations is None:
-            prefix = self.keys.root + "plans/"
-            numbers = (parse_pad(key[len(prefix) :]) for key in self.items if key.startswith(prefix))
+            numbers = (parse_pad(name) for name in self._named["plans"])
             self._generations = sorted(number for number in numbers if number is not None)
         return list(self._generations)
 
@@ -121,12 +125,10 @@ class Mirror:
     def fences(self) -> dict[str, int]:
         """Every zone's fence in the store, those of zones that are not configured any more included."""
         found: dict[str, int] = {}
-        prefix = self.keys.root + "fences/"
-        for key, item in self.items.items():
-            if key.startswith(prefix):
-                parsed = parse_fence_value(item.value)
-                found[key[len(prefix) :]] = parsed[0] if parsed else 0
-        return dict(sorted(found.items()))
+        for zone in sorted(self._named["fences"]):
+            parsed = parse_fence_value(self.items[self.keys.fence(zone)].value)
+            found[zone] = parsed[0] if parsed else 0
+        return found
 
     def applied(self, zone: str) -> int:
         """Return the generation that every endpoint of a zone conforms to; 0: none."""
@@ -146,33 +148,28 @@ class Mirror:
 
     def claims(self, generation: int) -> list[str]:
         """Return the enactors that claim a generation."""
-        prefix = self.keys.claims(generation)
-        return sorted(key[len(prefix) :] for key in self.items if key.startswith(prefix))
+        return [enactor for claimed, enactor in self.all_claims if claimed == generation]
 
     @property
     def all_claims(self) -> list[tuple[int, str]]:
         """Every claim as (generation, enactor)."""
-        prefix = self.keys.root + "claims/"
         found = []
-        for key in self.items:
-            if key.startswith(prefix):
-                generation, _, enactor = key[len(prefix) :].partition("/")
-                number = parse_pad(generation)
-                if number is not None:
-                    found.append((number, enactor))
+        for name in self._named["claims"]:
+            generation, _, enactor = name.partition("/")
+            number = parse_pad(generation)
+            if number is not None:
+                found.append((number, enactor))
         return sorted(found)
 
     @property
     def enactors(self) -> list[Presence]:
-        prefix = self.keys.root + "enactors/"
         found = []
-        for key, item in sorted(self.items.items()):
-            if key.startswith(prefix):
-                try:
-                    facts = json.loads(item.value)
-                except (ValueError, RecursionError):
-                    facts = {}
-                found.append(Presence(id=key[len(prefix) :], facts=facts if isinstance(facts, dict) else {}))
+        for name in sorted(self._named["enactors"]):
+            try:
+                facts = json.loads(self.items[self.keys.enactor(name)].value)
+            except (ValueError, RecursionError):
+                facts = {}
+            found.append(Presence(id=name, facts=facts if isinstance(facts, dict) else {}))
         return found
 
     def bucket(self, number: int) -> Bucket:
@@ -184,6 +181,12 @@ class Mirror:
         if known is None or known[0] != item.value:
             known = self.keep_parsed(number, item.value, parse_bucket(item.value))
         return dict(known[1])
+
+    def unread(self, number: int) -> bytes | None:
+        """Return a bucket as it is stored, where its entries have not been read yet."""
+        item = self.items.get(self.keys.ledger(number))
+        known = self._parsed.get(number)
+        return None if item is None or (known is not None and known[0] == item.value) else item.value
 
     def keep_parsed(self, number: int, packed: bytes, bucket: Bucket) -> tuple[bytes, Bucket]:
         """Remember the entries of a packed bucket, within `PARSED_ENTRIES` in all."""
@@ -217,15 +220,17 @@ class Mirror:
     @property
     def totals(self) -> Summary:
         """The sum of all buckets."""
-        every = list(self.summaries.values())
-        return Summary(
-            entries=sum(s.entries for s in every),
-            owned=sum(s.owned for s in every),
-            live=sum(s.live for s in every),
-            pending=sum(s.pending for s in every),
-            held=sum(s.held for s in every),
-            unseen=sum(s.unseen for s in every),
-        )
+        if self._totals is None:
+            every = self.summaries.values()
+            self._totals = Summary(
+                entries=sum([s.entries for s in every]),
+                owned=sum([s.owned for s in every]),
+                live=sum([s.live for s in every]),
+                pending=sum([s.pending for s in every]),
+                held=sum([s.held for s in every]),
+                unseen=sum([s.unseen for s in every]),
+            )
+        return self._totals
 
     def chunk(self, digest: str) -> bytes | None:
         """Return a stored chunk if the watch or a read has brought it lately."""
@@ -247,9 +252,8 @@ class Mirror:
             items.update((item.key, item) for item in page.items)
         self.dirty.update(key for key in self.items.keys() | items.keys() if self.items.get(key) != items.get(key))
         self.items = items
-        self._generations = None
         self._manifests = {}
-        self._resummarise()
+        self._survey()
         for number in list(self._unsummarised):
             self.summary(number)
             if number % 64 == 63:
@@ -286,8 +290,7 @@ class Mirror:
         self.items = {item.key: item for item in items}
         for digest, packed in chunks.items():
             self.keep_chunk(digest, packed)
-        self._generations = None
-        self._resummarise()
+        self._survey()
         self._notify()
 
     def keep_chunk(self, digest: str, packed: bytes) -> None:
@@ -344,10 +347,16 @@ class Mirror:
             self.items[event.key] = event.item
         self.dirty.add(event.key)
         room, _, rest = event.key[len(self.keys.root) :].partition("/")
+        if room in self._named:
+            if event.item is None:
+                self._named[room].pop(rest, None)
+            else:
+                self._named[room][rest] = None
         if room == "ledger":
             number = parse_pad(rest, 4)
             if number is None or number >= BUCKETS:
                 return  # no key of ours
+            self._totals = None
             self._summaries.pop(number, None)
             self._unsummarised.pop(number, None)
             if event.item is not None:
@@ -356,6 +365,13 @@ class Mirror:
             self._generations = None
             self._manifests.pop(parse_pad(rest) or 0, None)
 
-    def _resummarise(self) -> None:
+    def _survey(self) -> None:
+        """Learn what there is, after all of it has been replaced."""
+        self._generations = None
+        for room, named in self._named.items():
+            prefix = f"{self.keys.root}{room}/"
+            named.clear()
+            named.update((key[len(prefix) :], None) for key in self.items if key.startswith(prefix))
+        self._totals = None
         self._summaries = {}
         self._unsummarised = {n: None for n in range(BUCKETS) if self.keys.ledger(n) in self.items}

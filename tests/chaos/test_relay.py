@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import dns.update
 import pytest
 
 from tests.servers.dns_server import free_port
@@ -137,9 +138,13 @@ async def test_a_connection_is_cut_in_the_middle(relay: Relay, upper: Upper) -> 
 async def test_messages_can_be_picked(upper: Upper) -> None:
     """Questions pass, updates of endpoints are held, and what follows one on its connection waits with it."""
     question = b"\0\x0c" + b"qq" + bytes([0, 0]) + bytes(8)
-    update = b"\0\x0c" + b"uu" + bytes([5 << 3, 0]) + bytes([0, 1, 0, 1, 0, 9, 0, 0])
+    fence, endpoint = dns.update.Update("example.test"), dns.update.Update("example.test")
+    fence.replace("_enactord", 0, "TXT", "fence")
+    endpoint.delete("www", "A")
+    update = endpoint.to_wire(prepend_length=True)
     assert not is_batch(question[2:])
-    assert is_batch(update[2:])
+    assert not is_batch(fence.to_wire())
+    assert is_batch(endpoint.to_wire())
     async with Relay("127.0.0.1", upper.port, framed=True) as relay:
         relay.hold(down=False, which=is_batch)
         reader, writer = await asyncio.open_connection("127.0.0.1", relay.port)

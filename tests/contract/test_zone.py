@@ -2,7 +2,6 @@
 
 import asyncio
 import itertools
-from dataclasses import replace
 
 import dns.asyncquery
 import dns.name
@@ -208,7 +207,7 @@ async def test_write_beside_a_name_below_touches_neither(site: Site) -> None:
     upper, lower, other = f"svc.{site.zone}", f"0.svc.{site.zone}", f"svc-0.{site.zone}"
     changes = (Change(name=lower, after=ONE), Change(name=upper, after=TWO), Change(name=other, after=SIX))
     for change in changes:
-        assert await zone.write(put(replace(change, expect=Expect.NEW))) == Committed()
+        assert await zone.write(put(change._replace(expect=Expect.NEW))) == Committed()
     assert await records(zone, upper, lower, other) == [TWO, ONE, SIX]
     assert await zone.write(put(Change(name=upper, after=BOTH))) == Committed()
     assert await records(zone, upper, lower, other) == [BOTH, ONE, SIX]
@@ -266,7 +265,7 @@ async def test_write_with_a_ttl_of_zero_commits(record_site: Site) -> None:
     """A TTL of 0 is one like any other."""
     zone = await opened(record_site)
     name = f"www.{record_site.zone}"
-    uncached = replace(BOTH, ttl_s=0)
+    uncached = BOTH._replace(ttl_s=0)
     assert await zone.write(put(Change(name=name, after=uncached))) == Committed()
     assert await records(zone, name) == [uncached]
 

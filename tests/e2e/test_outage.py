@@ -14,6 +14,7 @@ import pytest
 
 from enactord.adapters.stores import open_store
 from enactord.core.events import PruneRefused, StaleWriteRefused, StepFailed
+from enactord.core.ledger import parse_bucket
 from enactord.core.plan import Manifest, read_plan
 from enactord.engine.pruner import Pruner
 from enactord.ports import KeyValue
@@ -126,14 +127,14 @@ class Scope:
 
     async def pending(self, generation: int, limit_s: float = 20.0) -> None:
         """Wait until an enactor has marked endpoints pending at a generation: its writes are on their way."""
+        key = self.keys.plan(generation)
+        published = (await self.store.get([key]))[key]
         async with asyncio.timeout(limit_s):
-            while True:
-                mirror = await self.mirror()
-                buckets = [mirror.bucket(n) for n in mirror.summaries if mirror.summary(n).pending]
-                marks = [e for b in buckets for e in b.values() if e.pending and e.pending.generation == generation]
-                if marks:
+            async for changes in self.store.watch(self.keys.root, start_revision=published.mod_revision):
+                puts = [event.item for event in changes.events if event.item and "/ledger/" in event.key]
+                entries = [entry for item in puts for entry in parse_bucket(item.value).values()]
+                if any(entry.pending and entry.pending.generation == generation for entry in entries):
                     return
-                await asyncio.sleep(0.01)
 
     async def why_kept(self, generation: int) -> list[object]:
         pruner = Pruner(self.store, SCOPE, zones=[ZONE], keep_plans=5, clock=SystemTime(), observer=Recorder())

@@ -7,6 +7,10 @@ import struct
 from collections.abc import Callable
 from types import TracebackType
 
+import dns.message
+import dns.opcode
+import dns.rdatatype
+
 
 class Proxy:
     """Between a client and a server on loopback; `hold` keeps the client's bytes until `release`."""
@@ -92,10 +96,11 @@ class Proxy:
 
 
 def is_batch(message: bytes) -> bool:
-    """Whether a message is an UPDATE of endpoints: more than the two records that move a fence (RFC 2136)."""
-    opcode = message[2] >> 3 & 15
-    updates = int.from_bytes(message[8:10], "big")
-    return opcode == 5 and updates > 2
+    """Whether a message is an UPDATE of endpoints: any but those that move a fence, which update TXT alone."""
+    if message[2] >> 3 & 15 != dns.opcode.UPDATE:
+        return False
+    update = dns.message.from_wire(message, keyring=False)
+    return any(rrset.rdtype != dns.rdatatype.TXT for rrset in update.authority)
 
 
 _ONE_SIDED_LIMIT_S = 30.0

@@ -36,6 +36,8 @@ class Weather:
     history: History
     calm: bool = False
     lose: float = 0.0
+    drop: float = 0.0
+    """How often an update to a zone is lost, besides."""
     late: float = 0.0
     twice: float = 0.0
     lie: float = 0.0
@@ -284,7 +286,7 @@ class HostileZone:
         await weather.delay(self._server.zone)
         if not self._server.up:
             return Refused(reason=Reason.BUSY, detail="down")
-        if weather.happens("update lost", weather.lose):
+        if weather.happens("update lost", weather.lose + weather.drop):
             return Unknown(detail="lost")
         if weather.happens("update late", weather.late):
             self._deliver_later(transaction)

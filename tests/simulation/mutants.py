@@ -95,6 +95,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 new="not_frozen(self._keys)), (stands, absent(key)) if below else ()",
             ),
         ),
+        seed=9,
     ),
     Mutant(
         name="own-open",
@@ -275,6 +276,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 new="            if False:\n",
             ),
         ),
+        seed=18,
     ),
     Mutant(
         name="repair-moved",
@@ -357,6 +359,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 new="    versions = [*(",
             ),
         ),
+        seed=3,
     ),
     Mutant(
         name="refused",
@@ -373,6 +376,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 new="        if entry.pending != write.version or False and _late(",
             ),
         ),
+        seed=7,
     ),
     Mutant(
         name="look-first",

@@ -5,7 +5,7 @@ import hashlib
 import itertools
 import random
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from enactord.adapters.memory_zone import MemoryServer
@@ -36,6 +36,9 @@ CALM_S = 600.0
 """The bound within which all must be well again; the longest wait of the engine is its full re-read, 300 s."""
 REMOVED_MAX_RATIO = 0.5
 KEYS = Keys(SCOPE)
+ORDINARY = Orders()
+HURRIED = Orders(rollback_of=1, reason="drill")
+"""What an operator orders does not wait for the plan that is open."""
 
 KINDS: Mapping[str, int] = {
     "publish": 30,
@@ -62,6 +65,57 @@ KINDS: Mapping[str, int] = {
     "clock": 3,
 }
 """What may happen, and how often; a seed leaves about a third of them out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Theme:
+    """What a world is about: few names, and few kinds of faults that come close together."""
+
+    name: str
+    kinds: Mapping[str, int]
+    enactors: tuple[int, int]
+    names: tuple[int, int]
+    gap_s: float
+    """Time between two happenings, on average."""
+    weather: Mapping[str, float] = field(default_factory=dict)
+
+
+THEMES = (
+    Theme(
+        name="writes without a known end, and a plan that is held",
+        kinds={"hold": 12, "publish": 2, "delta": 1, "pause": 1, "slow": 8},
+        enactors=(2, 3),
+        names=(3, 6),
+        gap_s=1.5,
+        weather={"drop": 0.45, "late": 0.05, "late_max_s": 5.0},
+    ),
+    Theme(
+        name="new names that others hold for a while",
+        kinds={"lodge": 12, "publish": 4, "pause": 2, "slow": 2, "cut": 1},
+        enactors=(2, 3),
+        names=(3, 5),
+        gap_s=2.0,
+        weather={"late": 0.3, "late_max_s": 4.0},
+    ),
+    Theme(
+        name="a scope that grows, and a plan that would drop it again",
+        kinds={"swing": 12, "delta": 2, "crash": 2},
+        enactors=(3, 4),
+        names=(10, 14),
+        gap_s=3.0,
+        weather={"lag": 0.25, "lag_max_s": 2.0},
+    ),
+    Theme(
+        name="a plan frozen half way, and names emptied as it goes on",
+        kinds={"thaw": 12, "publish": 3, "edit": 2},
+        enactors=(3, 5),
+        names=(10, 14),
+        gap_s=3.0,
+        weather={"lag": 0.25, "lag_max_s": 3.0},
+    ),
+)
+TURNS = {3: 0, 7: 1, 9: 2, 10: 3, 13: 0, 14: 1, 17: 2, 18: 3}
+"""Of twenty seeds, those that have a theme, and which; in the others anything may happen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,12 +151,23 @@ class Scenario:
             lie=rng.choice([0.0, 0.0, 0.01, 0.05, 0.2]),
             lag=rng.choice([0.0, 0.1, 0.3]),
         )
+        self.theme = THEMES[TURNS[seed % 20]] if seed % 20 in TURNS else None
+        if self.theme is not None:
+            self.zones = ZONES[:1]
+            self.weather = Weather(
+                rng=self.weather.rng,
+                history=self.history,
+                **self.theme.weather,  # type: ignore[arg-type]
+            )
         self.store = WatchedStore(self.history, KEYS, self.zones)
         self.plans = Plans(self.store, KEYS, WallClock())
         self.servers = {zone: MemoryServer(zone) for zone in self.zones}
         buckets = rng.sample(range(BUCKETS), 3) if rng.random() < 0.5 else range(BUCKETS)
-        self.names = [name for zone in self.zones for name in _names(zone, rng.randint(3, 10), buckets)]
+        count = self.theme.names if self.theme else (3, 10)
+        self.names = [name for zone in self.zones for name in _names(zone, rng.randint(*count), buckets)]
         self.kinds = {kind: weight for kind, weight in KINDS.items() if kind == "publish" or rng.random() < 0.65}
+        if self.theme is not None:
+            self.kinds = dict(self.theme.kinds)
         self.keep_plans = rng.choice([0, 0, 1, 3])
         self.copies: dict[str, DictCopy] = {}
         self.clocks: dict[str, JumpingClock] = {}
@@ -119,11 +184,11 @@ class Scenario:
     async def run(self) -> list[str]:
         """Go through it all; returns what is wrong."""
         loop = simulated()
-        for index in range(self.rng.randint(2, 5)):
+        for index in range(self.rng.randint(*(self.theme.enactors if self.theme else (2, 5)))):
             self.start(f"e{index}")
         await self.publish()
         while loop.time() < HOSTILE_S:
-            await asyncio.sleep(self.rng.expovariate(1 / 1.5))
+            await asyncio.sleep(self.rng.expovariate(1 / (self.theme.gap_s if self.theme else 1.5)))
             await self.disturb()
         await self.heal()
         violations = self.check()
@@ -206,7 +271,9 @@ class Scenario:
                 )
             )
 
-    async def publish(self, content: Mapping[str, list[str]] | None = None) -> Manifest | Refusal:
+    async def publish(
+        self, content: Mapping[str, list[str]] | None = None, orders: Orders = ORDINARY
+    ) -> Manifest | Refusal:
         """Publish a whole plan: fresh content for most names, the same as before for some."""
         if content is None:
             number = len(self.contents) + 1
@@ -219,7 +286,7 @@ class Scenario:
             content = {n: before[n] if n in before and self.rng.random() < 0.4 else a for n, a in fresh.items()}
             self.contents.append(dict(content))
         draft = read_plan(plan(content))
-        published = await self.plans.publish(draft, Orders())
+        published = await self.plans.publish(draft, orders)
         self.note(published, draft.endpoints)
         return published
 
@@ -296,10 +363,10 @@ class Scenario:
     async def _manifest(self, generation: int) -> Manifest | None:
         return await self.plans.manifest(generation) if generation else None
 
-    async def do_pause(self, name: str) -> None:
+    async def do_pause(self, name: str, first_s: float = 0.1, last_s: float = 30.0) -> None:
         life = self.lives[name]
         simulated().stop_owner(life)
-        simulated().call_later(self.rng.uniform(0.1, 30.0), simulated().continue_owner, life)
+        simulated().call_later(self.rng.uniform(first_s, last_s), simulated().continue_owner, life)
 
     async def do_crash(self, name: str) -> None:
         simulated().kill_owner(self.lives[name])
@@ -392,6 +459,75 @@ class Scenario:
 
     async def do_clock(self, name: str) -> None:
         self.clocks[name].offset_s = self.rng.choice([0.0, -3600.0, 3600.0, 86_400.0 * 365])
+
+    # -- what themes are about
+
+    async def do_hold(self, name: str) -> None:
+        """Orders of operators, one right behind the other, and behind them one in which most names are held."""
+        for _ in range(self.rng.randint(2, 4)):
+            await self.publish(orders=HURRIED)
+            await asyncio.sleep(self.rng.expovariate(1.0))
+        held = {some: [] if self.rng.random() < 0.7 else targets for some, targets in self.contents[-1].items()}
+        await self.publish(held, HURRIED)
+        await asyncio.sleep(self.rng.uniform(1.0, 8.0))
+
+    async def do_lodge(self, name: str) -> None:
+        """Somebody else's record stands at a new name, and goes again while the plan that wants the name is tried."""
+        target = f"l{self.published:02d}.{self.rng.choice(self.zones)}"
+        if target in self.names:
+            return
+        self._edit(target, _foreign(98))
+        self.names.append(target)
+        await self.publish()
+        await asyncio.sleep(self.rng.uniform(0.1, 3.0))
+        if self._server(target).serve(target).records == _foreign(98):
+            self._edit(target, NO_RECORDS)
+        await asyncio.sleep(self.rng.uniform(0.0, 4.0))
+        await self.publish()
+        if len(self.names) > 8:
+            self.names.remove(self.rng.choice(self.names))
+
+    async def do_swing(self, name: str) -> None:
+        """From few names to many, and right behind a plan that has few again.
+
+        At this moment all are stopped for a while but one, which starts anew.
+        """
+        names = sorted(self.names)
+        few = names[: max(2, len(names) // 6)]
+        self.refused.append(await self._publish_some(few))
+        await self.do_approve(name)
+        simulated().kill_owner(self.lives[name])
+        await asyncio.sleep(self.rng.uniform(3.0, 7.0))
+        await self._publish_some(names)
+        await asyncio.sleep(self.rng.uniform(0.0, 0.3))
+        await self._publish_some(few)
+        await asyncio.sleep(self.rng.uniform(0.0, 0.8))
+        for other in sorted(self.tasks):
+            if other != name:
+                await self.do_pause(other, 2.0, 5.0)
+        self.start(name)
+        await asyncio.sleep(self.rng.uniform(4.0, 8.0))
+
+    async def _publish_some(self, names: Collection[str]) -> int:
+        number = len(self.contents) + 1
+        fresh = {n: [f"10.{number % 250}.{index}.{1 + i}" for i in range(3)] for index, n in enumerate(names)}
+        self.contents.append(fresh)
+        published = await self.publish(fresh)
+        return published.generation if isinstance(published, Manifest) else 0
+
+    async def do_thaw(self, name: str) -> None:
+        """A plan is frozen half way; when it goes on, somebody empties names that it has only just written."""
+        await self.publish()
+        await asyncio.sleep(self.rng.uniform(0.1, 0.6))
+        await freeze(self.store, KEYS, Freeze(mode="repair-only", reason="drill", author="sim", since=0.0))
+        await asyncio.sleep(self.rng.uniform(0.5, 4.0))
+        await thaw(self.store, KEYS)
+        for _ in range(3):
+            await asyncio.sleep(self.rng.uniform(0.3, 1.2))
+            for some in self.names:
+                if self.rng.random() < 0.5 and not self._server(some).serve(some).records.empty:
+                    self._edit(some, NO_RECORDS)
+        await asyncio.sleep(self.rng.uniform(2.0, 8.0))
 
     def _later(self, first_s: float, last_s: float, call: Callable[[], Any]) -> None:
         simulated().call_later(self.rng.uniform(first_s, last_s), call)

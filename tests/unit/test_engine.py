@@ -10,6 +10,7 @@ from enactord.core.events import (
     EndpointHeld,
     EndpointRepaired,
     FenceAhead,
+    PlanApplied,
     PlanRefused,
     PlanSuperseded,
     StaleWriteRefused,
@@ -18,6 +19,7 @@ from enactord.core.events import (
 from enactord.core.fence import Fence, parse_fence
 from enactord.core.guard import Limits
 from enactord.core.kv import Delete, Put
+from enactord.core.ledger import REMOVAL, Version, pack_bucket, with_pending
 from enactord.core.names import bucket_of
 from enactord.core.records import NO_RECORDS, Outcome, Records, Served, Transaction, Unknown
 from enactord.engine.pruner import Pruner
@@ -26,6 +28,7 @@ from enactord.registry.fences import Fences
 from tests.world import SCOPE, ZONE, World, fleet, plan
 
 A = f"a.{ZONE}"
+GONE = next(iter(fleet(1, 1)))
 FOREIGN = Records(ttl_s=60, a=(b"\x0a\x63\x00\x01",), aaaa=())
 
 
@@ -349,6 +352,66 @@ async def test_repair_alone_judges_by_what_it_read() -> None:
     go_on.set()
     assert (await look).drifts == ()
     assert world.serves(fleet(10, 2))
+    await world.close()
+
+
+async def test_repair_asks_the_store_for_what_its_watch_has_not_shown() -> None:
+    """Another enactor has begun to write the name; the watch is late. Nothing is put back beside that write."""
+    world = World(repair_interval_s=3600.0)
+    member = await world.add("a")
+    await world.publish(plan(fleet(10, 1)))
+    await world.applied(1)
+    mirror = member.enactor.mirror
+    mirror.apply = lambda changes: None  # type: ignore[method-assign]
+    key = world.keys.ledger(bucket_of(GONE))
+    bucket = mirror.bucket(bucket_of(GONE))
+    begun = with_pending(bucket[GONE], Version(generation=2, content=REMOVAL, answers_max=16))
+    await world.store.transact((), [Put(key=key, value=pack_bucket(bucket | {GONE: begun}))])
+    world.servers[ZONE].put_foreign(GONE)
+    assert (await member.enactor.repairer.look(ZONE, paced=False)).drifts == ()
+    assert world.serves({GONE: []})
+    await world.close()
+
+
+async def test_a_repair_is_sent_once() -> None:
+    """It is judged by what was read just before; sent again, it could find that brought about anew, and be outdated."""
+    world = World(repair_interval_s=3600.0)
+    member = await world.add("a")
+    await world.publish(plan(fleet(10, 1)))
+    await world.applied(1)
+    zone, sent = member.zones[ZONE], []
+    write = zone.write
+
+    async def lost(transaction: Transaction) -> Outcome:
+        sent.append(transaction)
+        return Unknown(detail="lost by the test")
+
+    zone.write = lost  # type: ignore[method-assign]
+    world.servers[ZONE].put_foreign(GONE)
+    await member.enactor.repairer.look(ZONE, paced=False)
+    assert len(sent) == 1
+    assert not member.recorder.of(EndpointRepaired)
+    zone.write = write  # type: ignore[method-assign]
+    await member.enactor.repairer.look(ZONE, paced=False)
+    assert world.serves(fleet(10, 1))
+    await world.close()
+
+
+async def test_a_small_plan_is_left_to_the_one_whose_turn_it_is() -> None:
+    """Who comes later waits while the first is about to finish; one that does not act is not waited for long."""
+    world = World(head_start_s=0.2, repair_interval_s=3600.0)
+    members = [await world.add(name) for name in ("a", "b", "c")]
+    await world.until(lambda: all(len(member.enactor.mirror.enactors) == 3 for member in members))
+    for generation in range(1, 4):
+        await world.publish(plan(fleet(10, generation)))
+        await world.applied(generation)
+    opened = [len(member.recorder.of(PlanApplied)) for member in members]
+    assert sum(opened) == 3
+    for member in members[:2]:
+        for zone in member.zones.values():
+            zone.open.clear()
+    await world.publish(plan(fleet(10, 4)))
+    await world.applied(4)
     await world.close()
 
 

@@ -1,7 +1,5 @@
 """Guards say no with the numbers they saw."""
 
-from dataclasses import replace
-
 import pytest
 
 from enactord.core.content import Content, Target
@@ -142,7 +140,7 @@ def test_a_clock_that_ran_ahead_does_not_hold_a_name_for_as_long() -> None:
     now = 1000.0
     entry = owned((990, 100), (365 * 86_400, 60))
     assert judged(entry, now) == "velocity"
-    held = replace(entry, held=Hold(generation=2, guard="velocity", detail="x", since_s=int(now)))
+    held = entry._replace(held=Hold(generation=2, guard="velocity", detail="x", since_s=int(now)))
     assert judged(held, now + LIMITS.velocity_window_s - 2) == "velocity"
     assert judged(held, now + LIMITS.velocity_window_s + 2) == ""
 

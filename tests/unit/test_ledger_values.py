@@ -2,6 +2,10 @@
 
 import zlib
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from enactord.core.ledger import (
     Entry,
     Hold,
@@ -10,6 +14,7 @@ from enactord.core.ledger import (
     pack_bucket,
     parse_bucket,
     references,
+    says_exactly,
     with_answer,
     with_applied,
     with_pending,
@@ -42,6 +47,35 @@ def test_what_cannot_be_read_is_left_out() -> None:
     text = zlib.decompress(pack_bucket(BUCKET)).decode().splitlines(keepends=True)
     damaged = zlib.compress("".join([text[0], "b.test.\tjunk\n", *text[2:]]).encode())
     assert sorted(parse_bucket(damaged)) == ["a.test.", "c.test.", "d.test.", "e.test."]
+
+
+SETTLED = {name: Entry(name=name, applied=APPLIED, good=APPLIED) for name in ("a.test.", "b.test.")}
+
+
+def test_what_others_finished_is_told_without_reading_its_entries() -> None:
+    """Every content applied and seen, whatever the peaks and the generations."""
+    wanted = dict.fromkeys(SETTLED, APPLIED.content)
+    peaked = SETTLED | {"b.test.": SETTLED["b.test."]._replace(peaks=(Peak(1, 2), Peak(3, 1)))}
+    assert says_exactly(pack_bucket(SETTLED), wanted)
+    assert says_exactly(pack_bucket(peaked), wanted)
+
+
+@pytest.mark.parametrize("entry", [*ENTRIES[1:], SETTLED["a.test."]._replace(applied=GOOD, good=GOOD)])
+def test_whatever_else_a_bucket_says_is_read(entry: Entry) -> None:
+    """Pending, held, not seen, not owned, other content: none of them passes for finished."""
+    wanted = dict.fromkeys((*SETTLED, entry.name), APPLIED.content)
+    assert not says_exactly(pack_bucket(SETTLED | {entry.name: entry}), wanted)
+
+
+@given(st.integers(0, 200), st.sampled_from(["\t", "\n", "-", "=", "0", "a", "", ":", "/", "b.test."]), st.booleans())
+def test_what_passes_for_finished_is_finished(at: int, put: str, over: bool) -> None:
+    """Whatever befalls the text: where it passes, reading its entries says the same."""
+    wanted = dict.fromkeys(SETTLED, APPLIED.content)
+    text = zlib.decompress(pack_bucket(SETTLED)).decode()
+    packed = zlib.compress((text[:at] + put + text[at + over :]).encode())
+    if says_exactly(packed, wanted):
+        assert {name: entry.applied and entry.applied.content for name, entry in parse_bucket(packed).items()} == wanted
+        assert all(entry.pending is None and entry.held is None for entry in parse_bucket(packed).values())
 
 
 def test_an_entry_needs_what_it_may_fall_back_on() -> None:

@@ -92,7 +92,7 @@ async def test_a_weight_that_somebody_changed_is_repaired(world: World) -> None:
     await world.until(lambda: world.members["e1"].recorder.of(EndpointRepaired))
 
 
-@pytest.mark.parametrize("there", [weighted(t1=3, t2=4), replace(weighted(t1=1, t2=1), weights=())])
+@pytest.mark.parametrize("there", [weighted(t1=3, t2=4), weighted(t1=1, t2=1)._replace(weights=())])
 async def test_adopting_keeps_what_stands_there(world: World, scope: Scope, there: Records) -> None:
     """With weights or without them, the ledger has it as it is."""
     world.servers[ZONE].put_foreign(NAME, records=there)

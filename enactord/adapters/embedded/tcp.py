@@ -7,6 +7,7 @@ leave in memory is then one read, and one write buffer (RFC 7766 section 6.2, RF
 
 import asyncio
 from collections.abc import Callable, Iterator
+from typing import cast
 
 _LENGTH_BYTES = 2
 _WRITE_BUFFER_BYTES = 256 * 1024
@@ -50,9 +51,8 @@ class Connection(asyncio.Protocol):
         return self._waiting > 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        transport.set_write_buffer_limits(high=_WRITE_BUFFER_BYTES)
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is not of asyncio's class
+        self._transport.set_write_buffer_limits(high=_WRITE_BUFFER_BYTES)
         self._opened(self)
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -13,6 +13,7 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import cast
 
 from enactord.core.errors import EnactordError
 
@@ -74,8 +75,7 @@ class _Link(asyncio.Protocol):
         return self._transport is not None and not self._transport.is_closing()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is not of asyncio's class
 
     def connection_lost(self, exc: Exception | None) -> None:
         why = f"the connection was lost: {exc}" if exc else "the connection was closed"

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import secrets
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,9 @@ from enactord.registry.mirror import Mirror
 KEPT = 1000
 REPAIRS_KEPT = 20
 _PACE_S = 0.2
-"""Changes of so long are told together: a person reads no faster, and a glance costs up to a millisecond."""
+"""Changes of so long are told together: a person reads no faster."""
+_LEDGER_SHARE = 0.02
+"""Most of the time that looking for holds may take: while a plan goes in, there is all that others wrote to unpack."""
 _IDLE_S = 2.0
 
 
@@ -68,6 +71,7 @@ class Feed:
         """Tell what changes in a mirror, until cancelled. What it shows first is no news."""
         mirror.on_change = self.stir
         before: Glance | None = None
+        ledger_at = time.perf_counter()
         while True:
             try:
                 async with asyncio.timeout(_IDLE_S):
@@ -75,8 +79,12 @@ class Feed:
             except TimeoutError:
                 pass  # what is told of no event (why a pass did not finish) shows all the same
             self._stirred.clear()
+            start = time.perf_counter()
             if mirror.loaded or before is not None:
-                after = glance(mirror, before)
+                after = glance(mirror, before, ledger=start >= ledger_at)
+                if start >= ledger_at:
+                    now = time.perf_counter()
+                    ledger_at = now + (now - start) / _LEDGER_SHARE
                 for said in compare(before, after, mirror) if before is not None else ():
                     self.tell(said)
                 before = after

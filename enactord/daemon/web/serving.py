@@ -6,7 +6,7 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
 
 from aiohttp import web
 
@@ -81,7 +81,7 @@ class Connection(web.RequestHandler):
     def cut(self) -> None:
         """Drop the connection with whatever was not sent."""
         self.idle_since = None
-        if isinstance(self.transport, asyncio.Transport):
+        if self.transport is not None:
             self.transport.abort()
 
     def handle_error(
@@ -104,9 +104,9 @@ class _Full(asyncio.Protocol):
     """Says that there are too many connections, and hangs up."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        transport.write(_FULL)
-        transport.close()
+        refused = cast(asyncio.Transport, transport)  # uvloop's is not of asyncio's class
+        refused.write(_FULL)
+        refused.close()
 
 
 @asynccontextmanager
