@@ -88,7 +88,7 @@ _RATIOS = (
         above=(one.MANY, one.TIME),
         below=(one.FEW, one.TIME),
         sense="<=",
-        limits={"knot": 2.0},
+        limits={"knot": 2.0, "bind": 2.0},
     ),
     _Ratio(
         text="one change among many over one among few: CPU of the planner",
@@ -96,7 +96,7 @@ _RATIOS = (
         above=(one.MANY, one.PLANNER),
         below=(one.FEW, one.PLANNER),
         sense="<",
-        limits={"knot": 3.0},
+        limits={"knot": 3.0, "bind": 3.0},
     ),
     _Ratio(
         text="one change among many over one among few: CPU of the enactor",
@@ -104,7 +104,7 @@ _RATIOS = (
         above=(one.MANY, one.ENACTOR),
         below=(one.FEW, one.ENACTOR),
         sense="<",
-        limits={"knot": 3.0},
+        limits={"knot": 3.0, "bind": 3.0},
     ),
 )
 MEMORY_LIMIT_MB = 400.0

@@ -98,7 +98,7 @@ BENCHMARKS = {
             sizes=_forms(
                 Sizes(endpoints=_knot(20, 60), rounds=2),
                 Sizes(endpoints=_knot(200, 5_000), rounds=3),
-                Sizes(endpoints=_knot(1_000, 100_000), rounds=7),
+                Sizes(endpoints=_both(1_000, 100_000), rounds=7),
             ),
         ),
         Benchmark(

@@ -168,6 +168,7 @@ class Scenario:
         self.kinds = {kind: weight for kind, weight in KINDS.items() if kind == "publish" or rng.random() < 0.65}
         if self.theme is not None:
             self.kinds = dict(self.theme.kinds)
+        self.head_start_s = 0.25 if seed % 3 == 0 else 0.0
         self.keep_plans = rng.choice([0, 0, 1, 3])
         self.copies: dict[str, DictCopy] = {}
         self.clocks: dict[str, JumpingClock] = {}
@@ -241,6 +242,7 @@ class Scenario:
             repair_interval_s=7.0,
             repair_names_per_s=1000.0,
             verify_timeout_s=1.0,
+            head_start_s=self.head_start_s,
         )
         enactor = Enactor(chosen, ports, random.Random(f"{life} {self.rng.random()}"))
         token = owner.set(life)
