@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from enactord.core.guard import Limits
 from enactord.ports import Clock, KeyValue, LocalCopy, Observer, ServedReader, Zone
 
+HEAD_START_S = 0.25
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ZoneSettings:
@@ -36,7 +38,7 @@ class Settings:
     repair_names_per_s: float = 500.0
     verify_timeout_s: float = 3.0
     """How long a written name may take to be seen on every verify server."""
-    head_start_s: float = 0.25
+    head_start_s: float = HEAD_START_S
     """How long a small plan is left to the enactor whose turn it is, before the next one begins, too."""
 
 
