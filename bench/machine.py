@@ -13,7 +13,7 @@ import psutil  # type: ignore[import-untyped]
 
 from bench.figures import significant
 
-_PACKAGES = ("enactord", "dnspython", "octodns", "octodns-bind", "grpcio", "protobuf", "aiodns")
+_PACKAGES = ("enactord", "dnspython", "octodns", "octodns-bind", "grpcio", "protobuf", "aiodns", "uvloop")
 _PROGRAMS = {
     "BIND": ("named", "-v"),
     "Knot DNS": ("knotd", "-V"),

@@ -202,6 +202,7 @@ class World:
             "keep_plans": 3,
             "claim_ttl_s": 3,
             "verify_timeout_s": 1.0,
+            "head_start_s": 0.0,
         } | settings
         self.members: dict[str, Member] = {}
 

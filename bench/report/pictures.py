@@ -11,6 +11,7 @@ from bench.figures import significant, spread
 from bench.results import Cell, Found, Results, Series, distinct
 
 _WIDTH_IN = 9.0
+_TITLE_IN = 0.6
 _ROW_IN = 0.34
 _LOG_FROM = 20.0
 """Where the greatest is so many times the least, bars are drawn on a logarithmic scale."""
@@ -48,12 +49,13 @@ def _bars(found: Found, cells: Sequence[Cell]) -> Figure:
     colours = {candidate: _COLOURS[number % len(_COLOURS)] for number, candidate in enumerate(candidates)}
     rows = [[cell for cell in cells if f"{cell.server}\0{cell.case}" == panel] for panel in panels]
     heights = [len(row) * _ROW_IN + 0.7 for row in rows]
-    figure = Figure(figsize=(_WIDTH_IN, sum(heights) + 0.6))
+    height_in = sum(heights) + _TITLE_IN
+    figure = Figure(figsize=(_WIDTH_IN, height_in))
     axes = figure.subplots(len(rows), 1, squeeze=False, height_ratios=heights)
     for axis, row in zip(axes[:, 0], rows, strict=True):
         _panel(axis, row, colours)
-    figure.suptitle(found.question, fontsize=11, wrap=True)
-    figure.tight_layout()
+    figure.suptitle(found.question, fontsize=11, wrap=True, va="top", y=1 - 0.1 / height_in)
+    figure.tight_layout(rect=(0, 0, 1, 1 - _TITLE_IN / 2 / height_in))
     return figure
 
 

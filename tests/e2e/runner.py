@@ -100,6 +100,7 @@ def build(
     )
     enactor = Enactor(
         Settings(
+            head_start_s=0.0,  # all at once: what is shown here is that they may meet
             id=spec["id"],
             scope=spec.get("scope", "test"),
             zones=[settings],

@@ -468,7 +468,13 @@ def _enactor(who: str, store: MemoryStore, server: MemoryServer, director: Direc
         copy=DictCopy(),
     )
     chosen = Settings(
-        id=who, scope=SCOPE, zones=[settings], limits=Limits(allow_private=True), keep_plans=0, verify_timeout_s=0.01
+        id=who,
+        scope=SCOPE,
+        zones=[settings],
+        limits=Limits(allow_private=True),
+        keep_plans=0,
+        verify_timeout_s=0.01,
+        head_start_s=0.0,
     )
     return Enactor(chosen, ports, random.Random(who))
 
