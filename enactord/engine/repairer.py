@@ -113,9 +113,11 @@ class Repairer:
             entries = self._entries(zone, numbers)
             if not entries:
                 continue
-            found, fixed = await self._look_at(zone, fence, manifest, entries, numbers, writable=writable)
+            found, fixed, refused = await self._look_at(zone, fence, manifest, entries, numbers, writable=writable)
             drifts.extend(found)
             repaired |= fixed
+            if refused:
+                repaired |= await self._look_again(zone, fence, manifest, refused)
             names += len(entries)
             if paced and not replanted and not found:
                 # A zone that shows damage is gone through at once; a sound one slowly.
@@ -162,6 +164,26 @@ class Repairer:
                     found[name] = entry
         return found
 
+    async def _look_again(self, zone: str, fence: Fence, manifest: Manifest, refused: Sequence[str]) -> set[str]:
+        """Look anew at names whose repair was refused, in halves until each is alone; returns those put back.
+
+        No repair is sent again as it was judged: in between, the value that it requires may have been
+        brought about anew, and what it writes have become outdated.
+        """
+        repaired: set[str] = set()
+        left = _halves(refused)
+        while left:
+            names, bare = left.pop()
+            numbers = sorted({bucket_of(name) for name in names})
+            entries = {name: entry for name, entry in self._entries(zone, numbers).items() if name in names}
+            _, fixed, refused = await self._look_at(
+                zone, fence, manifest, entries, numbers, writable=True, again=True, bare=bare
+            )
+            repaired |= fixed
+            if refused and not bare:
+                left.extend(_halves(refused))
+        return repaired
+
     async def _look_at(
         self,
         zone: str,
@@ -171,7 +193,13 @@ class Repairer:
         numbers: Sequence[int],
         *,
         writable: bool,
-    ) -> tuple[list[Drift], set[str]]:
+        again: bool = False,
+        bare: bool = False,
+    ) -> tuple[list[Drift], set[str], list[str]]:
+        """Look at names once; returns those that drifted, those put back, and those whose repair was refused.
+
+        `again`: they have been told of. `bare`: nothing stands at the name itself, whatever is read there.
+        """
         read = {number: self._mirror.bucket_revision(number) for number in numbers}
         served = await self._ports.zones[zone].zone.read(sorted(entries))
         rightful = Rightful(
@@ -196,18 +224,18 @@ class Repairer:
             elif entry.pending is None and entry.good != entry.applied and not self._suspect(entry, answer):
                 seen_late.append(name)
         if not drifts and not seen_late:
-            return [], set()
+            return [], set(), []
         # What the mirror learned while the names were read is newer than what they were judged by.
         if self._mirror.fence(zone) != fence or any(self._mirror.bucket_revision(n) != read[n] for n in numbers):
-            return [], set()
+            return [], set(), []
         if rightful.store_up:
             # Whatever was read before this compare holds was not a write under way: a writer
             # marks its names in the store before it writes them.
             if not await self._ledger.unchanged(zone, fence, numbers):
-                return [], set()
+                return [], set(), []
             if seen_late:
                 await self._promote(zone, fence, seen_late)
-        for drift in drifts:
+        for drift in () if again else drifts:
             self._ports.observer.observe(
                 EndpointDrifted(
                     zone=zone,
@@ -218,8 +246,8 @@ class Repairer:
                 )
             )
         if not drifts or not writable:
-            return drifts, set()
-        return drifts, await self._put_back(zone, fence, drifts)
+            return drifts, set(), []
+        return drifts, *await self._put_back(zone, fence, drifts, bare=bare)
 
     def _judge(self, rightful: Rightful, entry: Entry, answer: Served) -> Drift | None:
         """Return the drift of a name, or None where it is served as it may be."""
@@ -249,24 +277,30 @@ class Repairer:
             if item is not None:
                 self._mirror.keep_chunk(digest, item.value)
 
-    async def _put_back(self, zone: str, fence: Fence, drifts: Sequence[Drift]) -> set[str]:
-        """Write the wanted records of drifted names, each required to be exactly as it was read."""
+    async def _put_back(
+        self, zone: str, fence: Fence, drifts: Sequence[Drift], *, bare: bool
+    ) -> tuple[set[str], list[str]]:
+        """Write the wanted records of drifted names, each required to be exactly as it was read.
+
+        `bare`: required to be absent instead. Under a wildcard, what was read is not what a
+        prerequisite sees. Returns the names put back, and those that were refused.
+        """
         changes = [
-            Change(name=drift.name, after=drift.wanted, expect=Expect.EXACT, before=drift.served.records)
+            Change(
+                name=drift.name,
+                after=drift.wanted,
+                expect=Expect.EXACT,
+                before=NO_RECORDS if bare else drift.served.records,
+            )
             for drift in sorted(drifts, key=lambda drift: drift.name)
             if drift.served.alias is None  # a CNAME is somebody's: reported, never overwritten
         ]
         if not changes:
-            return set()
+            return set(), []
         try:
-            # Sent once, as it was judged just now: sent again, it might find the value that it requires brought about
-            # anew, and what it writes outdated by then. The next look judges afresh.
-            fates = await self._writers[zone].write(fence, changes, attempts_max=1)
-            # Under a wildcard, what was read is not what a prerequisite sees: there, nothing stands at the name.
-            bare = [c._replace(before=NO_RECORDS) for c in changes if fates[c.name].fate is Fate.CONFLICT]
-            fates |= await self._writers[zone].write(fence, bare, attempts_max=1)
+            fates = await self._writers[zone].write_once(fence, changes)
         except FenceMoved:
-            return set()  # a newer plan is opened: its way through sees to these names
+            return set(), []  # a newer plan is opened: its way through sees to these names
         repaired: set[str] = set()
         for drift in drifts:
             if drift.name in fates and fates[drift.name].fate is Fate.COMMITTED:
@@ -280,7 +314,7 @@ class Repairer:
                         store_up=self._store_up(),
                     )
                 )
-        return repaired
+        return repaired, [name for name, written in fates.items() if written.fate in (Fate.CONFLICT, Fate.REJECTED)]
 
     async def _promote(self, zone: str, fence: Fence, names: Sequence[str]) -> None:
         """Enter as last known good what was applied and only now is seen served."""
@@ -297,3 +331,9 @@ class Repairer:
                     bucket[name] = entry._replace(good=entry.applied)
             buckets[number] = bucket
         await self._ledger.amend([fence_is(self._keys, zone, fence)], buckets, read)
+
+
+def _halves(names: Sequence[str]) -> list[tuple[Sequence[str], bool]]:
+    """Cut names that were refused together in two; one that is alone is left to be tried as bare."""
+    middle = len(names) // 2
+    return [(names[:middle], False), (names[middle:], False)] if middle else [(names, True)]

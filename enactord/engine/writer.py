@@ -7,9 +7,11 @@ After an unknown answer nothing is written before a read of those names.
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
+from typing import Any
 
 from enactord.core.errors import EnactordError, ZoneDown
 from enactord.core.events import Retried, StaleWriteRefused, WriteFinished
@@ -20,7 +22,7 @@ from enactord.engine.settings import ZonePorts
 from enactord.engine.together import together
 from enactord.ports import Observer
 
-ATTEMPTS_MAX = 6
+_ATTEMPTS_MAX = 6
 _SERVER_FAILURES_MAX = 2
 _BACKOFF_FIRST_S = 0.05
 _BACKOFF_CAP_S = 2.0
@@ -73,38 +75,79 @@ class ZoneWriter:
         self._unknown: dict[str, None] = {}
         self._sending: set[asyncio.Task[Outcome]] = set()
 
-    async def write(
-        self, fence: Fence, changes: Sequence[Change], *, attempts_max: int = ATTEMPTS_MAX
-    ) -> dict[str, Written]:
+    async def write(self, fence: Fence, changes: Sequence[Change]) -> dict[str, Written]:
         """Write all changes under the fence; returns the fate of each name.
 
-        `attempts_max`: how often a change may be sent whose end is not known, or that was put off.
         Raises `FenceMoved` as soon as any answer shows it (what is still under way is
         cancelled, and its names are read before they are written again), `ZoneDenied`.
         """
+        return await self._all(changes, partial(self._batch, fence))
+
+    async def write_once(self, fence: Fence, changes: Sequence[Change]) -> dict[str, Written]:
+        """Send all changes once, and none of them again whatever becomes of it; returns the fate of each name.
+
+        All names of a batch that is refused share its fate. Raises as `write` does.
+        """
+        return await self._all(changes, partial(self._once, fence))
+
+    async def _all(
+        self, changes: Sequence[Change], send: Callable[[Sequence[Change]], Coroutine[Any, Any, dict[str, Written]]]
+    ) -> dict[str, Written]:
+        """Send changes by the batch, side by side."""
         size = self.ports.settings.batch_names_max
         batches = [changes[start : start + size] for start in range(0, len(changes), size)]
         fates: dict[str, Written] = {}
-        for written in await together(self._batch(fence, batch, attempts_max) for batch in batches):
+        for written in await together(send(batch) for batch in batches):
             fates.update(written)
         assert len(fates) == len(changes), (len(fates), len(changes))
         return fates
 
-    async def _batch(self, fence: Fence, batch: Sequence[Change], attempts_max: int) -> dict[str, Written]:
+    async def _once(self, fence: Fence, batch: Sequence[Change]) -> dict[str, Written]:
+        fates: dict[str, Written] = {}
+        written = Written(fate=Fate.OPEN)
+        if self._doubted(batch):
+            fates = await self._read_back(fence, batch)
+        else:
+            match await self._send(fence, batch):
+                case Committed():
+                    self.budget.deposit()
+                    written = COMMITTED
+                case Refused(reason=Reason.DENIED, detail=detail):
+                    raise ZoneDenied(f"{self.name}: {detail}")
+                case Refused(reason=Reason.CONDITION, detail=detail):
+                    written = Written(fate=await self._refused(fence, batch), detail=detail)
+                case Refused(reason=Reason.CONTENT, detail=detail):
+                    written = Written(fate=Fate.REJECTED, detail=detail)
+                case Refused(reason=Reason.BUSY, detail=detail):
+                    written = Written(fate=Fate.OPEN, detail=detail)
+                case Unknown(detail=detail):
+                    written = Written(fate=Fate.OPEN, detail=detail)
+                    fates = await self._read_back(fence, batch)
+        return {change.name: fates.get(change.name, written) for change in batch}
+
+    async def _refused(self, fence: Fence, batch: Sequence[Change]) -> Fate:
+        """Tell a refusal by the fence, which is raised as `FenceMoved`, from one by a name."""
+        try:
+            await self._check_fence(fence, batch)
+        except ZoneDown:
+            return Fate.OPEN
+        return Fate.CONFLICT
+
+    async def _batch(self, fence: Fence, batch: Sequence[Change]) -> dict[str, Written]:
         doubtful = [change for change in batch if change.name in self._unknown]
         if doubtful:
             fates = await self._read_back(fence, doubtful)
             rest = [change for change in batch if change.name not in fates]
-            return fates | (await self._try(fence, rest, attempts_max) if rest else {})
-        return await self._try(fence, batch, attempts_max)
+            return fates | (await self._try(fence, rest) if rest else {})
+        return await self._try(fence, batch)
 
-    async def _try(self, fence: Fence, batch: Sequence[Change], attempts_max: int) -> dict[str, Written]:
+    async def _try(self, fence: Fence, batch: Sequence[Change]) -> dict[str, Written]:
         backoff = Backoff(self._rng, first_s=_BACKOFF_FIRST_S, cap_s=_BACKOFF_CAP_S)
         fates: dict[str, Written] = {}
         left = batch
         detail = ""
         failed_at = 0
-        for attempt in range(1, attempts_max + 1):
+        for _ in range(_ATTEMPTS_MAX):
             outcome = await self._send(fence, left)
             match outcome:
                 case Committed():
@@ -113,7 +156,7 @@ class ZoneWriter:
                 case Refused(reason=Reason.DENIED, detail=detail):
                     raise ZoneDenied(f"{self.name}: {detail}")
                 case Refused(reason=Reason.CONDITION | Reason.CONTENT as reason, detail=detail):
-                    return fates | await self._narrow(fence, left, reason, detail, attempts_max)
+                    return fates | await self._narrow(fence, left, reason, detail)
                 case Refused(reason=Reason.BUSY, detail=detail):
                     pass
                 case Unknown(detail=detail):
@@ -124,8 +167,8 @@ class ZoneWriter:
                     # A server that fails again and again at what it was read not to have done will not do it.
                     failed_at += detail.startswith("SERVFAIL")
                     if failed_at == _SERVER_FAILURES_MAX and not self._doubted(left):
-                        return fates | await self._narrow(fence, left, Reason.CONTENT, detail, attempts_max)
-            if attempt == attempts_max or not self.budget.spend():
+                        return fates | await self._narrow(fence, left, Reason.CONTENT, detail)
+            if not self.budget.spend():
                 break
             delay_s = backoff.next_s()
             self._observer.observe(Retried(target=self.name, detail=detail, delay_s=delay_s))
@@ -201,9 +244,7 @@ class ZoneWriter:
             sending.cancel()
         await asyncio.gather(*self._sending, return_exceptions=True)
 
-    async def _narrow(
-        self, fence: Fence, batch: Sequence[Change], reason: Reason, detail: str, attempts_max: int
-    ) -> dict[str, Written]:
+    async def _narrow(self, fence: Fence, batch: Sequence[Change], reason: Reason, detail: str) -> dict[str, Written]:
         """Find which names of a refused batch the server refuses."""
         if reason is Reason.CONDITION:
             try:
@@ -212,8 +253,7 @@ class ZoneWriter:
                 return {change.name: Written(fate=Fate.OPEN, detail=str(error)) for change in batch}
         if len(batch) > 1:
             middle = len(batch) // 2
-            first = await self._try(fence, batch[:middle], attempts_max)
-            return first | await self._try(fence, batch[middle:], attempts_max)
+            return await self._try(fence, batch[:middle]) | await self._try(fence, batch[middle:])
         change = batch[0]
         if reason is Reason.CONTENT:
             return {change.name: Written(fate=Fate.REJECTED, detail=detail)}

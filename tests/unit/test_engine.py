@@ -397,6 +397,36 @@ async def test_a_repair_is_sent_once() -> None:
     await world.close()
 
 
+async def test_a_repair_that_was_refused_is_judged_anew() -> None:
+    """Refused with its neighbour, a name is not sent alone as it was judged: another enactor has begun to write it."""
+    world = World(repair_interval_s=3600.0)
+    member = await world.add("a")
+    await world.publish(plan(fleet(10, 1)))
+    await world.applied(1)
+    zone, neighbour = member.zones[ZONE], list(fleet(10, 1))[1]
+    mirror, write = member.enactor.mirror, zone.write
+    mirror.apply = lambda changes: None  # type: ignore[method-assign]
+
+    async def meanwhile(transaction: Transaction) -> Outcome:
+        zone.write = write  # type: ignore[method-assign]
+        world.servers[ZONE].put_foreign(neighbour, records=FOREIGN)
+        outcome = await write(transaction)
+        bucket = mirror.bucket(bucket_of(GONE))
+        begun = with_pending(bucket[GONE], Version(generation=2, content=REMOVAL, answers_max=16))
+        put = Put(key=world.keys.ledger(bucket_of(GONE)), value=pack_bucket(bucket | {GONE: begun}))
+        await world.store.transact((), [put])
+        return outcome
+
+    zone.write = meanwhile  # type: ignore[method-assign]
+    for name in (GONE, neighbour):
+        world.servers[ZONE].put_foreign(name)
+    look = await member.enactor.repairer.look(ZONE, paced=False)
+    assert sorted(drift.name for drift in look.drifts) == sorted([GONE, neighbour])
+    assert look.repaired == (neighbour,)
+    assert world.serves({GONE: [], neighbour: fleet(10, 1)[neighbour]})
+    await world.close()
+
+
 async def test_a_small_plan_is_left_to_the_one_whose_turn_it_is() -> None:
     """Who comes later waits while the first is about to finish; one that does not act is not waited for long."""
     world = World(head_start_s=0.2, repair_interval_s=3600.0)
