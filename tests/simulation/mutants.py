@@ -78,7 +78,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 new="found.generation >= 10**9:",
             ),
         ),
-        seed=2,
+        seed=3,
     ),
     Mutant(
         name="judged-fence",
@@ -232,7 +232,7 @@ MUTANTS: tuple[Mutant, ...] = (
         name="sweep",
         what="chunks are swept by a list of plans older than the newest",
         edits=(Edit(module="enactord.registry.plans", old="page.revision < head.mod_revision:", new="False:"),),
-        seed=2,
+        seed=16,
     ),
     Mutant(
         name="empty",
