@@ -1,7 +1,8 @@
 """Repair: what is served against the ledger, and back to the last known good where they differ.
 
 Works with the store away, from the copy on local disk, under the fence last seen: the
-writes carry the very value that was read, so a late repair undoes nothing newer.
+writes carry the very value that was read, so a late repair undoes nothing newer. Each is
+sent once: by the time of another, somebody may have brought that very value about anew.
 """
 
 import asyncio
