@@ -63,12 +63,16 @@ async def _compare(bench: Bench, site: Site, few: int, many: int) -> None:
             bench.record(site.name, CASE, which, REST, "MB", resident_mb(member.pids[0]))
 
 
+def _change_one(fleet: Fleet, number: int) -> None:
+    fleet.change([fleet.names[(7919 * number) % len(fleet.names)]])
+
+
 async def _round(bench: Bench, site: Site, which: str, member: Enactord, *, keep: bool) -> None:
     times: list[float] = []
     planner_s = 0.0
     before_s = cpu_s(member.pids)
     for number in range(_A_TIME):
-        member.fleet.change([member.fleet.names[(7919 * number) % len(member.fleet.names)]])
+        _change_one(member.fleet, number)
         start, planner_start_s = time.perf_counter(), time.process_time()
         manifest, _, _ = await member.publish()
         planner_s += time.process_time() - planner_start_s
@@ -82,7 +86,7 @@ async def _round(bench: Bench, site: Site, which: str, member: Enactord, *, keep
 
 async def _bare_round(bench: Bench, site: Site, which: str, floor: Batched, *, keep: bool) -> None:
     for number in range(_A_TIME):
-        floor.fleet.change([floor.fleet.names[(7919 * number) % len(floor.fleet.names)]])
+        _change_one(floor.fleet, number)
         took = await floor.apply()
         if keep:
             bench.record(site.name, CASE, which, TIME, "ms", took.took_s * 1000)

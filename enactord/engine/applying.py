@@ -60,6 +60,11 @@ class PlanView:
         digest = self.manifest.chunks.get(number)
         return {} if digest is None else parse_chunk(self.texts[digest])
 
+    def count(self, number: int) -> int:
+        """How many endpoints of the plan lie in a bucket, told without reading them."""
+        digest = self.manifest.chunks.get(number)
+        return 0 if digest is None else len(self.texts[digest].splitlines())
+
 
 class Applier:
     """Applies plans for one enactor."""
@@ -212,10 +217,9 @@ class Applier:
         """
         manifest = view.manifest
         others = self._others()
-        if not others or sum(self._size(view.wanted(number), number) for number in view.numbers) > _SMALL_ENDPOINTS:
+        if not others or sum(self._size(view, number) for number in view.numbers) > _SMALL_ENDPOINTS:
             return False
-        mine = _weight(self.settings.id, manifest.generation, BUCKETS)
-        before = sum(_weight(other, manifest.generation, BUCKETS) < mine for other in others)
+        before, _ = self._place(others, manifest.generation, BUCKETS)
 
         def done() -> bool:
             return all(self._mirror.applied(zone) == manifest.generation for zone in self._writers)
@@ -256,25 +260,25 @@ class Applier:
         while True:
             left = [number for number in left if work.open_at(number)]
             mine = [number for number in left if not self._others_at_work(work, number)]
-            progress = await self._run_slices(work, mine) if mine else False
+            progress = await self._run_slices(work, view, mine) if mine else False
             if progress:
                 continue
             if not left or not any(self._others_at_work(work, number) for number in left):
                 return
             stuck = {number: self._mirror.bucket_revision(number) for number in left}
             if not await self._mirror.wait_until(partial(self._moved, stuck), _TAKE_OVER_S):
-                await self._run_slices(work, left, take_over=True)
+                await self._run_slices(work, view, left, take_over=True)
                 return
 
     def _moved(self, revisions: Mapping[int, int]) -> bool:
         return any(self._mirror.bucket_revision(number) != revision for number, revision in revisions.items())
 
-    async def _run_slices(self, work: Pass, numbers: list[int], *, take_over: bool = False) -> bool:
+    async def _run_slices(self, work: Pass, view: PlanView, numbers: list[int], *, take_over: bool = False) -> bool:
         """Run the buckets in slices, a few at once; returns whether any of them changed anything.
 
         What another enactor has begun by the time that its slice comes is left to it, unless taken over.
         """
-        queue = iter(self._cut(work, numbers))
+        queue = iter(self._cut(view, numbers))
         progress = False
 
         async def worker() -> None:
@@ -292,12 +296,12 @@ class Applier:
         await together(worker() for _ in range(_SLICES_IN_FLIGHT))
         return progress
 
-    def _cut(self, work: Pass, numbers: list[int]) -> list[list[int]]:
+    def _cut(self, view: PlanView, numbers: list[int]) -> list[list[int]]:
         """Cut buckets into slices of about `_SLICE_ENDPOINTS`, the first ones smaller, within a transaction's limit."""
         slices: list[list[int]] = []
         size = limit = _FIRST_SLICE_ENDPOINTS
         for number in numbers:
-            endpoints = self._size(work.wanted(number), number)
+            endpoints = self._size(view, number)
             if not slices or size + endpoints > limit or len(slices[-1]) == BUCKETS_A_TRANSACTION:
                 limit = min(_SLICE_ENDPOINTS, _FIRST_SLICE_ENDPOINTS << len(slices))
                 slices.append([])
@@ -306,8 +310,8 @@ class Applier:
             size += endpoints
         return slices
 
-    def _size(self, wanted: Mapping[str, str], number: int) -> int:
-        return max(self._mirror.summary(number).entries, len(wanted))
+    def _size(self, view: PlanView, number: int) -> int:
+        return max(self._mirror.summary(number).entries, view.count(number))
 
     def _others_at_work(self, work: Pass, number: int) -> bool:
         """Whether another enactor has marked something in the bucket at this generation."""
@@ -377,12 +381,12 @@ class Applier:
         Source: Thaler and Ravishankar, "Using name-based mappings to increase hit rates", 1998.
         """
         others = self._others()
+        return sorted(numbers, key=lambda number: self._place(others, generation, number))
 
-        def place(number: int) -> tuple[int, bytes]:
-            mine = _weight(self.settings.id, generation, number)
-            return sum(_weight(other, generation, number) < mine for other in others), mine
-
-        return sorted(numbers, key=place)
+    def _place(self, others: Sequence[str], generation: int, number: int) -> tuple[int, bytes]:
+        """Return how many others come before this enactor at a bucket, and its own weight there."""
+        mine = _weight(self.settings.id, generation, number)
+        return sum(_weight(other, generation, number) < mine for other in others), mine
 
     def _others(self) -> list[str]:
         """Return the other enactors that are alive, as far as is known."""

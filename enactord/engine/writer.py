@@ -115,7 +115,7 @@ class ZoneWriter:
                 case Refused(reason=Reason.DENIED, detail=detail):
                     raise ZoneDenied(f"{self.name}: {detail}")
                 case Refused(reason=Reason.CONDITION, detail=detail):
-                    written = Written(fate=await self._refused(fence, batch), detail=detail)
+                    written = await self._refused(fence, batch, detail)
                 case Refused(reason=Reason.CONTENT, detail=detail):
                     written = Written(fate=Fate.REJECTED, detail=detail)
                 case Refused(reason=Reason.BUSY, detail=detail):
@@ -125,13 +125,13 @@ class ZoneWriter:
                     fates = await self._read_back(fence, batch)
         return {change.name: fates.get(change.name, written) for change in batch}
 
-    async def _refused(self, fence: Fence, batch: Sequence[Change]) -> Fate:
+    async def _refused(self, fence: Fence, batch: Sequence[Change], detail: str) -> Written:
         """Tell a refusal by the fence, which is raised as `FenceMoved`, from one by a name."""
         try:
             await self._check_fence(fence, batch)
-        except ZoneDown:
-            return Fate.OPEN
-        return Fate.CONFLICT
+        except ZoneDown as error:
+            return Written(fate=Fate.OPEN, detail=str(error))
+        return Written(fate=Fate.CONFLICT, detail=detail)
 
     async def _batch(self, fence: Fence, batch: Sequence[Change]) -> dict[str, Written]:
         doubtful = [change for change in batch if change.name in self._unknown]
@@ -247,10 +247,9 @@ class ZoneWriter:
     async def _narrow(self, fence: Fence, batch: Sequence[Change], reason: Reason, detail: str) -> dict[str, Written]:
         """Find which names of a refused batch the server refuses."""
         if reason is Reason.CONDITION:
-            try:
-                await self._check_fence(fence, batch)
-            except ZoneDown as error:
-                return {change.name: Written(fate=Fate.OPEN, detail=str(error)) for change in batch}
+            refused = await self._refused(fence, batch, detail)
+            if refused.fate is Fate.OPEN:
+                return {change.name: refused for change in batch}
         if len(batch) > 1:
             middle = len(batch) // 2
             return await self._try(fence, batch[:middle]) | await self._try(fence, batch[middle:])

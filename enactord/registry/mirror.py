@@ -177,16 +177,19 @@ class Mirror:
         item = self.items.get(self.keys.ledger(number))
         if item is None:
             return {}
-        known = self._parsed.get(number)
-        if known is None or known[0] != item.value:
-            known = self.keep_parsed(number, item.value, parse_bucket(item.value))
-        return dict(known[1])
+        entries = self._at_hand(number, item.value)
+        if entries is None:
+            _, entries = self.keep_parsed(number, item.value, parse_bucket(item.value))
+        return dict(entries)
 
     def unread(self, number: int) -> bytes | None:
         """Return a bucket as it is stored, where its entries have not been read yet."""
         item = self.items.get(self.keys.ledger(number))
+        return None if item is None or self._at_hand(number, item.value) is not None else item.value
+
+    def _at_hand(self, number: int, packed: bytes) -> Bucket | None:
         known = self._parsed.get(number)
-        return None if item is None or (known is not None and known[0] == item.value) else item.value
+        return None if known is None or known[0] != packed else known[1]
 
     def keep_parsed(self, number: int, packed: bytes, bucket: Bucket) -> tuple[bytes, Bucket]:
         """Remember the entries of a packed bucket, within `PARSED_ENTRIES` in all."""

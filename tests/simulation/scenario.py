@@ -81,6 +81,7 @@ class Theme:
     weather: Mapping[str, float] = field(default_factory=dict)
 
 
+ANYTHING = Theme(name="anything may happen", kinds=KINDS, enactors=(2, 5), names=(3, 10), gap_s=1.5)
 THEMES = (
     Theme(
         name="writes without a known end, and a plan that is held",
@@ -152,8 +153,8 @@ class Scenario:
             lie=rng.choice([0.0, 0.0, 0.01, 0.05, 0.2]),
             lag=rng.choice([0.0, 0.1, 0.3]),
         )
-        self.theme = THEMES[TURNS[seed % 20]] if seed % 20 in TURNS else None
-        if self.theme is not None:
+        self.theme = THEMES[TURNS[seed % 20]] if seed % 20 in TURNS else ANYTHING
+        if self.theme is not ANYTHING:
             self.zones = ZONES[:1]
             self.weather = Weather(
                 rng=self.weather.rng,
@@ -164,10 +165,9 @@ class Scenario:
         self.plans = Plans(self.store, KEYS, WallClock())
         self.servers = {zone: MemoryServer(zone) for zone in self.zones}
         buckets = rng.sample(range(BUCKETS), 3) if rng.random() < 0.5 else range(BUCKETS)
-        count = self.theme.names if self.theme else (3, 10)
-        self.names = [name for zone in self.zones for name in _names(zone, rng.randint(*count), buckets)]
+        self.names = [name for zone in self.zones for name in _names(zone, rng.randint(*self.theme.names), buckets)]
         self.kinds = {kind: weight for kind, weight in KINDS.items() if kind == "publish" or rng.random() < 0.65}
-        if self.theme is not None:
+        if self.theme is not ANYTHING:
             self.kinds = dict(self.theme.kinds)
         # As shipped in some; in the others enactors meet at each plan, however small.
         self.head_start_s = HEAD_START_S if seed % 20 in _HEAD_STARTS else 0.0
@@ -187,11 +187,11 @@ class Scenario:
     async def run(self) -> list[str]:
         """Go through it all; returns what is wrong."""
         loop = simulated()
-        for index in range(self.rng.randint(*(self.theme.enactors if self.theme else (2, 5)))):
+        for index in range(self.rng.randint(*self.theme.enactors)):
             self.start(f"e{index}")
         await self.publish()
         while loop.time() < HOSTILE_S:
-            await asyncio.sleep(self.rng.expovariate(1 / (self.theme.gap_s if self.theme else 1.5)))
+            await asyncio.sleep(self.rng.expovariate(1 / self.theme.gap_s))
             await self.disturb()
         await self.heal()
         violations = self.check()
@@ -282,11 +282,7 @@ class Scenario:
         if content is None:
             number = len(self.contents) + 1
             before = self.contents[-1] if self.contents else {}
-            fresh = {
-                name: [f"10.{number % 250}.{index}.{1 + i}" for i in range(3)]
-                for index, name in enumerate(self.names)
-                if self.rng.random() > 0.05
-            }
+            fresh = {name: _targets(number, index) for index, name in enumerate(self.names) if self.rng.random() > 0.05}
             content = {n: before[n] if n in before and self.rng.random() < 0.4 else a for n, a in fresh.items()}
             self.contents.append(dict(content))
         draft = read_plan(plan(content))
@@ -514,7 +510,7 @@ class Scenario:
 
     async def _publish_some(self, names: Collection[str]) -> int:
         number = len(self.contents) + 1
-        fresh = {n: [f"10.{number % 250}.{index}.{1 + i}" for i in range(3)] for index, n in enumerate(names)}
+        fresh = {some: _targets(number, index) for index, some in enumerate(names)}
         self.contents.append(fresh)
         published = await self.publish(fresh)
         return published.generation if isinstance(published, Manifest) else 0
@@ -615,6 +611,11 @@ def _names(zone: str, count: int, buckets: Collection[int]) -> list[str]:
     """Return names of a zone that lie in these buckets."""
     names = (f"n{number:02d}.{zone}" for number in itertools.count())
     return list(itertools.islice((name for name in names if bucket_of(name) in buckets), count))
+
+
+def _targets(number: int, index: int) -> list[str]:
+    """Return fresh addresses, told from those of other contents and names."""
+    return [f"10.{number % 250}.{index}.{1 + i}" for i in range(3)]
 
 
 def _foreign(number: int) -> Records:

@@ -25,6 +25,7 @@ from enactord.core.records import NO_RECORDS, Outcome, Records, Served, Transact
 from enactord.engine.pruner import Pruner
 from enactord.registry.control import Freeze, freeze, thaw
 from enactord.registry.fences import Fences
+from enactord.registry.mirror import Mirror
 from tests.world import SCOPE, ZONE, World, fleet, plan
 
 A = f"a.{ZONE}"
@@ -355,6 +356,14 @@ async def test_repair_alone_judges_by_what_it_read() -> None:
     await world.close()
 
 
+async def begun_by_another(world: World, mirror: Mirror) -> None:
+    """Mark GONE in the store, as an enactor does that begins to write it."""
+    bucket = mirror.bucket(bucket_of(GONE))
+    begun = with_pending(bucket[GONE], Version(generation=2, content=REMOVAL, answers_max=16))
+    put = Put(key=world.keys.ledger(bucket_of(GONE)), value=pack_bucket(bucket | {GONE: begun}))
+    await world.store.transact((), [put])
+
+
 async def test_repair_asks_the_store_for_what_its_watch_has_not_shown() -> None:
     """Another enactor has begun to write the name; the watch is late. Nothing is put back beside that write."""
     world = World(repair_interval_s=3600.0)
@@ -363,10 +372,7 @@ async def test_repair_asks_the_store_for_what_its_watch_has_not_shown() -> None:
     await world.applied(1)
     mirror = member.enactor.mirror
     mirror.apply = lambda changes: None  # type: ignore[method-assign]
-    key = world.keys.ledger(bucket_of(GONE))
-    bucket = mirror.bucket(bucket_of(GONE))
-    begun = with_pending(bucket[GONE], Version(generation=2, content=REMOVAL, answers_max=16))
-    await world.store.transact((), [Put(key=key, value=pack_bucket(bucket | {GONE: begun}))])
+    await begun_by_another(world, mirror)
     world.servers[ZONE].put_foreign(GONE)
     assert (await member.enactor.repairer.look(ZONE, paced=False)).drifts == ()
     assert world.serves({GONE: []})
@@ -411,10 +417,7 @@ async def test_a_repair_that_was_refused_is_judged_anew() -> None:
         zone.write = write  # type: ignore[method-assign]
         world.servers[ZONE].put_foreign(neighbour, records=FOREIGN)
         outcome = await write(transaction)
-        bucket = mirror.bucket(bucket_of(GONE))
-        begun = with_pending(bucket[GONE], Version(generation=2, content=REMOVAL, answers_max=16))
-        put = Put(key=world.keys.ledger(bucket_of(GONE)), value=pack_bucket(bucket | {GONE: begun}))
-        await world.store.transact((), [put])
+        await begun_by_another(world, mirror)
         return outcome
 
     zone.write = meanwhile  # type: ignore[method-assign]

@@ -71,7 +71,7 @@ class Feed:
         """Tell what changes in a mirror, until cancelled. What it shows first is no news."""
         mirror.on_change = self.stir
         before: Glance | None = None
-        ledger_at = time.perf_counter()
+        ledger_at = 0.0
         while True:
             try:
                 async with asyncio.timeout(_IDLE_S):
@@ -81,8 +81,9 @@ class Feed:
             self._stirred.clear()
             start = time.perf_counter()
             if mirror.loaded or before is not None:
-                after = glance(mirror, before, ledger=start >= ledger_at)
-                if start >= ledger_at:
+                ledger = start >= ledger_at
+                after = glance(mirror, before, ledger=ledger)
+                if ledger:
                     now = time.perf_counter()
                     ledger_at = now + (now - start) / _LEDGER_SHARE
                 for said in compare(before, after, mirror) if before is not None else ():
