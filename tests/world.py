@@ -103,24 +103,32 @@ class DictCopy:
 
 
 class Gated:
-    """A zone whose writes of endpoints can be held on their way and let go later, as a TCP proxy would."""
+    """A zone whose writes of endpoints can be held on their way and let go later, as a TCP proxy would.
+
+    `answers` cleared: its server is stopped with its sockets open, and answers nothing.
+    """
 
     def __init__(self, zone: MemoryZone) -> None:
         self._zone = zone
         self.open = asyncio.Event()
         self.open.set()
+        self.answers = asyncio.Event()
+        self.answers.set()
         self.held = 0
 
     async def write(self, transaction: Transaction) -> Outcome:
+        await self.answers.wait()
         if transaction.changes and not self.open.is_set():
             self.held += 1
             await self.open.wait()
         return await self._zone.write(transaction)
 
     async def read(self, names: Sequence[str]) -> Mapping[str, Served]:
+        await self.answers.wait()
         return await self._zone.read(names)
 
     async def read_fence(self) -> FenceSeen:
+        await self.answers.wait()
         return await self._zone.read_fence()
 
     async def close(self) -> None:
@@ -193,7 +201,7 @@ class World:
         self.servers = {zone: MemoryServer(zone) for zone in zones}
         self.clock = WallClock()
         self.keys = Keys(scope)
-        self.plans = Plans(self.store, self.keys, self.clock)
+        self.plans = Plans(self.store, self.keys, self.clock, zones=zones)
         self.settings = {
             "limits": Limits(allow_private=True),
             "repair_interval_s": 0.3,

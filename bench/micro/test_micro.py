@@ -14,12 +14,12 @@ from enactord.adapters.sqlite_store import SqliteStore
 from enactord.adapters.stores import open_store
 from enactord.adapters.wire.tsig import TsigKey, sign
 from enactord.adapters.wire.update import pack_update
+from enactord.core.buckets import BucketId, bucket_of, slots_for
 from enactord.core.content import parse_content
 from enactord.core.diff import diff_bucket
 from enactord.core.fence import Fence
 from enactord.core.guard import Limits, judge_endpoint
 from enactord.core.ledger import Bucket, Entry, Version, pack_bucket, parse_bucket
-from enactord.core.names import bucket_of
 from enactord.core.plan import chunk_digest, chunk_texts, pack_chunk, parse_chunk, parse_plan, unpack_chunk
 from enactord.core.records import Transaction
 from enactord.ports import KeyValue
@@ -33,6 +33,7 @@ from tests.servers.etcd import Etcd
 
 ZONE = "micro.test."
 COUNT = 1_000
+SLOTS = slots_for(COUNT)
 BATCH = 25
 KEY = TsigKey(name="enactor", algorithm="hmac-sha256", secret=b"0" * 32)
 FENCE = Fence(scope="bench", generation=1, plan="0" * 16)
@@ -65,16 +66,16 @@ def document(fleet: Fleet) -> bytes:
 
 @pytest.fixture(scope="module")
 def contents(document: bytes) -> dict[str, str]:
-    return dict(parse_plan(document).endpoints)
+    return dict(sorted(parse_plan(document).endpoints.items()))
 
 
 @pytest.fixture(scope="module")
-def buckets(contents: dict[str, str]) -> dict[int, Bucket]:
+def buckets(contents: dict[str, str]) -> dict[BucketId, Bucket]:
     """The ledger, with everything applied at generation 1."""
-    found: dict[int, Bucket] = {}
+    found: dict[BucketId, Bucket] = {}
     for name, content in contents.items():
         version = Version(generation=1, content=content, answers_max=ANSWERS_MAX)
-        found.setdefault(bucket_of(name), {})[name] = Entry(name=name, applied=version, good=version)
+        found.setdefault(bucket_of(name, ZONE, SLOTS), {})[name] = Entry(name=name, applied=version, good=version)
     return found
 
 
@@ -97,14 +98,14 @@ def test_pack_chunks(benchmark: Benchmark, contents: dict[str, str]) -> None:
     """A draft becomes chunks as they are stored."""
 
     def pack() -> list[bytes]:
-        return [pack_chunk(text) for text in chunk_texts(contents).values()]
+        return [pack_chunk(text) for text in chunk_texts(contents, SLOTS).values()]
 
     assert measure(benchmark, "pack a plan into chunks", COUNT, pack)
 
 
 def test_decode_plan(benchmark: Benchmark, contents: dict[str, str]) -> None:
     """Stored chunks become contents."""
-    packed = {chunk_digest(text): pack_chunk(text) for text in chunk_texts(contents).values()}
+    packed = {chunk_digest(text): pack_chunk(text) for text in chunk_texts(contents, SLOTS).values()}
 
     def decode() -> int:
         texts = (unpack_chunk(chunk, digest) for digest, chunk in packed.items())
@@ -114,14 +115,14 @@ def test_decode_plan(benchmark: Benchmark, contents: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize(("piece", "same"), [("diff, all changed", False), ("diff, nothing changed", True)])
-def test_diff(benchmark: Benchmark, buckets: dict[int, Bucket], fleet: Fleet, piece: str, same: bool) -> None:
+def test_diff(benchmark: Benchmark, buckets: dict[BucketId, Bucket], fleet: Fleet, piece: str, same: bool) -> None:
     """Plan against ledger, the guards of endpoints included."""
     changed = Fleet(ZONE, COUNT)
     if not same:
         changed.step()
-    wanted: dict[int, dict[str, str]] = {}
+    wanted: dict[BucketId, dict[str, str]] = {}
     for name, content in parse_plan(json.dumps(changed.document()).encode()).endpoints.items():
-        wanted.setdefault(bucket_of(name), {})[name] = content
+        wanted.setdefault(bucket_of(name, ZONE, SLOTS), {})[name] = content
 
     def diff() -> int:
         return sum(
@@ -132,7 +133,7 @@ def test_diff(benchmark: Benchmark, buckets: dict[int, Bucket], fleet: Fleet, pi
     assert measure(benchmark, piece, COUNT, diff) == (0 if same else COUNT)
 
 
-def test_guard(benchmark: Benchmark, buckets: dict[int, Bucket], contents: dict[str, str]) -> None:
+def test_guard(benchmark: Benchmark, buckets: dict[BucketId, Bucket], contents: dict[str, str]) -> None:
     """Each endpoint is judged."""
     parsed = {name: parse_content(content) for name, content in contents.items()}
     entries = {name: entry for bucket in buckets.values() for name, entry in bucket.items()}
@@ -146,14 +147,18 @@ def test_guard(benchmark: Benchmark, buckets: dict[int, Bucket], contents: dict[
     assert measure(benchmark, "guard", COUNT, judge) == COUNT
 
 
-def test_pack_ledger(benchmark: Benchmark, buckets: dict[int, Bucket]) -> None:
+def test_pack_ledger(benchmark: Benchmark, buckets: dict[BucketId, Bucket]) -> None:
     """Ledger buckets become values of the store."""
-    assert measure(benchmark, "pack the ledger", COUNT, lambda: [pack_bucket(bucket) for bucket in buckets.values()])
+
+    def pack() -> list[bytes]:
+        return [pack_bucket(bucket, SLOTS) for bucket in buckets.values()]
+
+    assert measure(benchmark, "pack the ledger", COUNT, pack)
 
 
-def test_parse_ledger(benchmark: Benchmark, buckets: dict[int, Bucket]) -> None:
+def test_parse_ledger(benchmark: Benchmark, buckets: dict[BucketId, Bucket]) -> None:
     """Values of the store become ledger buckets."""
-    packed = [pack_bucket(bucket) for bucket in buckets.values()]
+    packed = [pack_bucket(bucket, SLOTS) for bucket in buckets.values()]
     assert measure(benchmark, "parse the ledger", COUNT, lambda: [parse_bucket(each) for each in packed])
 
 
@@ -166,14 +171,16 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         yield etcd.url
 
 
-def test_ledger_transaction(benchmark: Benchmark, store_url: str, buckets: dict[int, Bucket], document: bytes) -> None:
-    """One begin or commit: claim, fence, freeze and revisions compared, as many buckets written as one may hold."""
+def test_ledger_transaction(
+    benchmark: Benchmark, store_url: str, buckets: dict[BucketId, Bucket], document: bytes
+) -> None:
+    """One begin or commit: claim, fence, freeze and revisions compared, the buckets of a large slice written."""
     some = dict(list(buckets.items())[:BUCKETS_A_TRANSACTION])
     with asyncio.Runner() as runner:
         store, ledger, mirror, permit = runner.run(_opened(store_url, document))
 
         async def begin() -> bool:
-            read = {number: mirror.bucket_revision(number) for number in some}
+            read = {bucket_id: mirror.ledger.revision(bucket_id) for bucket_id in some}
             return await ledger.begin(permit, some, read)
 
         where = "SQLite" if isinstance(store, SqliteStore) else "etcd"
@@ -189,12 +196,13 @@ async def _opened(store_url: str, document: bytes) -> tuple[KeyValue, Ledger, Mi
     store = await open_store(store_url)
     keys, clock = Keys("bench"), SystemClock()
     mirror = Mirror(keys)
-    published = await Plans(store, keys, clock).publish(parse_plan(document), Orders())
+    published = await Plans(store, keys, clock, zones=[ZONE]).publish(parse_plan(document), Orders())
     session = Session(store, keys, clock, enactor="e1", ttl_s=600)
     await session.keep({})
     claim = await session.claim(1)
     assert claim is not None
     fence = Fence(scope="bench", generation=1, plan=getattr(published, "mark", ""))
-    assert await Fences(store, keys).open(ZONE, fence, claim, None)
+    record = await Fences(store, keys).open(ZONE, fence, claim, None)
+    assert record is not None
     await mirror.load(store)
-    return store, Ledger(store, keys, mirror), mirror, Permit(claim=claim, fences={ZONE: fence})
+    return store, Ledger(store, keys, mirror), mirror, Permit(claim=claim, zone=ZONE, record=record)

@@ -80,7 +80,7 @@ async def _show(generation: int, full: bool) -> dict[str, Any] | None:
         document = plan_document(manifest, await scope.plans.endpoints(manifest) if full else None)
         try:
             if not full:
-                await scope.plans.texts(set(manifest.chunks.values()))
+                await scope.plans.texts(set(manifest.digests()))
             document["readable"] = True
         except PlanUnreadable as error:
             document |= {"readable": False, "problem": str(error)}

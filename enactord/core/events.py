@@ -53,6 +53,15 @@ class FenceOpened(Happening):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ZonesKept(Happening):
+    """A plan changes nothing in these zones: they were settled in the store, and their TXT was left as it is."""
+
+    id: ClassVar[str] = "zones.kept"
+    generation: int
+    zones: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FenceAhead(Happening):
     """The zone's fence stands above every generation in the store: nothing can be applied at or below it."""
 
@@ -258,5 +267,7 @@ class StepFailed(Happening):
     id: ClassVar[str] = "step.failed"
     severity: ClassVar[Severity] = "error"
     step: str
+    zone: str = ""
+    """Where it was a step of one zone."""
     detail: str
     traceback: str

@@ -49,6 +49,30 @@ class Fence:
         return (self.rdata,)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FenceRecord:
+    """A zone's fence as the store has it: the plan that is opened, and the TXT record that stands in the zone.
+
+    The TXT may be of an older plan: one that changes nothing in the zone leaves it as it is. Store
+    transactions compare the whole record; DNS transactions require the TXT.
+    `slots`: the number of slots that every bucket of the zone's ledger is stored under; 0: not known.
+    """
+
+    generation: int
+    plan: str
+    slots: int
+    txt: Fence
+
+    @property
+    def scope(self) -> str:
+        return self.txt.scope
+
+
+def raised(fence: Fence, slots: int) -> FenceRecord:
+    """Return the record of a fence that is raised in the zone itself."""
+    return FenceRecord(generation=fence.generation, plan=fence.plan, slots=slots, txt=fence)
+
+
 def parse_fence(seen: FenceSeen) -> Fence | None:
     """Return the fence that stands in a zone, or None where there is none or what is there is garbage.
 
@@ -57,8 +81,13 @@ def parse_fence(seen: FenceSeen) -> Fence | None:
     """
     if len(seen) != 1 or not seen[0] or seen[0][0] != len(seen[0]) - 1:
         return None
+    return parse_fence_text(seen[0][1:])
+
+
+def parse_fence_text(text: bytes) -> Fence | None:
+    """Return the fence that a TXT record's text stands for, or None where it is garbage."""
     try:
-        match = _TEXT.match(seen[0][1:].decode("ascii"))
+        match = _TEXT.match(text.decode("ascii"))
     except UnicodeDecodeError:
         return None
     if match is None:

@@ -4,17 +4,18 @@ A refused plan changes nothing; a refused endpoint is held while the rest applie
 """
 
 import ipaddress
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 from enactord.core.content import Content
 from enactord.core.ledger import Entry, greatest_capacity
-from enactord.core.names import zone_of
 from enactord.core.refusal import Refusal
 
 ZONE_GUARDS = ("foreign", "server")
 """What an endpoint is held by where the zone's answer to a write brought it about, rather than a judgement."""
+
+_ZONES_SHOWN = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,15 +40,13 @@ class Limits:
     """Whether loopback addresses may be served."""
 
 
-def judge_zones(names: Iterable[str], zones: Sequence[str]) -> Refusal | None:
-    """Every name of a plan lies in a configured zone."""
-    outside = sorted(name for name in names if zone_of(name, zones) is None)
-    if not outside:
-        return None
-    some = ", ".join(outside[:3])
+def refuse_outside(outside: Sequence[str], zones: Collection[str]) -> Refusal:
+    """Return the refusal of a plan with names, sorted, that lie in none of the configured zones."""
+    names = ", ".join(outside[:3]) + (", …" if len(outside) > 3 else "")
+    known = ", ".join(sorted(zones)[:_ZONES_SHOWN]) + (", …" if len(zones) > _ZONES_SHOWN else "")
     return Refusal(
         guard="zone",
-        detail=f"{len(outside)} names are in none of the zones {', '.join(sorted(zones))} ({some}, …);"
+        detail=f"{len(outside)} names are in none of the zones {known} ({names});"
         " take them out of the plan or add a [[zone]]",
     )
 

@@ -1,14 +1,10 @@
-"""Names: one normal form of a DNS name, its zone, and the bucket that it hashes to."""
+"""Names: one normal form of a DNS name, and the zone that contains it."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection
 from functools import lru_cache
-from hashlib import blake2b
 
 from enactord.core.errors import InvalidName
-
-BUCKETS = 1024
-"""Slots of a scope; a plan has at most as many chunks. Part of the stored format: never change it."""
 
 FENCE_LABEL = "_enactord"
 """The label of the fence at a zone's apex; no endpoint may have it."""
@@ -50,19 +46,19 @@ def wire_name(name: str) -> bytes:
     return b"".join(bytes((len(label),)) + label.encode("ascii") for label in name.split("."))
 
 
-def bucket_of(name: str) -> int:
-    """Return the slot, 0 to BUCKETS - 1, that a normalised name hashes to."""
-    return int.from_bytes(blake2b(name.encode("ascii"), digest_size=2).digest(), "big") % BUCKETS
+def zone_of(name: str, zones: Collection[str]) -> str | None:
+    """Return the longest of the zones that contains the name, or None.
 
-
-def zone_of(name: str, zones: Iterable[str]) -> str | None:
-    """Return the longest of the zones that contains the name, or None."""
-    best: str | None = None
-    for zone in zones:
-        inside = name == zone or name.endswith("." + zone)
-        if inside and (best is None or len(zone) > len(best)):
-            best = zone
-    return best
+    A set or mapping of zones costs a look-up a label; a sequence is searched through for each.
+    """
+    start = 0
+    while True:
+        zone = name[start:]
+        if zone in zones:
+            return zone
+        start = name.find(".", start) + 1
+        if not 0 < start < len(name):
+            return None
 
 
 def fence_name(zone: str) -> str:

@@ -2,17 +2,18 @@
 
 A chunk is the text of one bucket: a line "name TAB content" an endpoint, sorted by
 name. Chunks are found by their digest and shared by all plans that hold the same.
+The manifest lists them by zone and slot.
 """
 
 import hashlib
 import json
 import zlib
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from enactord.core.buckets import FILLING, SLOTS_MAX, BucketId, Filling, bucket_of, slots_for, split_names, valid_slots
 from enactord.core.content import (
     ID_LENGTH_MAX,
     TARGETS_MAX,
@@ -24,7 +25,7 @@ from enactord.core.content import (
     unpack_address,
 )
 from enactord.core.errors import InvalidName, InvalidPlan, PlanUnreadable
-from enactord.core.names import BUCKETS, FENCE_LABEL, bucket_of, parse_name
+from enactord.core.names import FENCE_LABEL, parse_name, zone_of
 
 SCHEMA = "enactord.plan/v1"
 PLAN_BYTES_MAX = 48_000_000
@@ -36,8 +37,12 @@ CHUNK_BYTES_MAX = 512 * 1024
 """Largest stored (compressed) chunk: etcd's request limit is 1.5 MiB. Source: etcd --max-request-bytes."""
 CHUNK_TEXT_MAX = 16 * 1024 * 1024
 """Largest chunk after decompression: a bound on what a damaged store can make a reader allocate."""
-MANIFEST_TEXT_MAX = 4 * 1024 * 1024
-"""Largest manifest after decompression, likewise; one that names all buckets has 60 kB."""
+CHUNK_TEXT_WANTED_MAX = 128 * 1024
+"""A zone gets more slots while a chunk of several of its names has a longer text."""
+_SLOTS_A_NAME = 4
+"""Slots that a zone gets for that at most, for each of its names: two large names may lie together by bad luck."""
+MANIFEST_TEXT_MAX = 8 * 1024 * 1024
+"""Largest manifest after decompression, likewise; one of a million names has 2 MB."""
 GENERATION_MAX = 10**18
 """Generations stay below this, so that 20 digits always hold one and every language can count them."""
 MAX_PROBLEMS = 20
@@ -78,8 +83,26 @@ class Approval:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ZonePart:
+    """What a plan holds of one zone: how many endpoints, in how many slots, and each slot's chunk by digest."""
+
+    slots: int = 1
+    endpoints: int = 0
+    chunks: Mapping[int, str] = field(default_factory=dict)
+    """Digest by slot, in order; a slot without names has none."""
+
+    def chunk(self, bucket: BucketId) -> str | None:
+        """Return the digest of a bucket's chunk, None where the plan holds no name there."""
+        assert bucket.slots == self.slots, (bucket, self.slots)
+        return self.chunks.get(bucket.slot)
+
+
+NO_PART = ZonePart()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """A published plan: its generation, digest, counts, and the digest of each chunk by bucket."""
+    """A published plan: its generation, digest, counts, and what it holds of each zone."""
 
     generation: int
     digest: str
@@ -89,7 +112,7 @@ class Manifest:
     reason: str
     created_at: str
     published_at: float
-    chunks: Mapping[int, str]
+    zones: Mapping[str, ZonePart]
     approval: Approval | None = None
     rollback_of: int = 0
 
@@ -97,6 +120,25 @@ class Manifest:
     def mark(self) -> str:
         """The part of the digest that the fence carries."""
         return self.digest[:16]
+
+    def part(self, zone: str) -> ZonePart:
+        """What the plan holds of a zone; nothing where it has no name there."""
+        return self.zones.get(zone, NO_PART)
+
+    def bucket(self, name: str) -> BucketId | None:
+        """Return the bucket that a name would lie in; None for a name of a zone of which the plan has no name."""
+        zone = zone_of(name, self.zones)
+        return None if zone is None else bucket_of(name, zone, self.zones[zone].slots)
+
+    def chunk_of(self, name: str) -> str | None:
+        """Return the digest of the chunk that holds the name if the plan does; None where no chunk can."""
+        bucket = self.bucket(name)
+        return None if bucket is None else self.zones[bucket.zone].chunk(bucket)
+
+    def digests(self) -> Iterator[str]:
+        """Yield the digest of every chunk, in order of zone and slot."""
+        for zone in sorted(self.zones):
+            yield from self.zones[zone].chunks.values()
 
 
 class _Problems:
@@ -292,12 +334,52 @@ def _target(name: str, target: Any, problems: _Problems) -> tuple[bytes, Target]
     return packed, Target(address=unpack_address(packed), weight=weight, id=ident)
 
 
-def chunk_texts(endpoints: Mapping[str, str]) -> dict[int, str]:
-    """Return the text of each non-empty bucket, from name to content text."""
-    buckets: dict[int, list[str]] = defaultdict(list)
+def split_zones(
+    endpoints: Mapping[str, str], zones: Collection[str]
+) -> tuple[dict[str, dict[str, str]], tuple[str, ...]]:
+    """Return the endpoints of each zone, sorted by zone and name, and the names that lie in none."""
+    found: dict[str, dict[str, str]] = {}
+    outside = []
+    known = frozenset(zones)
     for name in sorted(endpoints):
-        buckets[bucket_of(name)].append(f"{name}\t{endpoints[name]}\n")
-    return {bucket: "".join(buckets[bucket]) for bucket in sorted(buckets)}
+        zone = zone_of(name, known)
+        if zone is None:
+            outside.append(name)
+        else:
+            found.setdefault(zone, {})[name] = endpoints[name]
+    return dict(sorted(found.items())), tuple(outside)
+
+
+def cut_zone(
+    endpoints: Mapping[str, str], slots_before: int = 0, filling: Filling = FILLING
+) -> tuple[ZonePart, dict[str, str]]:
+    """Cut one zone's endpoints, sorted by name, into chunks; return its part of a plan, and the texts by digest.
+
+    `slots_before`: the number of slots that the zone has had so far; 0: none.
+    """
+    slots = slots_for(len(endpoints), slots_before, filling)
+    texts = chunk_texts(endpoints, slots)
+    while slots < min(SLOTS_MAX, _SLOTS_A_NAME * len(endpoints)) and crowded(texts.values()):
+        slots *= 2
+        texts = chunk_texts(endpoints, slots)
+    digests = {slot: chunk_digest(text) for slot, text in texts.items()}
+    part = ZonePart(slots=slots, endpoints=len(endpoints), chunks=digests)
+    return part, {digests[slot]: text for slot, text in texts.items()}
+
+
+def crowded(texts: Iterable[str]) -> bool:
+    """Whether a chunk of several names is longer than it should be: the zone needs more slots."""
+    return any(len(text) > CHUNK_TEXT_WANTED_MAX and text.count("\n") > 1 for text in texts)
+
+
+def chunk_texts(endpoints: Mapping[str, str], slots: int) -> dict[int, str]:
+    """Return the text of each slot that has a name; the endpoints, name to content text, are sorted by name."""
+    return {slot: chunk_text(contents) for slot, contents in split_names(endpoints, slots).items()}
+
+
+def chunk_text(contents: Mapping[str, str]) -> str:
+    """Return the text of a chunk; the contents are sorted by name."""
+    return "".join([f"{name}\t{content}\n" for name, content in contents.items()])
 
 
 def parse_chunk(text: str) -> dict[str, str]:
@@ -314,8 +396,9 @@ def pack_chunk(text: str) -> bytes:
     """Return the stored form of a chunk. Raises `InvalidPlan` where one bucket holds too much."""
     packed = zlib.compress(text.encode("ascii"), 1)
     if len(packed) > CHUNK_BYTES_MAX:
+        name = text.partition("\t")[0]
         raise InvalidPlan(
-            (f"size: one of the {BUCKETS} buckets is {len(packed):,} bytes, at most {CHUNK_BYTES_MAX:,}",)
+            (f"size: the bucket of {name} is {len(packed):,} bytes when compressed, at most {CHUNK_BYTES_MAX:,}",)
         )
     return packed
 
@@ -335,18 +418,27 @@ def unpack_chunk(packed: bytes, digest: str) -> str:
     return text
 
 
-def plan_digest(scope: str, chunks: Mapping[int, str]) -> str:
-    """Return the digest of a plan's content: 64 hex digits over scope and chunk digests by bucket.
+def plan_digest(scope: str, zones: Mapping[str, ZonePart]) -> str:
+    """Return the digest of a plan's content: 64 hex digits over scope and chunk digests by zone and slot.
 
     The generation is not part of it: a rollback has the digest of what it brings back.
     """
-    lines = [f"{SCHEMA} {scope}\n", *(f"{bucket} {chunks[bucket]}\n" for bucket in sorted(chunks))]
+    lines = [f"{SCHEMA} {scope}\n"]
+    for zone in sorted(zones):
+        part = zones[zone]
+        lines.append(f"{zone} {part.slots} {part.endpoints}\n")
+        lines.extend([f"{slot} {part.chunks[slot]}\n" for slot in sorted(part.chunks)])
     return hashlib.sha256("".join(lines).encode("utf-8")).hexdigest()
 
 
-def endpoints_digest(scope: str, endpoints: Mapping[str, str]) -> str:
-    """Return the digest of a plan that holds exactly these contents."""
-    return plan_digest(scope, {b: chunk_digest(text) for b, text in chunk_texts(endpoints).items()})
+def content_digest(scope: str, endpoints: Mapping[str, str]) -> str:
+    """Return the digest of a plan document's content, as a planner may state it: 64 hex digits.
+
+    It is over scope, names and content texts alone. The digest of the stored plan is another:
+    that one depends on how the store cuts the content into chunks.
+    """
+    lines = [f"{SCHEMA} {scope}\n", *[f"{name}\t{endpoints[name]}\n" for name in sorted(endpoints)]]
+    return hashlib.sha256("".join(lines).encode("utf-8")).hexdigest()
 
 
 def pack_manifest(manifest: Manifest) -> bytes:
@@ -364,7 +456,10 @@ def pack_manifest(manifest: Manifest) -> bytes:
         "published_at": manifest.published_at,
         "approval": approval and {"of": approval.of, "author": approval.author, "reason": approval.reason},
         "rollback_of": manifest.rollback_of,
-        "chunks": {str(bucket): digest for bucket, digest in manifest.chunks.items()},
+        "zones": {
+            zone: {"slots": part.slots, "endpoints": part.endpoints, "chunks": [[s, d] for s, d in part.chunks.items()]}
+            for zone, part in manifest.zones.items()
+        },
     }
     return zlib.compress(json.dumps(document, separators=(",", ":")).encode(), 1)
 
@@ -387,12 +482,12 @@ def unpack_manifest(packed: bytes, generation: int) -> Manifest:
             reason=document["reason"],
             created_at=document["created_at"],
             published_at=document["published_at"],
-            chunks={int(bucket): digest for bucket, digest in document["chunks"].items()},
+            zones={zone: _read_part(part) for zone, part in document["zones"].items()},
             approval=approval and Approval(of=approval["of"], author=approval["author"], reason=approval["reason"]),
             rollback_of=document["rollback_of"],
         )
         _check_kinds(manifest)
-        matches = plan_digest(manifest.scope, manifest.chunks) == manifest.digest
+        matches = plan_digest(manifest.scope, manifest.zones) == manifest.digest
     except (zlib.error, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise PlanUnreadable(f"the manifest of generation {generation} is damaged: {error!r:.200}") from error
     if manifest.generation != generation:
@@ -409,12 +504,22 @@ def _check_kinds(manifest: Manifest) -> None:
     texts = (manifest.scope, manifest.author, manifest.reason, manifest.created_at, approval.author, approval.reason)
     if not all(type(number) is int and 0 <= number < GENERATION_MAX for number in numbers):
         raise TypeError("a count that is no integer of its range")
-    if not all(isinstance(text, str) for text in (*texts, *manifest.chunks.values())):
+    if not all(isinstance(text, str) for text in (*texts, *manifest.digests())):
         raise TypeError("a text that is none")
     if type(manifest.published_at) not in (int, float) or not 0 <= manifest.published_at < GENERATION_MAX:
         raise TypeError("a time that is none")
-    if not all(0 <= bucket < BUCKETS for bucket in manifest.chunks):
-        raise TypeError("a bucket that is none")
+    for part in manifest.zones.values():
+        counts = (part.slots, part.endpoints, *part.chunks)
+        if not all(type(number) is int for number in counts) or not valid_slots(part.slots):
+            raise TypeError("a number of slots that is none")
+        if part.endpoints < 0 or not all(0 <= slot < part.slots for slot in part.chunks):
+            raise TypeError("a slot that is none")
+    if manifest.endpoints != sum(part.endpoints for part in manifest.zones.values()):
+        raise TypeError("a number of endpoints that is none")
+
+
+def _read_part(part: Mapping[str, Any]) -> ZonePart:
+    return ZonePart(slots=part["slots"], endpoints=part["endpoints"], chunks=dict(sorted(part["chunks"])))
 
 
 def merge(texts: Iterable[str]) -> dict[str, str]:

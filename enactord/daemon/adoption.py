@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from enactord.core.buckets import BucketId, bucket_of
 from enactord.core.content import Content, Target, content_text, unpack_address
 from enactord.core.kv import absent, valued
 from enactord.core.ledger import Bucket, Entry, Version, with_peak
-from enactord.core.names import bucket_of, zone_of
+from enactord.core.names import zone_of
 from enactord.core.plan import parse_chunk
 from enactord.core.records import Served
 from enactord.core.refusal import Refusal
@@ -55,22 +56,27 @@ async def adopt(scope: Scope, names: Sequence[str], zones: Mapping[str, tuple[Se
     if refusals:
         return Denied(refusals=tuple(refusals))
     contents = {name: _content(served[name]) for name in wanted}
-    numbers = sorted({bucket_of(name) for name in wanted})
-    if len(numbers) > BUCKETS_A_TRANSACTION:
+    lying = {name: _bucket_id(mirror, name, zone_of(name, zones) or "") for name in wanted}
+    bucket_ids = sorted(set(lying.values()))
+    if len(bucket_ids) > BUCKETS_A_TRANSACTION:
         detail = f"{len(wanted)} names at a time are too many; at most {BUCKETS_A_TRANSACTION}"
         return Denied(refusals=(Refusal(guard="size", detail=detail),))
-    buckets: dict[int, Bucket] = {number: mirror.bucket(number) for number in numbers}
+    buckets: dict[BucketId, Bucket] = {bucket_id: mirror.ledger.bucket(bucket_id) for bucket_id in bucket_ids}
     now_s = int(scope.clock.now())
     for name, content in contents.items():
         answers_max = zones[zone_of(name, zones) or ""][1]
-        bucket = buckets[bucket_of(name)]
+        bucket = buckets[lying[name]]
         bucket[name] = _entry(name, bucket.get(name), content, served[name], answers_max, now_s)
     head = mirror.items.get(scope.keys.head)
     compares = [
         absent(scope.keys.freeze),
         valued(scope.keys.head, head.value) if head else absent(scope.keys.head),
     ]
-    read = {number: mirror.bucket_revision(number) for number in numbers}
+    for zone in sorted({bucket_id.zone for bucket_id in bucket_ids}):
+        # The record says how the zone's ledger is cut: it must be as it was read.
+        record = mirror.items.get(scope.keys.fence(zone))
+        compares.append(valued(record.key, record.value) if record else absent(scope.keys.fence(zone)))
+    read = {bucket_id: mirror.ledger.revision(bucket_id) for bucket_id in bucket_ids}
     if await Ledger(scope.store, scope.keys, mirror).amend(compares, buckets, read):
         return Adopted(contents=contents)
     detail = "plan, freeze or ledger changed meanwhile, nothing was adopted; try again"
@@ -83,7 +89,7 @@ async def _judge(
     """Judge a name before it is asked for."""
     if zone_of(name, zones) is None:
         return Refusal(guard="zone", detail=f"{name} is in none of the zones {', '.join(sorted(zones))}")
-    entry = mirror.bucket(bucket_of(name)).get(name)
+    entry = mirror.ledger.entry(name)
     if entry is not None and entry.owned:
         return Refusal(guard="owned", detail=f"{name} is the ledger's already (see: enactorctl endpoints {name})")
     if entry is not None and entry.pending is not None:
@@ -91,7 +97,7 @@ async def _judge(
     if mirror.head == 0:
         return None
     manifest = await scope.plans.manifest(mirror.head)
-    digest = manifest.chunks.get(bucket_of(name)) if manifest else None
+    digest = manifest.chunk_of(name) if manifest else None
     planned = digest is not None and name in parse_chunk((await scope.plans.texts([digest]))[digest])
     if planned:
         return None
@@ -100,6 +106,12 @@ async def _judge(
         detail=f"{name} is not in the newest plan {mirror.head}, so it would be removed as soon as it is adopted;"
         " publish a plan that holds it first (it is held until it is adopted)",
     )
+
+
+def _bucket_id(mirror: Mirror, name: str, zone: str) -> BucketId:
+    """Return the bucket to enter a name into: the stored one that holds it, or that of the zone's number of slots."""
+    record = mirror.fence(zone)
+    return mirror.ledger.find(zone, name) or bucket_of(name, zone, (record.slots if record else 0) or 1)
 
 
 async def _read(scope: Scope, names: Sequence[str], zones: Mapping[str, tuple[ServedReader, int]]) -> dict[str, Served]:

@@ -16,7 +16,7 @@ import os
 import zlib
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -29,7 +29,7 @@ from enactord.daemon.scope import Denied, Scope, Stage, silent
 from enactord.engine.settings import ZonePorts
 from enactord.registry.control import Freeze, pack_freeze, parse_freeze
 from enactord.registry.fences import Fences
-from enactord.registry.keys import Keys, parse_fence_value
+from enactord.registry.keys import Keys, parse_record, record_value
 
 SCHEMA = "enactord.backup/v1"
 _PAGE = 512
@@ -261,10 +261,15 @@ class _Restoring:
         )
 
     def _highest(self, key: str, value: bytes) -> bytes:
-        """The value to write: a fence is never lowered."""
-        if not key.startswith("fences/") or key not in self._there:
+        """The value to write: a fence is never lowered, and how the ledger was cut is found out anew."""
+        if not key.startswith("fences/"):
             return value
-        return max(value, self._there[key], key=lambda fence: parse_fence_value(fence) or (0, ""))
+        record = parse_record(value)
+        if record is not None:
+            value = record_value(replace(record, slots=0))
+        if key not in self._there:
+            return value
+        return max(value, self._there[key], key=_generation)
 
     async def _write(self, operations: Sequence[Operation]) -> None:
         """Carry out a batch while the scope is frozen by this very restore."""
@@ -290,6 +295,11 @@ class _Restoring:
             if known is None or known.generation < standing.generation:
                 await fences.follow(zone, standing)
         return unread
+
+
+def _generation(value: bytes) -> int:
+    record = parse_record(value)
+    return record.generation if record is not None else 0
 
 
 # -- the file

@@ -9,7 +9,7 @@ from typing import Any
 from enactord.core.content import content_json, parse_content
 from enactord.core.errors import PlanUnreadable
 from enactord.core.ledger import REMOVAL, Entry, Version
-from enactord.core.names import BUCKETS, bucket_of, zone_of
+from enactord.core.names import zone_of
 from enactord.core.plan import Manifest, parse_chunk
 from enactord.registry.control import Freeze
 from enactord.registry.mirror import Mirror
@@ -22,7 +22,7 @@ STATES = ("applied", "pending", "held")
 
 def status_document(mirror: Mirror, zones: Sequence[str]) -> Document:
     """Return the state of a scope: newest plan, freeze, zones, endpoints by state, claims, enactors."""
-    totals = mirror.totals
+    totals = mirror.ledger.totals
     generations = mirror.generations
     return {
         "scope": mirror.keys.scope,
@@ -45,6 +45,7 @@ def status_document(mirror: Mirror, zones: Sequence[str]) -> Document:
 
 def _zone_document(mirror: Mirror, zone: str) -> Document:
     fence = mirror.fence(zone)
+    totals = mirror.ledger.zone_totals(zone)
     opened, applied = (fence.generation if fence else 0), mirror.applied(zone)
     if not opened:
         state = "never opened"
@@ -52,7 +53,15 @@ def _zone_document(mirror: Mirror, zone: str) -> Document:
         state = "applying"
     else:
         state = "applied" if opened == mirror.head else "behind"
-    return {"zone": zone, "fence": opened, "plan": fence.plan if fence else "", "applied": applied, "state": state}
+    return {
+        "zone": zone,
+        "fence": opened,
+        "txt": fence.txt.generation if fence else 0,
+        "plan": fence.plan if fence else "",
+        "applied": applied,
+        "state": state,
+        "endpoints": {"total": totals.entries, "pending": totals.pending, "held": totals.held, "unseen": totals.unseen},
+    }
 
 
 def freeze_document(freeze: Freeze | None) -> Document | None:
@@ -70,7 +79,8 @@ def manifest_document(manifest: Manifest) -> Document:
         "digest": manifest.digest,
         "scope": manifest.scope,
         "endpoints": manifest.endpoints,
-        "chunks": len(manifest.chunks),
+        "chunks": sum(len(part.chunks) for part in manifest.zones.values()),
+        "zones": {zone: {"endpoints": part.endpoints, "slots": part.slots} for zone, part in manifest.zones.items()},
         "author": manifest.author,
         "reason": manifest.reason,
         "created_at": manifest.created_at,
@@ -133,12 +143,11 @@ def find_entries(mirror: Mirror, names: Iterable[str] | None = None) -> dict[str
     """Return the ledger's entries by name, sorted: all, or those of the names that it has."""
     found: dict[str, Entry] = {}
     if names is None:
-        for number in range(BUCKETS):
-            if mirror.summary(number).entries:
-                found.update(mirror.bucket(number))
+        for bucket in mirror.ledger.all_stored():
+            found.update(mirror.ledger.bucket(bucket))
     else:
         for name in names:
-            entry = mirror.bucket(bucket_of(name)).get(name)
+            entry = mirror.ledger.entry(name)
             if entry is not None:
                 found[name] = entry
     return dict(sorted(found.items()))
@@ -177,7 +186,6 @@ async def history_document(
 
     `content` None: the plan does not hold the name.
     """
-    bucket = bucket_of(name)
     changes: list[Document] = []
     known: str | None = None
     texts: dict[str, str] = {}
@@ -186,7 +194,7 @@ async def history_document(
             manifest = mirror.manifest(generation)
             if manifest is None:
                 continue
-            digest = manifest.chunks.get(bucket)
+            digest = manifest.chunk_of(name)
             if digest is not None and digest not in texts:
                 texts.update(await plans.texts([digest]))
         except PlanUnreadable as error:

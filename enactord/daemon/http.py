@@ -193,6 +193,7 @@ def standing(enactor: Enactor) -> Standing:
         pacing=pacing,
         zones_down=enactor.zone_problems,
         copy_up=not enactor.copy_problem,
+        lag_s=enactor.lag_s(),
         head_refused=enactor.head_refusal is not None,
         still_s=asyncio.get_running_loop().time() - enactor.progress,
     )

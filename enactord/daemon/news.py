@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from enactord.core import events
+from enactord.core.buckets import BucketId
 from enactord.core.errors import Compacted, PlanUnreadable
 from enactord.core.events import Happening
 from enactord.core.kv import Changes
@@ -30,7 +31,7 @@ class Glance:
     applied: Mapping[str, int] = field(default_factory=dict)
     freeze: Freeze | None = None
     enactors: frozenset[str] = frozenset()
-    holds: Mapping[int, tuple[int, Mapping[str, Hold]]] = field(default_factory=dict)
+    holds: Mapping[BucketId, tuple[int, Mapping[str, Hold]]] = field(default_factory=dict)
     """By bucket: its mod revision, and what is held in it."""
 
     @property
@@ -55,21 +56,19 @@ def glance(mirror: Mirror, before: Glance | None = None, *, ledger: bool = True)
     )
 
 
-_Holds = Mapping[int, tuple[int, Mapping[str, Hold]]]
+_Holds = Mapping[BucketId, tuple[int, Mapping[str, Hold]]]
 
 
 def _held(mirror: Mirror, known: _Holds) -> _Holds:
     """Return what is held, by bucket; `known` is what was, with the mod revision that said so."""
-    holds: dict[int, tuple[int, Mapping[str, Hold]]] = {}
-    for number, summary in mirror.summaries.items():
-        if not summary.held:
-            continue
-        revision = mirror.bucket_revision(number)
-        if number in known and known[number][0] == revision:
-            holds[number] = known[number]
+    holds: dict[BucketId, tuple[int, Mapping[str, Hold]]] = {}
+    for bucket in mirror.ledger.holding():
+        revision = mirror.ledger.revision(bucket)
+        if bucket in known and known[bucket][0] == revision:
+            holds[bucket] = known[bucket]
         else:
-            entries = mirror.bucket(number).values()
-            holds[number] = (revision, {entry.name: entry.held for entry in entries if entry.held is not None})
+            entries = mirror.ledger.bucket(bucket).values()
+            holds[bucket] = (revision, {entry.name: entry.held for entry in entries if entry.held is not None})
     return holds
 
 

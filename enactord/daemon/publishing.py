@@ -3,17 +3,19 @@
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from enactord.core.buckets import bucket_of
 from enactord.core.content import parse_content
-from enactord.core.guard import judge_endpoint, judge_removals, judge_zones
+from enactord.core.guard import judge_endpoint, judge_removals, refuse_outside
 from enactord.core.kv import Changes, Compare, Item, Operation, Page, Result
 from enactord.core.ledger import Bucket, Entry, parse_bucket
-from enactord.core.names import bucket_of
-from enactord.core.plan import Approval, Draft, Manifest, endpoints_digest
+from enactord.core.names import zone_of
+from enactord.core.plan import Approval, Draft, Manifest, content_digest
 from enactord.core.refusal import Refusal
 from enactord.daemon.documents import Document, diff_plans, find_entries, manifest_document
 from enactord.daemon.scope import Denied, Scope, Stage, silent
 from enactord.ports import KeyValue
 from enactord.registry.control import parse_freeze
+from enactord.registry.keys import parse_record
 from enactord.registry.plans import Orders, Plans
 
 
@@ -98,7 +100,13 @@ class _Weighed:
 
 
 async def publish(
-    scope: Scope, draft: Draft, orders: Orders, *, dry_run: bool = False, stage: Stage = silent
+    scope: Scope,
+    draft: Draft,
+    orders: Orders,
+    *,
+    dry_run: bool = False,
+    layout: Manifest | None = None,
+    stage: Stage = silent,
 ) -> Published | Denied:
     """Judge a draft early, by the guards that the enactors will judge it by, and put it into the store.
 
@@ -108,13 +116,14 @@ async def publish(
     stage("judging")
     approved = orders.approval is not None
     weighed = await _weigh(scope, draft, approved=approved)
-    rehearsal = Plans(_Rehearsal(scope.store), scope.keys, scope.clock)
+    rehearsal = Plans(_Rehearsal(scope.store), scope.keys, scope.clock, zones=scope.zones)
     if weighed.refusals:
-        done = await rehearsal.publish(draft, orders)
-        more = (done,) if isinstance(done, Refusal) else ()
+        done = await rehearsal.publish(draft, orders, layout=layout)
+        told = {refusal.guard for refusal in weighed.refusals}
+        more = (done,) if isinstance(done, Refusal) and done.guard not in told else ()
         return Denied(refusals=(*more, *weighed.refusals))
     stage("rehearsing" if dry_run else "storing")
-    done = await (rehearsal if dry_run else scope.plans).publish(draft, orders)
+    done = await (rehearsal if dry_run else scope.plans).publish(draft, orders, layout=layout)
     if isinstance(done, Refusal):
         return Denied(refusals=(done,))
     return Published(
@@ -137,6 +146,7 @@ async def _warnings(scope: Scope) -> tuple[str, ...]:
 
 
 async def _weigh(scope: Scope, draft: Draft, *, approved: bool) -> _Weighed:
+    zones = frozenset(scope.zones)
     # Changes alone need the buckets that they touch; only what removes names needs the whole ledger.
     if draft.base is not None and not draft.withdrawn:
         entries = await _touched(scope, draft.endpoints)
@@ -145,9 +155,10 @@ async def _weigh(scope: Scope, draft: Draft, *, approved: bool) -> _Weighed:
     else:
         mirror = await scope.mirror()
         entries = find_entries(mirror)
-        owned = mirror.totals.live
+        owned = mirror.ledger.totals.live
         removed = [name for name, entry in entries.items() if entry.live and _leaves(draft, name)]
-    refusals = [judge_zones(draft.endpoints, scope.zones)]
+    outside = sorted(name for name in draft.endpoints if zone_of(name, zones) is None)
+    refusals = [refuse_outside(outside, zones) if outside else None]
     if removed:
         planned = len(draft.endpoints) if draft.base is None else owned - len(removed) + len(draft.endpoints)
         refusals.append(judge_removals(len(removed), owned, planned, scope.limits, approved=approved))
@@ -167,9 +178,20 @@ def _leaves(draft: Draft, name: str) -> bool:
 
 
 async def _touched(scope: Scope, names: Iterable[str]) -> dict[str, Entry]:
-    keys = sorted({scope.keys.ledger(bucket_of(name)) for name in names})
+    """Return the entries of the buckets that hold these names, as their zones' records say; a hint, for early words."""
+    by_zone: dict[str, list[str]] = {}
+    zones = frozenset(scope.zones)
+    for name in names:
+        by_zone.setdefault(zone_of(name, zones) or "", []).append(name)
+    records = await scope.store.get([scope.keys.fence(zone) for zone in sorted(by_zone)])
+    keys = set()
+    for zone, some in by_zone.items():
+        item = records.get(scope.keys.fence(zone))
+        record = parse_record(item.value) if item else None
+        slots = record.slots if record else 0
+        keys |= {scope.keys.ledger(bucket_of(name, zone, slots)) for name in some} if slots else set()
     found: Bucket = {}
-    for item in (await scope.store.get(keys)).values():
+    for item in (await scope.store.get(sorted(keys))).values():
         found.update(parse_bucket(item.value))
     return found
 
@@ -257,13 +279,14 @@ async def _differs(scope: Scope, draft: Draft, generation: int) -> Refusal | Non
         endpoints.update(changed)
         for name in draft.withdrawn:
             endpoints.pop(name, None)
-    digest = endpoints_digest(draft.scope, endpoints)
-    if digest == stored.digest:
+    digest = content_digest(draft.scope, endpoints)
+    content = content_digest(stored.scope, await scope.plans.endpoints(stored))
+    if digest == content:
         return None
     return Refusal(
         guard="digest",
-        detail=f"this is not plan {generation}: its digest is {digest[:16]}…, the stored one's {stored.digest[:16]}…;"
-        f" approve the stored one with: enactorctl publish {generation} --approve",
+        detail=f"this is not plan {generation}: its content's digest is {digest[:16]}…, the stored one's"
+        f" {content[:16]}…; approve the stored one with: enactorctl publish {generation} --approve",
     )
 
 
@@ -281,11 +304,11 @@ async def _again(scope: Scope, generation: int, orders: Orders, *, dry_run: bool
         base=None,
         created_at=manifest.created_at,
         author=manifest.author,
-        digest=manifest.digest,
+        digest="",
         endpoints=await scope.plans.endpoints(manifest),
         withdrawn=(),
     )
-    done = await publish(scope, draft, orders, dry_run=dry_run, stage=stage)
+    done = await publish(scope, draft, orders, dry_run=dry_run, layout=manifest, stage=stage)
     if isinstance(done, Published) and orders.approval is not None and not orders.rollback_of and newest > generation:
         warning = f"plans after {generation}, up to {newest}, are superseded by its content"
         return replace(done, warnings=(*done.warnings, warning))

@@ -111,5 +111,5 @@ def standing_line(enactor: Enactor, refused: str = "") -> str:
     mirror = enactor.mirror
     applied = min(mirror.applied(zone) for zone in enactor.writers)
     troubles = enactor.reasons() + ([f"config not taken up: {refused}"] if refused else [])
-    where = f"plan {applied} applied, newest {mirror.head}, {mirror.totals.owned} endpoints"
+    where = f"plan {applied} applied, newest {mirror.head}, {mirror.ledger.totals.owned} endpoints"
     return f"{where}; degraded: {'; '.join(troubles)}" if troubles else where

@@ -35,7 +35,7 @@ class Scope:
 
     @property
     def plans(self) -> Plans:
-        return Plans(self.store, self.keys, self.clock)
+        return Plans(self.store, self.keys, self.clock, zones=self.zones)
 
     async def mirror(self) -> Mirror:
         """Return the scope as it is now. Raises `StoreDown`."""

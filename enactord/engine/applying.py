@@ -1,397 +1,292 @@
-"""Applying one plan: guards, claim, open, diff, slices, settle. The order in which a plan goes its one way through."""
+"""Applying one plan in one zone: claim, open, diff, slices, settle. The order in which a plan goes its one way through.
+
+Each zone goes this way by itself: what holds up one zone holds up no other.
+"""
 
 import asyncio
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from hashlib import blake2b
 
-from enactord.core.errors import LeaseLost, PlanUnreadable, ZoneDown
-from enactord.core.events import ClaimLost, PlanApplied, ZoneCameUp, ZoneWentDown
-from enactord.core.fence import Fence, describe_fence
-from enactord.core.guard import judge_removals, judge_zones
-from enactord.core.names import BUCKETS
-from enactord.core.plan import Manifest, parse_chunk
-from enactord.core.refusal import Refusal
+from enactord.core.buckets import BucketId
+from enactord.core.errors import LeaseLost, ZoneDown
+from enactord.core.events import ClaimLost, PlanApplied
+from enactord.core.fence import Fence, FenceRecord, describe_fence
+from enactord.core.ledger import OTHER_FORMAT
+from enactord.core.plan import Manifest
+from enactord.engine.claims import Claims
+from enactord.engine.health import Aspect, Health
 from enactord.engine.opening import Opening, open_zone
-from enactord.engine.rightful import plan_at
+from enactord.engine.pace import Gate
+from enactord.engine.planning import Planning, PlanView
 from enactord.engine.settings import Ports, Settings
+from enactord.engine.sharing import Sharing
 from enactord.engine.slices import Pass, run_slice
 from enactord.engine.together import together
 from enactord.engine.writer import FenceMoved, ZoneDenied, ZoneWriter
 from enactord.registry.fences import Fences
-from enactord.registry.keys import Keys, fence_value
+from enactord.registry.keys import Keys, record_value
 from enactord.registry.ledger import BUCKETS_A_TRANSACTION, Ledger, Permit
 from enactord.registry.mirror import Mirror
-from enactord.registry.plans import read_chunks
-from enactord.registry.session import Claim, Session
+from enactord.registry.session import Claim
 
 _SLICE_ENDPOINTS = 1_000
 """Endpoints of one slice, about: large enough to fill messages, small enough that a crash leaves few marks."""
 _FIRST_SLICE_ENDPOINTS = 100
 """Those of the first: the server has something to do while the next ones, each up to twice as large, are prepared."""
 _SLICES_IN_FLIGHT = 3
+"""Slices of one zone under way at once."""
+_ALL_SLICES_IN_FLIGHT = 6
+"""Slices of all zones under way at once; a zone that waits for its server for long gives its places to others."""
+_ZONES_AT_ONCE = 16
+"""Zones on their way at once, likewise."""
+_PATIENCE_S = 1.0
 _SHOW_OPEN_TIMEOUT_S = 5.0
 _CONFLICT_PAUSE_S = 0.02
-_PEERS_MAX = 16
-_SMALL_ENDPOINTS = 2_000
-"""Up to so many endpoints in the buckets that need a look, sharing a plan costs more than it saves."""
 _TAKE_OVER_S = 1.0
 """How long marks of another enactor may stand without a change before they are taken over."""
 
 
 class Interrupted(Exception):
-    """The pass cannot go on and is tried anew from the start; says why."""
+    """The pass cannot go on and is tried anew from the start; says why.
+
+    `judge`: the plan must be judged anew before that, as the zone's fence is not the fence it was judged by.
+    """
+
+    def __init__(self, detail: str, *, judge: bool = False) -> None:
+        self.judge = judge
+        super().__init__(detail)
 
 
-@dataclass(slots=True)
-class PlanView:
-    """A plan as far as it has been read: the buckets that need a look, and their contents."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """A plan that was judged acceptable as a whole, and each zone's fence in the store by which it was judged."""
 
     manifest: Manifest
-    numbers: list[int]
-    texts: dict[str, str]
-    fences: Mapping[str, Fence | None]
-    """Each zone's fence in the store when the reading began: what the plan is judged by."""
-
-    def wanted(self, number: int) -> Mapping[str, str]:
-        """Name to content text of a bucket."""
-        digest = self.manifest.chunks.get(number)
-        return {} if digest is None else parse_chunk(self.texts[digest])
-
-    def count(self, number: int) -> int:
-        """How many endpoints of the plan lie in a bucket, told without reading them."""
-        digest = self.manifest.chunks.get(number)
-        return 0 if digest is None else len(self.texts[digest].splitlines())
+    fences: Mapping[str, FenceRecord | None]
 
 
 class Applier:
-    """Applies plans for one enactor."""
+    """Applies plans for one enactor, zone by zone."""
 
     def __init__(
         self,
         settings: Settings,
         ports: Ports,
         mirror: Mirror,
-        session: Session,
+        planning: Planning,
+        claims: Claims,
+        sharing: Sharing,
         writers: Mapping[str, ZoneWriter],
+        health: Health,
         rng: random.Random,
     ) -> None:
         self.settings = settings
         self._ports = ports
         self._keys = Keys(settings.scope)
         self._mirror = mirror
-        self._session = session
+        self._planning = planning
+        self._claims = claims
+        self._sharing = sharing
         self._writers = writers
+        self._health = health
         self._fences = Fences(ports.store, self._keys)
         self._ledger = Ledger(ports.store, self._keys, mirror)
+        self._zones = Gate(_ZONES_AT_ONCE, patience_s=_PATIENCE_S)
+        self._slices = Gate(_ALL_SLICES_IN_FLIGHT, patience_s=_PATIENCE_S)
         self._rng = rng
-        self.zone_problems: dict[str, str] = {}
 
-    # -- what needs a look
+    async def apply(self, plan: Accepted, view: PlanView, zone: str, *, again: bool) -> int:
+        """Bring every endpoint of a zone to the plan, or hold it; returns how many are left unfinished.
 
-    def suspects(self, manifest: Manifest) -> list[int]:
-        """Return the buckets that may not conform to the plan.
-
-        Where zones conform to the plans that are recorded as applied, a bucket whose chunk is
-        the same in all of them needs no look, unless it holds marks or has been written since:
-        a newer plan may have come half way, and taken from it what this one has.
-        """
-        references: list[Manifest] = []
-        for generation in sorted({self._mirror.applied(zone) for zone in self._writers}):
-            try:
-                reference = self._mirror.manifest(generation)
-            except PlanUnreadable:
-                reference = None
-            if reference is None:
-                return list(range(BUCKETS))
-            references.append(reference)
-        since = min(self._mirror.applied_revision(zone) for zone in self._writers)
-        found = []
-        for number in range(BUCKETS):
-            digest = manifest.chunks.get(number)
-            same = all(reference.chunks.get(number) == digest for reference in references)
-            revision = self._mirror.bucket_revision(number)
-            lost = digest is not None and not revision
-            if not same or lost or revision > since or not self._mirror.summary(number).settled:
-                found.append(number)
-        return found
-
-    async def read(self, manifest: Manifest) -> PlanView:
-        """Read what needs a look of the plan. Raises `PlanUnreadable`, `StoreDown`."""
-        fences = {zone: self._mirror.fence(zone) for zone in self._writers}
-        numbers = self.suspects(manifest)
-        digests = {manifest.chunks[number] for number in numbers if number in manifest.chunks}
-        known = {digest: packed for digest in digests if (packed := self._mirror.chunk(digest)) is not None}
-        texts = await read_chunks(self._ports.store, self._keys, digests, known)
-        return PlanView(manifest=manifest, numbers=numbers, texts=texts, fences=fences)
-
-    def judge(self, view: PlanView) -> Refusal | None:
-        """Judge a plan as a whole against the ledger."""
-        names: list[str] = []
-        removed = 0
-        for number in view.numbers:
-            wanted = view.wanted(number)
-            names.extend(wanted)
-            bucket = self._mirror.bucket(number)
-            removed += sum(entry.live and name not in wanted for name, entry in bucket.items())
-        refusal = judge_zones(names, list(self._writers))
-        if refusal is not None:
-            return refusal
-        manifest = view.manifest
-        if any(fence is not None and fence.generation == manifest.generation for fence in view.fences.values()):
-            return None  # decided when it was opened; part of it may be gone already
-        weighed = [(removed, self._mirror.totals.live)]
-        for zone, fence in view.fences.items():
-            # Others may be at work on the plan at the fence, and the ledger that is known here
-            # not yet show it: what that plan holds counts as served.
-            under_way = None if fence is None else plan_at(self._mirror, fence)
-            if under_way is not None and self._mirror.applied(zone) != under_way.generation:
-                weighed.append((max(0, under_way.endpoints - manifest.endpoints), under_way.endpoints))
-        refusals = (
-            judge_removals(
-                gone, before, manifest.endpoints, self.settings.limits, approved=manifest.approval is not None
-            )
-            for gone, before in weighed
-        )
-        return next((refusal for refusal in refusals if refusal is not None), None)
-
-    # -- one pass
-
-    async def apply(self, view: PlanView, *, again: bool) -> int:
-        """Bring every endpoint to the plan, or hold it; returns how many are left unfinished.
-
+        `view`: what has been read of the plan.
         `again`: names that the zone refused at this generation are tried once more.
         Raises `Interrupted` (start anew), `StoreDown`, `PlanUnreadable`.
         """
-        manifest = view.manifest
-        loop = asyncio.get_running_loop()
-        start = loop.time()
-        if await self._done_by_others(view):
-            return 0
+        async with self._zones.place():
+            return await self._apply(plan, view, zone, again=again)
+
+    async def _apply(self, plan: Accepted, view: PlanView, zone: str, *, again: bool) -> int:
+        manifest = plan.manifest
+        start = asyncio.get_running_loop().time()
         try:
-            claim = await self._session.claim(manifest.generation)
+            async with self._claims.on(manifest.generation) as claim:
+                if claim is None:
+                    raise Interrupted(f"plan {manifest.generation} is gone", judge=True)
+                permit = await self._open(plan, zone, claim)
+                self._health.zone_is_up(zone, Aspect.SERVER, Aspect.FENCE)
+                view = await self._planning.read_zone(view, zone)
+                work = Pass(
+                    manifest=manifest,
+                    permit=permit,
+                    settings=self.settings,
+                    ports=self._ports,
+                    writer=self._writers[zone],
+                    ledger=self._ledger,
+                    mirror=self._mirror,
+                    rng=self._rng,
+                    wanted=view.wanted,
+                    again=again,
+                )
+                await self._work_through(work, view)
+                unfinished = await self._settle(work, view, start)
         except LeaseLost as error:
             raise Interrupted(str(error)) from error
-        if claim is None:
-            raise Interrupted(f"plan {manifest.generation} is gone")
-        try:
-            fences = await self._open(view, claim)
-            if not fences:
-                raise Interrupted("no zone could be opened: " + "; ".join(self.zone_problems.values()))
-            shown = await self._mirror.wait_until(
-                lambda: all(self._mirror.shown_fence(zone, manifest.generation) for zone in fences),
-                _SHOW_OPEN_TIMEOUT_S,
-            )
-            if not shown:
-                raise Interrupted("the store's watch does not show our open")
-            if not set(self.suspects(manifest)) <= set(view.numbers):
-                view = await self.read(manifest)  # an older plan marked more before the open ended it
-            work = Pass(
-                manifest=manifest,
-                permit=Permit(claim=claim, fences=fences),
-                settings=self.settings,
-                ports=self._ports,
-                writers=self._writers,
-                ledger=self._ledger,
-                mirror=self._mirror,
-                rng=self._rng,
-                wanted=view.wanted,
-                again=again,
-            )
-            await self._work_through(work, view)
-            return await self._settle(work, view, start)
         except FenceMoved as error:
+            raise Interrupted(str(error), judge=True) from error
+        except ZoneDown as error:
+            self._health.zone_is_down(zone, Aspect.SERVER, str(error))
             raise Interrupted(str(error)) from error
         except ZoneDenied as error:
-            self._zone_down(str(error).partition(":")[0], str(error))
+            self._health.zone_is_down(zone, Aspect.WRITING, str(error))
             raise Interrupted(str(error)) from error
-        finally:
-            await self._session.release(claim)
+        if not unfinished:
+            self._health.zone_is_up(zone)
+        return unfinished
 
-    async def _done_by_others(self, view: PlanView) -> bool:
-        """Leave a small plan to those whose turn comes first, for a moment; returns whether they finished it.
-
-        Nothing rests on it: who is gone or slow loses its turn, and others begin.
-        """
-        manifest = view.manifest
-        others = self._others()
-        if not others or sum(self._size(view, number) for number in view.numbers) > _SMALL_ENDPOINTS:
-            return False
-        before, _ = self._place(others, manifest.generation, BUCKETS)
-
-        def done() -> bool:
-            return all(self._mirror.applied(zone) == manifest.generation for zone in self._writers)
-
-        return before > 0 and not done() and await self._mirror.wait_until(done, before * self.settings.head_start_s)
-
-    async def _open(self, view: PlanView, claim: Claim) -> dict[str, Fence]:
-        """Open every zone; those that cannot be now are left to a later pass."""
-        manifest = view.manifest
+    async def _open(self, plan: Accepted, zone: str, claim: Claim) -> Permit:
+        """Open the zone, and wait until the mirror shows the ledger as it stood then."""
+        manifest = plan.manifest
         fence = Fence(scope=self.settings.scope, generation=manifest.generation, plan=manifest.mark)
-        opened: dict[str, Fence] = {}
+        ports = self._ports.zones[zone]
+        opened = await open_zone(ports, self._fences, fence, claim, plan.fences[zone], self._ports.observer)
+        if opened.how is not Opening.OPEN:
+            if opened.found is not None:
+                detail = describe_fence(zone, opened.found)
+                self._health.zone_is_down(zone, Aspect.FENCE, detail)
+                raise Interrupted(detail)
+            raise Interrupted(f"{zone}: the store did not let the fence be raised", judge=True)
+        assert opened.record is not None
+        permit = Permit(claim=claim, zone=zone, record=opened.record)
+        slots = manifest.part(zone).slots
+        # A store that was set back may hold other buckets than its record says.
+        if permit.record.slots != slots or not self._mirror.ledger.levels(zone) <= {slots, OTHER_FORMAT}:
+            reshaped = await self._ledger.reshape(permit, slots)
+            if reshaped is None:
+                raise Interrupted(f"{zone}: the ledger changed while its slots were changed")
+            permit = reshaped
+        # The watch shows changes in order: with the record it has shown all that came before it, hence
+        # every mark that a writer of an older plan left in the ledger.
+        if not await self._mirror.wait_until(partial(self._shows, permit), _SHOW_OPEN_TIMEOUT_S, zone=zone):
+            raise Interrupted(f"{zone}: the store's watch does not show our open")
+        return permit
 
-        async def one(zone: str) -> None:
-            try:
-                ports = self._ports.zones[zone]
-                result = await open_zone(ports, self._fences, fence, claim, view.fences[zone], self._ports.observer)
-            except (ZoneDown, ZoneDenied) as error:
-                self._zone_down(zone, str(error))
-                return
-            if result.how is Opening.OPEN:
-                opened[zone] = fence
-                if self.zone_problems.pop(zone, None) is not None:
-                    self._ports.observer.observe(ZoneCameUp(zone=zone))
-            elif result.found is not None:
-                self._zone_down(zone, describe_fence(zone, result.found))
-
-        await together(one(zone) for zone in self._writers)
-        return dict(sorted(opened.items()))
-
-    def _zone_down(self, zone: str, problem: str) -> None:
-        if zone in self._writers and self.zone_problems.get(zone) != problem:
-            self.zone_problems[zone] = problem
-            self._ports.observer.observe(ZoneWentDown(zone=zone, detail=problem))
+    def _shows(self, permit: Permit) -> bool:
+        """Whether the watch has shown the zone's record (or one of a newer plan)."""
+        shown = self._mirror.fence(permit.zone)
+        return shown is not None and (shown == permit.record or shown.generation > permit.record.generation)
 
     async def _work_through(self, work: Pass, view: PlanView) -> None:
         """Slices until nothing is left to do; marks of others are taken over when they stand still."""
-        left = self._order(work.generation, view.numbers)
+        left = self._sharing.order(work.generation, view.zones[work.zone])
         while True:
-            left = [number for number in left if work.open_at(number)]
-            mine = [number for number in left if not self._others_at_work(work, number)]
+            left = [bucket for bucket in left if work.open_at(bucket)]
+            mine = [bucket for bucket in left if not self._others_at_work(work, bucket)]
             progress = await self._run_slices(work, view, mine) if mine else False
             if progress:
                 continue
-            if not left or not any(self._others_at_work(work, number) for number in left):
+            if not left or not any(self._others_at_work(work, bucket) for bucket in left):
                 return
-            stuck = {number: self._mirror.bucket_revision(number) for number in left}
-            if not await self._mirror.wait_until(partial(self._moved, stuck), _TAKE_OVER_S):
+            stuck = {bucket: self._mirror.ledger.revision(bucket) for bucket in left}
+            if not await self._mirror.wait_until(partial(self._moved, stuck), _TAKE_OVER_S, zone=work.zone):
                 await self._run_slices(work, view, left, take_over=True)
                 return
 
-    def _moved(self, revisions: Mapping[int, int]) -> bool:
-        return any(self._mirror.bucket_revision(number) != revision for number, revision in revisions.items())
+    def _moved(self, revisions: Mapping[BucketId, int]) -> bool:
+        index = self._mirror.ledger
+        return any(index.revision(bucket) != revision for bucket, revision in revisions.items())
 
-    async def _run_slices(self, work: Pass, view: PlanView, numbers: list[int], *, take_over: bool = False) -> bool:
+    async def _run_slices(
+        self, work: Pass, view: PlanView, buckets: Sequence[BucketId], *, take_over: bool = False
+    ) -> bool:
         """Run the buckets in slices, a few at once; returns whether any of them changed anything.
 
         What another enactor has begun by the time that its slice comes is left to it, unless taken over.
         """
-        queue = iter(self._cut(view, numbers))
+        queue = iter(self._cut(view, buckets))
         progress = False
 
         async def worker() -> None:
             nonlocal progress
-            for slice_numbers in queue:
-                if not take_over:
-                    slice_numbers = [n for n in slice_numbers if not self._others_at_work(work, n)]
-                result = await run_slice(work, slice_numbers)
-                if result == "conflict":
-                    # Another enactor was first in some of these buckets, or the plan's ground is gone.
-                    await self._check_ground(work.permit)
-                    await asyncio.sleep(self._rng.uniform(0.0, _CONFLICT_PAUSE_S))
-                progress |= result != "nothing"
+            for slice_buckets in queue:
+                async with self._slices.place():
+                    if not take_over:
+                        slice_buckets = [bucket for bucket in slice_buckets if not self._others_at_work(work, bucket)]
+                    result = await run_slice(work, slice_buckets)
+                    if result == "conflict":
+                        # Another enactor was first in some of these buckets, or the plan's ground is gone.
+                        await self._check_ground(work.permit)
+                        await asyncio.sleep(self._rng.uniform(0.0, _CONFLICT_PAUSE_S))
+                    progress |= result != "nothing"
 
         await together(worker() for _ in range(_SLICES_IN_FLIGHT))
         return progress
 
-    def _cut(self, view: PlanView, numbers: list[int]) -> list[list[int]]:
+    def _cut(self, view: PlanView, buckets: Sequence[BucketId]) -> list[list[BucketId]]:
         """Cut buckets into slices of about `_SLICE_ENDPOINTS`, the first ones smaller, within a transaction's limit."""
-        slices: list[list[int]] = []
+        slices: list[list[BucketId]] = []
         size = limit = _FIRST_SLICE_ENDPOINTS
-        for number in numbers:
-            endpoints = self._size(view, number)
+        for bucket in buckets:
+            endpoints = self._planning.size(view, bucket)
             if not slices or size + endpoints > limit or len(slices[-1]) == BUCKETS_A_TRANSACTION:
                 limit = min(_SLICE_ENDPOINTS, _FIRST_SLICE_ENDPOINTS << len(slices))
                 slices.append([])
                 size = 0
-            slices[-1].append(number)
+            slices[-1].append(bucket)
             size += endpoints
         return slices
 
-    def _size(self, view: PlanView, number: int) -> int:
-        return max(self._mirror.summary(number).entries, view.count(number))
-
-    def _others_at_work(self, work: Pass, number: int) -> bool:
+    def _others_at_work(self, work: Pass, bucket: BucketId) -> bool:
         """Whether another enactor has marked something in the bucket at this generation."""
-        if not self._mirror.summary(number).pending:
+        if not self._mirror.ledger.summary(bucket).pending:
             return False
         return any(
             entry.pending is not None and entry.pending.generation == work.generation and entry.name not in work.own
-            for entry in self._mirror.bucket(number).values()
+            for entry in self._mirror.ledger.bucket(bucket).values()
         )
 
     async def _check_ground(self, permit: Permit) -> None:
         """Find out, in the store, whether this plan may still be worked on. Raises `Interrupted`."""
         claim, keys = permit.claim, self._keys
-        fences = {keys.fence(zone): fence for zone, fence in permit.fences.items()}
-        found = await self._ports.store.get([claim.key, keys.freeze, *fences])
+        key = keys.fence(permit.zone)
+        found = await self._ports.store.get([claim.key, keys.freeze, key])
         if keys.freeze in found:
             raise Interrupted("frozen by an operator")
-        for key, fence in fences.items():
-            if key not in found or found[key].value != fence_value(fence.generation, fence.plan):
-                raise Interrupted(f"{key} has moved from generation {fence.generation}")
+        if key not in found or found[key].value != record_value(permit.record):
+            raise Interrupted(f"{key} has moved from generation {permit.record.generation}", judge=True)
         item = found.get(claim.key)
         if item is None or item.create_revision != claim.create_revision:
             detail = "the lease ran out or was revoked"
+            self._claims.lost(claim)
             self._ports.observer.observe(ClaimLost(generation=claim.generation, detail=detail))
             raise Interrupted(f"the claim on {claim.generation} is lost: {detail}")
 
     async def _settle(self, work: Pass, view: PlanView, start: float) -> int:
-        """Record zones where nothing is left to do; returns the number of endpoints that are."""
-        unfinished: dict[str, int] = dict.fromkeys(self._writers, 0)
-        for zone in self._writers:
-            if zone not in work.permit.fences:
-                unfinished[zone] += 1
-        for number in view.numbers:
-            if not work.open_at(number):
+        """Record the zone where nothing is left to do; returns the number of endpoints that are."""
+        unfinished = 0
+        for bucket in view.zones[work.zone]:
+            if not work.open_at(bucket):
                 continue
-            for step in work.diff(number, self._mirror.bucket(number)):
-                if step.entry is not None and step.entry.held is not None and step.entry.pending is None:
-                    continue
-                unfinished[work.zone(step.name) or ""] += 1
-        for zone, fence in work.permit.fences.items():
-            if unfinished[zone] or self._mirror.applied(zone) == work.generation:
-                continue
-            permit = Permit(claim=work.permit.claim, fences={zone: fence})
-            if await self._ledger.settle(permit, zone, fence):
-                self._ports.observer.observe(
-                    PlanApplied(
-                        zone=zone,
-                        generation=work.generation,
-                        written=work.tally.written,
-                        held=work.tally.held,
-                        duration_s=asyncio.get_running_loop().time() - start,
-                    )
+            for step in work.diff(bucket, self._mirror.ledger.bucket(bucket)):
+                if step.entry is None or step.entry.held is None or step.entry.pending is not None:
+                    unfinished += 1
+        zone, generation = work.zone, work.generation
+        if unfinished or self._mirror.applied(zone) == generation:
+            return unfinished
+        if await self._ledger.settle(work.permit):
+            self._ports.observer.observe(
+                PlanApplied(
+                    zone=zone,
+                    generation=generation,
+                    written=work.tally.written,
+                    held=work.tally.held,
+                    duration_s=asyncio.get_running_loop().time() - start,
                 )
-                shown = partial(self._shows_applied, zone, work.generation)
-                await self._mirror.wait_until(shown, _SHOW_OPEN_TIMEOUT_S)
-        return sum(unfinished.values())
+            )
+            shown = partial(self._shows_applied, zone, generation)
+            await self._mirror.wait_until(shown, _SHOW_OPEN_TIMEOUT_S, zone=zone)
+        return 0
 
     def _shows_applied(self, zone: str, generation: int) -> bool:
         return self._mirror.applied(zone) >= generation
-
-    def _order(self, generation: int, numbers: Sequence[int]) -> list[int]:
-        """Return buckets in this enactor's order: first those that are its own among the enactors alive.
-
-        Rendezvous hashing ranks the enactors for each bucket; an enactor takes those where it
-        comes first, then those where it comes second, and so on. Who is alive is a hint:
-        whoever it leaves out finds its share done, and whoever is gone has its share taken over.
-        Source: Thaler and Ravishankar, "Using name-based mappings to increase hit rates", 1998.
-        """
-        others = self._others()
-        return sorted(numbers, key=lambda number: self._place(others, generation, number))
-
-    def _place(self, others: Sequence[str], generation: int, number: int) -> tuple[int, bytes]:
-        """Return how many others come before this enactor at a bucket, and its own weight there."""
-        mine = _weight(self.settings.id, generation, number)
-        return sum(_weight(other, generation, number) < mine for other in others), mine
-
-    def _others(self) -> list[str]:
-        """Return the other enactors that are alive, as far as is known."""
-        return sorted({presence.id for presence in self._mirror.enactors} - {self.settings.id})[:_PEERS_MAX]
-
-
-def _weight(enactor: str, generation: int, number: int) -> bytes:
-    return blake2b(f"{enactor} {generation} {number}".encode(), digest_size=8).digest()

@@ -67,5 +67,5 @@ class Copier:
             except PlanUnreadable:
                 continue
             if manifest is not None:
-                wanted.update(manifest.chunks.values())
+                wanted.update(manifest.digests())
         return wanted

@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from enactord.core.errors import ZoneDown
 from enactord.core.events import FenceAhead, FenceOpened
-from enactord.core.fence import Fence, FenceSeen, parse_fence
+from enactord.core.fence import Fence, FenceRecord, FenceSeen, parse_fence
 from enactord.core.records import Committed, Reason, Refused, Transaction
 from enactord.engine.settings import ZonePorts
 from enactord.engine.writer import ZoneDenied
@@ -32,25 +32,35 @@ class Opening(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opened:
-    """The end of an attempt, and the fence that stands in the way, if one does."""
+    """The end of an attempt: the store's record where the zone is open, or the fence that stands in the way."""
 
     how: Opening
     found: Fence | None = None
+    record: FenceRecord | None = None
 
 
 async def open_zone(
-    ports: ZonePorts, fences: Fences, fence: Fence, claim: Claim, seen: Fence | None, observer: Observer
+    ports: ZonePorts, fences: Fences, fence: Fence, claim: Claim, seen: FenceRecord | None, observer: Observer
 ) -> Opened:
     """Raise a zone's fence to the claimed generation. Raises `ZoneDown`, `ZoneDenied`, `StoreDown`.
 
     `seen` is the store's fence by which the plan was judged: if it has moved since, the answer is no.
     """
-    if not await fences.open(ports.settings.name, fence, claim, seen):
+    zone = ports.settings.name
+    record = await fences.open(zone, fence, claim, seen)
+    if record is None:
         return Opened(how=Opening.STORE)
-    opened = await raise_fence(ports, fence, observer)
+    opened = await raise_fence(ports, record.txt, observer)
+    found = opened.found
+    if opened.how is Opening.AHEAD and found is not None and (found == fence or found.generation < fence.generation):
+        # The plan kept the zone's TXT, and another stands there: the TXT of this plan is above both, or this very one.
+        record = await fences.retext(zone, record, fence, claim)
+        if record is None:
+            return Opened(how=Opening.STORE)
+        opened = await raise_fence(ports, fence, observer)
     if opened.how is Opening.AHEAD and opened.found is not None:
-        await follow_zone(ports.settings.name, fences, opened.found, fence.generation, observer)
-    return opened
+        await follow_zone(zone, fences, opened.found, fence.generation, observer)
+    return Opened(how=opened.how, found=opened.found, record=record)
 
 
 async def follow_zone(zone: str, fences: Fences, found: Fence, newest: int, observer: Observer) -> None:

@@ -2,6 +2,8 @@
 
 import asyncio
 import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from types import TracebackType
 
 _DECREASE = 0.5
@@ -111,6 +113,49 @@ class Backoff:
         ceiling = min(self._cap_s, self._first_s * 2.0 ** min(self._failures, 30))
         self._failures += 1
         return self._rng.uniform(0.0, ceiling)
+
+
+class Pacer:
+    """Spreads units of work over time, whoever asks: names that are looked at, over all zones."""
+
+    def __init__(self) -> None:
+        self._free_at = 0.0
+
+    async def take(self, units: int, units_per_s: float) -> None:
+        """Wait until so many units more keep within the rate."""
+        now = asyncio.get_running_loop().time()
+        self._free_at = max(now, self._free_at) + units / units_per_s
+        await asyncio.sleep(self._free_at - now)
+
+
+class Gate:
+    """Bounds how many steps are under way at once, over all zones.
+
+    A step that takes longer than its patience gives its place to another and goes on without:
+    a server that does not answer costs the others a moment, not its own time limit.
+    """
+
+    def __init__(self, places: int, *, patience_s: float) -> None:
+        self._places = asyncio.Semaphore(places)
+        self._patience_s = patience_s
+
+    @asynccontextmanager
+    async def place(self) -> AsyncIterator[None]:
+        await self._places.acquire()
+        left = False
+
+        def leave() -> None:
+            nonlocal left
+            if not left:
+                left = True
+                self._places.release()
+
+        patience = asyncio.get_running_loop().call_later(self._patience_s, leave)
+        try:
+            yield
+        finally:
+            patience.cancel()
+            leave()
 
 
 class Patience:

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from enactord.core.buckets import BucketId
 from enactord.core.events import PlanPruned, PruneRefused
 from enactord.core.kv import Compare, absent, valued
 from enactord.core.ledger import is_whole, references
-from enactord.core.names import BUCKETS
 from enactord.core.plan import Manifest
 from enactord.core.refusal import Refusal
 from enactord.core.retention import judge_prune
@@ -14,6 +14,7 @@ from enactord.ports import Clock, KeyValue, Observer
 from enactord.registry.keys import Keys
 from enactord.registry.mirror import Mirror
 from enactord.registry.plans import Plans
+from enactord.store.ledger_index import ledger_name
 
 _ATTEMPTS = 3
 _DELETES_A_PASS = 200
@@ -79,18 +80,17 @@ class Pruner:
         fences = dict.fromkeys(self._zones, 0) | evidence.fences
         applied = {zone: evidence.applied(zone) for zone in fences}
         needed: dict[int, str] = {}
-        unread: list[int] = []
-        for number in range(BUCKETS):
-            item = evidence.items.get(self._keys.ledger(number))
-            if item is not None and not is_whole(item.value, evidence.bucket(number)):
-                unread.append(number)
-            if evidence.summary(number).entries:
-                bucket = evidence.bucket(number).values()
-                for generation, why in references(bucket).items():
-                    needed.setdefault(generation, why)
-                for entry in bucket:
-                    if entry.applied is not None and entry.applied.generation > min(applied.values(), default=0):
-                        needed.setdefault(entry.applied.generation, f"active at {entry.name}")
+        unread: list[BucketId] = []
+        for bucket_id in evidence.ledger.all_stored():
+            packed = evidence.ledger.packed(bucket_id)
+            bucket = evidence.ledger.bucket(bucket_id)
+            if packed is None or not is_whole(packed, bucket):
+                unread.append(bucket_id)
+            for generation, why in references(bucket.values()).items():
+                needed.setdefault(generation, why)
+            for entry in bucket.values():
+                if entry.applied is not None and entry.applied.generation > applied.get(bucket_id.zone, 0):
+                    needed.setdefault(entry.applied.generation, f"active at {entry.name}")
         # Every manifest must be readable before anything goes.
         manifests: dict[int, Manifest] = {}
         for generation in generations:
@@ -111,7 +111,9 @@ class Pruner:
                 claims=evidence.claims(generation),
             )
             if refusal is None and unread:
-                detail = f"bucket {unread[0]:04d} of the ledger cannot be read, and may need any plan"
+                detail = (
+                    f"the ledger's {ledger_name(unread[0].zone, unread[0].slot)} cannot be read, and may need any plan"
+                )
                 refusal = Refusal(guard="unreadable", detail=f"{detail}; the next pass over a plan writes it anew")
             if refusal is None and generation == evidence.head:
                 refusal = Refusal(guard="newest", detail=f"generation {generation} is the newest plan")
@@ -120,8 +122,9 @@ class Pruner:
                 continue
             if await self._plans.delete(generation, compares):
                 deleted += 1
-                candidates.update(manifests[generation].chunks.values())
-                self._observer.observe(PlanPruned(generation=generation, chunks=len(manifests[generation].chunks)))
+                digests = set(manifests[generation].digests())
+                candidates.update(digests)
+                self._observer.observe(PlanPruned(generation=generation, chunks=len(digests)))
             else:
                 verdicts[generation] = Verdict(
                     generation=generation,
@@ -144,6 +147,7 @@ class Pruner:
             for key in (keys.fence(zone), keys.applied(zone)):
                 item = evidence.items.get(key)
                 compares.append(absent(key) if item is None else valued(key, item.value))
-        ledger = keys.root + "ledger/"
-        compares.append(Compare(key=ledger, field="mod", operator="<", operand=evidence.revision + 1, prefix=True))
+        compares.append(
+            Compare(key=keys.all_ledger, field="mod", operator="<", operand=evidence.revision + 1, prefix=True)
+        )
         return compares

@@ -5,20 +5,20 @@ writes carry the very value that was read, so a late repair undoes nothing newer
 sent once: by the time of another, somebody may have brought that very value about anew.
 """
 
-import asyncio
 import random
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from enactord.core.buckets import BucketId
 from enactord.core.events import EndpointDrifted, EndpointRepaired, Verified
-from enactord.core.fence import Fence, describe_fence, parse_fence
+from enactord.core.fence import Fence, FenceRecord, describe_fence, parse_fence
 from enactord.core.ledger import Bucket, Entry
-from enactord.core.names import BUCKETS, bucket_of, zone_of
 from enactord.core.plan import Manifest
 from enactord.core.records import NO_RECORDS, Change, Expect, Records, Served
 from enactord.engine.opening import Opening, follow_zone, raise_fence
+from enactord.engine.pace import Pacer
 from enactord.engine.rightful import Rightful, plan_at
 from enactord.engine.settings import Ports, Settings
 from enactord.engine.writer import Fate, FenceMoved, ZoneWriter
@@ -75,14 +75,15 @@ class Repairer:
         self._store_up = store_up
         self._fences = Fences(ports.store, self._keys)
         self._ledger = Ledger(ports.store, self._keys, mirror)
+        self._pacer = Pacer()
 
     async def look(self, zone: str, *, repair: bool = True, paced: bool = True) -> Look:
         """Ask the zone for every name of the ledger; put back what drifted where that is allowed.
 
         Raises `ZoneDown`, `ZoneDenied`; `StoreDown` when the store goes away in between.
         """
-        fence = self._mirror.fence(zone)
-        if fence is None:
+        record = self._mirror.fence(zone)
+        if record is None:
             return Look(zone=zone, names=0, drifts=(), repaired=())  # never opened: nothing is owned there
         freeze = self._mirror.freeze
         writable = repair and (freeze is None or freeze.mode != "all")
@@ -90,40 +91,37 @@ class Repairer:
         seen = await self._ports.zones[zone].zone.read_fence()
         standing = parse_fence(seen)
         if standing is not None and (
-            standing.scope != fence.scope or standing.hold or standing.generation > fence.generation
+            standing.scope != record.scope or standing.hold or standing.generation > record.txt.generation
         ):
             # What stands there is not ours, or newer than anything seen here: the ledger as we
             # have it says nothing about what should be served.
-            if standing.scope == fence.scope and self._store_up():
+            if standing.scope == record.scope and self._store_up():
                 await self._follow(zone, standing)
             return Look(zone=zone, names=0, drifts=(), repaired=(), problem=describe_fence(zone, standing))
-        manifest = plan_at(self._mirror, fence)
+        manifest = plan_at(self._mirror, record)
         if manifest is None:
             # Followed to a zone that is ahead of the store: what the ledger has is older than what is served.
-            problem = f"{zone}: fenced by {fence.text}, a plan that the store does not have; publish the next one"
+            problem = f"{zone}: fenced by {record.txt.text}, a plan that the store does not have; publish the next one"
             return Look(zone=zone, names=0, drifts=(), repaired=(), problem=problem)
-        if seen != fence.seen and writable:
-            opened = await raise_fence(self._ports.zones[zone], fence, self._ports.observer)
+        if seen != record.txt.seen and writable:
+            opened = await raise_fence(self._ports.zones[zone], record.txt, self._ports.observer)
             writable = replanted = opened.how is Opening.OPEN
         drifts: list[Drift] = []
         repaired: set[str] = set()
         names = 0
-        loop = asyncio.get_running_loop()
-        for numbers in self._portions():
-            start = loop.time()
-            entries = self._entries(zone, numbers)
+        for buckets in self._portions(zone):
+            entries = self._entries(buckets)
             if not entries:
                 continue
-            found, fixed, refused = await self._look_at(zone, fence, manifest, entries, numbers, writable=writable)
+            found, fixed, refused = await self._look_at(zone, record, manifest, entries, buckets, writable=writable)
             drifts.extend(found)
             repaired |= fixed
             if refused:
-                repaired |= await self._look_again(zone, fence, manifest, refused)
+                repaired |= await self._look_again(zone, record, manifest, refused)
             names += len(entries)
             if paced and not replanted and not found:
                 # A zone that shows damage is gone through at once; a sound one slowly.
-                pause_s = len(entries) / self.settings.repair_names_per_s - (loop.time() - start)
-                await asyncio.sleep(max(0.0, pause_s))
+                await self._pacer.take(len(entries), self.settings.repair_names_per_s)
         left = [drift for drift in drifts if drift.name not in repaired]
         self._ports.observer.observe(
             Verified(
@@ -141,31 +139,37 @@ class Repairer:
         if known is None or known.generation < found.generation:
             await follow_zone(zone, self._fences, found, self._mirror.head, self._ports.observer)
 
-    def _portions(self) -> list[list[int]]:
-        """Cut the buckets into portions of about `_CHUNK_NAMES` names."""
-        portions: list[list[int]] = [[]]
+    def _portions(self, zone: str) -> list[list[BucketId]]:
+        """Cut the zone's buckets into portions of about `_CHUNK_NAMES` names."""
+        index = self._mirror.ledger
+        portions: list[list[BucketId]] = [[]]
         size = 0
-        for number in range(BUCKETS):
-            entries = self._mirror.summary(number).entries
+        for bucket in index.stored(zone):
+            entries = index.summary(bucket).entries
             if not entries:
                 continue
             if size + entries > _CHUNK_NAMES or len(portions[-1]) == BUCKETS_A_TRANSACTION:
                 portions.append([])
                 size = 0
-            portions[-1].append(number)
+            portions[-1].append(bucket)
             size += entries
         return portions
 
-    def _entries(self, zone: str, numbers: Sequence[int]) -> dict[str, Entry]:
-        """The entries of a zone that the ledger owns, by name."""
-        found: dict[str, Entry] = {}
-        for number in numbers:
-            for name, entry in self._mirror.bucket(number).items():
-                if entry.owned and zone_of(name, self._writers) == zone:
-                    found[name] = entry
-        return found
+    def _entries(self, buckets: Iterable[BucketId]) -> dict[str, Entry]:
+        """The entries of these buckets that the ledger owns, by name."""
+        return {
+            name: entry
+            for bucket in buckets
+            for name, entry in self._mirror.ledger.bucket(bucket).items()
+            if entry.owned
+        }
 
-    async def _look_again(self, zone: str, fence: Fence, manifest: Manifest, refused: Sequence[str]) -> set[str]:
+    def _buckets(self, zone: str, names: Iterable[str]) -> list[BucketId]:
+        """The stored buckets that hold these names, in order."""
+        found = {self._mirror.ledger.find(zone, name) for name in names}
+        return sorted(bucket for bucket in found if bucket is not None)
+
+    async def _look_again(self, zone: str, record: FenceRecord, manifest: Manifest, refused: Sequence[str]) -> set[str]:
         """Look anew at names whose repair was refused, in halves until each is alone; returns those put back.
 
         No repair is sent again as it was judged: in between, the value that it requires may have been
@@ -175,10 +179,10 @@ class Repairer:
         left = _halves(refused)
         while left:
             names, bare = left.pop()
-            numbers = sorted({bucket_of(name) for name in names})
-            entries = {name: entry for name, entry in self._entries(zone, numbers).items() if name in names}
+            buckets = self._buckets(zone, names)
+            entries = {name: entry for name, entry in self._entries(buckets).items() if name in names}
             _, fixed, refused = await self._look_at(
-                zone, fence, manifest, entries, numbers, writable=True, again=True, bare=bare
+                zone, record, manifest, entries, buckets, writable=True, again=True, bare=bare
             )
             repaired |= fixed
             if refused and not bare:
@@ -188,10 +192,10 @@ class Repairer:
     async def _look_at(
         self,
         zone: str,
-        fence: Fence,
+        record: FenceRecord,
         manifest: Manifest,
         entries: Mapping[str, Entry],
-        numbers: Sequence[int],
+        buckets: Sequence[BucketId],
         *,
         writable: bool,
         again: bool = False,
@@ -201,9 +205,11 @@ class Repairer:
 
         `again`: they have been told of. `bare`: nothing stands at the name itself, whatever is read there.
         """
-        read = {number: self._mirror.bucket_revision(number) for number in numbers}
+        index = self._mirror.ledger
+        read = {bucket: index.revision(bucket) for bucket in buckets}
         served = await self._ports.zones[zone].zone.read(sorted(entries))
         rightful = Rightful(
+            zone=zone,
             mirror=self._mirror,
             manifest=manifest,
             limits=self.settings.limits,
@@ -227,15 +233,15 @@ class Repairer:
         if not drifts and not seen_late:
             return [], set(), []
         # What the mirror learned while the names were read is newer than what they were judged by.
-        if self._mirror.fence(zone) != fence or any(self._mirror.bucket_revision(n) != read[n] for n in numbers):
+        if self._mirror.fence(zone) != record or any(index.revision(b) != read[b] for b in buckets):
             return [], set(), []
         if rightful.store_up:
             # Whatever was read before this compare holds was not a write under way: a writer
             # marks its names in the store before it writes them.
-            if not await self._ledger.unchanged(zone, fence, numbers):
+            if not await self._ledger.unchanged(zone, record, buckets):
                 return [], set(), []
             if seen_late:
-                await self._promote(zone, fence, seen_late)
+                await self._promote(zone, record, seen_late)
         for drift in () if again else drifts:
             self._ports.observer.observe(
                 EndpointDrifted(
@@ -248,7 +254,7 @@ class Repairer:
             )
         if not drifts or not writable:
             return drifts, set(), []
-        return drifts, *await self._put_back(zone, fence, drifts, bare=bare)
+        return drifts, *await self._put_back(zone, record, drifts, bare=bare)
 
     def _judge(self, rightful: Rightful, entry: Entry, answer: Served) -> Drift | None:
         """Return the drift of a name, or None where it is served as it may be."""
@@ -279,7 +285,7 @@ class Repairer:
                 self._mirror.keep_chunk(digest, item.value)
 
     async def _put_back(
-        self, zone: str, fence: Fence, drifts: Sequence[Drift], *, bare: bool
+        self, zone: str, record: FenceRecord, drifts: Sequence[Drift], *, bare: bool
     ) -> tuple[set[str], list[str]]:
         """Write the wanted records of drifted names, each required to be exactly as it was read.
 
@@ -299,7 +305,7 @@ class Repairer:
         if not changes:
             return set(), []
         try:
-            fates = await self._writers[zone].write_once(fence, changes)
+            fates = await self._writers[zone].write_once(record.txt, changes)
         except FenceMoved:
             return set(), []  # a newer plan is opened: its way through sees to these names
         repaired: set[str] = set()
@@ -309,7 +315,7 @@ class Repairer:
                 self._ports.observer.observe(
                     EndpointRepaired(
                         zone=zone,
-                        generation=fence.generation,
+                        generation=record.generation,
                         name=drift.name,
                         kind=drift.kind,
                         store_up=self._store_up(),
@@ -317,21 +323,24 @@ class Repairer:
                 )
         return repaired, [name for name, written in fates.items() if written.fate in (Fate.CONFLICT, Fate.REJECTED)]
 
-    async def _promote(self, zone: str, fence: Fence, names: Sequence[str]) -> None:
+    async def _promote(self, zone: str, record: FenceRecord, names: Sequence[str]) -> None:
         """Enter as last known good what was applied and only now is seen served."""
-        by_bucket: dict[int, list[str]] = defaultdict(list)
+        index = self._mirror.ledger
+        by_bucket: dict[BucketId, list[str]] = defaultdict(list)
         for name in names:
-            by_bucket[bucket_of(name)].append(name)
-        read = {number: self._mirror.bucket_revision(number) for number in by_bucket}
-        buckets: dict[int, Bucket] = {}
-        for number, some in by_bucket.items():
-            bucket = self._mirror.bucket(number)
+            bucket_id = index.find(zone, name)
+            if bucket_id is not None:
+                by_bucket[bucket_id].append(name)
+        read = {bucket_id: index.revision(bucket_id) for bucket_id in by_bucket}
+        buckets: dict[BucketId, Bucket] = {}
+        for bucket_id, some in by_bucket.items():
+            bucket = index.bucket(bucket_id)
             for name in some:
                 entry = bucket.get(name)
                 if entry is not None and entry.pending is None:
                     bucket[name] = entry._replace(good=entry.applied)
-            buckets[number] = bucket
-        await self._ledger.amend([fence_is(self._keys, zone, fence)], buckets, read)
+            buckets[bucket_id] = bucket
+        await self._ledger.amend([fence_is(self._keys, zone, record)], buckets, read)
 
 
 def _halves(names: Sequence[str]) -> list[tuple[Sequence[str], bool]]:

@@ -1,6 +1,6 @@
 """What a name should serve: the version that a repair may put there, or that nobody here can say.
 
-The plan that the zone's fence stands at decides, by the same diff and guards as on its
+The plan that is opened in the zone decides, by the same diff and guards as on its
 way; the ledger alone does not. It may be older than what is served: of a store that was
 set back to a backup, of a watch that lost an event, or of an enactor that was cut off
 while others went on. Putting its content back would undo what they wrote.
@@ -9,39 +9,40 @@ while others went on. Putting its content back would undo what they wrote.
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from enactord.core.buckets import BucketId, bucket_of
 from enactord.core.diff import Kind, diff_bucket
 from enactord.core.errors import PlanUnreadable
-from enactord.core.fence import Fence
+from enactord.core.fence import FenceRecord
 from enactord.core.guard import ZONE_GUARDS, Limits
 from enactord.core.ledger import REMOVAL, Entry, Version
-from enactord.core.names import bucket_of
-from enactord.core.plan import Manifest, chunk_digest, chunk_texts, parse_chunk, unpack_chunk
+from enactord.core.plan import Manifest, chunk_digest, chunk_text, parse_chunk, unpack_chunk
 from enactord.core.records import Served
 from enactord.registry.mirror import Mirror
 
 
-def plan_at(mirror: Mirror, fence: Fence) -> Manifest | None:
-    """Return the plan that a fence stands at; None where the store has another of that number, or none."""
+def plan_at(mirror: Mirror, record: FenceRecord) -> Manifest | None:
+    """Return the plan that is opened in a zone; None where the store has another of that number, or none."""
     try:
-        manifest = mirror.manifest(fence.generation)
+        manifest = mirror.manifest(record.generation)
     except PlanUnreadable:
         return None
-    return manifest if manifest is not None and manifest.mark == fence.plan else None
+    return manifest if manifest is not None and manifest.mark == record.plan else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rightful:
     """Judges the names of one zone at one moment."""
 
+    zone: str
     mirror: Mirror
     manifest: Manifest
-    """The plan at the zone's fence."""
+    """The plan that is opened in the zone."""
     limits: Limits
     answers_max: int
     now: float
     store_up: bool
     """Whether the store will be asked, before anything is written, that the ledger is as the mirror has it."""
-    _conforming: dict[int, bool] = field(default_factory=dict)
+    _conforming: dict[BucketId, bool] = field(default_factory=dict)
 
     def version(self, entry: Entry, answer: Served) -> Version | None:
         """Return what the name should serve instead of the answer; None: this very answer, or not known here."""
@@ -85,17 +86,22 @@ class Rightful:
 
     def missing(self, entries: Iterable[Entry]) -> set[str]:
         """Return the digests of the chunks that must be read before these entries can be judged."""
-        numbers = {bucket_of(entry.name) for entry in entries if not self._conforms(entry)}
-        digests = {self.manifest.chunks[number] for number in numbers if number in self.manifest.chunks}
-        return {digest for digest in digests if self.mirror.chunk(digest) is None}
+        digests = {self._digest(entry) for entry in entries if not self._conforms(entry)} - {None}
+        return {digest for digest in digests if digest is not None and self.mirror.chunk(digest) is None}
+
+    def _bucket_id(self, entry: Entry) -> BucketId:
+        return bucket_of(entry.name, self.zone, self.manifest.part(self.zone).slots)
+
+    def _digest(self, entry: Entry) -> str | None:
+        """The digest of the chunk that holds the name if the plan does."""
+        return self.manifest.part(self.zone).chunk(self._bucket_id(entry))
 
     def _content(self, entry: Entry) -> str | None:
         """What the plan says of the name: its content, a removal, or None where it is not known here."""
         if self._conforms(entry):
             assert entry.applied is not None
             return entry.applied.content
-        number = bucket_of(entry.name)
-        digest = self.manifest.chunks.get(number)
+        digest = self._digest(entry)
         if digest is None:
             return REMOVAL
         packed = self.mirror.chunk(digest)
@@ -110,13 +116,13 @@ class Rightful:
         """Whether the entry's bucket is, as applied, the very chunk of the plan: shown by its digest."""
         if entry.pending is not None or entry.held is not None:
             return False
-        number = bucket_of(entry.name)
-        if number not in self._conforming:
-            bucket = self.mirror.bucket(number)
+        bucket_id = self._bucket_id(entry)
+        if bucket_id not in self._conforming:
+            bucket = self.mirror.ledger.bucket(bucket_id)
             contents = {name: other.applied.content for name, other in bucket.items() if other.applied is not None}
-            text = chunk_texts(contents).get(number, "")
-            self._conforming[number] = chunk_digest(text) == self.manifest.chunks.get(number)
-        return self._conforming[number]
+            text = chunk_text(dict(sorted(contents.items())))
+            self._conforming[bucket_id] = chunk_digest(text) == self._digest(entry)
+        return self._conforming[bucket_id]
 
 
 def _may_be_gone(entry: Entry) -> bool:

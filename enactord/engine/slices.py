@@ -1,4 +1,4 @@
-"""One slice of a plan: some buckets taken through begin, write, verify and commit."""
+"""One slice of a plan: some buckets of a zone, taken through begin, write, verify and commit."""
 
 import asyncio
 import random
@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+from enactord.core.buckets import BucketId
 from enactord.core.diff import Kind, Step, conforms, diff_bucket
-from enactord.core.errors import EnactordError, ZoneDown
+from enactord.core.errors import ZoneDown
 from enactord.core.events import BatchCommitted, EndpointHeld
-from enactord.core.fence import Fence
 from enactord.core.guard import ZONE_GUARDS, Limits
 from enactord.core.ledger import (
     REMOVAL,
@@ -24,13 +24,11 @@ from enactord.core.ledger import (
     with_pending,
     with_refusal,
 )
-from enactord.core.names import bucket_of, zone_of
 from enactord.core.plan import Manifest
 from enactord.core.records import NO_RECORDS, Change, Expect, Records, Served
 from enactord.core.refusal import Refusal
 from enactord.core.render import render
 from enactord.engine.settings import Ports, Settings, ZonePorts
-from enactord.engine.together import together
 from enactord.engine.verifier import seen_served
 from enactord.engine.writer import Fate, Written, ZoneWriter
 from enactord.registry.ledger import Ledger, Permit
@@ -53,17 +51,17 @@ class Tally:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pass:
-    """What every slice of one pass over a plan shares."""
+    """What every slice of one pass over a plan in a zone shares."""
 
     manifest: Manifest
     permit: Permit
     settings: Settings
     ports: Ports
-    writers: Mapping[str, ZoneWriter]
+    writer: ZoneWriter
     ledger: Ledger
     mirror: Mirror
     rng: random.Random
-    wanted: Callable[[int], Mapping[str, str]]
+    wanted: Callable[[BucketId], Mapping[str, str]]
     """Name to content text of a bucket of the plan."""
     again: bool = True
     """Whether names that the zone refused at this very generation are tried again."""
@@ -81,10 +79,18 @@ class Pass:
     def limits(self) -> Limits:
         return self.settings.limits
 
-    def diff(self, number: int, entries: Mapping[str, Entry]) -> list[Step]:
-        """Return the steps of a bucket, those of zones that are not open left out."""
+    @property
+    def zone(self) -> str:
+        return self.permit.zone
+
+    @property
+    def zone_ports(self) -> ZonePorts:
+        return self.ports.zones[self.permit.zone]
+
+    def diff(self, bucket_id: BucketId, entries: Mapping[str, Entry]) -> list[Step]:
+        """Return the steps of a bucket, those of names that were refused left out."""
         steps = diff_bucket(
-            self.wanted(number),
+            self.wanted(bucket_id),
             entries,
             generation=self.generation,
             limits=self.limits,
@@ -92,83 +98,81 @@ class Pass:
             approved=self.manifest.approval is not None,
         )
         return [
-            step
-            for step in steps
-            if step.name not in self.refused
-            and self.zone(step.name) in self.permit.fences
-            and (self.again or not self._refused_before(step))
+            step for step in steps if step.name not in self.refused and (self.again or not self._refused_before(step))
         ]
 
     def _refused_before(self, step: Step) -> bool:
         held = None if step.entry is None or step.entry.pending is not None else step.entry.held
         return held is not None and held.guard in ZONE_GUARDS and held.generation == self.generation
 
-    def open_at(self, number: int) -> bool:
+    def open_at(self, bucket_id: BucketId) -> bool:
         """Whether a bucket may need steps; judges nothing."""
-        wanted = self.wanted(number)
-        packed = self.mirror.unread(number)
+        wanted = self.wanted(bucket_id)
+        packed = self.mirror.ledger.unread(bucket_id)
         if packed is not None and says_exactly(packed, wanted):
             return False
-        return not conforms(wanted, self.mirror.bucket(number))
-
-    def zone(self, name: str) -> str | None:
-        return zone_of(name, self.writers)
+        return not conforms(wanted, self.mirror.ledger.bucket(bucket_id))
 
 
 class _Write(NamedTuple):
     """One change under way: its step, the version that it brings, and its records."""
 
     step: Step
+    bucket_id: BucketId
     version: Version
     records: Records
 
 
-async def run_slice(work: Pass, numbers: Sequence[int]) -> SliceResult:
+async def run_slice(work: Pass, bucket_ids: Sequence[BucketId]) -> SliceResult:
     """Take the buckets through one slice; "conflict": the ledger has moved, look again."""
-    read = {number: work.mirror.bucket_revision(number) for number in numbers}
-    before = {number: work.mirror.bucket(number) for number in numbers}
-    buckets = {number: dict(bucket) for number, bucket in before.items()}
+    index = work.mirror.ledger
+    read = {bucket_id: index.revision(bucket_id) for bucket_id in bucket_ids}
+    before = {bucket_id: index.bucket(bucket_id) for bucket_id in bucket_ids}
+    buckets = {bucket_id: dict(bucket) for bucket_id, bucket in before.items()}
     await _resolve(work, buckets)
-    steps = {number: work.diff(number, bucket) for number, bucket in buckets.items()}
+    steps = {bucket_id: work.diff(bucket_id, bucket) for bucket_id, bucket in buckets.items()}
     taken = await _taken(work, [step for some in steps.values() for step in some])
-    writes: dict[str, list[_Write]] = defaultdict(list)
+    writes: list[_Write] = []
     held: list[tuple[str, Hold]] = []
-    for number, bucket in buckets.items():
-        for step in steps[number]:
-            _mark(work, taken.get(step.name, step), bucket, writes, held)
-    changed = {number: bucket for number, bucket in buckets.items() if bucket != before[number]}
+    for bucket_id, bucket in buckets.items():
+        for step in steps[bucket_id]:
+            _mark(work, taken.get(step.name, step), bucket_id, bucket, writes, held)
+    changed = {bucket_id: bucket for bucket_id, bucket in buckets.items() if bucket != before[bucket_id]}
     if not writes and not changed:
         return "nothing"
-    judged = {number: read[number] for number in changed}
+    judged = {bucket_id: read[bucket_id] for bucket_id in changed}
     if changed and not await work.ledger.begin(work.permit, changed, judged):
         return "conflict"
     for name, hold in held:
         _announce(work, name, hold)
-    work.own.update((write.step.name, None) for zone in writes.values() for write in zone)
+    work.own.update((write.step.name, None) for write in writes)
     if writes:
         await _write_and_commit(work, writes)
     return "done"
 
 
 def _mark(
-    work: Pass, step: Step, bucket: Bucket, writes: dict[str, list[_Write]], held: list[tuple[str, Hold]]
+    work: Pass,
+    step: Step,
+    bucket_id: BucketId,
+    bucket: Bucket,
+    writes: list[_Write],
+    held: list[tuple[str, Hold]],
 ) -> None:
     """Put into the bucket what a step says, and gather what must be written."""
     entry = step.entry or Entry(name=step.name)
     match step.kind:
         case Kind.WRITE | Kind.REMOVE:
-            zone = work.zone(step.name)
-            assert zone is not None
             version = Version(
                 generation=work.generation,
                 content=step.content,
-                answers_max=work.ports.zones[zone].settings.answers_max,
+                answers_max=work.zone_ports.settings.answers_max,
             )
             bucket[step.name] = with_pending(entry, version)
             records = NO_RECORDS
             if step.parsed is not None:
                 records = render(step.name, version.generation, step.parsed, version.answers_max)
-            writes[zone].append(_Write(step=step, version=version, records=records))
+            writes.append(_Write(step=step, bucket_id=bucket_id, version=version, records=records))
         case Kind.HOLD:
             assert step.refusal is not None
             hold = _hold(work, step.refusal, entry)
@@ -189,32 +193,33 @@ async def _taken(work: Pass, steps: Sequence[Step]) -> dict[str, Step]:
     They stay held without a mark in the store: enactors that each tried, marked and held
     such a name again would wake one another for ever.
     """
-    asked: dict[str, list[Step]] = defaultdict(list)
+    asked = []
     for step in steps:
         held = None if step.entry is None else step.entry.held
         if step.kind is Kind.WRITE and step.expect is Expect.NEW and held is not None and held.guard == _FOREIGN:
-            asked[work.zone(step.name) or ""].append(step)
+            asked.append(step)
+    if not asked:
+        return {}
+    try:
+        served = await work.zone_ports.zone.read([step.name for step in asked])
+    except ZoneDown:
+        return {}  # the write will tell
     taken: dict[str, Step] = {}
-    for zone, some in asked.items():
-        try:
-            served = await work.ports.zones[zone].zone.read([step.name for step in some])
-        except ZoneDown:
-            continue  # the write will tell
-        for step in some:
-            answer = served.get(step.name)
-            assert step.entry is not None
-            assert step.entry.held is not None
-            if answer is None or (answer.records.empty and answer.alias is None) or _wants(work, zone, step, answer):
-                continue
-            refusal = Refusal(guard=_FOREIGN, detail=step.entry.held.detail)
-            taken[step.name] = step._replace(kind=Kind.HOLD, refusal=refusal)
+    for step in asked:
+        answer = served.get(step.name)
+        assert step.entry is not None
+        assert step.entry.held is not None
+        if answer is None or (answer.records.empty and answer.alias is None) or _wants(work, step, answer):
+            continue
+        refusal = Refusal(guard=_FOREIGN, detail=step.entry.held.detail)
+        taken[step.name] = step._replace(kind=Kind.HOLD, refusal=refusal)
     return taken
 
 
-def _wants(work: Pass, zone: str, step: Step, answer: Served) -> bool:
+def _wants(work: Pass, step: Step, answer: Served) -> bool:
     """Whether what stands at the name is what the plan wants there: then it can be entered as ours."""
     assert step.parsed is not None
-    answers_max = work.ports.zones[zone].settings.answers_max
+    answers_max = work.zone_ports.settings.answers_max
     return answer.shows(render(step.name, work.generation, step.parsed, answers_max))
 
 
@@ -233,7 +238,7 @@ def _announce(work: Pass, name: str, hold: Hold) -> None:
     work.tally.held += 1
     work.ports.observer.observe(
         EndpointHeld(
-            zone=work.zone(name) or "",
+            zone=work.zone,
             generation=work.generation,
             name=name,
             guard=hold.guard,
@@ -242,64 +247,49 @@ def _announce(work: Pass, name: str, hold: Hold) -> None:
     )
 
 
-async def _resolve(work: Pass, buckets: dict[int, Bucket]) -> None:
+async def _resolve(work: Pass, buckets: dict[BucketId, Bucket]) -> None:
     """Read the names whose older write has no known end, and enter what is found.
 
     Sound because the fence stands at this generation: an older write can no longer land.
     """
-    unclear: dict[str, list[tuple[int, Entry]]] = defaultdict(list)
-    for number, bucket in buckets.items():
+    unclear: list[tuple[BucketId, Entry]] = []
+    for bucket_id, bucket in buckets.items():
         if any(entry.pending is not None or entry.earlier for entry in bucket.values()):
-            for step in work.diff(number, bucket):
+            for step in work.diff(bucket_id, bucket):
                 if step.kind is Kind.RESOLVE and step.entry is not None:
-                    unclear[work.zone(step.name) or ""].append((number, step.entry))
-    for zone, found in unclear.items():
-        try:
-            served = await work.ports.zones[zone].zone.read([entry.name for _, entry in found])
-        except ZoneDown:
+                    unclear.append((bucket_id, step.entry))
+    if not unclear:
+        return
+    try:
+        served = await work.zone_ports.zone.read([entry.name for _, entry in unclear])
+    except ZoneDown:
+        return
+    for bucket_id, entry in unclear:
+        answer = served.get(entry.name)
+        if answer is None:
             continue
-        for number, entry in found:
-            answer = served.get(entry.name)
-            if answer is None:
-                continue
-            resolved = with_answer(entry, answer)
-            if resolved is None:
-                buckets[number].pop(entry.name)
-            else:
-                buckets[number][entry.name] = resolved
+        resolved = with_answer(entry, answer)
+        if resolved is None:
+            buckets[bucket_id].pop(entry.name)
+        else:
+            buckets[bucket_id][entry.name] = resolved
 
 
-async def _write_and_commit(work: Pass, writes: Mapping[str, list[_Write]]) -> None:
-    """Write each zone's changes side by side; whatever one zone raises, what others wrote is committed."""
-    errors: list[EnactordError] = []
-
-    async def one(zone: str) -> None:
-        try:
-            await _write_zone(work, zone, writes[zone])
-        except EnactordError as error:  # re-raised below, when the other zones have had their end
-            errors.append(error)
-
-    await together(one(zone) for zone in sorted(writes))
-    if errors:
-        raise errors[0]
-
-
-async def _write_zone(work: Pass, zone: str, writes: Sequence[_Write]) -> None:
+async def _write_and_commit(work: Pass, writes: Sequence[_Write]) -> None:
     loop = asyncio.get_running_loop()
-    fence: Fence = work.permit.fences[zone]
-    ports = work.ports.zones[zone]
+    ports = work.zone_ports
     changes = [Change(name=write.step.name, after=write.records, expect=write.step.expect) for write in writes]
     start = loop.time()
-    fates = await work.writers[zone].write(fence, changes)
+    fates = await work.writer.write(work.permit.record.txt, changes)
     written_s = loop.time()
     committed = {w.step.name: w.records for w in writes if fates[w.step.name].fate is Fate.COMMITTED}
     timeout_s = ports.settings.verify_timeout_s or work.settings.verify_timeout_s
     seen = await seen_served(ports.verifiers, committed, timeout_s=timeout_s, rng=work.rng)
     now = work.ports.clock.now()
     verified_s = loop.time()
-    by_bucket: dict[int, list[_Write]] = defaultdict(list)
+    by_bucket: dict[BucketId, list[_Write]] = defaultdict(list)
     for write in writes:
-        by_bucket[bucket_of(write.step.name)].append(write)
+        by_bucket[write.bucket_id].append(write)
     await _commit(work, by_bucket, fates, seen, await _instead(ports, writes, fates), int(now))
     work.tally.written += len(committed)
     work.tally.open += sum(fate.fate is Fate.OPEN for fate in fates.values())
@@ -309,7 +299,7 @@ async def _write_zone(work: Pass, zone: str, writes: Sequence[_Write]) -> None:
             work.refused[write.step.name] = None
     work.ports.observer.observe(
         BatchCommitted(
-            zone=zone,
+            zone=work.zone,
             generation=work.generation,
             endpoints=len(committed),
             seen=len(seen),
@@ -337,29 +327,29 @@ async def _instead(ports: ZonePorts, writes: Sequence[_Write], fates: Mapping[st
 
 async def _commit(
     work: Pass,
-    by_bucket: Mapping[int, Sequence[_Write]],
+    by_bucket: Mapping[BucketId, Sequence[_Write]],
     fates: Mapping[str, Written],
     seen: set[str],
     instead: Mapping[str, Served],
     now_s: int,
 ) -> None:
     """Record what became of the writes. A bucket that others changed meanwhile is read and tried again."""
-    left = dict(by_bucket)
+    index = work.mirror.ledger
     for _ in range(_COMMIT_ATTEMPTS):
-        read = {number: work.mirror.bucket_revision(number) for number in left}
-        buckets: dict[int, Bucket] = {}
+        read = {bucket_id: index.revision(bucket_id) for bucket_id in by_bucket}
+        buckets: dict[BucketId, Bucket] = {}
         held: list[tuple[str, Hold]] = []
-        for number, writes in left.items():
-            bucket = work.mirror.bucket(number)
+        for bucket_id, writes in by_bucket.items():
+            bucket = index.bucket(bucket_id)
             if _record(work, bucket, writes, fates, seen, instead, now_s, held):
-                buckets[number] = bucket
+                buckets[bucket_id] = bucket
         if not buckets:
             return
-        if await work.ledger.commit(work.permit, buckets, {number: read[number] for number in buckets}):
+        if await work.ledger.commit(work.permit, buckets, {bucket_id: read[bucket_id] for bucket_id in buckets}):
             for name, hold in held:
                 _announce(work, name, hold)
             return
-        await work.mirror.wait_change(0.02)
+        await work.mirror.wait_change(0.02, zone=work.zone)
     # Claim or fence have moved: the marks stay pending, and whoever comes next writes these names again.
 
 

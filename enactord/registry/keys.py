@@ -2,13 +2,17 @@
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
-from enactord.core.fence import Fence
+from enactord.core.buckets import BucketId, valid_slots
+from enactord.core.fence import FenceRecord, parse_fence_text
 from enactord.core.plan import GENERATION_MAX
+from enactord.store.ledger_index import ledger_name
 
 _SCOPE = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?\Z")
 _DIGITS = 20
-_FENCE_VALUE = re.compile(rb"([0-9]{20}) ([0-9a-f]{16})\Z")
+_PLAN_VALUE = re.compile(rb"([0-9]{20}) ([0-9a-f]{16})\Z")
+_RECORD_VALUE = re.compile(rb"([0-9]{20}) ([0-9a-f]{16}) (0|[1-9][0-9]{0,5}) (v=.*)\Z", re.DOTALL)
 
 
 def valid_scope(scope: str) -> bool:
@@ -21,17 +25,35 @@ def pad(generation: int) -> str:
     return f"{generation:0{_DIGITS}d}"
 
 
-def fence_value(generation: int, mark: str) -> bytes:
-    """Return what `fences/<zone>` and `head` hold for a generation."""
+def plan_value(generation: int, mark: str) -> bytes:
+    """Return what `head` and `applied/<zone>` hold for a generation."""
     return f"{pad(generation)} {mark}".encode("ascii")
 
 
-def parse_fence_value(value: bytes) -> tuple[int, str] | None:
-    """Return generation and plan mark of a stored fence or head, or None where it is garbage."""
-    found = _FENCE_VALUE.match(value)
+def parse_plan_value(value: bytes) -> tuple[int, str] | None:
+    """Return generation and plan mark of a `head` or `applied/<zone>`, or None where it is garbage."""
+    found = _PLAN_VALUE.match(value)
     if found is None or int(found[1]) >= GENERATION_MAX:
         return None
     return int(found[1]), found[2].decode("ascii")
+
+
+def record_value(record: FenceRecord) -> bytes:
+    """Return what `fences/<zone>` holds: generation opened, its plan's mark, slots of the ledger, TXT in the DNS."""
+    return f"{pad(record.generation)} {record.plan} {record.slots} {record.txt.text}".encode("ascii")
+
+
+@lru_cache(maxsize=4096)
+def parse_record(value: bytes) -> FenceRecord | None:
+    """Return the record that a `fences/<zone>` value stands for, or None where it is garbage."""
+    found = _RECORD_VALUE.match(value)
+    txt = parse_fence_text(found[4]) if found else None
+    if found is None or txt is None:
+        return None
+    generation, slots = int(found[1]), int(found[3])
+    if not txt.generation <= generation < GENERATION_MAX or not (slots == 0 or valid_slots(slots)):
+        return None
+    return FenceRecord(generation=generation, plan=found[2].decode("ascii"), slots=slots, txt=txt)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +96,15 @@ class Keys:
     def claim(self, generation: int, enactor: str) -> str:
         return self.claims(generation) + enactor
 
-    def ledger(self, bucket: int) -> str:
-        return f"{self.root}ledger/{bucket:04d}"
+    @property
+    def all_ledger(self) -> str:
+        return self.root + "ledger/"
+
+    def zone_ledger(self, zone: str) -> str:
+        return f"{self.root}ledger/{zone}/"
+
+    def ledger(self, bucket: BucketId) -> str:
+        return self.all_ledger + ledger_name(bucket.zone, bucket.slot)
 
     def enactor(self, enactor: str) -> str:
         return f"{self.root}enactors/{enactor}"
@@ -90,9 +119,3 @@ class Keys:
 def parse_pad(text: str, digits: int = _DIGITS) -> int | None:
     """Return the number that a padded part of a key stands for, or None where it is garbage."""
     return int(text) if len(text) == digits and text.isascii() and text.isdigit() else None
-
-
-def store_fence(scope: str, value: bytes) -> Fence | None:
-    """Return the fence that a `fences/<zone>` value stands for, or None where it is garbage."""
-    parsed = parse_fence_value(value)
-    return parsed and Fence(scope=scope, generation=parsed[0], plan=parsed[1])

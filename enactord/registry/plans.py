@@ -4,26 +4,34 @@ import asyncio
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from enactord.core.buckets import FILLING, Filling, slot_of, slots_for
 from enactord.core.errors import PlanUnreadable, StoreUnknown
+from enactord.core.guard import refuse_outside
 from enactord.core.kv import Compare, Delete, Item, Operation, Put, absent, none_under, prefix_end, unmodified, valued
-from enactord.core.names import bucket_of
+from enactord.core.names import zone_of
 from enactord.core.plan import (
     GENERATION_MAX,
     Approval,
     Draft,
     Manifest,
+    ZonePart,
     chunk_digest,
     chunk_texts,
+    content_digest,
+    crowded,
+    cut_zone,
+    merge,
     pack_chunk,
     pack_manifest,
     parse_chunk,
     plan_digest,
+    split_zones,
     unpack_chunk,
     unpack_manifest,
 )
 from enactord.core.refusal import Refusal
 from enactord.ports import Clock, KeyValue, Reading
-from enactord.registry.keys import Keys, fence_value, parse_fence_value, parse_pad
+from enactord.registry.keys import Keys, parse_pad, parse_plan_value, parse_record, plan_value
 
 _PUTS_A_TRANSACTION = 100
 _BYTES_A_TRANSACTION = 512 * 1024
@@ -45,10 +53,15 @@ class Orders:
 class Plans:
     """The plans of one scope."""
 
-    def __init__(self, store: KeyValue, keys: Keys, clock: Clock) -> None:
+    def __init__(
+        self, store: KeyValue, keys: Keys, clock: Clock, *, zones: Collection[str] = (), filling: Filling = FILLING
+    ) -> None:
+        """`zones`: those that a publication may hold names of; without them, plans are only read and deleted."""
         self._store = store
         self._keys = keys
         self._clock = clock
+        self._zones = frozenset(zones)
+        self._filling = filling
 
     async def manifest(self, generation: int) -> Manifest | None:
         """Return a plan's manifest, None if there is none. Raises `PlanUnreadable`."""
@@ -59,7 +72,7 @@ class Plans:
     async def newest(self) -> tuple[int, str]:
         """Return generation and mark of the newest plan; (0, "") before the first."""
         item = (await self._store.get([self._keys.head])).get(self._keys.head)
-        return (parse_fence_value(item.value) if item else None) or (0, "")
+        return (parse_plan_value(item.value) if item else None) or (0, "")
 
     async def generations(self) -> list[int]:
         """Return the generations of all stored plans, in order."""
@@ -74,24 +87,26 @@ class Plans:
 
     async def endpoints(self, manifest: Manifest) -> dict[str, str]:
         """Return name to content text of a whole plan, sorted by name."""
-        texts = await self.texts(set(manifest.chunks.values()))
+        texts = await self.texts(set(manifest.digests()))
         found: dict[str, str] = {}
-        for digest in manifest.chunks.values():
+        for digest in manifest.digests():
             found.update(parse_chunk(texts[digest]))
         return dict(sorted(found.items()))
 
-    async def publish(self, draft: Draft, orders: Orders) -> Manifest | Refusal:
+    async def publish(self, draft: Draft, orders: Orders, *, layout: Manifest | None = None) -> Manifest | Refusal:
         """Give the draft a generation and put it into the store, whole or not at all.
 
+        `layout`: the plan whose numbers of slots are kept where that is possible; the newest, if it is left out.
+
         Refusals: `scope`, `generation` (not above the newest plan and every fence),
-        `base` (not the newest), `digest`, `withdraw`. Raises `InvalidPlan`, `StoreDown`.
+        `base` (not the newest), `digest`, `withdraw`, `zone`. Raises `InvalidPlan`, `StoreDown`.
         """
         if draft.scope != self._keys.scope:
             detail = f"the plan is for {draft.scope!r}, this store holds {self._keys.scope!r}"
             return Refusal(guard="scope", detail=detail)
         floor = 0
         for attempt in range(_ATTEMPTS):
-            done = await self._publish_once(draft, orders, floor)
+            done = await self._publish_once(draft, orders, floor, layout)
             if done is not None:
                 return done
             if attempt == _ATTEMPTS // 2:
@@ -99,11 +114,13 @@ class Plans:
             await asyncio.sleep(0.01 * 2**attempt)  # another publication or a prune came first: take the new state
         return Refusal(guard="contention", detail="other publications came first each time; publish again")
 
-    async def _publish_once(self, draft: Draft, orders: Orders, floor: int) -> Manifest | Refusal | None:
+    async def _publish_once(
+        self, draft: Draft, orders: Orders, floor: int, layout: Manifest | None
+    ) -> Manifest | Refusal | None:
         keys = self._keys
         found = await self._store.get([keys.head, keys.prune_epoch])
         head, epoch = found.get(keys.head), found.get(keys.prune_epoch)
-        newest = (parse_fence_value(head.value) if head else None) or (0, "")
+        newest = (parse_plan_value(head.value) if head else None) or (0, "")
         opened = await self._highest_fence()
         generation = draft.generation or max(newest[0], opened, floor) + 1
         if generation <= max(newest[0], opened):
@@ -118,26 +135,28 @@ class Plans:
             return Refusal(
                 guard="base", detail=f"base {draft.base} is not the newest plan {newest[0]}; compute the changes anew"
             )
-        built = await self._build(draft)
+        try:
+            before = await self.manifest(newest[0]) if newest[0] else None
+        except PlanUnreadable:
+            if draft.base is not None:
+                raise
+            before = None  # a whole plan needs nothing of the plan before it
+        built = await self._build(draft, before, layout or before)
         if isinstance(built, Refusal):
             return built
-        chunks, texts, endpoints = built
-        digest = plan_digest(draft.scope, chunks)
-        if draft.digest and draft.digest != digest:
-            return Refusal(guard="digest", detail=f"the plan says its digest is {draft.digest}, it is {digest}")
-        base = await self.manifest(newest[0]) if newest[0] else None
-        shared = set(base.chunks.values()) if base else set()
+        parts, texts = built
+        shared = set(before.digests()) if before else set()
         await self._put_chunks({chunk: texts[chunk] for chunk in texts if chunk not in shared})
         manifest = Manifest(
             generation=generation,
-            digest=digest,
+            digest=plan_digest(draft.scope, parts),
             scope=draft.scope,
-            endpoints=endpoints,
+            endpoints=sum(part.endpoints for part in parts.values()),
             author=orders.author or draft.author or _AUTHOR_DEFAULT,
             reason=orders.reason,
             created_at=draft.created_at,
             published_at=self._clock.now(),
-            chunks=chunks,
+            zones=parts,
             approval=orders.approval,
             rollback_of=orders.rollback_of,
         )
@@ -149,7 +168,7 @@ class Plans:
         packed = pack_manifest(manifest)
         operations = [
             Put(key=keys.plan(generation), value=packed),
-            Put(key=keys.head, value=fence_value(generation, manifest.mark)),
+            Put(key=keys.head, value=plan_value(generation, manifest.mark)),
         ]
         try:
             succeeded = (await self._store.transact(compares, operations)).succeeded
@@ -163,35 +182,81 @@ class Plans:
     async def _highest_fence(self) -> int:
         prefix = self._keys.root + "fences/"
         page = await self._store.range(prefix, prefix_end(prefix))
-        parsed = [parse_fence_value(item.value) for item in page.items]
-        return max((fence[0] for fence in parsed if fence), default=0)
+        records = [parse_record(item.value) for item in page.items]
+        return max((record.generation for record in records if record), default=0)
 
-    async def _build(self, draft: Draft) -> Refusal | tuple[dict[int, str], dict[str, str], int]:
-        """Return chunk digest by bucket, the texts that may be new by digest, and the number of endpoints."""
+    async def _build(
+        self, draft: Draft, before: Manifest | None, layout: Manifest | None
+    ) -> Refusal | tuple[dict[str, ZonePart], dict[str, str]]:
+        """Return the plan's part of each zone, and the texts of chunks that may be new, by digest."""
+        changed, outside = split_zones(draft.endpoints, self._zones)
+        if outside:
+            return refuse_outside(outside, self._zones)
         if draft.base is None:
-            by_bucket = chunk_texts(draft.endpoints)
-            digests = {bucket: chunk_digest(text) for bucket, text in by_bucket.items()}
-            return digests, {digests[b]: text for b, text in by_bucket.items()}, len(draft.endpoints)
-        base = await self.manifest(draft.base)
-        if base is None:
+            if draft.digest and draft.digest != content_digest(draft.scope, draft.endpoints):
+                return _other_digest(draft, content_digest(draft.scope, draft.endpoints))
+            parts: dict[str, ZonePart] = {}
+            texts: dict[str, str] = {}
+            for zone, endpoints in changed.items():
+                slots_before = layout.zones[zone].slots if layout and zone in layout.zones else 0
+                parts[zone], new = cut_zone(endpoints, slots_before, self._filling)
+                texts.update(new)
+            return parts, texts
+        if before is not None:
+            moved = _moved(draft, before, self._zones)
+            if moved:
+                return Refusal(guard="base", detail=f"{moved}; publish the whole content, without a base")
+        if before is None:
             return Refusal(guard="base", detail=f"plan {draft.base} is not in the store; publish the whole content")
-        names = [*draft.endpoints, *draft.withdrawn]
-        touched = sorted({bucket_of(name) for name in names})
-        texts = await self.texts({base.chunks[bucket] for bucket in touched if bucket in base.chunks})
-        contents: dict[str, str] = {}
-        for bucket in touched:
-            if bucket in base.chunks:
-                contents.update(parse_chunk(texts[base.chunks[bucket]]))
-        before = len(contents)
-        contents.update(draft.endpoints)
+        return await self._build_changes(draft, before, changed)
+
+    async def _build_changes(
+        self, draft: Draft, base: Manifest, changed: Mapping[str, Mapping[str, str]]
+    ) -> Refusal | tuple[dict[str, ZonePart], dict[str, str]]:
+        """Return what `_build` does, of a draft that names what changes against a plan."""
+        withdrawn: dict[str, list[str]] = {}
         for name in draft.withdrawn:
-            if contents.pop(name, None) is None:
-                return Refusal(guard="withdraw", detail=f"{name} is not in plan {draft.base}")
-        new_texts = chunk_texts(contents)
-        digests = {bucket: digest for bucket, digest in base.chunks.items() if bucket not in touched}
-        digests.update({bucket: chunk_digest(text) for bucket, text in new_texts.items()})
-        new = {digests[bucket]: text for bucket, text in new_texts.items()}
-        return dict(sorted(digests.items())), new, base.endpoints - before + len(contents)
+            withdrawn.setdefault(zone_of(name, base.zones) or "", []).append(name)
+        parts = dict(base.zones)
+        new: dict[str, str] = {}
+        for zone in sorted(changed.keys() | withdrawn.keys()):
+            part = base.part(zone)
+            names = [*changed.get(zone, ()), *withdrawn.get(zone, ())]
+            touched = sorted({slot_of(name, part.slots) for name in names})
+            contents = await self._contents(part, touched)
+            count = part.endpoints - len(contents)
+            contents.update(changed.get(zone, {}))
+            for name in withdrawn.get(zone, ()):
+                if contents.pop(name, None) is None:
+                    return Refusal(guard="withdraw", detail=f"{name} is not in plan {draft.base}")
+            count += len(contents)
+            by_slot = chunk_texts(dict(sorted(contents.items())), part.slots)
+            if slots_for(count, part.slots, self._filling) != part.slots or crowded(by_slot.values()):
+                others = await self._contents(part, [slot for slot in part.chunks if slot not in touched])
+                whole, texts = cut_zone(dict(sorted((others | contents).items())), part.slots, self._filling)
+            else:
+                digests = {slot: digest for slot, digest in part.chunks.items() if slot not in touched}
+                digests.update({slot: chunk_digest(text) for slot, text in by_slot.items()})
+                whole = ZonePart(slots=part.slots, endpoints=count, chunks=dict(sorted(digests.items())))
+                texts = {digests[slot]: text for slot, text in by_slot.items()}
+            new.update(texts)
+            parts[zone] = whole
+            if not whole.endpoints:
+                del parts[zone]
+        parts = dict(sorted(parts.items()))
+        if draft.digest:
+            known = {chunk: pack_chunk(text) for chunk, text in new.items()}
+            all_texts = await self.texts({chunk for part in parts.values() for chunk in part.chunks.values()}, known)
+            digest = content_digest(draft.scope, merge(all_texts.values()))
+            if draft.digest != digest:
+                return _other_digest(draft, digest)
+        return parts, new
+
+    async def _contents(self, part: ZonePart, slots: Sequence[int]) -> dict[str, str]:
+        """Return name to content text of some slots of a zone. Raises `PlanUnreadable`."""
+        digests = [part.chunks[slot] for slot in slots if slot in part.chunks]
+        texts = await self.texts(set(digests))
+        return {name: content for digest in digests for name, content in parse_chunk(texts[digest]).items()}
 
     async def _put_chunks(self, texts: Mapping[str, str]) -> None:
         """Put chunks, several transactions in flight; a chunk is its digest's, so putting it twice does no harm."""
@@ -228,11 +293,11 @@ class Plans:
             base=None,
             created_at=manifest.created_at,
             author=manifest.author,
-            digest=manifest.digest,
+            digest="",
             endpoints=await self.endpoints(manifest),
             withdrawn=(),
         )
-        return await self.publish(draft, orders)
+        return await self.publish(draft, orders, layout=manifest)
 
     async def delete(self, generation: int, evidence: Sequence[Compare]) -> bool:
         """Delete a plan's manifest in one transaction that checks the evidence again.
@@ -263,7 +328,7 @@ class Plans:
             return 0  # an answer from before the newest publication (etcd has given such): it may lack a plan
         named: set[str] = set()
         for item in page.items:
-            named.update(unpack_manifest(item.value, parse_pad(item.key[len(prefix) :]) or 0).chunks.values())
+            named.update(unpack_manifest(item.value, parse_pad(item.key[len(prefix) :]) or 0).digests())
         unused = sorted(set(candidates) - named)
         swept = 0
         for start in range(0, len(unused), _PUTS_A_TRANSACTION):
@@ -282,6 +347,22 @@ class Plans:
             swept += len(some)
             epoch = Item(key=keys.prune_epoch, value=raised, create_revision=0, mod_revision=result.revision, version=0)
         return swept
+
+
+def _moved(draft: Draft, base: Manifest, zones: Collection[str]) -> str:
+    """Return how the zones of a plan differ from those of the config, or "" where its names lie as they would now."""
+    gone = sorted(base.zones.keys() - zones)
+    if gone:
+        return f"plan {base.generation} holds names of {gone[0]}, which is not in this config"
+    for name in (*draft.endpoints, *draft.withdrawn):
+        before, now = zone_of(name, base.zones), zone_of(name, zones)
+        if before is not None and before != now:
+            return f"{name} lies in {now} now, and in {before} in plan {base.generation}"
+    return ""
+
+
+def _other_digest(draft: Draft, digest: str) -> Refusal:
+    return Refusal(guard="digest", detail=f"the plan says its digest is {draft.digest}, it is {digest}")
 
 
 async def read_chunks(

@@ -5,7 +5,7 @@ whether it still lives. Nothing here is asked "do I hold it?".
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 
 from enactord.core.errors import LeaseLost, StoreDown
@@ -90,14 +90,14 @@ class Session:
         except StoreDown:
             pass  # it goes with the lease
 
-    async def release_all_but(self, generation: int, claims: Iterable[tuple[int, str]]) -> None:
-        """Let go of this enactor's claims on any other generation, of those that the mirror shows.
+    async def release_all_but(self, generations: Container[int], claims: Iterable[tuple[int, str]]) -> None:
+        """Let go of this enactor's claims on any other generations, of those that the mirror shows.
 
         A plan that is given up in the moment of claiming it leaves a claim that nobody knows
         of; it would live as long as the lease, and keep its plan from being pruned.
         """
         for claimed, enactor in claims:
-            if enactor == self.enactor and claimed != generation:
+            if enactor == self.enactor and claimed not in generations:
                 await self._store.transact((), (Delete(key=self._keys.claim(claimed, enactor)),))
 
     async def close(self) -> None:

@@ -42,6 +42,8 @@ class Standing:
     """Those that cannot be looked at or written now, whatever the cause."""
     copy_up: bool
     head_refused: bool
+    lag_s: Mapping[str, float]
+    """Seconds, by zone, since the oldest plan was published that the zone has not applied; 0: it has the newest."""
     still_s: float
     """Seconds since the apply loop last turned."""
 
@@ -59,7 +61,7 @@ class Metrics:
         def histogram(name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
             return Histogram(f"enactord_{name}", text, labels, buckets=buckets, registry=registry)
 
-        self.generation = gauge("generation", "Generation by kind; fence also by zone", "kind", "zone")
+        self.generation = gauge("generation", "Generation by kind; fence and applied by zone", "kind", "zone")
         self.apply = histogram(
             "apply_duration_seconds", "Plan published to endpoint seen served", _APPLY_BUCKETS_S, "zone"
         )
@@ -77,6 +79,9 @@ class Metrics:
         self.claims = gauge("claims", "Claims on plans, of all enactors")
         self.store_up = gauge("store_up", "1 while the plan store answers")
         self.zone_up = gauge("zone_up", "1 while the zone can be looked at and written", "zone")
+        self.zone_lag = gauge(
+            "zone_lag_seconds", "Time since the oldest plan was published that the zone has not applied", "zone"
+        )
         self.copy_up = gauge("copy_up", "1 while the copy on local disk can be saved")
         self.config_refused = gauge("config_refused", "1 while a config that was read anew is not taken up")
         self.head_refused = gauge("head_refused", "1 while the newest plan is refused as a whole")
@@ -159,9 +164,10 @@ class Metrics:
             self._applied[zone] = mirror.applied(zone)
             self.generation.labels("applied", zone).set(self._applied[zone])
             self.zone_up.labels(zone).set(zone not in standing.zones_down)
+            self.zone_lag.labels(zone).set(standing.lag_s.get(zone, 0.0))
         self.generation.labels("head", "").set(mirror.head)
         self.generation.labels("verified", "").set(standing.verified)
-        totals = mirror.totals
+        totals = mirror.ledger.totals
         settled = max(0, totals.entries - totals.pending - totals.held)
         for state, count in (("applied", settled), ("pending", totals.pending), ("held", totals.held)):
             self.endpoints.labels(state).set(count)

@@ -41,7 +41,7 @@ class Region(World):
     def __init__(self) -> None:
         super().__init__(ZONES, scope=SCOPE, claim_ttl_s=60, batch_names_max=10, limits=Limits(), repair_interval_s=0.2)
         self.clock = self.time = JumpingClock()
-        self.plans = Plans(self.store, self.keys, self.clock)
+        self.plans = Plans(self.store, self.keys, self.clock, zones=ZONES)
 
     def gate(self, zone: MemoryZone) -> Gated:
         return Turnstile(zone)
@@ -108,7 +108,7 @@ async def rollout() -> AsyncIterator[Site]:
                 assert isinstance(gate, Turnstile)
                 gate.passes = 2
             await region.publish(fleet.plan())
-            await region.until(lambda: first.enactor.mirror.totals.pending == waiting)
+            await region.until(lambda: first.enactor.mirror.ledger.totals.pending == waiting)
             yield site
     finally:
         await region.close()

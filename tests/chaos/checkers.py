@@ -6,10 +6,13 @@ all generations that would be served so, and the question is whether one of each
 be chosen such that no answer shows an older one than an answer that ended before it was
 asked for. Choosing the oldest that is possible, answer by answer, finds such a
 choice where there is one.
+
+A plan that says of a zone what the plan at its fence says leaves the fence as it is. So the
+fence stands for every plan that is alike in that zone, as far as no other came between.
 """
 
 import heapq
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left, bisect_right, insort
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -134,12 +137,15 @@ class FenceHistory:
         self._sent: list[float] = []
         self._generations: list[int] = []
         self._highest = 0
-        self._said = 0
+        self._said: list[int] = []
+        self._history = history
+        self._zone = zone
         known = iter(sorted(k for k in history.known if k.zone == zone and not k.name))
         upcoming = next(known, None)
         for read in sorted(read for read in history.fences if read.zone == zone):
             while upcoming is not None and upcoming.at < read.sent:
-                self._said = max(self._said, upcoming.generation)
+                if upcoming.generation not in self._said:
+                    insort(self._said, upcoming.generation)
                 upcoming = next(known, None)
             self._take(read)
 
@@ -147,6 +153,10 @@ class FenceHistory:
         """The highest that the fence can have been at a time; None where nobody has asked since."""
         index = bisect_left(self._sent, at)
         return self._generations[index] if index < len(self._generations) else None
+
+    def stands_for(self, ceiling: int, generation: int) -> bool:
+        """Whether a fence that is no higher than the ceiling may stand for a generation."""
+        return generation <= ceiling or self._history.alike(self._zone, ceiling, generation)
 
     def _take(self, read: FenceRead) -> None:
         plan = self._texts.get(read.text)
@@ -159,8 +169,10 @@ class FenceHistory:
         self._seen_well = read.sent
         if generation < self._highest:
             self._add("I1", read, f"the fence went from {self._highest} down to {generation}")
-        elif generation < self._said:
-            self._add("I1", read, f"the fence stands at {generation}, and the store had {self._said} as applied")
+        for said in self._said[bisect_right(self._said, generation) :]:
+            if generation >= self._highest and not self.stands_for(generation, said):
+                self._add("I1", read, f"the fence stands at {generation}, and the store had {said} as applied")
+                break
         if plan is not None and plan.refused:
             self._add("I8", read, f"the fence was opened for {generation}, which is refused")
         for freeze in self._freezes:
@@ -203,9 +215,10 @@ def _name(
             continue
         possible = versions.of(name, read.rtype, read.addresses)
         ceiling = fence.at_most(read.received)
-        index = bisect_left(possible, floor)
-        if index < len(possible) and (ceiling is None or possible[index] <= ceiling):
-            heapq.heappush(chosen, (read.received, possible[index]))
+        due = possible[bisect_left(possible, floor) :]
+        shown = next((g for g in due if ceiling is None or fence.stands_for(ceiling, g)), None)
+        if shown is not None:
+            heapq.heappush(chosen, (read.received, shown))
             last.pop(read.rtype, None)
             continue
         violation = _judged(read, zone, possible, floor, why, ceiling)

@@ -337,7 +337,7 @@ async def _insist(work: Callable[[], object]) -> None:
 async def dns_killed(world: World, rng: random.Random, target: str) -> AsyncIterator[str]:
     server = world.servers[target.removeprefix("dns ")]
     give_up = world.now() + _PENDING_LIMIT_S
-    while not (pending := world.view.mirror.totals.pending) and world.now() < give_up:
+    while not (pending := world.view.mirror.ledger.totals.pending) and world.now() < give_up:
         await asyncio.sleep(_POLL_S)
     await asyncio.to_thread(server.kill)
     try:
@@ -490,7 +490,7 @@ async def bad_plan(world: World, rng: random.Random, target: str) -> AsyncIterat
 @_kind("bad plan in the store", "scope", (0.5, 1.5), store="needs")
 async def bad_plan_stored(world: World, rng: random.Random, target: str) -> AsyncIterator[str]:
     """Put past the guards of publishing a plan that lacks most names: every enactor must refuse it."""
-    plans = Plans(world.view.store, world.view.keys, SystemClock())
+    plans = Plans(world.view.store, world.view.keys, SystemClock(), zones=ZONES)
     newest = world.history.plans[world.view.newest_acceptable()]
     kept = {name: newest.contents[name] for name in sorted(newest.contents)[: len(newest.contents) // 10]}
     document = {

@@ -58,7 +58,7 @@ class Edit:
 
 
 class Known(NamedTuple):
-    """By this time the store said that a name (or, for "", the zone's fence) has come at least to a generation."""
+    """By this time the store said that a name (or, for "", the whole zone) has come at least to a generation."""
 
     at: float
     zone: str
@@ -109,3 +109,10 @@ class History:
     freezes: list[Frozen] = field(default_factory=list)
     deleted: list[Deleted] = field(default_factory=list)
     dangling: list[Dangling] = field(default_factory=list)
+
+    def alike(self, zone: str, one: int, other: int) -> bool:
+        """Whether two plans say the same of every name of a zone: then the fence of either may stand for both."""
+        if one not in self.plans or other not in self.plans:
+            return False
+        first, second = self.plans[one].contents, self.plans[other].contents
+        return all(first.get(name) == second.get(name) for name in self.zones[zone])

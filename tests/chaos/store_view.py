@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from enactord.adapters.etcd_store import EtcdStore
 from enactord.core.errors import Compacted, StoreDown, StoreRefused
 from enactord.core.kv import Changes, Event, prefix_end
+from enactord.core.ledger import Bucket, parse_bucket
 from enactord.core.plan import Manifest, parse_chunk
 from enactord.registry.keys import Keys
 from enactord.registry.mirror import Mirror
@@ -87,11 +88,11 @@ class StoreView:
         """Take in one revision: deletes are judged by what stood before it, the rest by what stands after."""
         at = asyncio.get_running_loop().time()
         root = self.keys.root
-        before = {
-            event.key: self.mirror.bucket(int(event.key[-4:]))
-            for event in changes.events
-            if event.key.startswith(root + "ledger/")
-        }
+        # A name may move from one bucket to another, in one revision: that is no news of the name.
+        before: Bucket = {}
+        for event in changes.events:
+            if event.key.startswith(root + "ledger/"):
+                before.update(self._entries(event.key))
         for event in changes.events:
             if event.item is None and event.key.startswith(root + "plans/") and judged:
                 generation = int(event.key.rpartition("/")[2])
@@ -105,7 +106,7 @@ class StoreView:
                 case "plans" if event.item is not None:
                     await self._note_plan(at, int(rest))
                 case "ledger":
-                    self._note_bucket(at, event.key, before[event.key])
+                    self._note_bucket(at, event.key, before)
                 case "applied" if event.item is not None:
                     self._note_applied(at, rest)
                 case "claims" if event.item is not None:
@@ -134,7 +135,7 @@ class StoreView:
     async def _contents(self, manifest: Manifest) -> dict[str, str]:
         """Name to content of a plan; chunks have come by the watch before the manifest that names them."""
         found: dict[str, str] = {}
-        for digest in manifest.chunks.values():
+        for digest in manifest.digests():
             if digest not in self._chunks:
                 packed = self.mirror.chunk(digest)
                 known = {} if packed is None else {digest: packed}
@@ -148,8 +149,13 @@ class StoreView:
             found.update(self._chunks[digest])
         return found
 
-    def _note_bucket(self, at: float, key: str, before: Mapping[str, object]) -> None:
-        for name, entry in self.mirror.bucket(int(key[-4:])).items():
+    def _entries(self, key: str) -> Bucket:
+        """What stands in a key of the ledger."""
+        item = self.mirror.items.get(key)
+        return {} if item is None else parse_bucket(item.value)
+
+    def _note_bucket(self, at: float, key: str, before: Bucket) -> None:
+        for name, entry in self._entries(key).items():
             if before.get(name) == entry:
                 continue
             if entry.applied is not None and entry.applied.generation:
@@ -161,12 +167,7 @@ class StoreView:
         """A zone conforms to a plan: each of its names that is not held serves that plan's content."""
         generation = self.mirror.applied(zone)
         self._history.known.append(Known(at, zone, "", generation))
-        held = {
-            name
-            for number in self.mirror.summaries
-            for name, entry in self.mirror.bucket(number).items()
-            if entry.held is not None
-        }
+        held = {entry.name for entry in self.mirror.ledger.entries() if entry.held is not None}
         for name in self._history.zones.get(zone, ()):
             if name not in held:
                 self._note_known(at, name, generation)
@@ -194,16 +195,15 @@ def needed_by(mirror: Mirror, generation: int, zones: Sequence[str]) -> list[str
     found += [f"applied in {zone}" for zone in zones if mirror.applied(zone) == generation]
     found += [f"the fence of {zone}" for zone in zones if mirror.fences.get(zone, 0) == generation]
     oldest = min((mirror.applied(zone) for zone in zones), default=0)
-    for number in mirror.summaries:
-        for entry in mirror.bucket(number).values():
-            if entry.pending is not None and entry.pending.generation == generation:
-                found.append(f"pending at {entry.name}")
-            applied, good = entry.applied, entry.good
-            if applied is not None and applied.generation == generation:
-                if entry.held is not None:
-                    found.append(f"held at {entry.name}")
-                elif generation > oldest:
-                    found.append(f"applied at {entry.name}, ahead of its zone")
-            if good is not None and good != applied and good.generation == generation:
-                found.append(f"last known good of {entry.name}")
+    for entry in mirror.ledger.entries():
+        if entry.pending is not None and entry.pending.generation == generation:
+            found.append(f"pending at {entry.name}")
+        applied, good = entry.applied, entry.good
+        if applied is not None and applied.generation == generation:
+            if entry.held is not None:
+                found.append(f"held at {entry.name}")
+            elif generation > oldest:
+                found.append(f"applied at {entry.name}, ahead of its zone")
+        if good is not None and good != applied and good.generation == generation:
+            found.append(f"last known good of {entry.name}")
     return found

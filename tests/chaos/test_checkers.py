@@ -218,6 +218,39 @@ def test_a_fence_below_what_is_applied_is_found() -> None:
     assert invariants(made) == ["I1"]
 
 
+def unchanged(reads: Sequence[Read] = (), fences: Sequence[FenceRead] = ()) -> History:
+    """Three plans of which the second says what the first does, the third not, and the fourth what the first does."""
+    made = history(reads, fences)
+    one, other = {NAME: content(1), OTHER: content(1)}, {NAME: content(2), OTHER: content(1)}
+    made.plans = {1: plan(1, one), 2: plan(2, dict(one)), 3: plan(3, other), 4: plan(4, dict(one))}
+    return made
+
+
+def test_a_fence_may_stay_at_a_plan_that_says_the_same() -> None:
+    """Applied in the store alone: the names, as of the newer plan, are served under the older one's fence."""
+    made = unchanged([seen(2.0, 1), seen(4.0, 1)], [fence(1.2, 1), fence(2.5, 1), fence(4.5, 1)])
+    made.known = [
+        Known(1.8, ZONE, "", 2),
+        Known(1.8, ZONE, NAME, 2),
+        Known(3.8, ZONE, "", 4),
+        Known(3.8, ZONE, NAME, 4),
+    ]
+    assert invariants(made) == []
+
+
+def test_a_fence_may_not_stay_when_the_zone_changes() -> None:
+    """Neither for a plan that says another thing, nor for one that came after such a plan was applied."""
+    made = unchanged([], [fence(1.2, 1), fence(3.5, 2)])
+    made.known = [Known(3.2, ZONE, "", 3)]
+    assert invariants(made) == ["I1"]
+    made.known.append(Known(3.3, ZONE, "", 4))
+    assert invariants(made) == ["I1"]
+    assert invariants(unchanged([seen(3.0, 2)], [fence(1.2, 1), fence(3.2, 2)])) == ["I3"]
+    made = unchanged([seen(4.0, 1)], [fence(1.2, 1), fence(3.2, 3), fence(4.2, 3)])
+    made.known = [Known(3.8, ZONE, NAME, 4)]
+    assert invariants(made) == ["I1"]
+
+
 def test_opening_while_frozen_is_found() -> None:
     """A plan that came after the freeze is not opened before the thaw begins."""
     made = history(fences=[fence(1.0, 1), fence(2.0, 2), fence(4.0, 3)])

@@ -156,7 +156,7 @@ class World:
         give_up = self.now() + limit_s
         while self.now() < give_up:
             mirror = self.view.mirror
-            if mirror.totals.pending and any(ident == enactor.id for _, ident in mirror.all_claims):
+            if mirror.ledger.totals.pending and any(ident == enactor.id for _, ident in mirror.all_claims):
                 return True
             await asyncio.sleep(0.005)
         return False
@@ -213,7 +213,9 @@ class World:
                     shown = ", ".join(sorted(read.addresses)) or f"nothing ({read.rcode})"
                     return f"{name} {rtype} serves {shown}, not what plan {generation} says"
             fence = parse_fence((bytes([len(prober.fence)]) + prober.fence.encode(),)) if prober.fence else None
-            if fence is None or fence.generation < generation:
+            if fence is None or not (
+                fence.generation >= generation or self.history.alike(zone, fence.generation, generation)
+            ):
                 return f"the fence of {zone} is {prober.fence or 'missing'}, not {generation}"
         return ""
 
@@ -222,9 +224,9 @@ class World:
         mirror = self.view.mirror
         newest = self.view.newest_acceptable()
         applied = {zone: mirror.applied(zone) for zone in ZONES}
-        if not mirror.totals.pending and all(generation == newest for generation in applied.values()):
+        if not mirror.ledger.totals.pending and all(generation == newest for generation in applied.values()):
             return ""
-        return f"{mirror.totals.pending} names are pending, applied {applied}, newest plan {newest}"
+        return f"{mirror.ledger.totals.pending} names are pending, applied {applied}, newest plan {newest}"
 
     async def _watch_children(self) -> None:
         """Scrape all the time, and notice who ended without being told to."""

@@ -84,7 +84,7 @@ async def publish(etcd: Etcd, generation: int) -> None:
         while True:
             store = await open_store(etcd.url, timeout_s=2)
             try:
-                plans = Plans(store, Keys(SCOPE), SystemClock())
+                plans = Plans(store, Keys(SCOPE), SystemClock(), zones=[ZONE])
                 if (await plans.newest())[0] >= generation:
                     return
                 published = await plans.publish(read_plan(plan(fleet(COUNT, generation))), Orders())
@@ -157,6 +157,6 @@ async def test_everything_may_be_killed_at_any_time(etcd: Etcd, server: DnsServe
         while mirror.applied(ZONE) != 6:
             await mirror.load(store)
             await asyncio.sleep(0.1)
-    assert mirror.totals.owned == COUNT
-    assert mirror.totals.pending == 0
+    assert mirror.ledger.totals.owned == COUNT
+    assert mirror.ledger.totals.pending == 0
     await store.close()

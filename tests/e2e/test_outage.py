@@ -63,7 +63,7 @@ class Scope:
         self.etcd = etcd
         self.dns = dns
         self.keys = Keys(SCOPE)
-        self.plans = Plans(store, self.keys, SystemTime())
+        self.plans = Plans(store, self.keys, SystemTime(), zones=[ZONE])
         self.recorders: dict[str, Recorder] = {}
         self.order: dict[frozenset[str], int] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}

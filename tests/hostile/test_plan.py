@@ -23,7 +23,7 @@ from enactord.core.plan import (
     Draft,
     chunk_digest,
     chunk_texts,
-    endpoints_digest,
+    content_digest,
     merge,
     pack_chunk,
     parse_plan,
@@ -121,10 +121,10 @@ def read(document: bytes) -> Draft | None:
         assert parse_name(name) == name
         assert content_text(parse_content(content)) == content
         assert not {"\t", "\n"} & set(content)
-    texts = chunk_texts(draft.endpoints)
+    texts = chunk_texts(dict(sorted(draft.endpoints.items())), 4)
     stored = [unpack_chunk(pack_chunk(text), chunk_digest(text)) for text in texts.values()]
     assert merge(stored) == dict(sorted(draft.endpoints.items()))
-    assert len(endpoints_digest(draft.scope, draft.endpoints)) == 64
+    assert len(content_digest(draft.scope, draft.endpoints)) == 64
     assert not set(draft.withdrawn) & set(draft.endpoints)
     return draft
 

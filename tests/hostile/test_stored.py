@@ -11,21 +11,24 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from enactord.core.buckets import SLOTS_MAX, BucketId, slot_of, valid_slots
 from enactord.core.content import parse_content
 from enactord.core.errors import PlanUnreadable
 from enactord.core.events import StepFailed, Verified
+from enactord.core.fence import Fence, FenceRecord, parse_fence, raised
 from enactord.core.guard import Limits, judge_endpoint
 from enactord.core.kv import Put
 from enactord.core.ledger import Bucket, Entry, Hold, Peak, Version, pack_bucket, parse_bucket, references
-from enactord.core.names import bucket_of, wire_name
+from enactord.core.names import wire_name
 from enactord.core.plan import (
     CHUNK_TEXT_MAX,
     GENERATION_MAX,
     MANIFEST_TEXT_MAX,
     Approval,
     Manifest,
+    ZonePart,
     chunk_digest,
-    chunk_texts,
+    cut_zone,
     pack_chunk,
     pack_manifest,
     plan_digest,
@@ -35,26 +38,26 @@ from enactord.core.plan import (
 from enactord.core.records import NO_RECORDS
 from enactord.core.render import ANSWERS_MAX_LIMIT
 from enactord.registry.control import MODES, Freeze, pack_freeze, parse_freeze
-from enactord.registry.keys import fence_value, parse_fence_value, store_fence
-from enactord.registry.mirror import summarise
+from enactord.registry.keys import parse_plan_value, parse_record, plan_value, record_value
+from enactord.store.ledger_index import ledger_name, summarise
 from tests.hostile.effort import damaged, tries
 from tests.world import SCOPE, ZONE, Member, World, fleet, plan
 
 NAME = f"n.{ZONE}"
 CONTENT = '[5,[["10.0.0.1",10,"lb\\u00e9"],["2001:db8::1",1]]]'
-TEXTS = chunk_texts({f"n{number}.{ZONE}": CONTENT for number in range(60)})
+PART, TEXTS = cut_zone({f"n{number:02d}.{ZONE}": CONTENT for number in range(60)}, 4)
 TEXT = max(TEXTS.values(), key=len)
-CHUNKS = {bucket: chunk_digest(text) for bucket, text in TEXTS.items()}
+ZONES = {ZONE: PART, "other.test.": ZonePart(slots=2, endpoints=1, chunks={1: "0" * 40})}
 MANIFEST = Manifest(
     generation=7,
-    digest=plan_digest(SCOPE, CHUNKS),
+    digest=plan_digest(SCOPE, ZONES),
     scope=SCOPE,
-    endpoints=60,
+    endpoints=61,
     author="planner",
     reason="a reason",
     created_at="2026-11-20T12:00:00Z",
     published_at=1.8e9,
-    chunks=CHUNKS,
+    zones=ZONES,
     approval=Approval(of=6, author="operator", reason="meant"),
 )
 VERSION = Version(generation=5, content='[5,[["10.0.0.1",10,"lb-1"],["10.0.0.2",1]]]', answers_max=1)
@@ -66,7 +69,8 @@ ENTRIES: Bucket = {
         Entry(name=f"*.c.{ZONE}", held=Hold(generation=6, guard="velocity", detail="tab\t ü", since_s=10)),
     )
 }
-LEDGER = zlib.decompress(pack_bucket(ENTRIES))
+HEADER = b"l1 4\n"
+LEDGER = zlib.decompress(pack_bucket(ENTRIES, 4).removeprefix(HEADER))
 FREEZE = pack_freeze(Freeze(mode="repair-only", reason="x", author="y", since=1.5))
 WANTED = parse_content('[5,[["198.51.100.1",1]]]')
 DEEP = "[" * 100_000
@@ -126,7 +130,13 @@ def read_manifest(text: bytes) -> None:
     if found is None:
         assert 0 < len(problem) < 400
         return
-    assert (found.generation, found.digest) == (MANIFEST.generation, plan_digest(found.scope, found.chunks))
+    assert (found.generation, found.digest) == (MANIFEST.generation, plan_digest(found.scope, found.zones))
+    assert found.endpoints == sum(part.endpoints for part in found.zones.values())
+    for zone, part in found.zones.items():
+        assert valid_slots(part.slots)
+        assert all(found.part(zone).chunk(BucketId(zone, slot, part.slots)) for slot in part.chunks)
+    assert all(isinstance(digest, str) for digest in found.digests())
+    found.chunk_of(NAME)
     again = unpack_manifest(pack_manifest(found), found.generation)
     assert again == found
     assert 0 <= found.published_at < GENERATION_MAX
@@ -149,13 +159,13 @@ def test_what_inflates_is_bounded(read: Callable[[bytes], object]) -> None:
 
 def usable(bucket: Bucket) -> None:
     """All that the engine does with entries works on these."""
-    assert parse_bucket(pack_bucket(bucket)) == bucket
+    assert parse_bucket(pack_bucket(bucket, 4)) == bucket
     summarise(bucket)
     references(bucket.values())
     for name, entry in bucket.items():
         assert entry.name == name
         assert len(wire_name(name)) <= 255
-        bucket_of(name)
+        assert 0 <= slot_of(name, SLOTS_MAX) < SLOTS_MAX
         for version in (entry.applied, entry.good, entry.pending, *entry.earlier):
             if version is not None:
                 records = version.records(name)
@@ -168,7 +178,7 @@ def usable(bucket: Bucket) -> None:
 
 
 @tries(300)
-@given(st.binary(max_size=200) | damaged([pack_bucket(ENTRIES)]))
+@given(st.binary(max_size=200) | damaged([pack_bucket(ENTRIES, 4)]))
 def test_ledger_of_damaged_bytes(packed: bytes) -> None:
     """A bucket whose bytes are damaged is unknown as a whole: half of one would be believed."""
     assert parse_bucket(packed) in ({}, ENTRIES)
@@ -176,7 +186,7 @@ def test_ledger_of_damaged_bytes(packed: bytes) -> None:
 
 def test_ledger_cut_short_anywhere() -> None:
     """Each prefix of a bucket is unknown, however many of its lines could still be read."""
-    packed = pack_bucket(ENTRIES)
+    packed = pack_bucket(ENTRIES, 4)
     assert all(parse_bucket(packed[:length]) == {} for length in range(len(packed)))
 
 
@@ -191,7 +201,7 @@ LEDGER_TOKENS = [
 @given(damaged([LEDGER], tokens=LEDGER_TOKENS))
 def test_ledger_of_any_text(text: bytes) -> None:
     """Lines that were written wrongly are left out; what is kept can be used."""
-    usable(parse_bucket(zlib.compress(text)))
+    usable(parse_bucket(HEADER + zlib.compress(text)))
 
 
 CELLS_TEXT = r"""
@@ -213,7 +223,7 @@ NAMES = [NAME, "x", "", ".", f"A.{ZONE}", "a" * 64 + ".x."]
 def test_ledger_of_any_cells(cells: list[str], name: str) -> None:
     """Any cell in the place of any other is read as it is meant, or its line is left out."""
     line = "\t".join([name, *cells])
-    bucket = parse_bucket(zlib.compress(f"{line}\n".encode()))
+    bucket = parse_bucket(HEADER + zlib.compress(f"{line}\n".encode()))
     assert bucket.keys() <= {name}
     usable(bucket)
 
@@ -237,31 +247,60 @@ def test_freeze_that_cannot_be_read_freezes_all(value: bytes) -> None:
 
 
 @tries(300)
-@given(st.binary(max_size=60) | damaged([fence_value(7, MANIFEST.mark)], tokens=["²".encode(), b"9" * 20, b" "]))
+@given(st.binary(max_size=60) | damaged([plan_value(7, MANIFEST.mark)], tokens=["²".encode(), b"9" * 20, b" "]))
 @example(b"9" * 20 + b" " + b"a" * 16)
 @example(b"0" * 20 + b" \xff\xff")
-def test_fence_value_is_exact_or_garbage(value: bytes) -> None:
-    """What passes for a fence or a head is the very text that we would write: others compare it byte by byte."""
-    parsed = parse_fence_value(value)
-    fence = store_fence(SCOPE, value)
-    if parsed is None:
-        assert fence is None
+def test_plan_value_is_exact_or_garbage(value: bytes) -> None:
+    """What passes for a head or an applied plan is the very text that we would write: it is compared byte by byte."""
+    parsed = parse_plan_value(value)
+    if parsed is not None:
+        assert plan_value(*parsed) == value
+        assert parsed[0] < GENERATION_MAX
+
+
+KEPT = FenceRecord(
+    generation=9, plan=MANIFEST.mark, slots=4, txt=Fence(scope=SCOPE, generation=7, plan="1" * 16, hold="a: b")
+)
+RECORD_TOKENS = ["²".encode(), b"9" * 20, b" ", b"0", b"v=", b"\n", b" 65536 ", b" 3 ", b" gen=10", b" held=x", b"-1"]
+
+
+@tries(400)
+@given(st.binary(max_size=60) | damaged([record_value(KEPT), record_value(raised(KEPT.txt, 0))], tokens=RECORD_TOKENS))
+@example(b"9" * 20 + b" " + b"a" * 16 + b" 4 " + KEPT.txt.text.encode())
+@example(record_value(KEPT) + b"\n")
+@example(record_value(replace(KEPT, slots=3)))
+@example(record_value(replace(KEPT, generation=6)))
+@example(plan_value(7, MANIFEST.mark))
+def test_fence_record_is_exact_or_garbage(value: bytes) -> None:
+    """What passes for a zone's record is the very text that we would write, and its TXT is not ahead of its plan."""
+    record = parse_record(value)
+    if record is None:
         return
-    assert fence_value(*parsed) == value
-    assert fence is not None
-    assert fence.seen
+    assert record_value(record) == value
+    assert record.txt.generation <= record.generation < GENERATION_MAX
+    assert record.slots == 0 or valid_slots(record.slots)
+    assert parse_fence(record.txt.seen) == record.txt
+
+
+def test_the_sample_records_are_records() -> None:
+    """What the test above damages is accepted as it is: else it would test nothing."""
+    assert parse_record(record_value(KEPT)) == KEPT
+    assert parse_record(record_value(raised(KEPT.txt, 0))) == raised(KEPT.txt, 0)
+    assert parse_record(record_value(replace(KEPT, slots=3))) is None
+    assert parse_record(record_value(replace(KEPT, generation=6))) is None
 
 
 # -- a whole scope, with garbage in its store
 
 LOOK_S = 0.15
 
-BUCKET = bucket_of(next(iter(fleet(1))))
+BUCKET = ledger_name(ZONE, 0)
+"""The one bucket of twenty names."""
 OWNED = next(iter(fleet(1)))
 
 
-def line(*cells: str) -> bytes:
-    return zlib.compress(("\t".join(cells) + "\n").encode())
+def line(*cells: str, slots: int = 1) -> bytes:
+    return b"l1 %d\n" % slots + zlib.compress(("\t".join(cells) + "\n").encode())
 
 
 def manifest_json(**changes: Any) -> bytes:
@@ -276,16 +315,37 @@ GARBAGE = {
     "enactors/deep": DEEP.encode(),
     "enactors/list": b"[]",
     "ledger/junk": b"x",
-    "ledger/9999": line(f"a.{ZONE}", "5/16/[5,[]]", "=", "-", "-", "-"),
-    "ledger/0003": line("a.other.test.", '5/16/[5,[["10.0.0.1",1]]]', "=", '6/16/[5,[["10.0.0.2",1]]]', "-", "-"),
-    "ledger/0004": line("a" * 300 + f".{ZONE}", '5/16/[5,[["10.0.0.1",1]]]', "=", "-", "-", "-"),
+    "ledger/0003": line(f"a.{ZONE}", "5/16/[5,[]]", "=", "-", "-", "-"),
+    "ledger//00000": line(f"a.{ZONE}", "5/16/[5,[]]", "=", "-", "-", "-"),
+    f"ledger/{ZONE}": line(f"a.{ZONE}", "5/16/[5,[]]", "=", "-", "-", "-"),
+    f"ledger/{ZONE}/0003": line(f"a.{ZONE}", "5/16/[5,[]]", "=", "-", "-", "-"),
+    f"ledger/{ZONE}/99999": line(f"a.{ZONE}", "5/16/[5,[]]", "=", "-", "-", "-"),
+    f"ledger/{ZONE}/00009": line(f"a.{ZONE}", "5/16/[5,[]]", "=", "-", "-", "-", slots=8),
+    f"ledger/{ZONE}/00001": line(f"a.{ZONE}", '5/16/[5,[["10.0.0.1",1]]]', "=", "-", "-", "-", slots=2),
+    f"ledger/{ZONE}/00002": line(OWNED, '5/16/[5,[["10.0.0.1",1]]]', "=", "-", "-", "-", slots=4),
+    f"ledger/{ZONE}/00003": b"x",
+    f"ledger/{ZONE}/00004": line(
+        "a.other.test.", '5/16/[5,[["10.0.0.1",1]]]', "=", '6/16/[5,[["10.0.0.2",1]]]', "-", "-", slots=8
+    ),
+    f"ledger/{ZONE}/00005": line("a" * 300 + f".{ZONE}", '5/16/[5,[["10.0.0.1",1]]]', "=", "-", "-", "-", slots=8),
+    "ledger/other.test./00000": line(
+        "a.other.test.", '5/16/[5,[["10.0.0.1",1]]]', "=", '6/16/[5,[["10.0.0.2",1]]]', "-", "-"
+    ),
     "prune_epoch": b"junk",
     "head": b"\xff\xfe",
     f"applied/{ZONE}": b"9" * 20 + b" " + b"a" * 16,
     f"fences/{ZONE}": b"0" * 19 + b"1 \xff\xff",
+    f"fences/{ZONE} ahead of all": record_value(replace(KEPT, slots=0)),
+    f"fences/{ZONE} of other slots": record_value(
+        FenceRecord(generation=1, plan="0" * 16, slots=1024, txt=Fence(scope=SCOPE, generation=1, plan="0" * 16))
+    ),
 }
 LINES = {
     "bytes": b"junk",
+    "header": b"l1 1",
+    "text": b"l1 1\njunk",
+    "other slots": line(OWNED, '1/16/[5,[["10.1.0.1",10]]]', "=", "-", "-", "-", slots=2),
+    "slots that are none": line(OWNED, '1/16/[5,[["10.1.0.1",10]]]', "=", "-", "-", "-", slots=3),
     "content": line(OWNED, "1/16/notjson", "=", "-", "-", "-"),
     "address": line(OWNED, '1/16/[5,[["10.0.0.999",10]]]', "=", "-", "-", "-"),
     "pending": line(OWNED, "-", "-", "1/16/notjson", "-", "-"),
@@ -304,24 +364,47 @@ async def world() -> AsyncIterator[World]:
     await world.close()
 
 
-@pytest.mark.parametrize("key", [*GARBAGE, *(f"ledger/{BUCKET:04d} {what}" for what in LINES)])
+@pytest.mark.parametrize("key", [*GARBAGE, *(f"ledger/{BUCKET} {what}" for what in LINES)])
 async def test_garbage_in_the_store_blocks_no_plan(world: World, key: str) -> None:
     """From any state of the store the normal path reaches the newest plan, and no loop goes round without end."""
     path, _, what = key.partition(" ")
-    value = LINES[what] if what else GARBAGE[path]
+    value = LINES[what] if what in LINES else GARBAGE[key]
     await world.publish(plan(fleet(20)))
     member = await world.add("a")
     await world.applied(1)
     put = await world.store.transact((), (Put(key=world.keys.root + path, value=value),))
     mirror = member.enactor.mirror
     # What an enactor no longer knows, it learns from what is served, as long as that is the plan at the fence.
-    await world.until(lambda: mirror.revision >= put.revision and mirror.totals.owned >= 20)
+    await world.until(lambda: mirror.revision >= put.revision and mirror.ledger.totals.owned >= 20)
     published = await world.publish(plan(fleet(20, 2)))
     await world.applied(published.generation)
     assert world.serves(fleet(20, 2))
     assert member.recorder.of(StepFailed) == []
     if path.startswith("ledger/"):
         await assert_quiet(world, member)
+
+
+@pytest.mark.parametrize(("before", "after"), [(20, 100), (100, 20)], ids=["grows", "shrinks"])
+@pytest.mark.parametrize("key", [key for key in GARBAGE if key.startswith(f"ledger/{ZONE}/")])
+async def test_garbage_in_a_ledger_blocks_no_plan_that_cuts_it_anew(key: str, before: int, after: int) -> None:
+    """However a zone's buckets are joined and split: what stands among them holds up no plan."""
+    limits = Limits(allow_private=True, endpoints_removed_max_ratio=1)
+    world = World(limits=limits, repair_interval_s=LOOK_S)
+    try:
+        await world.publish(plan(fleet(before)))
+        member = await world.add("a")
+        await world.applied(1)
+        put = await world.store.transact((), (Put(key=world.keys.root + key, value=GARBAGE[key]),))
+        mirror = member.enactor.mirror
+        # A bucket that was written over is learnt anew from what is served.
+        await world.until(lambda: mirror.revision >= put.revision and mirror.ledger.totals.owned >= before)
+        await world.publish(plan(fleet(after, 2)))
+        await world.applied(2)
+        assert world.serves(fleet(after, 2))
+        assert member.recorder.of(StepFailed) == []
+        await assert_quiet(world, member)
+    finally:
+        await world.close()
 
 
 async def test_entries_of_a_zone_that_is_gone_from_the_config_keep_nobody_busy() -> None:

@@ -112,7 +112,7 @@ class Desk:
 
 def settled_but_held(world: World) -> bool:
     """One endpoint is held, and all others are applied: the hold alone may come first."""
-    totals = world.members["e1"].enactor.mirror.totals
+    totals = world.members["e1"].enactor.mirror.ledger.totals
     return totals.held == 1 and totals.pending == 0 and totals.owned == totals.entries - 1
 
 
@@ -374,7 +374,7 @@ def publish_until(desk: Desk, enough: threading.Event) -> None:
 
     async def publish() -> None:
         store = await open_store(desk.url)
-        plans = Plans(store, Keys(SCOPE), WallClock())
+        plans = Plans(store, Keys(SCOPE), WallClock(), zones=[ZONE])
         while not enough.is_set():
             await plans.publish(read_plan(plan(fleet(3))), Orders())
             await asyncio.sleep(0.1)

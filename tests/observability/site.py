@@ -150,7 +150,9 @@ class Site:
     async def _publish(self, document: Mapping[str, Any]) -> None:
         store = await open_store(self.etcd.url)
         try:
-            published = await Plans(store, Keys(SCOPE), SystemClock()).publish(read_plan(document), Orders())
+            published = await Plans(store, Keys(SCOPE), SystemClock(), zones=[ZONE]).publish(
+                read_plan(document), Orders()
+            )
         finally:
             await store.close()
         assert isinstance(published, Manifest), published

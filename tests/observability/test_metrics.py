@@ -36,6 +36,7 @@ PROMISED = {
     "enactord_claims": set(),
     "enactord_store_up": set(),
     "enactord_zone_up": set(),
+    "enactord_zone_lag_seconds": set(),
     "enactord_copy_up": set(),
     "enactord_head_refused": set(),
     "enactord_frozen": {"all", "repair-only"},

@@ -20,7 +20,7 @@ from enactord.core.fence import FenceSeen, parse_fence
 from enactord.core.kv import Changes, Compare, Delete, Item, Operation, Page, Put, Result
 from enactord.core.ledger import Bucket, parse_bucket
 from enactord.core.records import Committed, Outcome, Reason, Refused, Served, Transaction, Unknown
-from enactord.registry.keys import Keys, parse_fence_value
+from enactord.registry.keys import Keys, parse_plan_value
 from enactord.registry.mirror import Mirror
 from tests.simulation.history import Applied, Asked, Deleted, History, Marked, Recorded, Restored, Settled, Torn
 from tests.simulation.loop import owner
@@ -82,9 +82,13 @@ class WatchedStore(MemoryStore):
             now = asyncio.get_running_loop().time()
             for key, who in needed.items():
                 self._history.add(Deleted(at=now, generation=int(key.rpartition("/")[2]), needed=who))
-            for operation in operations:
-                if isinstance(operation, Put) and operation.key.startswith(self._keys.root + "ledger/"):
-                    self._note(operation.key, parse_bucket(operation.value))
+            self._note(
+                {
+                    operation.key: parse_bucket(operation.value) if isinstance(operation, Put) else {}
+                    for operation in operations
+                    if operation.key.startswith(self._keys.all_ledger)
+                }
+            )
             for operation in operations:
                 if isinstance(operation, Put) and operation.key.startswith(self._keys.root + "applied/"):
                     self._settle(operation.key.rpartition("/")[2], operation.value)
@@ -96,21 +100,25 @@ class WatchedStore(MemoryStore):
         for generation in mirror.generations:
             manifest = mirror.manifest(generation)
             assert manifest is not None
-            if any(self._now(self._keys.chunk(digest)) is None for digest in manifest.chunks.values()):
+            if any(self._now(self._keys.chunk(digest)) is None for digest in manifest.digests()):
                 self._history.add(Torn(at=asyncio.get_running_loop().time(), generation=generation))
 
     def _settle(self, zone: str, value: bytes) -> None:
-        generation, mark = parse_fence_value(value) or (0, "")
+        generation, mark = parse_plan_value(value) or (0, "")
         held = frozenset(n for bucket in self._ledger.values() for n, entry in bucket.items() if entry.held is not None)
         now = asyncio.get_running_loop().time()
         self._history.add(Settled(at=now, zone=zone, generation=generation, mark=mark, held=held))
 
-    def _note(self, key: str, bucket: Bucket) -> None:
-        """Tell the history what a bucket says now that it did not say before."""
+    def _note(self, buckets: Mapping[str, Bucket]) -> None:
+        """Tell the history what buckets, by key, say now that they did not say before.
+
+        All that one transaction writes is looked at together: a name may go from one bucket to another.
+        """
         now = asyncio.get_running_loop().time()
-        before = self._ledger.get(key, {})
-        for name in sorted(before.keys() | bucket.keys()):
-            old, new = before.get(name), bucket.get(name)
+        before = {name: entry for key in buckets for name, entry in self._ledger.get(key, {}).items()}
+        after = {name: entry for bucket in buckets.values() for name, entry in bucket.items()}
+        for name in sorted(before.keys() | after.keys()):
+            old, new = before.get(name), after.get(name)
             if (old and old.applied) != (new and new.applied):
                 records = new.applied.records(name) if new and new.applied else None
                 self._history.add(Recorded(at=now, name=name, records=records))
@@ -127,7 +135,7 @@ class WatchedStore(MemoryStore):
                         claimed=self._now(claim) is not None,
                     )
                 )
-        self._ledger[key] = bucket
+        self._ledger.update(buckets)
 
     async def needed(self, generation: int) -> tuple[str, ...]:
         """Who needs a plan, by what the store holds at this moment: worked out here, not by the engine's rules."""
@@ -136,15 +144,14 @@ class WatchedStore(MemoryStore):
         found = [f"claim of {name}" for claimed, name in mirror.all_claims if claimed == generation]
         found += [f"still to come in {zone}" for zone in self._zones if mirror.fences.get(zone, 0) <= generation]
         found += [f"applied in {zone}" for zone in self._zones if mirror.applied(zone) == generation]
-        for number in sorted(mirror.summaries):
-            for entry in mirror.bucket(number).values():
-                if entry.pending is not None and entry.pending.generation == generation:
-                    found.append(f"pending at {entry.name}")
-                if entry.held is not None and entry.applied is not None and entry.applied.generation == generation:
-                    found.append(f"held at {entry.name}")
-                good = entry.good
-                if good is not None and good != entry.applied and good.generation == generation:
-                    found.append(f"last known good of {entry.name}")
+        for entry in mirror.ledger.entries():
+            if entry.pending is not None and entry.pending.generation == generation:
+                found.append(f"pending at {entry.name}")
+            if entry.held is not None and entry.applied is not None and entry.applied.generation == generation:
+                found.append(f"held at {entry.name}")
+            good = entry.good
+            if good is not None and good != entry.applied and good.generation == generation:
+                found.append(f"last known good of {entry.name}")
         return tuple(found)
 
     def backup(self) -> tuple[int, dict[str, Item]]:
@@ -162,8 +169,8 @@ class WatchedStore(MemoryStore):
         head = items.get(self._keys.head)
         now = asyncio.get_running_loop().time()
         self._history.add(Restored(at=now, head=int(head.value.split()[0]) if head else 0))
-        for key in sorted(self._ledger.keys() | {k for k in items if k.startswith(self._keys.root + "ledger/")}):
-            self._note(key, parse_bucket(items[key].value) if key in items else {})
+        known = sorted(self._ledger.keys() | {key for key in items if key.startswith(self._keys.all_ledger)})
+        self._note({key: parse_bucket(items[key].value) if key in items else {} for key in known})
         self.restart()
 
     def restart(self) -> None:

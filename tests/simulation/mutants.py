@@ -86,13 +86,9 @@ MUTANTS: tuple[Mutant, ...] = (
         edits=(
             Edit(
                 module="enactord.registry.fences",
-                old="        below = seen is None or seen.generation < fence.generation\n",
-                new="        stands, below = valued(key, pad(fence.generation).encode(), '<'), True\n",
-            ),
-            Edit(
-                module="enactord.registry.fences",
-                old="not_frozen(self._keys)), (stands,) if below else ()",
-                new="not_frozen(self._keys)), (stands, absent(key)) if below else ()",
+                old="        if seen is None or seen.generation < fence.generation:\n",
+                new="        seen = await self.read(zone)\n"
+                "        if seen is None or seen.generation < fence.generation:\n",
             ),
         ),
         seed=9,
@@ -101,11 +97,11 @@ MUTANTS: tuple[Mutant, ...] = (
         name="own-open",
         what="diff without waiting until the watch shows one's own open",
         edits=(
-            Edit(module="enactord.engine.applying", old="            if not shown:\n", new="            if False:\n"),
             Edit(
                 module="enactord.engine.applying",
-                old="lambda: all(self._mirror.shown_fence(zone, manifest.generation) for zone in fences),",
-                new="lambda: True,",
+                old="if not await self._mirror.wait_until("
+                "partial(self._shows, permit), _SHOW_OPEN_TIMEOUT_S, zone=zone):",
+                new="if False:",
             ),
         ),
         seed=188,
@@ -133,13 +129,13 @@ MUTANTS: tuple[Mutant, ...] = (
         edits=(
             Edit(
                 module="enactord.registry.ledger",
-                old="[self.claim.lives, *(fence_is",
-                new="[*(fence_is",
+                old="[self.claim.lives, fence_is",
+                new="[fence_is",
             ),
             Edit(
                 module="enactord.registry.fences",
-                old="(claim.lives, plan_exists, not_frozen(self._keys)),",
-                new="(plan_exists, not_frozen(self._keys)),",
+                old="conditions = (claim.lives, present(keys.plan(fence.generation)), not_frozen(keys))",
+                new="conditions = (present(keys.plan(fence.generation)), not_frozen(keys))",
             ),
         ),
         seed=4,
@@ -150,7 +146,7 @@ MUTANTS: tuple[Mutant, ...] = (
         edits=(
             Edit(
                 module="enactord.registry.ledger",
-                old="[self.claim.lives, *(fence_is(keys, zone, self.fences[zone]) for zone in sorted(self.fences))]",
+                old="[self.claim.lives, fence_is(keys, self.zone, self.record)]",
                 new="[self.claim.lives]",
             ),
         ),
@@ -162,7 +158,7 @@ MUTANTS: tuple[Mutant, ...] = (
         edits=(
             Edit(
                 module="enactord.registry.ledger",
-                old="compares = conditions + [unmodified(self._keys.ledger(n), read[n]) for n in sorted(buckets)]",
+                old="compares = conditions + [unmodified(self._keys.ledger(b), read[b]) for b in order]",
                 new="compares = conditions",
             ),
         ),
@@ -179,8 +175,8 @@ MUTANTS: tuple[Mutant, ...] = (
             ),
             Edit(
                 module="enactord.registry.fences",
-                old="(claim.lives, plan_exists, not_frozen(self._keys)),",
-                new="(claim.lives, plan_exists),",
+                old="conditions = (claim.lives, present(keys.plan(fence.generation)), not_frozen(keys))",
+                new="conditions = (claim.lives, present(keys.plan(fence.generation)))",
             ),
         ),
         seed=4,
@@ -272,7 +268,7 @@ MUTANTS: tuple[Mutant, ...] = (
         edits=(
             Edit(
                 module="enactord.engine.repairer",
-                old="            if not await self._ledger.unchanged(zone, fence, numbers):\n",
+                old="            if not await self._ledger.unchanged(zone, record, buckets):\n",
                 new="            if False:\n",
             ),
         ),
@@ -284,7 +280,7 @@ MUTANTS: tuple[Mutant, ...] = (
         edits=(
             Edit(
                 module="enactord.engine.repairer",
-                old="!= fence or any(self._mirror.bucket_revision(n) != read[n] for n in numbers)",
+                old="!= record or any(index.revision(b) != read[b] for b in buckets)",
                 new="== ''",
             ),
         ),
@@ -305,7 +301,9 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         name="reopen",
         what="a zone that lost its fence is not opened again by who looks at it",
-        edits=(Edit(module="enactord.engine.repairer", old="if seen != fence.seen and writable:", new="if False:"),),
+        edits=(
+            Edit(module="enactord.engine.repairer", old="if seen != record.txt.seen and writable:", new="if False:"),
+        ),
         seed=1,
     ),
     Mutant(
@@ -331,7 +329,8 @@ MUTANTS: tuple[Mutant, ...] = (
         edits=(
             Edit(
                 module="enactord.engine.enactor",
-                old="                await self.session.release_all_but(self.working_on, self.mirror.all_claims)\n",
+                old="                await self.session.release_all_but("
+                "self._claims.generations, self.mirror.all_claims)\n",
                 new="",
             ),
         ),
@@ -342,7 +341,7 @@ MUTANTS: tuple[Mutant, ...] = (
         what="a bucket written since the applied plan is not looked at",
         edits=(
             Edit(
-                module="enactord.engine.applying",
+                module="enactord.engine.planning",
                 old="if not same or lost or revision > since or not",
                 new="if not same or lost or not",
             ),
@@ -377,6 +376,50 @@ MUTANTS: tuple[Mutant, ...] = (
             ),
         ),
         seed=7,
+    ),
+    Mutant(
+        name="keep-applied",
+        what="a plan that changes nothing in a zone keeps its TXT, though the plan before was not applied there",
+        edits=(
+            Edit(
+                module="enactord.registry.fences",
+                old="                valued(keys.applied(zone), plan_value(record.generation, record.plan)),\n",
+                new="",
+            ),
+            Edit(
+                module="enactord.engine.planning",
+                old="if plan is None or mirror.applied(zone) != record.generation or",
+                new="if plan is None or",
+            ),
+            Edit(
+                module="enactord.engine.planning",
+                old="        if not totals.settled or totals.entries != part.endpoints or",
+                new="        if",
+            ),
+            Edit(
+                module="enactord.engine.planning",
+                old="            conforms(view.wanted(bucket), mirror.ledger.bucket(bucket)) for bucket in suspects",
+                new="            True for bucket in suspects",
+            ),
+        ),
+        seed=-1,
+    ),
+    Mutant(
+        name="slots",
+        what="the slots of a ledger are not brought to those of the plan before it is written",
+        edits=(
+            Edit(
+                module="enactord.engine.applying",
+                old="if permit.record.slots != slots or not self._mirror.ledger.levels(zone) <= {slots, OTHER_FORMAT}:",
+                new="if False:",
+            ),
+            Edit(
+                module="enactord.store.ledger_index",
+                old="return NOT_STORED_SO if self._overlapping(zone, bucket) else 0",
+                new="return 0",
+            ),
+        ),
+        seed=-1,
     ),
     Mutant(
         name="look-first",

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from enactord.adapters.memory_zone import MemoryServer
+from enactord.core.buckets import Filling, slot_of
 from enactord.core.content import parse_content
 from enactord.core.errors import EnactordError, PlanUnreadable
 from enactord.core.guard import Limits
-from enactord.core.names import BUCKETS, bucket_of, zone_of
+from enactord.core.names import zone_of
 from enactord.core.plan import Approval, Manifest, read_plan
 from enactord.core.records import NO_RECORDS, Records
 from enactord.core.refusal import Refusal
@@ -35,6 +36,9 @@ HOSTILE_S = 120.0
 CALM_S = 600.0
 """The bound within which all must be well again; the longest wait of the engine is its full re-read, 300 s."""
 REMOVED_MAX_RATIO = 0.5
+_SLOTS = 16
+FILLINGS = (Filling(low=1, high=3, chosen=2), Filling(low=1, high=2, chosen=1), Filling())
+"""Names a slot: so few in most worlds that the slots of a zone are split and joined as plans grow and shrink."""
 _HEAD_STARTS = (8, 11, 16)
 KEYS = Keys(SCOPE)
 ORDINARY = Orders()
@@ -162,10 +166,10 @@ class Scenario:
                 **self.theme.weather,  # type: ignore[arg-type]
             )
         self.store = WatchedStore(self.history, KEYS, self.zones)
-        self.plans = Plans(self.store, KEYS, WallClock())
+        self.plans = Plans(self.store, KEYS, WallClock(), zones=self.zones, filling=rng.choice(FILLINGS))
         self.servers = {zone: MemoryServer(zone) for zone in self.zones}
-        buckets = rng.sample(range(BUCKETS), 3) if rng.random() < 0.5 else range(BUCKETS)
-        self.names = [name for zone in self.zones for name in _names(zone, rng.randint(*self.theme.names), buckets)]
+        slots = rng.sample(range(_SLOTS), 3) if rng.random() < 0.5 else range(_SLOTS)
+        self.names = [name for zone in self.zones for name in _names(zone, rng.randint(*self.theme.names), slots)]
         self.kinds = {kind: weight for kind, weight in KINDS.items() if kind == "publish" or rng.random() < 0.65}
         if self.theme is not ANYTHING:
             self.kinds = dict(self.theme.kinds)
@@ -589,7 +593,7 @@ class Scenario:
         manifest = await self._manifest(mirror.head)
         if manifest is None:
             return [f"plan {mirror.head} is applied and gone"]
-        entries = {name: entry for number in mirror.summaries for name, entry in mirror.bucket(number).items()}
+        entries = {entry.name: entry for entry in mirror.ledger.entries()}
         wrong = []
         for name, text in (await self.plans.endpoints(manifest)).items():
             served = self._server(name).serve(name).records
@@ -607,10 +611,10 @@ class Scenario:
         return wrong
 
 
-def _names(zone: str, count: int, buckets: Collection[int]) -> list[str]:
-    """Return names of a zone that lie in these buckets."""
+def _names(zone: str, count: int, slots: Collection[int]) -> list[str]:
+    """Return names of a zone that lie in these of `_SLOTS` slots."""
     names = (f"n{number:02d}.{zone}" for number in itertools.count())
-    return list(itertools.islice((name for name in names if bucket_of(name) in buckets), count))
+    return list(itertools.islice((name for name in names if slot_of(name, _SLOTS) in slots), count))
 
 
 def _targets(number: int, index: int) -> list[str]:

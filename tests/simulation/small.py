@@ -30,6 +30,7 @@ from enactord.core.guard import Limits
 from enactord.core.kv import Changes, Compare, Item, Operation, Page, Result
 from enactord.core.plan import Manifest, read_plan
 from enactord.core.records import NO_RECORDS, Committed, Outcome, Records, Served, Transaction, Unknown
+from enactord.core.refusal import Refusal
 from enactord.engine.applying import Interrupted
 from enactord.engine.enactor import Enactor
 from enactord.engine.settings import Ports, Settings, Verifier, ZonePorts, ZoneSettings
@@ -366,7 +367,7 @@ async def _play(world: SmallWorld, director: Director) -> tuple[list[str], list[
     for enactor in enactors.values():
         await enactor.session.keep({})
         await enactor.mirror.load(enactor.ports.store)
-        enactor.store_up = True
+        enactor.health.store_is_up(enactor.mirror.revision)
         start(enactor.settings.id, enactor._follow())
     for number, content in enumerate(world.plans, start=1):
         await _publish(store, history, content)
@@ -394,7 +395,7 @@ async def _play(world: SmallWorld, director: Director) -> tuple[list[str], list[
         director.let_go()
         for enactor in enactors.values():
             start(enactor.settings.id, enactor._apply_loop())
-            start(enactor.settings.id, enactor._repair_loop())
+            start(enactor.settings.id, enactor._repair_loop(ZONE))
         await asyncio.sleep(90.0)
         violations = _unlike(world, server)
     except Seen:
@@ -415,7 +416,7 @@ async def _until(condition: Callable[[], bool]) -> None:
 
 async def _publish(store: MemoryStore, history: History, content: Mapping[str, Sequence[str]]) -> None:
     draft = read_plan(plan(content))
-    published = await Plans(store, KEYS, WallClock()).publish(draft, Orders())
+    published = await Plans(store, KEYS, WallClock(), zones=[ZONE]).publish(draft, Orders())
     assert isinstance(published, Manifest)
     contents = dict(draft.endpoints)
     history.add(Published(at=simulated().now, generation=published.generation, mark=published.mark, contents=contents))
@@ -428,10 +429,9 @@ async def _do(enactor: Enactor, act: str) -> None:
         if verb == "apply":
             manifest = enactor.mirror.manifest(int(number))
             assert manifest is not None
-            view = await enactor._applier.read(manifest)
-            assert enactor._applier.judge(view) is None
-            enactor.working_on = manifest.generation
-            await enactor._applier.apply(view, again=True)
+            chosen = await enactor._choosing._judge(manifest)
+            assert not isinstance(chosen, Refusal)
+            await enactor._applier.apply(*chosen, ZONE, again=True)
         elif verb == "look":
             await enactor.repairer.look(ZONE, paced=False)
         else:
@@ -439,8 +439,6 @@ async def _do(enactor: Enactor, act: str) -> None:
             await enactor._pruner.prune()
     except (EnactordError, Interrupted):
         pass
-    finally:
-        enactor.working_on = 0
 
 
 async def _after(director: Director, who: str, what: str, call: Callable[[], Awaitable[None]]) -> None:

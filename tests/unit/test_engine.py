@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 
 import pytest
 
+from enactord.core.buckets import BucketId
 from enactord.core.events import (
     EndpointHeld,
     EndpointRepaired,
@@ -20,7 +21,6 @@ from enactord.core.fence import Fence, parse_fence
 from enactord.core.guard import Limits
 from enactord.core.kv import Delete, Put
 from enactord.core.ledger import REMOVAL, Version, pack_bucket, with_pending
-from enactord.core.names import bucket_of
 from enactord.core.records import NO_RECORDS, Outcome, Records, Served, Transaction, Unknown
 from enactord.engine.pruner import Pruner
 from enactord.registry.control import Freeze, freeze, thaw
@@ -49,7 +49,7 @@ async def test_a_plan_is_served_and_entered_in_the_ledger(world: World) -> None:
     await world.applied(1)
     assert world.serves(fleet(300))
     assert parse_fence(world.servers[ZONE].fence) == Fence(scope=SCOPE, generation=1, plan=manifest.mark)
-    totals = (await world.view()).totals
+    totals = (await world.view()).ledger.totals
     assert (totals.owned, totals.pending, totals.held, totals.unseen) == (300, 0, 0, 0)
 
 
@@ -114,11 +114,11 @@ async def test_an_empty_endpoint_is_held_and_the_rest_applies(world: World) -> N
     await world.applied(2)
     assert world.serves(fleet(20, 2) | {f"n00003.{ZONE}": fleet(20, 1)[f"n00003.{ZONE}"]})
     assert [h.guard for h in member.recorder.of(EndpointHeld)] == ["targets_min"]
-    assert (await world.view()).totals.held == 1
+    assert (await world.view()).ledger.totals.held == 1
     await world.publish(plan(fleet(20, 3)))
     await world.applied(3)
     assert world.serves(fleet(20, 3))
-    assert (await world.view()).totals.held == 0
+    assert (await world.view()).ledger.totals.held == 0
 
 
 async def test_a_shrunk_plan_is_refused_and_the_one_before_goes_on(world: World) -> None:
@@ -180,7 +180,7 @@ async def test_a_foreign_name_does_not_keep_enactors_busy(world: World) -> None:
     for number in (1, 2):
         await world.publish(plan(fleet(5, number) | {A: ["10.0.0.1"]}))
         await world.applied(number)
-    await world.until(lambda: world.members["a"].enactor.mirror.totals.held == 1)
+    await world.until(lambda: world.members["a"].enactor.mirror.ledger.totals.held == 1)
     await asyncio.sleep(0.5)
     before = {key: item.mod_revision for key, item in (await world.view()).items.items() if "/ledger/" in key}
     await asyncio.sleep(1.0)  # several looks
@@ -197,7 +197,7 @@ async def test_an_emptied_name_comes_back_with_the_store_away(world: World) -> N
     member.store.cut()
     await world.until(lambda: not member.enactor.store_up)
     world.servers[ZONE].wipe()
-    await world.until(lambda: world.serves(fleet(200, 1)))
+    await world.until(lambda: world.serves(fleet(200, 1)) and len(member.recorder.of(EndpointRepaired)) == 200)
     assert {h.kind for h in member.recorder.of(EndpointRepaired)} == {"emptied"}
 
 
@@ -235,7 +235,7 @@ async def test_a_removal_under_the_fence_last_seen_is_no_drift() -> None:
     for member in (cut_off, other):
         member.zones[ZONE].open.clear()
     await world.publish(plan(fleet(9, 1)))
-    await world.until(lambda: cut_off.enactor.mirror.shown_fence(ZONE, 2))
+    await world.until(lambda: cut_off.enactor.mirror.fences.get(ZONE, 0) >= 2)
     cut_off.store.cut()
     await world.until(lambda: not cut_off.enactor.store_up)
     other.zones[ZONE].open.set()
@@ -258,7 +258,7 @@ async def test_repair_alone_goes_not_behind_the_plan_at_the_fence(records: Recor
     for member in (cut_off, other):
         member.zones[ZONE].open.clear()
     await world.publish(plan(fleet(10, 2) | {f"n00009.{ZONE}": []}))
-    await world.until(lambda: cut_off.enactor.mirror.shown_fence(ZONE, 2))
+    await world.until(lambda: cut_off.enactor.mirror.fences.get(ZONE, 0) >= 2)
     cut_off.store.cut()
     await world.until(lambda: not cut_off.enactor.store_up)
     other.zones[ZONE].open.set()
@@ -333,7 +333,7 @@ async def test_repair_alone_judges_by_what_it_read() -> None:
     fence = Fence(scope=SCOPE, generation=2, plan=second.mark)
     await Fences(world.store, world.keys).follow(ZONE, fence)
     world.servers[ZONE].put_fence(fence.seen)
-    await world.until(lambda: member.enactor.mirror.shown_fence(ZONE, 2))
+    await world.until(lambda: member.enactor.mirror.fences.get(ZONE, 0) >= 2)
     zone = member.zones[ZONE]
     read, reading, go_on = zone.read, asyncio.Event(), asyncio.Event()
 
@@ -358,9 +358,11 @@ async def test_repair_alone_judges_by_what_it_read() -> None:
 
 async def begun_by_another(world: World, mirror: Mirror) -> None:
     """Mark GONE in the store, as an enactor does that begins to write it."""
-    bucket = mirror.bucket(bucket_of(GONE))
+    bucket_id = mirror.ledger.find(ZONE, GONE)
+    assert bucket_id is not None
+    bucket = mirror.ledger.bucket(bucket_id)
     begun = with_pending(bucket[GONE], Version(generation=2, content=REMOVAL, answers_max=16))
-    put = Put(key=world.keys.ledger(bucket_of(GONE)), value=pack_bucket(bucket | {GONE: begun}))
+    put = Put(key=world.keys.ledger(bucket_id), value=pack_bucket(bucket | {GONE: begun}, bucket_id.slots))
     await world.store.transact((), [put])
 
 
@@ -407,10 +409,11 @@ async def test_a_repair_that_was_refused_is_judged_anew() -> None:
     """Refused with its neighbour, a name is not sent alone as it was judged: another enactor has begun to write it."""
     world = World(repair_interval_s=3600.0)
     member = await world.add("a")
-    await world.publish(plan(fleet(10, 1)))
+    await world.publish(plan(fleet(100, 1)))
     await world.applied(1)
-    zone, neighbour = member.zones[ZONE], list(fleet(10, 1))[1]
-    mirror, write = member.enactor.mirror, zone.write
+    zone, mirror = member.zones[ZONE], member.enactor.mirror
+    write, index = zone.write, mirror.ledger
+    neighbour = next(name for name in fleet(100, 1) if index.find(ZONE, name) != index.find(ZONE, GONE))
     mirror.apply = lambda changes: None  # type: ignore[method-assign]
 
     async def meanwhile(transaction: Transaction) -> Outcome:
@@ -426,7 +429,7 @@ async def test_a_repair_that_was_refused_is_judged_anew() -> None:
     look = await member.enactor.repairer.look(ZONE, paced=False)
     assert sorted(drift.name for drift in look.drifts) == sorted([GONE, neighbour])
     assert look.repaired == (neighbour,)
-    assert world.serves({GONE: [], neighbour: fleet(10, 1)[neighbour]})
+    assert world.serves({GONE: [], neighbour: fleet(100, 1)[neighbour]})
     await world.close()
 
 
@@ -455,7 +458,7 @@ async def test_names_being_written_count_as_removed(world: World) -> None:
     await world.applied(1)
     member.zones[ZONE].open.clear()
     await world.publish(plan(fleet(12, 1)))
-    await world.until(lambda: member.enactor.mirror.totals.pending == 10)
+    await world.until(lambda: member.enactor.mirror.ledger.totals.pending == 10)
     await world.publish(plan(fleet(2, 1)))
     await world.until(lambda: member.recorder.of(PlanRefused))
     assert member.recorder.of(PlanRefused)[0].guard == "endpoints_removed"
@@ -496,7 +499,7 @@ async def test_a_plan_that_goes_back_restores_what_one_that_came_half_way_had_re
     await world.applied(1)
     zone.write = lost  # type: ignore[method-assign]
     await world.publish(plan(between))
-    await world.until(lambda: gone not in member.enactor.mirror.bucket(bucket_of(gone)))
+    await world.until(lambda: member.enactor.mirror.ledger.entry(gone) is None)
     zone.write = write  # type: ignore[method-assign]
     await world.publish(plan(old))
     await world.applied(3)
@@ -521,7 +524,7 @@ async def test_a_hold_keeps_what_was_written_last_though_nobody_recorded_it() ->
         return Unknown(detail="lost by the test") if transaction.changes else await write(transaction)
 
     def pending() -> int:
-        entry = member.enactor.mirror.bucket(bucket_of(A)).get(A)
+        entry = member.enactor.mirror.ledger.entry(A)
         return entry.pending.generation if entry and entry.pending else 0
 
     await world.publish(plan({A: ["10.0.0.1"]}))
@@ -672,7 +675,7 @@ async def test_a_lost_ledger_is_written_anew(world: World) -> None:
     await world.store.transact((), (Delete(key=world.keys.root + "ledger/", prefix=True),))
     await world.publish(plan(fleet(60, 1)))
     await world.applied(2)
-    assert (await world.view()).totals.owned == 60
+    assert (await world.view()).ledger.totals.owned == 60
 
 
 async def test_a_missing_chunk_refuses_the_plan_and_says_which(world: World) -> None:
@@ -682,7 +685,7 @@ async def test_a_missing_chunk_refuses_the_plan_and_says_which(world: World) -> 
     await world.applied(1)
     await world.stop("a")
     manifest = await world.publish(plan(fleet(10, 2)))
-    await world.store.transact((), (Delete(key=world.keys.chunk(next(iter(manifest.chunks.values())))),))
+    await world.store.transact((), (Delete(key=world.keys.chunk(next(manifest.digests()))),))
     member = await world.add("a")
     await world.until(lambda: member.recorder.of(PlanRefused))
     assert member.recorder.of(PlanRefused)[0].guard == "unreadable"
@@ -784,7 +787,7 @@ async def test_nothing_is_pruned_while_part_of_the_ledger_cannot_be_read(cut: sl
         await world.publish(plan(fleet(20, generation)))
         await world.applied(generation)
     await world.stop("a")
-    key = world.keys.ledger(bucket_of(f"n00003.{ZONE}"))
+    key = world.keys.ledger(BucketId(ZONE, 0, 1))
     value = (await world.store.get([key]))[key].value
     pruner = Pruner(world.store, SCOPE, zones=[ZONE], keep_plans=0, clock=world.clock, observer=member.recorder)
     await world.store.transact((), (Put(key=key, value=value[cut]),))

@@ -6,9 +6,10 @@ import pytest
 
 from enactord.core.content import parse_content
 from enactord.core.errors import InvalidName
-from enactord.core.guard import Limits, judge_endpoint, judge_zones
+from enactord.core.guard import Limits, judge_endpoint
 from enactord.core.ledger import Entry, Version, with_applied
 from enactord.core.names import parse_name
+from enactord.core.plan import split_zones
 from planner_stub.fleet import LOSS_MAX_RATIO, Fleet
 from planner_stub.names import (
     FIRST_NAME,
@@ -101,7 +102,7 @@ def test_names_stay_inside_the_zones(zones: list[str]) -> None:
     """With zones given, every chosen name is in one, however many are asked for."""
     names = choose_names(300, zones=zones)
     assert len(names) == 300
-    assert judge_zones(names, zones) is None
+    assert split_zones(dict.fromkeys(names, ""), zones)[1] == ()
 
 
 def test_names_zones_hold_every_name() -> None:
@@ -109,7 +110,7 @@ def test_names_zones_hold_every_name() -> None:
     zones = names_zones([*bundled_names(), "www.example.test."])
     assert "amazonaws.com." in zones
     assert "example.test." in zones
-    assert judge_zones(bundled_names(), zones) is None
+    assert split_zones(dict.fromkeys(bundled_names(), ""), zones)[1] == ()
 
 
 def test_names_file_is_read_without_comments(tmp_path: Path) -> None:

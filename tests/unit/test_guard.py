@@ -3,8 +3,9 @@
 import pytest
 
 from enactord.core.content import Content, Target
-from enactord.core.guard import Limits, judge_endpoint, judge_removals, judge_zones
+from enactord.core.guard import Limits, judge_endpoint, judge_removals, refuse_outside
 from enactord.core.ledger import Entry, Hold, Peak, Version, greatest_capacity, with_peak
+from enactord.core.plan import split_zones
 
 LIMITS = Limits(allow_private=True)
 
@@ -129,10 +130,25 @@ def test_a_plan_without_endpoints_is_refused() -> None:
 
 def test_names_outside_the_zones_refuse_the_plan() -> None:
     """A plan for zones that are not configured is for somebody else, or the config is behind."""
-    assert judge_zones(["a.test."], ["test."]) is None
-    refusal = judge_zones(["a.test.", "b.other."], ["test."])
-    assert refusal is not None
+    assert split_zones({"a.test.": ""}, ["test."]) == ({"test.": {"a.test.": ""}}, ())
+    inside, outside = split_zones({"a.test.": "", "b.other.": ""}, ["test."])
+    assert inside == {"test.": {"a.test.": ""}}
+    assert outside == ("b.other.",)
+    refusal = refuse_outside(outside, ["test."])
+    assert refusal.guard == "zone"
+    assert "1 names" in refusal.detail
     assert "b.other." in refusal.detail
+    assert "a.test." not in refusal.detail
+
+
+def test_a_refusal_for_names_outside_the_zones_is_short() -> None:
+    """Of a million names and a thousand zones it shows a few, and how many names there are."""
+    outside = [f"n{number:06d}.other." for number in range(100_000)]
+    refusal = refuse_outside(outside, {f"z{number:03d}.test.": None for number in range(1000)})
+    assert "100000 names" in refusal.detail
+    assert "n000000.other." in refusal.detail
+    assert "z000.test." in refusal.detail
+    assert len(refusal.detail) < 400
 
 
 def test_a_clock_that_ran_ahead_does_not_hold_a_name_for_as_long() -> None:

@@ -6,12 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from enactord.core.buckets import SLOTS_MAX
 from enactord.core.ledger import (
+    GARBAGE,
+    OTHER_FORMAT,
     Entry,
     Hold,
     Peak,
     Version,
+    is_whole,
     pack_bucket,
+    packed_slots,
     parse_bucket,
     references,
     says_exactly,
@@ -38,15 +43,74 @@ BUCKET = {entry.name: entry for entry in ENTRIES}
 
 def test_a_bucket_survives_its_store() -> None:
     """What is packed is what is parsed, whatever a guard's detail holds."""
-    assert parse_bucket(pack_bucket(BUCKET)) == BUCKET
+    assert parse_bucket(pack_bucket(BUCKET, 4)) == BUCKET
+
+
+def text_of(packed: bytes) -> str:
+    """The lines of a stored bucket."""
+    header, _, compressed = packed.partition(b"\n")
+    assert header == b"l1 4"
+    return zlib.decompress(compressed).decode()
+
+
+def stored(text: str) -> bytes:
+    """A bucket that holds these lines, whatever they say."""
+    return b"l1 4\n" + zlib.compress(text.encode())
 
 
 def test_what_cannot_be_read_is_left_out() -> None:
     """A damaged ledger is only unknown: it never stops the way to the newest plan."""
     assert parse_bucket(b"junk") == {}
-    text = zlib.decompress(pack_bucket(BUCKET)).decode().splitlines(keepends=True)
-    damaged = zlib.compress("".join([text[0], "b.test.\tjunk\n", *text[2:]]).encode())
+    text = text_of(pack_bucket(BUCKET, 4)).splitlines(keepends=True)
+    damaged = stored("".join([text[0], "b.test.\tjunk\n", *text[2:]]))
     assert sorted(parse_bucket(damaged)) == ["a.test.", "c.test.", "d.test.", "e.test."]
+
+
+@pytest.mark.parametrize("slots", [1, 2, 1024, SLOTS_MAX])
+def test_a_bucket_says_of_how_many_slots_it_is_without_being_read(slots: int) -> None:
+    """The header stands in clear before the text, and nothing of the text changes what it says."""
+    assert packed_slots(pack_bucket(BUCKET, slots)) == slots
+    assert packed_slots(pack_bucket({}, slots)) == slots
+    assert packed_slots(b"l1 %d\njunk" % slots) == slots
+    assert parse_bucket(pack_bucket(BUCKET, slots)) == BUCKET
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"",
+        b"\n",
+        b"l1\n",
+        b"l1 \n",
+        b"l1 0\n",
+        b"l1 3\n",
+        b"l1 -4\n",
+        b"l1 131072\n",
+        b"l1 99999999999999999999\n",
+        b"l1 4 \n",
+        b"l1  4\n",
+        b"l1 4\r\n",
+        b"l1 \xb2\n",
+        b"l1 4",
+    ],
+)
+def test_a_bucket_whose_header_is_none_is_unknown_as_a_whole(header: bytes) -> None:
+    """Another format, or no number of slots: nothing behind it is believed, however well it could be read."""
+    packed = header + zlib.compress(text_of(pack_bucket(BUCKET, 4)).encode())
+    assert packed_slots(packed) == GARBAGE == 0
+    assert parse_bucket(packed) == {}
+    assert not says_exactly(packed, {})
+    assert not is_whole(packed, {})
+
+
+@pytest.mark.parametrize("header", [b"l2 4\n", b"l2 \n", b"l9999 7\n"])
+def test_a_bucket_of_another_format_is_told_from_garbage(header: bytes) -> None:
+    """Another version wrote it, and may read it: nothing of it is believed here, and it is not taken for damage."""
+    packed = header + zlib.compress(text_of(pack_bucket(BUCKET, 4)).encode())
+    assert packed_slots(packed) == OTHER_FORMAT != GARBAGE
+    assert parse_bucket(packed) == {}
+    assert not says_exactly(packed, {})
+    assert not is_whole(packed, {})
 
 
 SETTLED = {name: Entry(name=name, applied=APPLIED, good=APPLIED) for name in ("a.test.", "b.test.")}
@@ -56,23 +120,23 @@ def test_what_others_finished_is_told_without_reading_its_entries() -> None:
     """Every content applied and seen, whatever the peaks and the generations."""
     wanted = dict.fromkeys(SETTLED, APPLIED.content)
     peaked = SETTLED | {"b.test.": SETTLED["b.test."]._replace(peaks=(Peak(1, 2), Peak(3, 1)))}
-    assert says_exactly(pack_bucket(SETTLED), wanted)
-    assert says_exactly(pack_bucket(peaked), wanted)
+    assert says_exactly(pack_bucket(SETTLED, 4), wanted)
+    assert says_exactly(pack_bucket(peaked, 4), wanted)
 
 
 @pytest.mark.parametrize("entry", [*ENTRIES[1:], SETTLED["a.test."]._replace(applied=GOOD, good=GOOD)])
 def test_whatever_else_a_bucket_says_is_read(entry: Entry) -> None:
     """Pending, held, not seen, not owned, other content: none of them passes for finished."""
     wanted = dict.fromkeys((*SETTLED, entry.name), APPLIED.content)
-    assert not says_exactly(pack_bucket(SETTLED | {entry.name: entry}), wanted)
+    assert not says_exactly(pack_bucket(SETTLED | {entry.name: entry}, 4), wanted)
 
 
 @given(st.integers(0, 200), st.sampled_from(["\t", "\n", "-", "=", "0", "a", "", ":", "/", "b.test."]), st.booleans())
 def test_what_passes_for_finished_is_finished(at: int, put: str, over: bool) -> None:
     """Whatever befalls the text: where it passes, reading its entries says the same."""
     wanted = dict.fromkeys(SETTLED, APPLIED.content)
-    text = zlib.decompress(pack_bucket(SETTLED)).decode()
-    packed = zlib.compress((text[:at] + put + text[at + over :]).encode())
+    text = text_of(pack_bucket(SETTLED, 4))
+    packed = stored(text[:at] + put + text[at + over :])
     if says_exactly(packed, wanted):
         assert {name: entry.applied and entry.applied.content for name, entry in parse_bucket(packed).items()} == wanted
         assert all(entry.pending is None and entry.held is None for entry in parse_bucket(packed).values())

@@ -38,7 +38,7 @@ async def judging_only(world: World, name: str) -> Member:
     member.task.cancel()
     await asyncio.gather(member.task, return_exceptions=True)
     await member.enactor.mirror.load(world.store)
-    member.enactor.store_up = True
+    member.enactor.health.store_is_up(member.enactor.mirror.revision)
     return member
 
 
@@ -55,7 +55,7 @@ async def test_alone_repair_lets_be_what_the_plan_says(world: World, offset_s: f
     world.clock = right
     await world.until(lambda: slow.enactor.store_up)
     await world.publish(plan(fleet(1, 3, addresses=1)))
-    await world.until(lambda: slow.enactor.mirror.totals.held == 1)
+    await world.until(lambda: slow.enactor.mirror.ledger.totals.held == 1)
     assert {h.guard for m in world.members.values() for h in m.recorder.of(EndpointHeld)} == {"velocity"}
     slow.store.cut()
     await world.until(lambda: not slow.enactor.store_up)

@@ -88,6 +88,14 @@ async def test_publish_dry_run_is_refused_as_the_real_one(world: World, scope: S
         assert rehearsed == real
 
 
+@pytest.mark.parametrize("dry_run", [False, True])
+async def test_publish_tells_each_refusal_once(scope: Scope, dry_run: bool) -> None:
+    """Whoever finds it first: what judges early and what stores say the same of names outside the zones."""
+    done = await operations.publish(scope, draft({"www.else.where.": ["10.0.0.1"]}), Orders(), dry_run=dry_run)
+    assert isinstance(done, Denied)
+    assert [refusal.guard for refusal in done.refusals] == ["zone"]
+
+
 async def test_publish_lists_every_refusal_and_stores_nothing(world: World, scope: Scope) -> None:
     """Scope, zone and removal guards are all named at once; the fix is named where there is one."""
     await applied(world, scope, fleet(10))
@@ -118,7 +126,7 @@ async def test_publish_reports_what_will_be_held(world: World, scope: Scope) -> 
     done = await operations.publish(scope, draft(fleet(10) | {f"n00002.{ZONE}": []}), Orders())
     assert isinstance(done, Published)
     assert [(held.name, held.refusal.guard) for held in done.held] == [(f"n00002.{ZONE}", "targets_min")]
-    await world.until(lambda: world.members["e1"].enactor.mirror.totals.held == 1)
+    await world.until(lambda: world.members["e1"].enactor.mirror.ledger.totals.held == 1)
 
 
 async def test_approve_passes_the_removal_guard(world: World, scope: Scope) -> None:
@@ -192,7 +200,15 @@ async def test_status_and_documents_are_json(world: World, scope: Scope) -> None
     status = operations.status_document(mirror, scope.zones)
     assert status["head"] == 1
     assert status["zones"] == [
-        {"zone": ZONE, "fence": 1, "plan": status["zones"][0]["plan"], "applied": 1, "state": "applied"}
+        {
+            "zone": ZONE,
+            "fence": 1,
+            "txt": 1,
+            "plan": status["zones"][0]["plan"],
+            "applied": 1,
+            "state": "applied",
+            "endpoints": {"total": 10, "pending": 0, "held": 0, "unseen": 0},
+        }
     ]
     assert status["endpoints"]["applied"] == 10
     assert [enactor["id"] for enactor in status["enactors"]] == ["e1"]
@@ -269,7 +285,7 @@ async def test_adopt_makes_a_held_name_the_ledgers(world: World, scope: Scope) -
     name = f"n00001.{ZONE}"
     await foreign(world, name, (bytes((10, 1, 1, 1)), bytes((10, 1, 1, 2))), ttl_s=30)
     await operations.publish(scope, draft(fleet(3)), Orders())
-    await world.until(lambda: world.members["e1"].enactor.mirror.totals.held == 1)
+    await world.until(lambda: world.members["e1"].enactor.mirror.ledger.totals.held == 1)
     zones = {ZONE: (world.members["e1"].zones[ZONE], 16)}
     done = await operations.adopt(scope, [name], zones)
     assert isinstance(done, Adopted)
@@ -317,7 +333,7 @@ async def test_news_tells_what_changed(world: World, scope: Scope) -> None:
     """Publication, open, settle, hold and freeze each are one event, in order."""
     mirror = await scope.mirror()
     await operations.publish(scope, draft(fleet(3) | {f"n00002.{ZONE}": []}), Orders(author="me"))
-    await world.until(lambda: world.members["e1"].enactor.mirror.totals.held == 1)
+    await world.until(lambda: world.members["e1"].enactor.mirror.ledger.totals.held == 1)
     await world.applied(1)
     await operations.freeze(scope, mode="all", reason="look", author="op")
     await operations.thaw(scope)

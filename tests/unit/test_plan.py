@@ -4,20 +4,28 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from enactord.core.buckets import SLOTS_MAX, BucketId, bucket_of, slot_of, slots_for
 from enactord.core.content import parse_content
 from enactord.core.errors import InvalidPlan, PlanUnreadable
 from enactord.core.plan import (
+    CHUNK_TEXT_WANTED_MAX,
     Approval,
     Manifest,
+    ZonePart,
     chunk_digest,
     chunk_texts,
-    endpoints_digest,
+    content_digest,
+    cut_zone,
+    merge,
     pack_chunk,
     pack_manifest,
     parse_chunk,
     parse_plan,
     plan_digest,
+    split_zones,
     unpack_chunk,
     unpack_manifest,
 )
@@ -133,12 +141,49 @@ def test_a_plan_over_the_limit_is_refused_unread() -> None:
 
 def test_chunks_hold_what_they_were_made_of() -> None:
     """Cutting into buckets and packing lose nothing."""
-    endpoints = {f"n{i}.test.": f'[5,[["10.0.0.{i}",1]]]' for i in range(200)}
-    texts = chunk_texts(endpoints)
+    endpoints = {f"n{i:03d}.test.": f'[5,[["10.0.0.{i}",1]]]' for i in range(200)}
+    texts = chunk_texts(endpoints, 8)
+    assert texts.keys() == set(range(8))
     found: dict[str, str] = {}
     for text in texts.values():
         found |= parse_chunk(unpack_chunk(pack_chunk(text), chunk_digest(text)))
     assert found == endpoints
+
+
+@given(st.integers(0, 300), st.sampled_from([0, 1, 2, 4, 16]))
+def test_a_zone_is_cut_into_what_its_part_says(count: int, slots_before: int) -> None:
+    """The part counts the endpoints and names each text by its slot and digest; together the texts are the zone."""
+    endpoints = {f"n{i:03d}.test.": f'[5,[["10.0.0.{i % 256}",1]]]' for i in range(count)}
+    part, texts = cut_zone(endpoints, slots_before)
+    assert part.slots == slots_for(count, slots_before)
+    assert part.endpoints == count
+    assert {slot: texts[digest] for slot, digest in part.chunks.items()} == chunk_texts(endpoints, part.slots)
+    assert merge(texts.values()) == endpoints
+    for name in endpoints:
+        digest = part.chunk(bucket_of(name, "test.", part.slots))
+        assert digest is not None
+        assert name in parse_chunk(texts[digest])
+
+
+def test_long_contents_are_cut_finer() -> None:
+    """A zone gets more slots than its names alone need, so that no chunk is long; a long name alone is left alone."""
+    large = "[5,[" + ",".join(f'["10.0.{i // 250}.{i % 250}",1]' for i in range(1000)) + "]]"
+    part, texts = cut_zone({f"n{i:02d}.test.": large for i in range(30)})
+    assert slots_for(30) == 1
+    assert part.slots > 1
+    assert max(map(len, texts.values())) <= CHUNK_TEXT_WANTED_MAX
+    huge = "[5,[" + ",".join(f'["10.{i // 62500}.{i // 250 % 250}.{i % 250}",1]' for i in range(10_000)) + "]]"
+    assert len(huge) > CHUNK_TEXT_WANTED_MAX
+    assert cut_zone({"a.test.": huge})[0].slots == 1
+
+
+def test_names_are_split_by_the_longest_of_their_zones() -> None:
+    """Each name is in exactly one zone's part, or told to be outside; both in order."""
+    endpoints = {"x.b.test.": "1", "b.test.": "2", "a.test.": "3", "z.other.": "4", "a.other.": "5"}
+    assert split_zones(endpoints, ["test.", "b.test.", "empty."]) == (
+        {"b.test.": {"b.test.": "2", "x.b.test.": "1"}, "test.": {"a.test.": "3"}},
+        ("a.other.", "z.other."),
+    )
 
 
 def test_a_chunk_that_is_not_its_digest_is_unreadable() -> None:
@@ -153,17 +198,20 @@ def test_a_chunk_that_is_not_its_digest_is_unreadable() -> None:
 
 
 def manifest(**changes: Any) -> Manifest:
-    chunks = {3: "a" * 40}
+    zones = {
+        "b.test.": ZonePart(slots=1, endpoints=2, chunks={0: "b" * 40}),
+        "test.": ZonePart(slots=4, endpoints=1, chunks={3: "a" * 40}),
+    }
     fields: dict[str, Any] = {
         "generation": 7,
-        "digest": plan_digest("test", chunks),
+        "digest": plan_digest("test", zones),
         "scope": "test",
-        "endpoints": 1,
+        "endpoints": 3,
         "author": "x",
         "reason": "",
         "created_at": "",
         "published_at": 1.5,
-        "chunks": chunks,
+        "zones": zones,
         "approval": Approval(of=6, author="y", reason="z"),
     }
     return Manifest(**(fields | changes))
@@ -174,16 +222,67 @@ def test_a_manifest_survives_its_store() -> None:
     assert unpack_manifest(pack_manifest(manifest()), 7) == manifest()
 
 
-@pytest.mark.parametrize("broken", [manifest(digest="0" * 64), manifest(generation=8)])
+def part_of(**changes: Any) -> Manifest:
+    """A manifest of one zone, whose digest is right, whatever its part says."""
+    fields: dict[str, Any] = {"slots": 4, "endpoints": 3, "chunks": {3: "a" * 40}}
+    zones = {"test.": ZonePart(**(fields | changes))}
+    return manifest(zones=zones, digest=plan_digest("test", zones))
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        manifest(digest="0" * 64),
+        manifest(generation=8),
+        manifest(endpoints=4),
+        part_of(slots=3),
+        part_of(slots=0),
+        part_of(slots=True),
+        part_of(slots=2 * SLOTS_MAX),
+        part_of(chunks={4: "a" * 40}),
+        part_of(chunks={-1: "a" * 40}),
+        part_of(chunks={3: 7}),
+        part_of(endpoints=-1),
+        part_of(endpoints=2),
+    ],
+)
 def test_a_manifest_that_contradicts_itself_is_unreadable(broken: Manifest) -> None:
-    """A manifest of another generation, or whose digest is not its chunks', is never applied."""
+    """A manifest of another generation, whose digest is not its chunks', or whose slots are none, is never applied."""
+    assert unpack_manifest(pack_manifest(part_of()), 7) == part_of()
     with pytest.raises(PlanUnreadable):
         unpack_manifest(pack_manifest(broken), 7)
 
 
 def test_the_digest_covers_scope_and_content_alone() -> None:
     """A rollback has the digest of what it brings back; another scope's plan never has."""
-    endpoints = {"a.test.": "[5,[]]"}
-    assert endpoints_digest("test", endpoints) == endpoints_digest("test", dict(endpoints))
-    assert endpoints_digest("test", endpoints) != endpoints_digest("other", endpoints)
-    assert endpoints_digest("test", endpoints) != endpoints_digest("test", {"a.test.": "[6,[]]"})
+    zones = {"test.": cut_zone({"a.test.": "[5,[]]"})[0]}
+    assert plan_digest("test", zones) == plan_digest("test", {"test.": cut_zone({"a.test.": "[5,[]]"})[0]})
+    assert plan_digest("test", zones) != plan_digest("other", zones)
+    assert plan_digest("test", zones) != plan_digest("test", {"test.": cut_zone({"a.test.": "[6,[]]"})[0]})
+    assert manifest(generation=8, author="y", reason="z", published_at=9.0).mark == manifest().mark
+
+
+def test_the_digest_that_a_planner_states_is_of_names_and_contents_alone() -> None:
+    """It does not depend on the order of the document, nor on how the store cuts it: a planner cannot know that."""
+    endpoints = {"a.test.": "[5,[]]", "b.test.": "[6,[]]"}
+    assert content_digest("test", endpoints) == content_digest("test", dict(reversed(endpoints.items())))
+    assert content_digest("test", endpoints) != content_digest("other", endpoints)
+    assert content_digest("test", endpoints) != content_digest("test", endpoints | {"b.test.": "[7,[]]"})
+    assert content_digest("test", {}) != content_digest("test", {"a.test.": "[5,[]]"})
+    # Planners in other languages count on it: this value must never change.
+    assert content_digest("test", endpoints) == ("1d528c5eec006d41dca775fb8a08d48a231551761f31f4b4e85b366bc7d676bd")
+
+
+def test_a_manifest_finds_the_chunk_of_a_name() -> None:
+    """By the longest zone that the plan holds, and the slot of the name there; where it holds none, there is none."""
+    there = manifest()
+    inside = next(f"n{i}.test." for i in range(99) if slot_of(f"n{i}.test.", 4) == 3)
+    beside = next(f"n{i}.test." for i in range(99) if slot_of(f"n{i}.test.", 4) == 2)
+    assert there.bucket(inside) == BucketId("test.", 3, 4)
+    assert there.chunk_of(inside) == "a" * 40
+    assert there.chunk_of(beside) is None
+    assert there.chunk_of("a.b.test.") == "b" * 40
+    assert there.chunk_of("a.other.") is None
+    assert there.bucket("a.other.") is None
+    assert list(there.digests()) == ["b" * 40, "a" * 40]
+    assert there.part("other.") == ZonePart()

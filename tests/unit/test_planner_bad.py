@@ -8,7 +8,7 @@ import pytest
 from enactord.core.content import parse_content
 from enactord.core.errors import InvalidPlan
 from enactord.core.guard import Limits, judge_endpoint, judge_removals
-from enactord.core.plan import PLAN_BYTES_MAX, endpoints_digest, parse_plan
+from enactord.core.plan import PLAN_BYTES_MAX, content_digest, parse_plan
 from planner_stub.bad import KINDS, bad_plan, default_basis
 from planner_stub.names import FIRST_NAME
 
@@ -71,7 +71,7 @@ def test_bad_wrong_digest_is_not_its_own() -> None:
     """The digest that a wrong-digest plan carries is not that of its content."""
     draft = parse_plan(document("wrong-digest"))
     assert draft.digest
-    assert draft.digest != endpoints_digest(draft.scope, draft.endpoints)
+    assert draft.digest != content_digest(draft.scope, draft.endpoints)
 
 
 def test_bad_duplicate_repeats_a_name_as_text() -> None:

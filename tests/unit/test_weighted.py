@@ -8,7 +8,6 @@ import pytest
 from enactord.core.content import Content, Target
 from enactord.core.events import EndpointRepaired
 from enactord.core.ledger import pack_bucket, parse_bucket
-from enactord.core.names import bucket_of
 from enactord.core.records import Records
 from enactord.core.render import WEIGHTED, render
 from enactord.daemon import operations
@@ -76,8 +75,10 @@ async def test_a_plans_weights_are_served_and_changed(world: World) -> None:
         await world.publish(document(**weights))
         await world.applied(generation)
         assert world.servers[ZONE].serve(NAME).records == weighted(**weights)
-    bucket = (await world.view()).bucket(bucket_of(NAME))
-    entry = parse_bucket(pack_bucket(bucket))[NAME]
+    index = (await world.view()).ledger
+    bucket = index.find(ZONE, NAME)
+    assert bucket is not None
+    entry = parse_bucket(pack_bucket(index.bucket(bucket), bucket.slots))[NAME]
     assert entry.good == entry.applied
     assert entry.applied is not None
     assert entry.applied.records(NAME) == weighted(t1=10, t2=21)

@@ -9,8 +9,8 @@ from aiohttp import web
 
 from enactord.core.content import content_json, parse_content
 from enactord.core.errors import InvalidName, PlanUnreadable, StoreDown, StoreRefused
-from enactord.core.names import bucket_of, parse_name
-from enactord.core.plan import GENERATION_MAX, Manifest, parse_chunk
+from enactord.core.names import parse_name
+from enactord.core.plan import GENERATION_MAX, NO_PART, Manifest, parse_chunk
 from enactord.daemon.documents import (
     STATES,
     Document,
@@ -103,16 +103,15 @@ class Reading:
             return web.json_response(await self._diff(before, after, limit))
 
     async def _diff(self, before: Manifest | None, after: Manifest, limit: int) -> Document:
-        old = before.chunks if before else {}
-        differing = [b for b in sorted(old.keys() | after.chunks.keys()) if old.get(b) != after.chunks.get(b)]
+        differing = _differing(before, after)
         read = differing[:_DIFF_BUCKETS_MAX]
         found: dict[str, list[Any]] = {"added": [], "removed": [], "changed": []}
         counts = dict.fromkeys(found, 0)
         for start in range(0, len(read), _DIFF_BUCKETS_AT_ONCE):
             some = read[start : start + _DIFF_BUCKETS_AT_ONCE]
             part = diff_plans(
-                await self._contents(old[b] for b in some if b in old),
-                await self._contents(after.chunks[b] for b in some if b in after.chunks),
+                await self._contents(digest for old, _ in some for digest in old),
+                await self._contents(digest for _, new in some for digest in new),
             )
             for kind, changes in part.items():
                 counts[kind] += len(changes)
@@ -175,8 +174,9 @@ class Reading:
         document["wanted"] = None
         awaited = entry.pending or entry.held
         manifest = self._mirror.manifest(awaited.generation) if awaited else None
-        if manifest is not None and bucket_of(name) in manifest.chunks:
-            content = (await self._contents([manifest.chunks[bucket_of(name)]])).get(name)
+        digest = None if manifest is None else manifest.chunk_of(name)
+        if digest is not None:
+            content = (await self._contents([digest])).get(name)
             document["wanted"] = None if content is None else content_json(parse_content(content))
         return web.json_response(document)
 
@@ -191,6 +191,21 @@ class Reading:
         if document["ledger"] is None and not document["plans"]:
             raise _no_endpoint(name)
         return web.json_response(document)
+
+
+def _differing(before: Manifest | None, after: Manifest) -> list[tuple[Sequence[str], Sequence[str]]]:
+    """Return the chunks that differ between two plans, by digest: those of a slot, or of a zone that was cut anew."""
+    found: list[tuple[Sequence[str], Sequence[str]]] = []
+    for zone in sorted({*(before.zones if before else ()), *after.zones}):
+        old, new = before.part(zone) if before else NO_PART, after.part(zone)
+        if old.slots != new.slots:
+            found.append((list(old.chunks.values()), list(new.chunks.values())))
+            continue
+        for slot in sorted(old.chunks.keys() | new.chunks.keys()):
+            pair = [[part.chunks[slot]] if slot in part.chunks else [] for part in (old, new)]
+            if pair[0] != pair[1]:
+                found.append((pair[0], pair[1]))
+    return found
 
 
 def _name(change: Document) -> str:

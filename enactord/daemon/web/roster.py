@@ -5,7 +5,8 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from enactord.core.names import BUCKETS, zone_of
+from enactord.core.buckets import BucketId
+from enactord.core.names import zone_of
 from enactord.registry.mirror import Mirror
 
 _BUCKETS_AT_ONCE = 8
@@ -26,8 +27,8 @@ class Roster:
 
     def __init__(self, mirror: Mirror) -> None:
         self._mirror = mirror
-        self._revisions: dict[int, int] = {}
-        self._states: dict[int, Mapping[str, str]] = {}
+        self._revisions: dict[BucketId, int] = {}
+        self._states: dict[BucketId, Mapping[str, str]] = {}
         self._names: list[str] = []
         self._lock = asyncio.Lock()
 
@@ -50,14 +51,18 @@ class Roster:
         """Bring the list up to date; returns the state by name."""
         unpacked = 0
         moved = False
-        for number in range(BUCKETS):
-            revision = self._mirror.bucket_revision(number)
-            if revision == self._revisions.get(number, 0):
+        index = self._mirror.ledger
+        stored = {bucket: index.revision(bucket) for bucket in index.all_stored()}
+        for gone in self._revisions.keys() - stored.keys():
+            del self._revisions[gone]
+            moved = bool(self._states.pop(gone)) or moved
+        for bucket, revision in stored.items():
+            if revision == self._revisions.get(bucket):
                 continue
-            before = self._states.get(number, {})
-            now = {name: entry.state for name, entry in self._mirror.bucket(number).items()}
-            self._states[number] = now
-            self._revisions[number] = revision
+            before = self._states.get(bucket, {})
+            now = {name: entry.state for name, entry in index.bucket(bucket).items()}
+            self._states[bucket] = now
+            self._revisions[bucket] = revision
             moved = moved or before.keys() != now.keys()
             unpacked += 1
             if unpacked % _BUCKETS_AT_ONCE == 0:

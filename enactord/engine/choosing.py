@@ -1,0 +1,133 @@
+"""Choosing the plan to work on: the newest acceptable one. Plans are never queued."""
+
+import asyncio
+from collections.abc import Callable, Collection
+
+from enactord.core.errors import PlanUnreadable
+from enactord.core.events import PlanRefused, PlanSeen
+from enactord.core.plan import Manifest
+from enactord.core.refusal import Refusal
+from enactord.engine.applying import Accepted
+from enactord.engine.pace import Patience
+from enactord.engine.planning import Planning, PlanView
+from enactord.engine.settings import Ports, Settings
+from enactord.registry.mirror import Mirror
+
+_PATIENCE_FIRST_S = 0.1
+_PATIENCE_CAP_S = 10.0
+_REFUSED_MAX = 64
+
+
+class Choosing:
+    """Chooses for one enactor, and remembers what was refused."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        ports: Ports,
+        mirror: Mirror,
+        planning: Planning,
+        zones: Collection[str],
+        *,
+        has_work: Callable[[Manifest], bool],
+        is_down: Callable[[str], bool],
+    ) -> None:
+        self.settings = settings
+        self._ports = ports
+        self._mirror = mirror
+        self._planning = planning
+        self._zones = zones
+        self._has_work = has_work
+        self._is_down = is_down
+        self._refused: dict[int, tuple[Refusal, float]] = {}
+        self._seen_head = 0
+        self._patience = Patience(first_s=_PATIENCE_FIRST_S, cap_s=_PATIENCE_CAP_S)
+        self._opened = 0
+        self._opened_at = 0.0
+
+    @property
+    def refused(self) -> dict[int, Refusal]:
+        """What was refused lately, by generation, and why."""
+        return {generation: refusal for generation, (refusal, _) in sorted(self._refused.items())}
+
+    def forget(self) -> None:
+        """Judge refused plans anew."""
+        self._refused.clear()
+
+    async def choose(self, known: int) -> tuple[Accepted, PlanView] | None:
+        """Return the newest acceptable plan above the known generation, if there is work on it. Raises `StoreDown`."""
+        mirror = self._mirror
+        self._note_open(mirror.opened_max)
+        for generation in reversed(mirror.generations):
+            if generation <= known:
+                return None
+            try:
+                manifest = mirror.manifest(generation)
+                if manifest is None:
+                    continue
+                self._note_plan(manifest)
+                if self._awaited(manifest):
+                    continue
+                if not self._has_work(manifest):
+                    return None
+                if self._still_refused(generation):
+                    continue
+                chosen = await self._judge(manifest)
+            except PlanUnreadable as error:
+                chosen = Refusal(guard="unreadable", detail=str(error))
+            if not isinstance(chosen, Refusal):
+                self._refused.pop(generation, None)
+                return chosen
+            self._refuse(generation, chosen)
+        return None
+
+    async def _judge(self, manifest: Manifest) -> tuple[Accepted, PlanView] | Refusal:
+        fences = {zone: self._mirror.fence(zone) for zone in self._zones}
+        view = await self._planning.read(manifest, self._zones)
+        return self._planning.judge(view, fences) or (Accepted(manifest=manifest, fences=fences), view)
+
+    def _note_open(self, opened: int) -> None:
+        """Learn from each open whether the plan before it was applied, or given up for the next."""
+        if opened == self._opened:
+            return
+        if self._opened:
+            (self._patience.given_up if self._unsettled() else self._patience.applied)()
+        self._opened, self._opened_at = opened, asyncio.get_running_loop().time()
+
+    def _unsettled(self) -> bool:
+        """Whether the plan that was opened last is not applied in some zone that answers."""
+        return any(self._mirror.applied(zone) < self._opened and not self._is_down(zone) for zone in self._zones)
+
+    def _awaited(self, manifest: Manifest) -> bool:
+        """Whether a newer plan must wait for the one that is open; what an operator orders need not."""
+        if manifest.generation <= self._opened or manifest.approval is not None or manifest.rollback_of:
+            return False
+        in_time = asyncio.get_running_loop().time() < self._opened_at + self._patience.now_s
+        return in_time and self._unsettled()
+
+    def _still_refused(self, generation: int) -> bool:
+        known = self._refused.get(generation)
+        return known is not None and asyncio.get_running_loop().time() < known[1]
+
+    def _refuse(self, generation: int, refusal: Refusal) -> None:
+        """Remember a refusal for a while: the ledger may change so that the plan becomes acceptable."""
+        known = self._refused.get(generation)
+        until = asyncio.get_running_loop().time() + self.settings.repair_interval_s
+        if known is None or known[0] != refusal:
+            self._ports.observer.observe(PlanRefused(generation=generation, guard=refusal.guard, detail=refusal.detail))
+        self._refused[generation] = (refusal, until)
+        for old in sorted(self._refused)[:-_REFUSED_MAX]:
+            del self._refused[old]
+
+    def _note_plan(self, manifest: Manifest) -> None:
+        if manifest.generation > self._seen_head:
+            self._seen_head = manifest.generation
+            self._ports.observer.observe(
+                PlanSeen(
+                    generation=manifest.generation,
+                    digest=manifest.digest,
+                    endpoints=manifest.endpoints,
+                    author=manifest.author,
+                    age_s=self._ports.clock.now() - manifest.published_at,
+                )
+            )

@@ -1,0 +1,103 @@
+"""What is not well, in one place: each state is told once when it begins, and once when it ends."""
+
+import traceback
+from enum import StrEnum
+
+from enactord.core.events import StepFailed, StoreCameUp, StoreWentDown, ZoneCameUp, ZoneWentDown
+from enactord.ports import Observer
+
+NOT_CONNECTED = "not connected yet"
+
+
+class Aspect(StrEnum):
+    """What of a zone is not well; the first is what people are told first."""
+
+    SERVER = "server"
+    """The server does not answer questions."""
+    FENCE = "fence"
+    """Another fence than ours stands there."""
+    WRITING = "writing"
+    """The server does not take our updates."""
+    PASS = "pass"
+    """A pass ended by an error that no rule foresees."""
+
+
+class Health:
+    """The state of the store and of each zone, as one enactor sees it."""
+
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
+        self.store_up = False
+        self.store_problem = NOT_CONNECTED
+        self._zones: dict[str, dict[Aspect, str]] = {}
+        self._loops: dict[str, str] = {}
+
+    def store_is_up(self, revision: int) -> None:
+        """The store answered, and the mirror shows it."""
+        if not self.store_up:
+            self.store_up = True
+            self.store_problem = ""
+            self._observer.observe(StoreCameUp(revision=revision))
+
+    def store_is_down(self, problem: str) -> None:
+        """The store did not answer, or would not."""
+        if self.store_up or self.store_problem == NOT_CONNECTED:
+            self._observer.observe(StoreWentDown(detail=problem))
+        self.store_up = False
+        self.store_problem = problem
+
+    def loop_failed(self, name: str, error: Exception) -> None:
+        """One of the enactor's loops ("step" or "step zone") ended by an error that no rule foresees."""
+        self._loops[name] = f"{name}: failed and is started again: {error!r:.200}"
+        step, _, zone = name.partition(" ")
+        self._tell(step, zone, error)
+
+    def loop_is_sound(self, name: str) -> None:
+        """A loop has gone on for a while."""
+        self._loops.pop(name, None)
+
+    @property
+    def loop_problems(self) -> list[str]:
+        """What is said of loops that failed lately, in order of their names."""
+        return [self._loops[name] for name in sorted(self._loops)]
+
+    def pass_failed(self, zone: str, error: Exception) -> None:
+        """A pass over a plan in a zone ended by an error that no rule foresees; it is tried again."""
+        self.zone_is_down(zone, Aspect.PASS, f"{zone}: a pass failed and is tried again: {error!r:.200}")
+        self._tell("apply", zone, error)
+
+    def _tell(self, step: str, zone: str, error: Exception) -> None:
+        lines = "".join(traceback.format_exception(error))
+        self._observer.observe(StepFailed(step=step, zone=zone, detail=repr(error), traceback=lines))
+
+    def zone_is_down(self, zone: str, aspect: Aspect, problem: str) -> None:
+        """Enter what is wrong with a zone; it is told where nothing was wrong before."""
+        known = self._zones.setdefault(zone, {})
+        if not known:
+            self._observer.observe(ZoneWentDown(zone=zone, detail=problem))
+        known[aspect] = problem
+
+    def zone_is_up(self, zone: str, *aspects: Aspect) -> None:
+        """Enter that these aspects of a zone are well (none named: all); it is told when nothing is wrong any more."""
+        known = self._zones.get(zone)
+        if not known:
+            return
+        for aspect in aspects or tuple(Aspect):
+            known.pop(aspect, None)
+        if not known:
+            del self._zones[zone]
+            self._observer.observe(ZoneCameUp(zone=zone))
+
+    def zone_problem(self, zone: str) -> str:
+        """What is wrong with a zone; nothing while all is well."""
+        known = self._zones.get(zone)
+        return next((known[aspect] for aspect in Aspect if aspect in known), "") if known else ""
+
+    def has(self, zone: str, aspect: Aspect) -> bool:
+        """Whether this aspect of a zone is not well."""
+        return aspect in self._zones.get(zone, {})
+
+    @property
+    def zone_problems(self) -> dict[str, str]:
+        """What is wrong, by zone, in order; those of which all is well left out."""
+        return {zone: self.zone_problem(zone) for zone in sorted(self._zones)}

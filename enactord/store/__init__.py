@@ -1,0 +1,1 @@
+"""What is kept in the plan store, above the key-value port."""

@@ -1,0 +1,116 @@
+"""What is not well is told once when it begins and once when it ends, however often it is found."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from enactord.core.events import StoreCameUp, StoreWentDown, ZoneCameUp, ZoneWentDown
+from enactord.engine.health import NOT_CONNECTED, Aspect, Health
+from tests.hostile.effort import tries
+from tests.world import ZONE, Recorder
+
+OTHER = "other.test."
+
+
+@pytest.fixture
+def recorder() -> Recorder:
+    return Recorder()
+
+
+@pytest.fixture
+def health(recorder: Recorder) -> Health:
+    return Health(recorder)
+
+
+def test_the_store_is_told_of_at_each_turn(health: Health, recorder: Recorder) -> None:
+    """Not connected at first; then up, down and up, each told once, with what it was like."""
+    assert (health.store_up, health.store_problem) == (False, NOT_CONNECTED)
+    for _ in range(2):
+        health.store_is_up(7)
+        assert (health.store_up, health.store_problem) == (True, "")
+    for problem in ("no answer", "refused"):
+        health.store_is_down(problem)
+        assert (health.store_up, health.store_problem) == (False, problem)
+    health.store_is_up(9)
+    assert recorder.happenings == [
+        StoreCameUp(revision=7),
+        StoreWentDown(detail="no answer"),
+        StoreCameUp(revision=9),
+    ]
+
+
+def test_a_store_that_was_never_there_is_told_of_once(health: Health, recorder: Recorder) -> None:
+    """Whoever starts without a store hears of it, but not at every attempt."""
+    for problem in ("no answer", "refused", "refused"):
+        health.store_is_down(problem)
+    assert recorder.happenings == [StoreWentDown(detail="no answer")]
+    assert health.store_problem == "refused"
+
+
+def test_a_zone_is_told_of_once_whatever_is_wrong_with_it(health: Health, recorder: Recorder) -> None:
+    """A second trouble on top of the first is no news, and while one is left the zone is not well."""
+    health.zone_is_down(ZONE, Aspect.WRITING, "refused")
+    health.zone_is_down(ZONE, Aspect.SERVER, "no answer")
+    health.zone_is_down(ZONE, Aspect.SERVER, "still no answer")
+    assert recorder.happenings == [ZoneWentDown(zone=ZONE, detail="refused")]
+    health.zone_is_up(ZONE, Aspect.SERVER)
+    assert health.zone_problem(ZONE) == "refused"
+    assert len(recorder.happenings) == 1
+    health.zone_is_up(ZONE, Aspect.WRITING, Aspect.FENCE)
+    health.zone_is_up(ZONE)
+    assert health.zone_problem(ZONE) == ""
+    assert recorder.happenings[1:] == [ZoneCameUp(zone=ZONE)]
+
+
+def test_people_are_told_the_first_aspect_first(health: Health) -> None:
+    """A server that does not answer explains what else is wrong, whenever it was found."""
+    for aspect in reversed(Aspect):
+        health.zone_is_down(ZONE, aspect, f"wrong: {aspect}")
+        assert health.zone_problem(ZONE) == f"wrong: {aspect}"
+        assert health.zone_problems == {ZONE: f"wrong: {aspect}"}
+    for aspect in Aspect:
+        assert health.zone_problem(ZONE) == f"wrong: {aspect}"
+        health.zone_is_up(ZONE, aspect)
+
+
+def test_each_zone_is_told_of_by_itself(health: Health, recorder: Recorder) -> None:
+    """One that is well is not mentioned; and they are shown in order."""
+    health.zone_is_up(ZONE)
+    health.zone_is_down(OTHER, Aspect.FENCE, "held")
+    health.zone_is_down(ZONE, Aspect.PASS, "failed")
+    assert health.zone_problems == {ZONE: "failed", OTHER: "held"}
+    assert list(health.zone_problems) == sorted(health.zone_problems)
+    assert health.has(OTHER, Aspect.FENCE)
+    assert not health.has(OTHER, Aspect.PASS)
+    assert not health.has(ZONE, Aspect.FENCE)
+    health.zone_is_up(OTHER)
+    assert health.zone_problems == {ZONE: "failed"}
+    assert not health.has(OTHER, Aspect.FENCE)
+    assert recorder.of(ZoneCameUp) == [ZoneCameUp(zone=OTHER)]
+
+
+changes = st.tuples(
+    st.sampled_from([ZONE, OTHER]), st.booleans(), st.lists(st.sampled_from(list(Aspect)), unique=True, max_size=4)
+)
+
+
+@tries(60)
+@given(st.lists(changes, max_size=30))
+def test_what_was_told_last_is_how_it_is(sequence: list[tuple[str, bool, list[Aspect]]]) -> None:
+    """Of each zone down and up take turns, and a zone is down exactly while some aspect of it is."""
+    recorder = Recorder()
+    health = Health(recorder)
+    wrong: dict[str, set[Aspect]] = {ZONE: set(), OTHER: set()}
+    for zone, down, aspects in sequence:
+        if down:
+            for aspect in aspects:
+                health.zone_is_down(zone, aspect, aspect.value)
+            wrong[zone] |= set(aspects)
+        else:
+            health.zone_is_up(zone, *aspects)
+            wrong[zone] -= set(aspects or Aspect)
+        for one, known in wrong.items():
+            told = [type(happening) for happening in recorder.happenings if getattr(happening, "zone", "") == one]
+            assert told == [ZoneWentDown, ZoneCameUp] * (len(told) // 2) + [ZoneWentDown] * (len(told) % 2)
+            assert bool(len(told) % 2) == bool(known) == bool(health.zone_problem(one))
+            assert {aspect for aspect in Aspect if health.has(one, aspect)} == known
