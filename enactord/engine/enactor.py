@@ -97,6 +97,8 @@ class Enactor:
         self._opened_at = 0.0
         self._freeze: Freeze | None = None
         self._problems: dict[str, str] = {}
+        self.told_besides: Callable[[], Sequence[str]] = tuple
+        """What the process knows to be wrong beside the engine: it is among the reasons."""
 
     async def run(self) -> None:
         """Run until cancelled; then let go of the claims."""
@@ -463,6 +465,7 @@ class Enactor:
         refusal = self.head_refusal
         if refusal is not None:
             found.append(f"plan {self.mirror.head} is refused: {refusal}")
+        found.extend(self.told_besides())
         return found
 
     def status(self) -> dict[str, object]:

@@ -11,7 +11,6 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from enactord.core import events
 from enactord.daemon.http import standing
-from enactord.telemetry.fanout import Fanout
 from enactord.telemetry.lag import watch_lag
 from enactord.telemetry.log import LogObserver, make_logger
 from enactord.telemetry.metrics import Metrics
@@ -113,7 +112,7 @@ async def test_a_scope_at_work_sets_every_metric() -> None:
     await world.applied(2)
     await member.enactor.repairer.look(ZONE)
     for happening in member.recorder.happenings:
-        Fanout([metrics]).observe(happening)
+        metrics.observe(happening)
     metrics.refresh(standing(member.enactor))
     text = generate_latest(registry).decode()
     for sample in (
