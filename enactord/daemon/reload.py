@@ -69,7 +69,7 @@ class LiveLog:
         """Return the line that stands where others are missing, in the log's form."""
         made: list[str] = []
         logger = make_logger("warning", self._format, _Kept(made, self.lines.isatty()), **self._bound)
-        logger.warning("log.lines_lost", lines=lost, detail=why)
+        logger.warning("lines.lost", lines=lost, detail=why)
         return made[0].rstrip("\n")
 
 

@@ -124,9 +124,10 @@ class LineWriter:
             self._closed = True
             self._changed.notify()
             thread = self._thread
-        if thread is not None:
-            thread.join(limit_s)
-        return not self._waiting and not self.losing
+        if thread is None:
+            return not self.losing
+        thread.join(limit_s)
+        return not thread.is_alive() and not self.losing
 
     def _started(self) -> bool:
         if self._thread is None:

@@ -17,8 +17,8 @@ _LINE_CHARACTERS_MAX = 32_768
 """Docker cuts lines at 16 KiB and journald at 48 KiB, in the middle of a document."""
 _CUTS = ((16_384, 100), (2_000, 20), (200, 5), (40, 3))
 """Longest text and most entries of a collection: the first that makes the line short enough is taken."""
-_MULTILINE = frozenset({"traceback"})
-"""On a console these keep their line ends."""
+_MULTILINE = "traceback"
+"""On a console it keeps its line ends, and stands below its line."""
 
 
 class Lines(Protocol):
@@ -83,18 +83,13 @@ class _Renderer:
         self, render: structlog.typing.Processor, logger: Any, method: str, event: structlog.typing.EventDict
     ) -> str:
         longest, entries = _CUTS[0]
-        shown = {
-            visible(str(key)): plain(value, longest, entries, shown=_lines if key in _MULTILINE else visible)
-            for key, value in event.items()
-        }
+        below = event.pop(_MULTILINE, "")
+        shown = {visible(str(key)): plain(value, longest, entries, shown=visible) for key, value in event.items()}
         try:
-            return str(render(logger, method, shown))
+            line = str(render(logger, method, shown))
+            return f"{line}\n{visible(str(below)[-longest:], lines=True).rstrip()}" if below else line
         except Exception as error:
             return f"{shown.get('event')} (the console's form failed: {visible(repr(error))})"
-
-
-def _lines(text: str) -> str:
-    return visible(text, lines=True)
 
 
 class LogObserver:

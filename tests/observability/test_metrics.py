@@ -4,7 +4,6 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Iterator
 
-
 from enactord.adapters.memory_zone import MemoryZone
 from enactord.core.records import NO_RECORDS, Outcome, Records, Transaction, Unknown
 from enactord.daemon.http import standing
