@@ -177,22 +177,31 @@ def write(text: str | bytes) -> None:
     stream = sys.stdout
     if stream is None:
         raise Untold(OSError(errno.EBADF, "stdout is closed"))
-    try:
+    with _told(stream):
         if isinstance(text, str):
             stream.write(text)
         else:
             stream.flush()
             stream.buffer.write(text)
         stream.flush()
-    except (OSError, ValueError) as error:  # ValueError: closed by somebody else in this process
-        _discard(stream)
-        raise Untold(error if isinstance(error, OSError) else OSError(errno.EBADF, str(error))) from error
 
 
 def flush() -> None:
     """Have all that was printed written, by click too. Raises `Untold`."""
-    if sys.stdout is not None:
-        write("")
+    stream = sys.stdout
+    if stream is not None:
+        with _told(stream):
+            stream.flush()  # and no more: to write nothing at all fails on a full disk
+
+
+@contextmanager
+def _told(stream: TextIO) -> Iterator[None]:
+    """Turn a failure to write into `Untold`."""
+    try:
+        yield
+    except (OSError, ValueError) as error:  # ValueError: closed by somebody else in this process
+        _discard(stream)
+        raise Untold(error if isinstance(error, OSError) else OSError(errno.EBADF, str(error))) from error
 
 
 def _discard(stream: TextIO) -> None:
