@@ -361,7 +361,8 @@ class Bar:
 
     def stop(self) -> None:
         self._timer.cancel()
-        self._progress.stop()
+        if self._progress.live.is_started:  # else it would end a line that was never begun
+            self._progress.stop()
 
     def stage(self, name: str) -> None:
         """Begin a stage of unknown length."""

@@ -19,9 +19,18 @@ export function h(tag, attributes = {}, ...children) {
     else if (value === true) node.setAttribute(name, "");
     else if (value !== false && value !== null && value !== undefined) node.setAttribute(name, visible(value));
   }
-  const shown = children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false);
-  node.append(...shown.map((child) => (child instanceof Node ? child : visible(child))));
+  node.append(...safely(children));
   return node;
+}
+
+/** Give an element these children in place of those that it has. */
+export function put(node, ...children) {
+  node.replaceChildren(...safely(children));
+}
+
+function safely(children) {
+  const there = children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false);
+  return there.map((child) => (child instanceof Node ? child : visible(child)));
 }
 
 /** The element of the page with this id. */
@@ -33,14 +42,14 @@ export function at(id) {
 
 /** Set a text, and touch nothing where it is there already (a screen reader would say it again). */
 export function say(node, text) {
-  const shown = visible(text);
-  if (node.textContent !== shown) node.textContent = shown;
+  const safe = visible(text);
+  if (node.textContent !== safe) node.textContent = safe;
 }
 
 /** Set or take away an attribute. */
 export function mark(node, name, value) {
   if (value === null || value === false) node.removeAttribute(name);
-  else if (node.getAttribute(name) !== String(value)) node.setAttribute(name, value === true ? "" : String(value));
+  else if (node.getAttribute(name) !== visible(value)) node.setAttribute(name, value === true ? "" : visible(value));
 }
 
 /**

@@ -1,6 +1,6 @@
 /** The status page of an enactor: each part shows one side of the state that the events bring. */
 
-import { at, h, list, mark, say, visible } from "./dom.js";
+import { at, h, list, mark, put, say, visible } from "./dom.js";
 import { showEnactors } from "./enactors.js";
 import { listenEndpoints, readEndpoints, readHeld, showCounts } from "./endpoints.js";
 import { forgetNews, showNews, showRepairs, tellNews } from "./news.js";
@@ -80,7 +80,8 @@ function showFreeze(frozen) {
   const banner = at("freeze");
   banner.hidden = frozen === null;
   if (frozen === null) return;
-  at("freeze-text").replaceChildren(
+  put(
+    at("freeze-text"),
     h("b", {}, frozen.mode === "all" ? "Frozen" : "Frozen, repair only"),
     ` by ${frozen.author || "somebody"} `,
     since(frozen.since),
