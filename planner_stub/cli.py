@@ -1,12 +1,11 @@
 """planner-stub: a planner for trying things, in good health and in bad."""
 
 import asyncio
-import json
 import random
 import signal
-import sys
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -16,11 +15,13 @@ from enactord import __version__
 from enactord.cli.opening import open_scope
 from enactord.cli.program import NO, Program, common, examples
 from enactord.cli.publish import read_document, show_published
-from enactord.cli.terminal import progress
+from enactord.cli.terminal import lines_beside, progress, write
 from enactord.core.plan import parse_plan
+from enactord.core.visible import json_text, plain, visible
 from enactord.daemon.operations import Denied, Published, Scope
 from enactord.daemon.operations import publish as publish_draft
 from enactord.registry.plans import Orders
+from enactord.telemetry.lines import LineWriter
 from planner_stub.bad import KINDS, Basis, bad_plan, basis_of, default_basis
 from planner_stub.fleet import Fleet
 from planner_stub.names import choose_names, read_names
@@ -54,15 +55,16 @@ def run(endpoints: int, interval: float, churn: float, seed: int, names: Path | 
     """Publish a whole plan, then the fleet's changes each interval, until stopped."""
     source = read_names(names) if names else ()
 
-    async def body() -> None:
+    async def body(lines: LineWriter) -> None:
+        say = partial(_say, lines)
         async with open_scope() as scope:
             chosen = choose_names(endpoints, zones=sorted(scope.zones), source=source)
             fleet = Fleet(chosen, seed)
             planner = Planner(scope, fleet, author=AUTHOR, churn=churn, rng=random.Random(seed), say=say)
             await planner.run(interval_s=interval, rounds=rounds)
 
-    with suppress(asyncio.CancelledError, KeyboardInterrupt):
-        asyncio.run(_until_told(body()))
+    with suppress(asyncio.CancelledError, KeyboardInterrupt), lines_beside() as lines:
+        asyncio.run(_until_told(body(lines)))
 
 
 async def _until_told(body: Any) -> None:
@@ -78,15 +80,14 @@ async def _until_told(body: Any) -> None:
             loop.remove_signal_handler(number)
 
 
-def say(event: str, **facts: object) -> None:
-    """Write one line: people's on a terminal, JSON otherwise."""
+def _say(lines: LineWriter, event: str, **facts: object) -> None:
+    """Write one line: people's on a terminal, JSON otherwise. Plans go out whether anybody reads it or not."""
     at = datetime.now(UTC).isoformat(timespec="milliseconds")
-    if sys.stdout.isatty():
-        line = f"{at[11:19]}  {event}  " + " ".join(f"{key}={value}" for key, value in facts.items())
+    if lines.isatty():
+        line = visible(f"{at[11:19]}  {event}  " + " ".join(f"{key}={value}" for key, value in facts.items()))
     else:
-        line = json.dumps({"event": event, "timestamp": at} | facts)
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
+        line = json_text(plain({"event": event, "timestamp": at} | facts, 10_000, 1000), ascii_only=True)
+    lines.write(line + "\n")
 
 
 @main.command(epilog=examples("planner-stub publish plan.json --config enactord.toml"))
@@ -128,7 +129,8 @@ def bad(kind: str, publishing: bool, output: Path | None) -> int:
     if not publishing:
         basis = asyncio.run(_read_basis()) if configured else default_basis()
         if output is None:
-            _write(kind, basis, sys.stdout.buffer)
+            for piece in bad_plan(kind, basis):
+                write(piece)
         else:
             with output.open("wb") as file:
                 _write(kind, basis, file)

@@ -26,6 +26,12 @@ MAY_CATCH_ALL = {
     "enactord/engine/loops.py": "a loop of the engine that fails is logged and started again",
     "enactord/engine/pipelines.py": "a pass that fails is told, and tried again; the other zones go on",
     "enactord/cli/program.py": "a command ends with a sentence and an exit code, not with a traceback",
+    "enactord/cli/terminal.py": "what was carried out must not look failed because its answer cannot be shown",
+    "enactord/core/visible.py": "a text for any value, also for one that cannot say what it is",
+    "enactord/telemetry/failures.py": "what only tells must not reach what works",
+    "enactord/telemetry/lines.py": "the log's thread must outlive each line",
+    "enactord/telemetry/log.py": "a line is made of whatever values come",
+    "enactord/telemetry/strays.py": "a library that logs must not fail because of the log",
     "enactord/adapters/embedded/server.py": "one bad message must not end the server",
     "enactord/adapters/embedded/writer.py": "one bad update must not stop those after it",
 }
@@ -197,6 +203,41 @@ def test_only_programs_print() -> None:
     quiet = [path for path in PRODUCT if not relative(path).startswith("enactord/cli/")]
     programs = {ROOT / "planner_stub" / "cli.py"}
     assert found(prints, quiet + [path for path in PLANNER if path not in programs]) == []
+
+
+MAY_WRITE = {
+    "enactord/cli/terminal.py": "the one place for output of programs",
+    "enactord/telemetry/lines.py": "the log's writer",
+    "enactord/telemetry/log.py": "the log's default place",
+}
+
+
+def writes_to_a_stream(tree: ast.Module) -> Iterator[int]:
+    """Find `sys.stdout`, `sys.stderr`, `click.echo` and rich's console."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and ast.unparse(node) in {
+            "sys.stdout", "sys.stderr", "sys.__stdout__", "sys.__stderr__", "click.echo", "click.secho"
+        }:  # fmt: skip
+            yield node.lineno
+    for line, name in imports(tree):
+        if name.startswith("rich.console"):
+            yield line
+
+
+def test_output_goes_through_the_places_that_survive_it() -> None:
+    """A stream that is closed, full or of another encoding must not decide how a command or a daemon ends."""
+    free = [path for path in PRODUCT + PLANNER if relative(path) not in MAY_WRITE]
+    assert found(writes_to_a_stream, free) == []
+
+
+def test_the_page_sets_text_in_one_place() -> None:
+    """`dom.js` makes visible what hides in a text; no other module of the page puts text into the document."""
+    sets = re.compile(
+        r"innerHTML|outerHTML|insertAdjacent|textContent|innerText|replaceChildren|\.append\(|\.prepend\("
+    )
+    modules = [path for path in (ROOT / "enactord/daemon/web/page").glob("*.js") if path.name != "dom.js"]
+    assert len(modules) > 5
+    assert [path.name for path in modules if sets.search(path.read_text(encoding="utf-8"))] == []
 
 
 def test_only_outermost_frames_catch_everything() -> None:

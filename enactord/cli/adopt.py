@@ -3,11 +3,10 @@
 import asyncio
 
 import click
-from rich.console import Console
 
 from enactord.cli.opening import open_tools
 from enactord.cli.program import common, examples
-from enactord.cli.terminal import deny, show
+from enactord.cli.terminal import Out, deny, tell_done
 from enactord.core.names import parse_name
 from enactord.daemon import operations
 from enactord.daemon.operations import Adopted, Denied
@@ -25,7 +24,7 @@ def adopt(names: tuple[str, ...]) -> int:
     done = asyncio.run(_adopt([parse_name(name) for name in names]))
     if isinstance(done, Denied):
         return deny(done)
-    show(done.document(), lambda out: _print(out, done))
+    tell_done(done.document, lambda out: _print(out, done))
     return 0
 
 
@@ -35,7 +34,7 @@ async def _adopt(names: list[str]) -> Adopted | Denied:
         return await operations.adopt(tools.scope, names, readers)
 
 
-def _print(out: Console, done: Adopted) -> None:
+def _print(out: Out, done: Adopted) -> None:
     for name, content in sorted(done.contents.items()):
         addresses = " ".join(target.address for target in content.targets)
-        out.print(f"adopted {name}  ttl {content.ttl_s} s: {addresses}", soft_wrap=True)
+        out.line(f"adopted {name}  ttl {content.ttl_s} s: {addresses}")

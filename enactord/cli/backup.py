@@ -4,12 +4,11 @@ import asyncio
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from enactord.cli.opening import open_tools
 from enactord.cli.program import common, examples
 from enactord.cli.publish import author_or_user
-from enactord.cli.terminal import deny, progress, show, when
+from enactord.cli.terminal import Out, deny, progress, tell_done, when
 from enactord.daemon import archive
 from enactord.daemon.archive import Restored, Saved
 from enactord.daemon.scope import Denied, Stage
@@ -28,7 +27,7 @@ def backup(file: Path) -> None:
     """
     with progress("backing up") as bar:
         saved = asyncio.run(_backup(file, bar.stage))
-    show(saved.document() | {"file": str(file)}, lambda out: _print_saved(out, file, saved))
+    tell_done(lambda: saved.document() | {"file": str(file)}, lambda out: _print_saved(out, file, saved))
 
 
 async def _backup(file: Path, stage: Stage) -> Saved:
@@ -36,11 +35,10 @@ async def _backup(file: Path, stage: Stage) -> Saved:
         return await archive.backup(tools.scope, file, stage=stage)
 
 
-def _print_saved(out: Console, file: Path, saved: Saved) -> None:
-    out.print(
+def _print_saved(out: Out, file: Path, saved: Saved) -> None:
+    out.line(
         f"{file}: scope {saved.scope} at revision {saved.revision}, {saved.plans} plans, "
-        f"{saved.keys:,} keys, {saved.bytes:,} bytes",
-        soft_wrap=True,
+        f"{saved.keys:,} keys, {saved.bytes:,} bytes"
     )
 
 
@@ -65,7 +63,7 @@ def restore(file: Path, replace: bool, author: str | None) -> int:
         done = asyncio.run(_restore(file, author_or_user(author), replace, bar.stage))
     if isinstance(done, Denied):
         return deny(done)
-    show(done.document(), lambda out: _print_restored(out, done))
+    tell_done(done.document, lambda out: _print_restored(out, done))
     return 0
 
 
@@ -74,16 +72,15 @@ async def _restore(file: Path, author: str, replace: bool, stage: Stage) -> Rest
         return await archive.restore(tools.scope, file, zones, author=author, replace=replace, stage=stage)
 
 
-def _print_restored(out: Console, done: Restored) -> None:
-    out.print(
+def _print_restored(out: Out, done: Restored) -> None:
+    out.line(
         f"restored as of {when(done.taken_at)}: newest plan {done.newest}, "
-        f"{done.written:,} keys written, {done.removed:,} removed",
-        soft_wrap=True,
+        f"{done.written:,} keys written, {done.removed:,} removed"
     )
     for zone, generation in sorted(done.fences.items()):
         waits = ": waits for the next publication" if zone in done.ahead else ""
-        out.print(f"{zone} stands at generation {generation}{waits}")
+        out.line(f"{zone} stands at generation {generation}{waits}")
     for zone, problem in sorted(done.unread.items()):
-        out.print(f"{zone}: its own fence could not be read ({problem}); enactors will", soft_wrap=True)
+        out.line(f"{zone}: its own fence could not be read ({problem}); enactors will")
     if done.frozen:
-        out.print(f"still frozen by {done.frozen}", soft_wrap=True)
+        out.line(f"still frozen by {done.frozen}")

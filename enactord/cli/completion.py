@@ -4,6 +4,7 @@ import click
 from click.shell_completion import get_completion_class
 
 from enactord.cli.program import examples
+from enactord.cli.terminal import write
 
 
 @click.command(
@@ -24,4 +25,4 @@ def completion(context: click.Context, shell: str) -> None:
     found = get_completion_class(shell)
     assert found is not None, "click has all three"
     variable = f"_{program.upper().replace('-', '_')}_COMPLETE"
-    click.echo(found(root.command, {}, program, variable).source())
+    write(found(root.command, {}, program, variable).source() + "\n")

@@ -10,7 +10,7 @@ from enactord import __version__
 from enactord.cli.completion import completion
 from enactord.cli.dev import dev
 from enactord.cli.program import Program, common, examples
-from enactord.cli.terminal import show, warn
+from enactord.cli.terminal import tell_done, warn
 from enactord.daemon.config import load_config
 from enactord.daemon.run import serve
 
@@ -63,7 +63,10 @@ def check_config(path: Path) -> None:
         "warnings": list(config.warnings),
     }
     zones = ", ".join(zone.name for zone in config.zones)
-    show(document, lambda out: out.print(f"ok: enactor {config.enactor.id} of scope {config.enactor.scope}: {zones}"))
+    tell_done(
+        lambda: document,
+        lambda out: out.line(f"ok: enactor {config.enactor.id} of scope {config.enactor.scope}: {zones}"),
+    )
 
 
 main.add_command(dev)

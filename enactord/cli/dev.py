@@ -19,14 +19,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import click
-from rich.text import Text
 
 from enactord.adapters.clock import SystemClock
 from enactord.adapters.embedded import EmbeddedServer
 from enactord.adapters.stores import open_store
 from enactord.adapters.wire.tsig import TsigKey
 from enactord.cli.program import common, examples
-from enactord.cli.terminal import console
+from enactord.cli.terminal import lines_beside, rendered_line
 from enactord.core.errors import ConfigError, InvalidPlan, StoreDown
 from enactord.core.guard import Limits
 from enactord.core.plan import PLAN_BYTES_MAX, Draft, parse_plan
@@ -34,6 +33,7 @@ from enactord.core.refusal import Refusal
 from enactord.daemon.news import follow_news
 from enactord.daemon.scope import Scope
 from enactord.registry.plans import Orders
+from enactord.telemetry.lines import LineWriter
 from planner_stub.names import choose_names, names_zones
 
 SCOPE = "us-east-1"
@@ -203,23 +203,40 @@ async def _run(site: Site, draft: Draft | None, for_s: float | None) -> int:
             published = await scope.plans.publish(draft, Orders(author="enactord dev"))
             if isinstance(published, Refusal):
                 raise InvalidPlan((str(published),))
-        async with _children(site, planner=draft is None) as children:
-            _welcome(site, children)
-            tasks = [asyncio.create_task(_show_news(scope))]
-            tasks += [asyncio.create_task(_report_end(child, stop)) for child in children]
-            with suppress(TimeoutError):
-                async with asyncio.timeout(for_s):
-                    await stop.wait()
-            stop.set()
-            _say("stopping")
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        # The DNS server answers from this process: it must not wait for whoever reads these lines.
+        with lines_beside() as lines:
+            say = _Sayer(lines)
+            async with _children(site, planner=draft is None) as children:
+                _welcome(say, site, children)
+                tasks = [asyncio.create_task(_show_news(scope, say))]
+                tasks += [asyncio.create_task(_report_end(child, stop, say)) for child in children]
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(for_s):
+                        await stop.wait()
+                stop.set()
+                say.news("stopping")
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+            say.news("stopped")
     finally:
         await store.close()
         await server.close()
-    _say("stopped")
     return 0
+
+
+class _Sayer:
+    """Says what happens, a line each."""
+
+    def __init__(self, lines: LineWriter) -> None:
+        self._lines = lines
+
+    def line(self, text: str, style: str = "") -> None:
+        self._lines.write(rendered_line((text, style)))
+
+    def news(self, text: str, style: str = "") -> None:
+        """Say a line with the time of day."""
+        self.line(f"{datetime.now(UTC):%H:%M:%S}  {text}", style)
 
 
 @asynccontextmanager
@@ -269,13 +286,13 @@ async def _start(site: Site, name: str, arguments: Sequence[str]) -> Child:
     return Child(name=name, process=process)
 
 
-async def _report_end(child: Child, stop: asyncio.Event) -> None:
+async def _report_end(child: Child, stop: asyncio.Event, say: _Sayer) -> None:
     code = await child.process.wait()
     if not stop.is_set():
-        _say(f"{child.name} has ended (exit {code}); the others go on", "yellow")
+        say.news(f"{child.name} has ended (exit {code}); the others go on", "yellow")
 
 
-async def _show_news(scope: Scope) -> None:
+async def _show_news(scope: Scope, say: _Sayer) -> None:
     """One line for each plan that is published and for each zone that it is applied in."""
     published: dict[int, float] = {}
     said: set[tuple[str, int]] = set()
@@ -294,30 +311,21 @@ async def _show_news(scope: Scope) -> None:
                         continue  # every enactor that finds a zone settled says so
                     said.add((text, generation))
                     text += f" after {(loop.time() - published[generation]) * 1000:.0f} ms"
-                _say(text, {"warning": "yellow", "error": "red"}.get(str(event["severity"]), ""))
+                say.news(text, {"warning": "yellow", "error": "red"}.get(str(event["severity"]), ""))
         except StoreDown:
             await asyncio.sleep(0.5)
 
 
-def _welcome(site: Site, children: Sequence[Child]) -> None:
+def _welcome(say: _Sayer, site: Site, children: Sequence[Child]) -> None:
     name = "dynamodb.us-east-1.amazonaws.com" if "amazonaws.com." in site.zones else f"NAME.{site.zones[0]}"
-    out = console()
-    out.print(Text(f"enactord dev: {len(site.zones)} zones, everything under {site.state}", style="bold"))
+    say.line(f"enactord dev: {len(site.zones)} zones, everything under {site.state}", "bold")
     for child in children:
-        out.print(
-            f"  {child.name:<13} pid {child.process.pid:<7} log {site.state / (child.name + '.log')}", soft_wrap=True
-        )
-    out.print("Look:")
-    out.print(f"  dig @{HOST} -p {site.dns_port} {name} A", soft_wrap=True)
+        say.line(f"  {child.name:<13} pid {child.process.pid:<7} log {site.state / (child.name + '.log')}")
+    say.line("Look:")
+    say.line(f"  dig @{HOST} -p {site.dns_port} {name} A")
     for index in range(len(ENACTORS)):
-        out.print(f"  http://{HOST}:{site.http_port + index}/   …/api/v1/status   …/metrics   …/readyz", soft_wrap=True)
+        say.line(f"  http://{HOST}:{site.http_port + index}/   …/api/v1/status   …/metrics   …/readyz")
     program = Path(sys.argv[0]).with_name("enactorctl")
     tool = str(program) if program.exists() else "enactorctl"
-    out.print(f"  {tool} --config {site.tools_config} status", soft_wrap=True)
-    out.print("Kill an enactor by its pid to see that nothing changes. Ctrl-C stops all.")
-    sys.stdout.flush()
-
-
-def _say(text: str, style: str = "") -> None:
-    console().print(Text(f"{datetime.now(UTC):%H:%M:%S}  {text}", style=style), soft_wrap=True)
-    sys.stdout.flush()
+    say.line(f"  {tool} --config {site.tools_config} status")
+    say.line("Kill an enactor by its pid to see that nothing changes. Ctrl-C stops all.")

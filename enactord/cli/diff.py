@@ -5,13 +5,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.text import Text
 
 from enactord.cli.opening import open_scope
 from enactord.cli.plans import missing
 from enactord.cli.program import common, examples
-from enactord.cli.terminal import brief_content, show
+from enactord.cli.terminal import Out, brief_content, show
 from enactord.daemon.operations import Scope, diff_plans, owned_contents
 
 
@@ -51,18 +49,19 @@ async def _contents(scope: Scope, generation: int) -> dict[str, str] | None:
     return None if manifest is None else await scope.plans.endpoints(manifest)
 
 
-def print_diff(out: Console, found: Mapping[str, Any]) -> None:
+def print_diff(out: Out, found: Mapping[str, Any]) -> None:
     """Print a diff document, sorted by name."""
-    lines: list[tuple[str, Text]] = []
+    lines: list[tuple[str, str, str]] = []
     for change in found["added"]:
         line = f"+ {change['name']}  {brief_content(change['after'])}"
-        lines.append((change["name"], Text(line, style="green")))
+        lines.append((change["name"], line, "green"))
     for change in found["removed"]:
         line = f"- {change['name']}  {brief_content(change['before'])}"
-        lines.append((change["name"], Text(line, style="red")))
+        lines.append((change["name"], line, "red"))
     for change in found["changed"]:
         line = f"~ {change['name']}  {brief_content(change['before'])}\n  -> {brief_content(change['after'])}"
-        lines.append((change["name"], Text(line, style="yellow")))
-    for _, text in sorted(lines, key=lambda pair: pair[0]):
-        out.print(text, soft_wrap=True)
-    out.print(f"{len(found['added'])} added, {len(found['changed'])} changed, {len(found['removed'])} removed")
+        lines.append((change["name"], line, "yellow"))
+    for _, text, style in sorted(lines, key=lambda line: line[0]):
+        for part in text.split("\n"):
+            out.line((part, style))
+    out.line(f"{len(found['added'])} added, {len(found['changed'])} changed, {len(found['removed'])} removed")

@@ -6,12 +6,11 @@ from contextlib import asynccontextmanager
 from typing import NoReturn
 
 import click
-from rich.console import Console
 
 from enactord.cli.opening import open_scope
 from enactord.cli.program import common, config_path, examples
 from enactord.cli.publish import author_or_user
-from enactord.cli.terminal import deny, show
+from enactord.cli.terminal import Out, deny, tell_done
 from enactord.core.content import pack_address
 from enactord.core.errors import StoreDown, StoreRefused
 from enactord.core.names import fence_name, parse_name, zone_of
@@ -104,7 +103,7 @@ def release(zone: str) -> int:
     done, told = asyncio.run(run())
     if isinstance(done, Denied):
         return deny(done)
-    show(done.document() | {"store_told": told}, lambda out: _print_released(out, done, told=told))
+    tell_done(lambda: done.document() | {"store_told": told}, lambda out: _print_released(out, done, told=told))
     return 0
 
 
@@ -161,30 +160,28 @@ def _wrong(message: str) -> NoReturn:
 def _end(done: Taken | Denied) -> int:
     if isinstance(done, Denied):
         return deny(done)
-    show(done.document(), lambda out: _print(out, done))
+    tell_done(done.document, lambda out: _print(out, done))
     return 0
 
 
-def _print(out: Console, done: Taken) -> None:
-    out.print(f"{done.zone} stood at: {done.before}", soft_wrap=True)
+def _print(out: Out, done: Taken) -> None:
+    out.line(f"{done.zone} stood at: {done.before}")
     if done.name:
         document = done.document()
-        out.print(f"{done.name} was:    {' '.join(document['was']) or 'nothing'}", soft_wrap=True)
-        out.print(f"{done.name} serves: {' '.join(document['served']) or 'nothing'}", soft_wrap=True)
-    out.print(
+        out.line(f"{done.name} was:    {' '.join(document['was']) or 'nothing'}")
+        out.line(f"{done.name} serves: {' '.join(document['served']) or 'nothing'}")
+    out.line(
         f"held at generation {done.fence.generation} ({done.fence.hold}); "
-        f"give it back with: enactorctl emergency release {done.zone}",
-        soft_wrap=True,
+        f"give it back with: enactorctl emergency release {done.zone}"
     )
 
 
-def _print_released(out: Console, done: Taken, *, told: bool) -> None:
-    out.print(f"{done.zone} stood at: {done.before}", soft_wrap=True)
+def _print_released(out: Out, done: Taken, *, told: bool) -> None:
+    out.line(f"{done.zone} stood at: {done.before}")
     generation = done.fence.generation
-    out.print(f"given back at generation {generation}: the next plan above it is applied", soft_wrap=True)
+    out.line(f"given back at generation {generation}: the next plan above it is applied")
     if not told:
-        out.print(
+        out.line(
             "the plan store could not be told: publish only when `enactorctl status` shows that generation as the"
-            " zone's fence",
-            soft_wrap=True,
+            " zone's fence"
         )

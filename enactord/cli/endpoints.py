@@ -5,11 +5,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import click
-from rich.console import Console
 
 from enactord.cli.opening import open_scope
 from enactord.cli.program import common, examples
-from enactord.cli.terminal import deny, show, table
+from enactord.cli.terminal import Out, deny, show
 from enactord.core.names import parse_name
 from enactord.core.refusal import Refusal
 from enactord.daemon.documents import STATES
@@ -46,13 +45,13 @@ async def _read(names: Sequence[str]) -> list[dict[str, Any]]:
         return [endpoint_document(entry, scope.zones) for entry in entries.values()]
 
 
-def _print(out: Console, found: list[dict[str, Any]], limit: int) -> None:
+def _print(out: Out, found: list[dict[str, Any]], limit: int) -> None:
     rows = []
     for endpoint in found[: limit or None]:
         addresses = " ".join(endpoint["addresses"][:4]) + (" …" if len(endpoint["addresses"]) > 4 else "")
         held = endpoint["held"]
         reason = f"{held['guard']}: {held['detail']} (plan {held['generation']})" if held else ""
         rows.append([endpoint["name"], endpoint["state"], endpoint["generation"] or "-", addresses or "-", reason])
-    out.print(table(("endpoint", "state", "generation", "addresses", "held"), rows))
+    out.table(("endpoint", "state", "generation", "addresses", "held"), rows)
     if limit and len(found) > limit:
-        out.print(f"… and {len(found) - limit:,} more; see all with --limit 0")
+        out.line(f"… and {len(found) - limit:,} more; see all with --limit 0")

@@ -7,7 +7,7 @@ import click
 from enactord.cli.opening import open_scope
 from enactord.cli.program import common, examples
 from enactord.cli.publish import author_or_user
-from enactord.cli.terminal import show, when
+from enactord.cli.terminal import tell_done, when
 from enactord.daemon import operations
 from enactord.daemon.operations import freeze_document
 from enactord.registry.control import Freeze
@@ -32,7 +32,7 @@ def freeze(repair_only: bool, reason: str, author: str | None) -> None:
 
     frozen = asyncio.run(run())
     text = f"frozen ({mode}) by {frozen.author}: {reason}; undo with: enactorctl thaw"
-    show({"frozen": freeze_document(frozen)}, lambda out: out.print(text, soft_wrap=True))
+    tell_done(lambda: {"frozen": freeze_document(frozen)}, lambda out: out.line(text))
 
 
 @click.command(epilog=examples("enactorctl thaw"))
@@ -46,5 +46,7 @@ def thaw() -> None:
 
     before = asyncio.run(run())
     text = "thawed" if before is None else f"thawed; was frozen by {before.author} since {when(before.since)}"
-    document = {"frozen": None, "before": freeze_document(before)}
-    show(document, lambda out: out.print(text if before else "was not frozen", soft_wrap=True))
+    tell_done(
+        lambda: {"frozen": None, "before": freeze_document(before)},
+        lambda out: out.line(text if before else "was not frozen"),
+    )

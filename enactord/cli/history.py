@@ -4,11 +4,10 @@ import asyncio
 from typing import Any
 
 import click
-from rich.console import Console
 
 from enactord.cli.opening import open_scope
 from enactord.cli.program import common, examples
-from enactord.cli.terminal import brief_content, deny, show, table, when
+from enactord.cli.terminal import Out, brief_content, deny, show, when
 from enactord.core.names import parse_name
 from enactord.core.refusal import Refusal
 from enactord.daemon.operations import Denied, history_document
@@ -33,21 +32,21 @@ def history(name: str) -> int:
     return 0
 
 
-def _print(out: Console, document: dict[str, Any]) -> None:
+def _print(out: Out, document: dict[str, Any]) -> None:
     ledger = document["ledger"]
     if ledger is None:
-        out.print(f"{document['name']}: not in the ledger")
+        out.line(f"{document['name']}: not in the ledger")
     else:
-        out.print(f"{document['name']}: {ledger['state']}")
-        out.print(f"applied  {ledger['generation'] or '-'}  {brief_content(ledger['content'])}", soft_wrap=True)
-        out.print(f"good     {ledger['good'] or '-'}  {brief_content(ledger['good_content'])}", soft_wrap=True)
+        out.line(f"{document['name']}: {ledger['state']}")
+        out.line(f"applied  {ledger['generation'] or '-'}  {brief_content(ledger['content'])}")
+        out.line(f"good     {ledger['good'] or '-'}  {brief_content(ledger['good_content'])}")
         if ledger["held"]:
             held = ledger["held"]
-            out.print(f"held     plan {held['generation']}: {held['guard']}: {held['detail']}", soft_wrap=True)
+            out.line(f"held     plan {held['generation']}: {held['guard']}: {held['detail']}")
     rows = [
         [plan["generation"], "unreadable", "-", plan["unreadable"]]
         if "unreadable" in plan
         else [plan["generation"], when(plan["published_at"]), plan["author"], brief_content(plan["content"])]
         for plan in document["plans"]
     ]
-    out.print(table(("generation", "published", "author", "content"), rows))
+    out.table(("generation", "published", "author", "content"), rows)

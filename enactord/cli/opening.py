@@ -1,11 +1,12 @@
 """Opening what a verb works on: the config, the store, and where asked the zones."""
 
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from enactord.adapters.clock import SystemClock
 from enactord.cli.program import config_path
+from enactord.core.errors import EnactordError
 from enactord.daemon.config import Config, load_config
 from enactord.daemon.operations import Scope
 from enactord.daemon.wiring import open_config_store, open_zones
@@ -36,7 +37,8 @@ async def open_tools() -> AsyncIterator[Tools]:
         scope = Scope(store=store, name=settings.scope, zones=zones, limits=settings.limits, clock=SystemClock())
         yield Tools(scope=scope, config=config, settings=settings)
     finally:
-        await store.close()
+        with suppress(EnactordError, OSError):  # what was asked is done or not: letting go does not decide it
+            await store.close()
 
 
 @asynccontextmanager

@@ -4,11 +4,10 @@ import asyncio
 from typing import Any
 
 import click
-from rich.console import Console
 
 from enactord.cli.opening import open_scope
 from enactord.cli.program import common, examples
-from enactord.cli.terminal import brief_content, deny, table, when
+from enactord.cli.terminal import Out, brief_content, deny, when
 from enactord.cli.terminal import show as show_document
 from enactord.core.errors import PlanUnreadable
 from enactord.core.refusal import Refusal
@@ -28,7 +27,7 @@ def plans() -> None:
     show_document({"plans": found}, lambda out: _print_plans(out, found))
 
 
-def _print_plans(out: Console, found: list[dict[str, Any]]) -> None:
+def _print_plans(out: Out, found: list[dict[str, Any]]) -> None:
     rows = []
     for plan in found:
         if "unreadable" in plan:
@@ -36,7 +35,7 @@ def _print_plans(out: Console, found: list[dict[str, Any]]) -> None:
             continue
         said = [when(plan["published_at"]), plan["author"], remarks(plan)]
         rows.append([plan["generation"], plan["digest"][:16], plan["endpoints"], *said])
-    out.print(table(("generation", "digest", "endpoints", "published", "author", "remarks"), rows))
+    out.table(("generation", "digest", "endpoints", "published", "author", "remarks"), rows)
 
 
 def remarks(plan: dict[str, Any]) -> str:
@@ -87,7 +86,7 @@ async def _show(generation: int, full: bool) -> dict[str, Any] | None:
         return document
 
 
-def _print_plan(out: Console, document: dict[str, Any]) -> None:
+def _print_plan(out: Out, document: dict[str, Any]) -> None:
     lines = [
         f"plan {document['generation']} of scope {document['scope']}",
         f"digest     {document['digest']}",
@@ -100,7 +99,8 @@ def _print_plan(out: Console, document: dict[str, Any]) -> None:
         lines.append(f"remarks    {remarks(document)}")
     if not document["readable"]:
         lines.append(f"PROBLEM    {document['problem']}; publish the whole content anew")
-    out.print("\n".join(lines))
+    for line in lines:
+        out.line(line)
     if "content" in document:
         rows = [[name, brief_content(content)] for name, content in document["content"].items()]
-        out.print(table(("endpoint", "content"), rows))
+        out.table(("endpoint", "content"), rows)

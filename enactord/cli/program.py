@@ -3,9 +3,10 @@
 0 ok; 1 the answer is "no"; 2 wrong usage or config; 3 the store or a server cannot be reached.
 """
 
-import json
+import io
 import os
 import sys
+import traceback
 from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any, TypeVar
 
 import click
 
+from enactord.cli import terminal
 from enactord.core.errors import (
     ArchiveUnreadable,
     ConfigError,
@@ -25,6 +27,7 @@ from enactord.core.errors import (
     StoreUnknown,
     ZoneDown,
 )
+from enactord.core.visible import visible
 
 OK = 0
 NO = 1
@@ -92,10 +95,10 @@ def report(problem: Problem, *, as_json: bool) -> None:
         error: dict[str, Any] = {"kind": problem.kind, "message": problem.message}
         if problem.problems:
             error["problems"] = list(problem.problems)
-        sys.stdout.write(json.dumps({"error": error}, indent=2, ensure_ascii=False) + "\n")
+        terminal.show_error(error)
         return
-    lines = [f"error: {problem.message}", *(f"  {line}" for line in problem.problems)]
-    click.echo("\n".join(lines), err=True)
+    for line in (f"error: {problem.message}", *(f"  {line}" for line in problem.problems)):
+        terminal.complain(line)
 
 
 class Program(click.Group):
@@ -119,6 +122,7 @@ class Program(click.Group):
 
         if not standalone_mode:
             return invoke()
+        terminal.prepare()
         options = arguments[: arguments.index("--")] if "--" in arguments else arguments
         as_json = "--json" in options
         try:
@@ -127,18 +131,35 @@ class Program(click.Group):
             code = INTERRUPTED
         except click.UsageError as error:
             if not as_json:
-                error.show()
+                usage = io.StringIO()
+                error.show(usage)
+                terminal.complain_text(visible(usage.getvalue(), lines=True))
             else:
                 report(Problem(code=USAGE, kind="usage", message=error.format_message()), as_json=True)
             code = USAGE
+        except terminal.Untold as error:
+            code = _untold(error)
         except Exception as error:
             problem = translate(error)
             if problem is None:
-                raise
+                terminal.complain_text(visible(traceback.format_exc(), lines=True))
+                problem = Problem(code=NO, kind="failed", message=f"an error that no rule foresees: {error!r}")
             report(problem, as_json=as_json)
             code = problem.code
-        sys.stdout.flush()
-        sys.exit(code if isinstance(code, int) else OK)
+        code = code if isinstance(code, int) else OK
+        try:
+            terminal.flush()
+        except terminal.Untold as error:
+            code = code or _untold(error)
+        sys.exit(code)
+
+
+def _untold(error: terminal.Untold) -> int:
+    """Return the exit code of a question whose answer could not be written: none, where the reader had enough."""
+    if error.left:
+        return OK
+    terminal.complain(f"error: the answer could not be written: {error}")
+    return NO
 
 
 def _keep(key: str) -> Callable[[click.Context, click.Parameter, Any], None]:

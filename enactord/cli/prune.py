@@ -1,13 +1,13 @@
 """prune: delete plans that nothing can need any more."""
 
 import asyncio
+from typing import Any
 
 import click
-from rich.console import Console
 
 from enactord.cli.opening import open_tools
 from enactord.cli.program import common, examples
-from enactord.cli.terminal import show, table
+from enactord.cli.terminal import Out, show, tell_done
 from enactord.core.events import Happening
 from enactord.engine.pruner import Pruner, Verdict
 
@@ -25,7 +25,7 @@ class _Nobody:
 def prune(dry_run: bool) -> None:
     """Delete plans that nothing can need any more; shows why each other one stays."""
     verdicts = asyncio.run(_prune(dry_run))
-    document = {
+    document: dict[str, Any] = {
         "dry_run": dry_run,
         "pruned": [verdict.generation for verdict in verdicts if verdict.refusal is None],
         "kept": [
@@ -34,7 +34,10 @@ def prune(dry_run: bool) -> None:
             if v.refusal is not None
         ],
     }
-    show(document, lambda out: _print(out, verdicts, dry_run))
+    if dry_run:
+        show(document, lambda out: _print(out, verdicts, dry_run))
+    else:
+        tell_done(lambda: document, lambda out: _print(out, verdicts, dry_run))
 
 
 async def _prune(dry_run: bool) -> list[Verdict]:
@@ -51,8 +54,8 @@ async def _prune(dry_run: bool) -> list[Verdict]:
         return await pruner.prune(dry_run=dry_run)
 
 
-def _print(out: Console, verdicts: list[Verdict], dry_run: bool) -> None:
+def _print(out: Out, verdicts: list[Verdict], dry_run: bool) -> None:
     gone = "would go" if dry_run else "pruned"
     rows = [[v.generation, gone if v.refusal is None else f"stays: {v.refusal.detail}"] for v in verdicts]
-    out.print(table(("generation", "verdict"), rows))
-    out.print(f"{sum(v.refusal is None for v in verdicts)} of {len(verdicts)} plans {gone}")
+    out.table(("generation", "verdict"), rows)
+    out.line(f"{sum(v.refusal is None for v in verdicts)} of {len(verdicts)} plans {gone}")

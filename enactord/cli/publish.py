@@ -6,12 +6,11 @@ import sys
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from enactord.cli.diff import print_diff
 from enactord.cli.opening import open_scope
 from enactord.cli.program import common, examples
-from enactord.cli.terminal import Bar, deny, progress, show, warn
+from enactord.cli.terminal import Bar, Out, deny, progress, show, tell_done, warn
 from enactord.core.plan import PLAN_BYTES_MAX, Draft, parse_plan
 from enactord.daemon.operations import Denied, Published, approve
 from enactord.daemon.operations import publish as publish_draft
@@ -90,12 +89,14 @@ def show_published(done: Published | Denied) -> int:
         warn(warning)
     for held in done.held:
         warn(f"will be held: {held.name}: {held.refusal}")
-    document = done.document()
-    show(document, lambda out: _print(out, done))
+    if done.dry_run:
+        show(done.document(), lambda out: _print(out, done))
+    else:
+        tell_done(done.document, lambda out: _print(out, done))
     return 0
 
 
-def _print(out: Console, done: Published) -> None:
+def _print(out: Out, done: Published) -> None:
     manifest, counts = done.manifest, done.counts
     if done.dry_run:
         print_diff(out, done.document()["diff"])
@@ -111,4 +112,4 @@ def _print(out: Console, done: Published) -> None:
             f"{counts['held']} held",
         )
     )
-    out.print(told + ("; nothing was stored" if done.dry_run else ""))
+    out.line(told + ("; nothing was stored" if done.dry_run else ""))

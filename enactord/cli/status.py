@@ -4,12 +4,10 @@ import asyncio
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.text import Text
 
 from enactord.cli.opening import open_scope
 from enactord.cli.program import common, examples
-from enactord.cli.terminal import show, table, when
+from enactord.cli.terminal import Out, show, when
 from enactord.daemon.operations import status_document
 
 
@@ -26,37 +24,37 @@ async def _status() -> dict[str, Any]:
         return status_document(await scope.mirror(), scope.zones)
 
 
-def _print(out: Console, document: dict[str, Any]) -> None:
+def _print(out: Out, document: dict[str, Any]) -> None:
     frozen = document["frozen"]
     if frozen:
-        out.print(
-            Text(
+        out.line(
+            (
                 f"FROZEN ({frozen['mode']}) since {when(frozen['since'])} by {frozen['author']}: {frozen['reason']}",
-                style="bold white on red",
+                "bold white on red",
             )
         )
     plans, counts = document["plans"], document["endpoints"]
-    out.print(
+    out.line(
         f"scope {document['scope']}: newest plan {document['head'] or 'none'}, {plans['stored']} stored"
         + (f" from {plans['oldest']} on" if plans["oldest"] else "")
     )
-    out.print(
+    out.line(
         f"endpoints: {counts['total']} in the ledger, {counts['applied']} applied, {counts['pending']} pending,"
         f" {counts['held']} held, {counts['unseen']} not seen served yet"
     )
     rows = [[z["zone"], z["fence"] or "-", z["applied"] or "-", z["state"]] for z in document["zones"]]
-    out.print(table(("zone", "fence", "applied", "state"), rows))
+    out.table(("zone", "fence", "applied", "state"), rows)
     if not document["enactors"]:
-        out.print(Text("no enactor is alive: nothing is applied until one runs (enactord run)", style="red"))
+        out.line(("no enactor is alive: nothing is applied until one runs (enactord run)", "red"))
     for enactor in document["enactors"]:
         working_on = enactor.get("working_on")
         doing = f"works on plan {working_on}" if working_on else "waits for work"
-        out.print(f"enactor {enactor['id']}: {doing}")
+        out.line(f"enactor {enactor['id']}: {doing}")
     troubled: dict[str, list[str]] = {}
     for enactor in document["enactors"]:
         for reason in enactor.get("degraded", ()):
             troubled.setdefault(reason, []).append(enactor["id"])
     for reason, enactors in troubled.items():
-        out.print(Text(f"degraded ({', '.join(enactors)}): {reason}", style="yellow"), soft_wrap=True)
+        out.line((f"degraded ({', '.join(enactors)}): {reason}", "yellow"))
     for claim in document["claims"]:
-        out.print(f"claim: {claim['enactor']} on plan {claim['generation']}")
+        out.line(f"claim: {claim['enactor']} on plan {claim['generation']}")

@@ -4,11 +4,10 @@ import asyncio
 from typing import Any
 
 import click
-from rich.console import Console
 
 from enactord.cli.opening import open_tools
 from enactord.cli.program import NO, OK, UNREACHABLE, common, examples
-from enactord.cli.terminal import Bar, progress, show, table
+from enactord.cli.terminal import Bar, Out, progress, tell_done
 from enactord.daemon import operations
 from enactord.daemon.operations import Verification
 
@@ -20,10 +19,8 @@ def verify(repair: bool) -> int:
     """Ask every configured verify server for every name; exit 1 if any is empty or drifted."""
     with progress("verifying") as bar:
         repaired, found = asyncio.run(_verify(repair, bar))
-    document: dict[str, Any] = found.document()
-    if repair:
-        document["repaired"] = repaired
-    show(document, lambda out: _print(out, found, repaired))
+    told: dict[str, Any] = {"repaired": repaired} if repair else {}
+    tell_done(lambda: found.document() | told, lambda out: _print(out, found, repaired))
     if found.down:
         return UNREACHABLE
     return OK if found.sound else NO
@@ -43,16 +40,16 @@ async def _verify(repair: bool, bar: Bar) -> tuple[list[str], Verification]:
         return sorted(repaired), await operations.verify(tools.scope, servers, progress=bar.advance)
 
 
-def _print(out: Console, found: Verification, repaired: list[str]) -> None:
+def _print(out: Out, found: Verification, repaired: list[str]) -> None:
     for name in repaired:
-        out.print(f"repaired {name}")
+        out.line(f"repaired {name}")
     if found.findings:
         rows = [
             [f.name, f.server, f.wrong, " ".join(f.served) or "-", " ".join(f.wanted) or "-"] for f in found.findings
         ]
-        out.print(table(("endpoint", "server", "wrong", "served", "wanted"), rows))
+        out.table(("endpoint", "server", "wrong", "served", "wanted"), rows)
     for server, problem in sorted(found.down.items()):
-        out.print(f"{server} cannot be asked: {problem}", soft_wrap=True)
+        out.line(f"{server} cannot be asked: {problem}")
     wrong = len({finding.name for finding in found.findings})
     fix = "; put them back with: enactorctl verify --repair" if wrong and not repaired else ""
-    out.print(f"{found.names} names, {wrong} not as the ledger has them, {found.pending} pending{fix}")
+    out.line(f"{found.names} names, {wrong} not as the ledger has them, {found.pending} pending{fix}")

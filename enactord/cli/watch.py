@@ -1,17 +1,14 @@
 """watch: what happens in the scope, as it happens."""
 
 import asyncio
-import json
-import sys
 from datetime import UTC, datetime
 from typing import Any
 
 import click
-from rich.text import Text
 
 from enactord.cli.opening import open_scope
 from enactord.cli.program import common, examples, translate
-from enactord.cli.terminal import console, wants_json
+from enactord.cli.terminal import show_line, wants_json, write, write_json
 from enactord.core.errors import EnactordError
 from enactord.daemon.news import follow_news
 
@@ -55,17 +52,15 @@ class _Lines:
     def write(self, event: dict[str, Any]) -> None:
         self._count += 1
         if self._json:
-            sys.stdout.write(("[\n" if self._count == 1 else ",\n") + json.dumps(event, ensure_ascii=False))
-            sys.stdout.flush()
+            write_json(event, before="[\n" if self._count == 1 else ",\n")
             return
         time = datetime.now(UTC).strftime("%H:%M:%S")
         style = {"warning": "yellow", "error": "red"}.get(event["severity"], "")
-        console().print(Text(f"{time}  {event['text']}", style=style), soft_wrap=True)
-        sys.stdout.flush()
+        show_line((f"{time}  {event['text']}", style))
 
     def end(self) -> None:
         if self._json:
-            sys.stdout.write("[]\n" if self._count == 0 else "\n]\n")
+            write("[]\n" if self._count == 0 else "\n]\n")
 
 
 async def _watch(lines: _Lines, for_s: float | None) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import json
 import ssl
 import traceback
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import lru_cache
 from http import HTTPStatus
@@ -30,6 +30,7 @@ from enactord.daemon.web.serving import listen, note
 from enactord.daemon.web.stream import Streams
 from enactord.daemon.web.writing import Writing
 from enactord.engine.enactor import Enactor
+from enactord.telemetry.failures import Failures
 from enactord.telemetry.metrics import Metrics, Pacing, Standing
 
 STUCK_S = 30.0
@@ -49,8 +50,14 @@ class Pages:
         registry: CollectorRegistry,
         config: HttpConfig | None = None,
         feed: Feed | None = None,
+        *,
+        failures: Failures | None = None,
+        lines_lost: Callable[[], int] = int,
     ) -> None:
+        """`lines_lost`: how many lines of the log were lost, since the start."""
         config = config or HttpConfig()
+        self._failures = failures or Failures(lambda part, error: None)
+        self._lines_lost = lines_lost
         self._enactor = enactor
         self._metrics = metrics
         self._registry = registry
@@ -145,7 +152,11 @@ class Pages:
         return web.json_response({"status": "degraded" if reasons else "ready", "reasons": reasons})
 
     async def metrics(self, request: web.Request) -> web.Response:
-        self._metrics.refresh(standing(self._enactor))
+        # What cannot be read leaves its metrics as they were; the others are still told.
+        with self._failures.caught("scrape"):
+            self._metrics.refresh(standing(self._enactor))
+        with self._failures.caught("scrape"):
+            self._metrics.refresh_told(self._lines_lost(), self._failures.totals)
         return web.Response(body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def openapi(self, request: web.Request) -> web.Response:

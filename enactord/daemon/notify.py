@@ -9,6 +9,9 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 
+from enactord.core.visible import visible
+from enactord.telemetry.failures import Failures
+
 _STATUS_S = 5.0
 """How often the status line is looked at where no watchdog asks for more."""
 _SHARE = 3
@@ -24,6 +27,13 @@ class Notifier:
         self._address = f"\0{address[1:]}" if address.startswith("@") else address
         self.watchdog_s = watchdog_s
         self._status = ""
+        self._owed: tuple[str, ...] = ()
+        """The newest notice that must arrive (ready, stopping) and has not."""
+        self._failures = Failures(lambda part, error: None)
+
+    def use(self, failures: Failures) -> None:
+        """Count what cannot be told from now on."""
+        self._failures = failures
 
     @classmethod
     def of(cls, environ: Mapping[str, str] = os.environ) -> "Notifier":
@@ -37,23 +47,22 @@ class Notifier:
 
     def ready(self) -> None:
         """Say that we serve: after the start, and after a reload."""
-        self._send("READY=1")
+        self._owe("READY=1")
 
     def reloading(self) -> None:
         """Say that the config is read again; `ready` must follow."""
         # The time is what later versions require to tell this reload from another.
-        self._send("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        self._owe("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def stopping(self) -> None:
         """Say that we are about to end."""
-        self._send("STOPPING=1")
+        self._owe("STOPPING=1")
 
     def status(self, text: str) -> None:
         """Show a line in `systemctl status`; the same line is sent once."""
-        line = " ".join(text.split())[:_STATUS_CHARACTERS_MAX]
-        if line != self._status:
+        line = visible(" ".join(text.split()))[:_STATUS_CHARACTERS_MAX]
+        if line != self._status and self._send(f"STATUS={line}"):
             self._status = line
-            self._send(f"STATUS={line}")
 
     async def attend(self, alive: Callable[[], bool], standing: Callable[[], str]) -> None:
         """Until cancelled: keep the status current, and feed the watchdog, but only while `alive()`."""
@@ -61,17 +70,29 @@ class Notifier:
             return
         pause_s = min(_STATUS_S, self.watchdog_s / _SHARE) if self.watchdog_s else _STATUS_S
         while True:
-            if self.watchdog_s and alive():
-                self._send("WATCHDOG=1")
-            self.status(standing())
+            # Each apart: a status line that cannot be made must not starve the watchdog, which would kill the process.
+            if self._owed:
+                self._owe(*self._owed)
+            with self._failures.caught("notify"):
+                if self.watchdog_s and alive():
+                    self._send("WATCHDOG=1")
+            with self._failures.caught("notify"):
+                self.status(standing())
             await asyncio.sleep(pause_s)
 
-    def _send(self, *lines: str) -> None:
+    def _owe(self, *lines: str) -> None:
+        """Send a notice that must arrive: a socket that is full now gets it at a later beat."""
+        self._owed = () if self._send(*lines) else lines
+
+    def _send(self, *lines: str) -> bool:
+        """Send a notice if that can be done at once; returns whether it was."""
         if not self._address:
-            return
+            return True
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
                 channel.setblocking(False)  # a manager that does not read must not hold up the enactor
                 channel.sendto("\n".join(lines).encode(), self._address)
-        except OSError:
-            pass  # the manager is away or busy; the next beat tells it
+        except OSError as error:  # the manager is away or busy; a later beat tells it
+            self._failures.note("notify", error)
+            return False
+        return True

@@ -18,6 +18,7 @@ from enactord.daemon.config import Config, HttpConfig, LogConfig, ZoneConfig
 from enactord.daemon.http import Pages, open_tls
 from enactord.daemon.wiring import zone_key
 from enactord.engine.enactor import Enactor
+from enactord.telemetry.lines import LineWriter
 from enactord.telemetry.log import LogObserver, make_logger
 
 _WHOLE = frozenset({"guard", "prune", "repair", "log"})
@@ -35,17 +36,55 @@ _FILES = {"password": "password_file", "token": "token_file", "tsig_secret": "ts
 class LiveLog:
     """The log, of which level and form may change; an observer."""
 
-    def __init__(self, config: LogConfig, **bound: Any) -> None:
+    def __init__(self, config: LogConfig, lines: LineWriter, **bound: Any) -> None:
+        self.lines = lines
         self._bound = bound
         self.use(config)
+        lines.tell_lost = self._lost_line
 
     def use(self, config: LogConfig) -> None:
         """Log by this config from now on."""
-        self.logger = make_logger(config.level, config.format, **self._bound)
+        self._format = config.format
+        self.logger = make_logger(config.level, config.format, self.lines, **self._bound)
         self._observer = LogObserver(self.logger)
 
     def observe(self, happening: Happening) -> None:
         self._observer.observe(happening)
+
+    def tell(self, level: str, event: str, /, **facts: Any) -> None:
+        """Log what no event of the engine is."""
+        getattr(self.logger, level)(event, **facts)
+
+    def troubles(self) -> list[str]:
+        """Return why lines of the log are lost now, for `/readyz`; nothing while all are written."""
+        why = self.lines.losing
+        if not why:
+            return []
+        return [
+            f"log: {self.lines.lost} lines of stderr were lost since the start: {why};"
+            " look at what reads it (journald, the container's log driver, a full disk)"
+        ]
+
+    def _lost_line(self, lost: int, why: str) -> str:
+        """Return the line that stands where others are missing, in the log's form."""
+        made: list[str] = []
+        logger = make_logger("warning", self._format, _Kept(made, self.lines.isatty()), **self._bound)
+        logger.warning("lines.lost", lines=lost, detail=why)
+        return made[0].rstrip("\n")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Kept:
+    """Keeps the lines that are written to it."""
+
+    lines: list[str]
+    terminal: bool
+
+    def write(self, line: str) -> None:
+        self.lines.append(line)
+
+    def isatty(self) -> bool:
+        return self.terminal
 
 
 class Live:

@@ -7,11 +7,11 @@ import traceback
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 
-from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+from prometheus_client import GCCollector, PlatformCollector, ProcessCollector
 
 from enactord import __version__
 from enactord.adapters.clock import SystemClock
-from enactord.core.errors import ConfigError
+from enactord.core.errors import ConfigError, EnactordError
 from enactord.daemon.collector import tune_collector
 from enactord.daemon.config import Config
 from enactord.daemon.http import STUCK_S, Pages, serve_http
@@ -20,16 +20,41 @@ from enactord.daemon.reload import Live, LiveLog
 from enactord.daemon.web.feed import Feed
 from enactord.daemon.wiring import open_ports
 from enactord.engine.enactor import Enactor
+from enactord.telemetry.failures import Failures
 from enactord.telemetry.fanout import Fanout
 from enactord.telemetry.lag import watch_lag
+from enactord.telemetry.lines import stderr_writer
 from enactord.telemetry.metrics import Metrics
+from enactord.telemetry.registry import IsolatingRegistry
+from enactord.telemetry.strays import strays_told
+
+_FLUSH_LIMIT_S = 2.0
+"""So long a stop waits for the last lines of the log; a reader that is stuck does not get them."""
 
 
 async def serve(config: Config, read: Callable[[], Config]) -> None:
     """Run an enactor until SIGTERM or SIGINT; SIGHUP reads the config anew by `read`.
 
-    Raises `ConfigError`, `StoreRefused`, `StoreDown` at the start.
+    Raises `ConfigError`, `StoreRefused`, `StoreDown` at the start; `SystemExit` for an error that no rule foresees,
+    which then stands in the log.
     """
+    # Its own lines, before anything can go wrong. A background job that writes to its terminal must not be stopped.
+    signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+    log = LiveLog(config.log, stderr_writer(), enactor=config.enactor.id, scope=config.enactor.scope)
+    try:
+        with strays_told(log.tell):
+            try:
+                await _serve(config, read, log)
+            except EnactordError:
+                raise
+            except Exception as error:
+                log.tell("error", "failed", detail=repr(error), traceback=traceback.format_exc())
+                raise SystemExit(1) from error
+    finally:
+        log.lines.close(_FLUSH_LIMIT_S)
+
+
+async def _serve(config: Config, read: Callable[[], Config], log: LiveLog) -> None:
     tune_collector()
     loop = asyncio.get_running_loop()
     stop, reread = asyncio.Event(), asyncio.Event()
@@ -37,19 +62,23 @@ async def serve(config: Config, read: Callable[[], Config]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     notifier = Notifier.of()
-    log = LiveLog(config.log, enactor=config.enactor.id, scope=config.enactor.scope)
-    registry = CollectorRegistry()
+    failures = Failures(lambda part, error: log.tell("error", "tell.failed", **_failure(part, error)))
+    notifier.use(failures)
+    registry = IsolatingRegistry(failures)
     for collector in (ProcessCollector, PlatformCollector, GCCollector):
         collector(registry=registry)
     metrics = Metrics(registry, [zone.name for zone in config.zones])
-    feed = Feed(SystemClock().now)
-    observer = Fanout([log, metrics, feed])
+    feed = Feed(SystemClock().now, failures=failures)
+    observer = Fanout({"log": log, "metrics": metrics, "feed": feed}, failures)
     _warn(log, config)
     async with AsyncExitStack() as stack:
         ports = await stack.enter_async_context(open_ports(config, observer))
         enactor = Enactor(config.settings, ports, random.Random())
         enactor.progress = loop.time()
-        pages = Pages(enactor, metrics, registry, config.http, feed)
+        enactor.told_besides = log.troubles
+        pages = Pages(
+            enactor, metrics, registry, config.http, feed, failures=failures, lines_lost=lambda: log.lines.lost
+        )
         live = Live(config, enactor, pages, await stack.enter_async_context(serve_http(config.http, pages)), log)
         metrics.config_refused.set_function(lambda: bool(live.refused))
         log.logger.info("started", version=__version__, http=str(config.http.listen), store=config.store.url)
@@ -57,7 +86,7 @@ async def serve(config: Config, read: Callable[[], Config]) -> None:
         stopping = asyncio.create_task(stop.wait(), name="stop")
         beside = [
             asyncio.create_task(_follow_config(reread, read, live, log, notifier), name="config"),
-            asyncio.create_task(watch_lag(metrics.lag.observe), name="lag"),
+            asyncio.create_task(watch_lag(metrics.lag.observe, failures), name="lag"),
             asyncio.create_task(
                 notifier.attend(
                     lambda: loop.time() - enactor.progress <= STUCK_S, lambda: standing_line(enactor, live.refused)
@@ -99,6 +128,11 @@ async def _follow_config(
             _warn(log, live.config)
             log.logger.info("config.reloaded", keys=keys)
         notifier.ready()
+
+
+def _failure(part: str, error: Exception) -> dict[str, str]:
+    told = "".join(traceback.format_exception(error))
+    return {"part": part, "detail": repr(error), "traceback": told}
 
 
 def _warn(log: LiveLog, config: Config) -> None:

@@ -3,13 +3,17 @@
 import asyncio
 from collections.abc import Callable
 
+from enactord.telemetry.failures import Failures
+
 _INTERVAL_S = 0.25
 
 
-async def watch_lag(observe: Callable[[float], None]) -> None:
+async def watch_lag(observe: Callable[[float], None], failures: Failures | None = None) -> None:
     """Set a timer again and again, and pass on by how many seconds it came late; never ends by itself."""
     loop = asyncio.get_running_loop()
+    failures = failures or Failures(lambda part, error: None)
     while True:
         due = loop.time() + _INTERVAL_S
         await asyncio.sleep(_INTERVAL_S)
-        observe(max(0.0, loop.time() - due))
+        with failures.caught("lag"):
+            observe(max(0.0, loop.time() - due))

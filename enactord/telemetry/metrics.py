@@ -9,6 +9,7 @@ from enactord import __version__
 from enactord.core import events
 from enactord.core.events import Happening
 from enactord.registry.mirror import Mirror
+from enactord.telemetry.failures import PARTS
 
 _APPLY_BUCKETS_S = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 _WRITE_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -93,6 +94,8 @@ class Metrics:
         self.verified = gauge("last_verified_timestamp_seconds", "End of the last look at the zone", "zone")
         self.steps_failed = counter("steps_failed_total", "Steps given up by an error that no rule foresees", "step")
         self.still = gauge("apply_loop_still_seconds", "Time since the apply loop last turned")
+        self.lines_lost = counter("log_lines_lost_total", "Lines of the log that could not be written")
+        self.tell_failures = counter("tell_failures_total", "Failures of what only tells, by part", "part")
         self.lag = histogram("loop_lag_seconds", "How late the event loop wakes a timer", _LAG_BUCKETS_S)
         gauge("build_info", "1, with the version", "version").labels(__version__).set(1)
         self._drifts: dict[str, int] = {}
@@ -120,6 +123,10 @@ class Metrics:
             self.prune_refusals.labels(reason)
         for step in STEPS:
             self.steps_failed.labels(step)
+        for part in PARTS:
+            self.tell_failures.labels(part)
+        self._told: dict[str, int] = {}
+        self._lines_lost = 0
 
     def observe(self, happening: Happening) -> None:
         match happening:
@@ -153,6 +160,14 @@ class Metrics:
                 self.steps_failed.labels(step).inc()
             case _:
                 pass  # logged, not counted
+
+    def refresh_told(self, lines_lost: int, failures: Mapping[str, int]) -> None:
+        """Take in how often what only tells has failed, as totals, before a scrape."""
+        self.lines_lost.inc(lines_lost - self._lines_lost)
+        self._lines_lost = lines_lost
+        for part, total in failures.items():
+            self.tell_failures.labels(part).inc(total - self._told.get(part, 0))
+            self._told[part] = total
 
     def refresh(self, standing: Standing) -> None:
         """Take in what is a state, before a scrape."""

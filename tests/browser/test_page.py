@@ -132,6 +132,18 @@ async def test_freeze_shows_as_a_banner_until_thawed(browser: Browser) -> None:
         await seen.title_of("Plan 1 is applied in all 2 zones.")
 
 
+async def test_what_hides_in_a_text_is_shown(browser: Browser) -> None:
+    """A reason that turns the text round, or holds what nobody sees, stands there with its escapes."""
+    async with running() as (_, site, _), view(browser, site.url) as seen:
+        reason = "all \u202eenif\u2066 \u200b\x1b[2J\u009b1m \U000e0041 Störung 漢字"
+        await site.post("/api/v1/freeze", json={"mode": "all", "reason": reason, "author": "a\u202en"})
+        banner = seen.page.locator("#freeze")
+        shown = r"all \u202eenif\u2066 \u200b\u001b[2J\u009b1m \udb40\udc41 Störung 漢字"
+        await expect(banner).to_contain_text(shown)
+        await expect(banner).to_contain_text(r"a\u202en")
+        await seen.title_of("Frozen at plan 1.")
+
+
 async def test_held_endpoint_shows_the_guards_numbers(browser: Browser) -> None:
     """Which guard held it, and by which numbers; it goes once the plan is good again."""
     async with running() as (region, site, fleet), view(browser, site.url) as seen:

@@ -25,6 +25,7 @@ from enactord.daemon.http import Pages, serve_http
 from enactord.daemon.wiring import open_ports
 from enactord.engine.enactor import Enactor
 from enactord.ports import Zone
+from enactord.telemetry.failures import Failures
 from enactord.telemetry.fanout import Fanout
 from enactord.telemetry.log import LogObserver, make_logger
 from enactord.telemetry.metrics import Metrics
@@ -64,7 +65,9 @@ async def main(config: Config) -> None:
     registry = CollectorRegistry()
     metrics = Metrics(registry, [zone.name for zone in config.zones])
     logger = make_logger(config.log.level, config.log.format, enactor=config.enactor.id, scope=config.enactor.scope)
-    async with open_ports(config, Fanout([LogObserver(logger), metrics])) as ports:
+    async with open_ports(
+        config, Fanout({"log": LogObserver(logger), "metrics": metrics}, Failures(lambda part, error: None))
+    ) as ports:
         naive = {
             zone.name: replace(ports.zones[zone.name], zone=Naive(ports.zones[zone.name].zone, zone))
             for zone in config.zones

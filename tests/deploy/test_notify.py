@@ -6,11 +6,13 @@ import os
 import signal
 import socket
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
 
 from enactord.daemon.notify import Notifier
+from enactord.telemetry.failures import Failures
 from tests.deploy.process import service
 from tests.servers.dns_server import free_port
 
@@ -147,3 +149,55 @@ def test_without_a_manager_nothing_is_said(listener: socket.socket) -> None:
     for address in ("", "relative", "@gone", "/nowhere/at/all"):
         Notifier.of({"NOTIFY_SOCKET": address}).ready()
     assert heard(listener) == []
+
+
+async def test_a_status_that_cannot_be_made_or_sent_does_not_starve_the_watchdog(listener: socket.socket) -> None:
+    """A watchdog that is not fed kills the process; an author's half of a surrogate pair must not do that."""
+    notifier = Notifier.of(environ(listener, WATCHDOG_USEC="30000"))
+    failures = Failures(lambda part, error: None)
+    notifier.use(failures)
+    lines = iter(["frozen by \ud800", "frozen by \x1b[2J"])
+
+    def standing() -> str:
+        return next(lines, "") or str(1 // 0)
+
+    attending = asyncio.create_task(notifier.attend(lambda: True, standing))
+    try:
+        async with asyncio.timeout(20):
+            said = heard(listener)
+            while said.count("WATCHDOG=1") < 6:
+                await asyncio.sleep(0.01)
+                said += heard(listener)
+    finally:
+        attending.cancel()
+        await asyncio.gather(attending, return_exceptions=True)
+    assert [line for line in said if line != "WATCHDOG=1"] == [
+        "STATUS=frozen by \\ud800",
+        "STATUS=frozen by \\u001b[2J",
+    ]
+    assert failures.totals["notify"] >= 3
+
+
+async def test_a_manager_that_is_busy_gets_ready_later(listener: socket.socket) -> None:
+    """Without READY=1 systemd would take the start for failed; a full socket delays it, and holds up nobody."""
+    notifier = Notifier.of(environ(listener, WATCHDOG_USEC="30000"))
+    failures = Failures(lambda part, error: None)
+    notifier.use(failures)
+    for number in count():
+        notifier.status(f"line {number}")
+        if failures.totals["notify"]:
+            break  # the socket is full
+    notifier.ready()
+    assert failures.totals["notify"] == 2
+    heard(listener)
+    attending = asyncio.create_task(notifier.attend(lambda: True, lambda: "so it stands"))
+    try:
+        async with asyncio.timeout(20):
+            said: list[str] = []
+            while said.count("WATCHDOG=1") < 3:
+                await asyncio.sleep(0.01)
+                said += heard(listener)
+    finally:
+        attending.cancel()
+        await asyncio.gather(attending, return_exceptions=True)
+    assert said.count("READY=1") == 1

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from enactord.core import events
-from enactord.daemon import run
+from enactord.daemon import reload, run
 from tests.docs.cli import PROGRAMS
 from tests.docs.config import keys, tables
 from tests.docs.metrics import RULES, metrics_page
@@ -118,7 +118,9 @@ def test_every_link_within_it_leads_somewhere() -> None:
 def test_every_metric_key_and_event_in_it_exists() -> None:
     """A name that was changed elsewhere must be changed here."""
     told = {kind.id for kind in vars(events).values() if isinstance(kind, type) and hasattr(kind, "id")}
-    told |= set(re.findall(r'log\.logger\.\w+\("([\w.]+)"', Path(run.__file__).read_text(encoding="utf-8")))
+    logged = r'log\.(?:logger\.\w+\(|tell\("\w+", )"([\w.]+)"'
+    told |= set(re.findall(logged, Path(run.__file__).read_text(encoding="utf-8")))
+    told |= set(re.findall(r'logger\.\w+\("([\w.]+)"', Path(reload.__file__).read_text(encoding="utf-8")))
     mentioned = set(re.findall(r"`([a-z]+\.[a-z]+)`", TEXT)) - {"enactord.toml"}
     assert mentioned
     assert mentioned <= told

@@ -4,14 +4,15 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Iterator
 
-from prometheus_client import CollectorRegistry
-
 from enactord.adapters.memory_zone import MemoryZone
 from enactord.core.records import NO_RECORDS, Outcome, Records, Transaction, Unknown
 from enactord.daemon.http import standing
 from enactord.registry.control import Freeze, freeze, thaw
+from enactord.telemetry.failures import Failures
 from enactord.telemetry.lag import watch_lag
+from enactord.telemetry.lines import ClosedSink, LineWriter
 from enactord.telemetry.metrics import Metrics
+from enactord.telemetry.registry import IsolatingRegistry
 from tests.world import ZONE, DictCopy, Gated, Member, World, fleet, plan
 
 COUNT = 20
@@ -48,6 +49,8 @@ PROMISED = {
     "enactord_steps_failed": {"copy"},
     "enactord_apply_loop_still_seconds": set(),
     "enactord_loop_lag_seconds": set(),
+    "enactord_log_lines_lost": set(),
+    "enactord_tell_failures": {"scrape"},
 }
 ELSEWHERE = {"enactord_build_info", "enactord_config_refused"}
 """The one is constant; the other is set by the daemon, and seen to move in test_prometheus."""
@@ -85,7 +88,9 @@ class Page:
     def __init__(self, member: Member) -> None:
         self.seen: dict[tuple[str, str], set[float]] = defaultdict(set)
         self._member = member
-        self._registry = CollectorRegistry()
+        self.failures = Failures(lambda part, error: None)
+        self.lines = LineWriter(ClosedSink())
+        self._registry = IsolatingRegistry(self.failures)
         self._metrics = Metrics(self._registry, [ZONE])
         self._told = 0
         self.lag = asyncio.create_task(watch_lag(self._metrics.lag.observe))
@@ -106,12 +111,21 @@ class Page:
                 if not self.moved(family, value and f"|{value}|"):
                     yield f"{family} {value}"
 
+    def fail(self) -> None:
+        """Have one collector of the registry raise from now on."""
+
+        def unreadable() -> float:
+            raise ValueError("cannot be read")
+
+        self._metrics.config_refused.set_function(unreadable)
+
     def read(self) -> None:
         happenings = self._member.recorder.happenings
         for happening in happenings[self._told :]:
             self._metrics.observe(happening)
         self._told = len(happenings)
         self._metrics.refresh(standing(self._member.enactor))
+        self._metrics.refresh_told(self.lines.lost, self.failures.totals)
         for family in self._registry.collect():
             for sample in family.samples:
                 if not sample.name.endswith("_created"):
@@ -182,6 +196,11 @@ async def test_every_metric_moves() -> None:
     disk.full = True
     await world.applied(8)
     await world.until(lambda: page.moved("enactord_steps_failed") and page.moved("enactord_copy_up"))
+
+    # The log has no reader any more, and a metric cannot be read.
+    page.lines.write("a line\n")
+    page.fail()
+    await world.until(lambda: page.moved("enactord_log_lines_lost") and page.moved("enactord_tell_failures"))
 
     for task in (reading, page.lag):
         task.cancel()

@@ -4,18 +4,25 @@ import asyncio
 import io
 import json
 import time
-from typing import get_args
+import unicodedata
+from collections.abc import Iterable
+from typing import Any, get_args
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import Metric
 
 from enactord.core import events
 from enactord.daemon.http import standing
+from enactord.daemon.web.feed import Feed
+from enactord.registry.mirror import Mirror
+from enactord.telemetry.failures import Failures
 from enactord.telemetry.fanout import Fanout
 from enactord.telemetry.lag import watch_lag
 from enactord.telemetry.log import LogObserver, make_logger
 from enactord.telemetry.metrics import Metrics
-from tests.world import ZONE, World, fleet, plan
+from enactord.telemetry.registry import IsolatingRegistry
+from tests.world import ZONE, Recorder, World, fleet, plan
 
 HELD = events.EndpointHeld(zone=ZONE, generation=2, name="a.test.", guard="velocity", detail="x")
 
@@ -113,7 +120,7 @@ async def test_a_scope_at_work_sets_every_metric() -> None:
     await world.applied(2)
     await member.enactor.repairer.look(ZONE)
     for happening in member.recorder.happenings:
-        Fanout([metrics]).observe(happening)
+        metrics.observe(happening)
     metrics.refresh(standing(member.enactor))
     text = generate_latest(registry).decode()
     for sample in (
@@ -136,6 +143,160 @@ async def test_a_scope_at_work_sets_every_metric() -> None:
     ):
         assert sample in text, sample
     await world.close()
+
+
+EVIL = "A\x1b]0;title\x07\x1b[2J\rCR\u009b31m\u202eRLO\nforged line\ud800"
+HIDING = ("Cc", "Cf", "Cs", "Zl", "Zp")
+
+
+class Mute:
+    """A value that cannot even say what it is."""
+
+    def __repr__(self) -> str:
+        raise RuntimeError
+
+
+class Broken:
+    """An observer, and a collector of metrics, that always fails."""
+
+    def observe(self, happening: events.Happening) -> None:
+        raise ValueError(happening.id)
+
+    def collect(self) -> Iterable[Metric]:
+        raise ValueError("cannot be read")
+
+
+@pytest.mark.parametrize("format_", ["json", "console"])
+def test_what_comes_from_outside_acts_on_no_terminal(format_: str) -> None:
+    """A plan's author can neither move the cursor nor forge a line, in either form of the log."""
+    stream = io.StringIO()
+    logger = make_logger("info", format_, stream, enactor="a")
+    logger.info("plan.seen", author=EVIL, many=[EVIL, {EVIL: EVIL}], **{EVIL: 1})
+    (line,) = stream.getvalue().splitlines()
+    assert [c for c in line if unicodedata.category(c) in HIDING] == []
+    if format_ == "json":
+        assert json.loads(line)["author"] == EVIL
+
+
+@pytest.mark.parametrize("format_", ["json", "console"])
+def test_any_value_makes_a_line(format_: str) -> None:
+    """NaN, bytes, a number without end, what cannot be shown: the line comes, and in JSON it is a document."""
+    stream = io.StringIO()
+    logger = make_logger("info", format_, stream)
+    endless: list[Any] = []
+    endless.append(endless)
+    logger.info("odd", nan=float("nan"), raw=b"\xff", huge=10**5000, mute=Mute(), endless=endless, event2=object())
+    (line,) = stream.getvalue().splitlines()
+    if format_ == "json":
+        told = json.loads(line, parse_constant=lambda constant: pytest.fail(constant))
+        assert (told["event"], told["nan"]) == ("odd", "nan")
+
+
+@pytest.mark.parametrize(
+    "value", ["x" * 10_000_000, ["y" * 1000] * 10_000, {f"k{number}": "z" * 500 for number in range(10_000)}]
+)
+def test_a_line_has_a_bounded_length_and_stays_a_document(value: object) -> None:
+    """What reads the log cuts long lines anywhere; what is left out here is said."""
+    stream = io.StringIO()
+    make_logger("info", "json", stream).info("long", detail=value)
+    assert len(stream.getvalue()) < 33_000
+    assert json.loads(stream.getvalue())["event"] == "long"
+    assert "…" in json.dumps(json.loads(stream.getvalue()), ensure_ascii=False)
+
+
+def test_a_traceback_keeps_its_lines_on_a_console() -> None:
+    """It is ours, and read by people; in it, too, nothing acts on the terminal."""
+    stream = io.StringIO()
+    make_logger("info", "console", stream).error("step.failed", traceback="Traceback:\n  line 1\nValueError: \x1b[2J")
+    assert "Traceback:\n  line 1\nValueError: \\u001b[2J" in stream.getvalue()
+
+
+def test_an_observer_that_fails_reaches_neither_the_engine_nor_the_others() -> None:
+    """Each failure is counted; the first of its kind is told, so that a part that always fails floods nothing."""
+    told: list[tuple[str, str]] = []
+    failures = Failures(lambda part, error: told.append((part, repr(error))))
+    recorder = Recorder()
+    fanout = Fanout({"log": Broken(), "metrics": recorder, "feed": Broken()}, failures)
+    for _ in range(3):
+        fanout.observe(HELD)
+    assert recorder.happenings == [HELD] * 3
+    assert (failures.totals["log"], failures.totals["feed"], failures.totals["metrics"]) == (3, 3, 0)
+    assert told == [("log", "ValueError('endpoint.held')"), ("feed", "ValueError('endpoint.held')")]
+
+
+def test_telling_of_a_failure_may_itself_fail() -> None:
+    """Where the log is what fails, the count says so alone."""
+    failures = Failures(lambda part, error: 1 / 0)  # type: ignore[arg-type]
+    failures.note("feed", ValueError())
+    assert (failures.totals["feed"], failures.totals["log"]) == (1, 1)
+
+
+def test_a_scrape_answers_what_it_can() -> None:
+    """A collector that raises is left out and counted; each other metric is there."""
+    failures = Failures(lambda part, error: None)
+    registry = IsolatingRegistry(failures)
+    registry.register(Broken())
+    metrics = Metrics(registry, [ZONE])
+    metrics.config_refused.set_function(lambda: 1 / 0)
+    text = generate_latest(registry).decode()
+    assert "enactord_build_info{" in text
+    assert "enactord_config_refused 1" not in text
+    assert failures.totals["scrape"] == 2
+
+
+async def test_a_feed_that_fails_begins_anew() -> None:
+    """The status page goes on after an error that no rule foresees, and what comes later is told."""
+    world = World()
+    member = await world.add("a")
+    failures = Failures(lambda part, error: None)
+    feed = Feed(member.enactor.ports.clock.now, failures=failures)
+    mirror = member.enactor.mirror
+    following = asyncio.create_task(feed.follow(Unsteady(mirror)))  # type: ignore[arg-type]
+    await world.until(lambda: failures.totals["feed"] > 0)
+    turn = feed.turn
+    await world.until(lambda: feed.turn > turn + 2)
+    await world.publish(plan(fleet(3, 1)))
+    await world.until(lambda: feed.newest > 0)
+    following.cancel()
+    await asyncio.gather(following, return_exceptions=True)
+    await world.close()
+
+
+class Unsteady:
+    """A mirror whose fences cannot be read the first time."""
+
+    def __init__(self, mirror: Mirror) -> None:
+        object.__setattr__(self, "_mirror", mirror)
+        object.__setattr__(self, "_asked", 0)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "fences":
+            object.__setattr__(self, "_asked", self._asked + 1)
+            if self._asked == 1:
+                raise RuntimeError("not now")
+        return getattr(self._mirror, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self._mirror, name, value)
+
+
+async def test_lag_is_watched_on_after_a_failure() -> None:
+    """One measure that cannot be told is counted, and the next is told."""
+    lags: list[float] = []
+    failures = Failures(lambda part, error: None)
+
+    def observe(lag_s: float) -> None:
+        lags.append(lag_s)
+        if len(lags) == 1:
+            raise ValueError
+
+    watching = asyncio.create_task(watch_lag(observe, failures))
+    async with asyncio.timeout(20):
+        while len(lags) < 2:
+            await asyncio.sleep(0.01)
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
+    assert failures.totals["lag"] == 1
 
 
 async def test_lag_tells_how_long_the_loop_was_blocked() -> None:

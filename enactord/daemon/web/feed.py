@@ -12,6 +12,7 @@ from typing import Any
 from enactord.core.events import EndpointRepaired, Happening
 from enactord.daemon.news import Glance, News, compare, glance, witness
 from enactord.registry.mirror import Mirror
+from enactord.telemetry.failures import Failures
 
 KEPT = 1000
 REPAIRS_KEPT = 20
@@ -20,6 +21,7 @@ _PACE_S = 0.2
 _LEDGER_SHARE = 0.02
 """Most of the time that looking for holds may take: while a plan goes in, there is all that others wrote to unpack."""
 _IDLE_S = 2.0
+_AFTER_FAILURE_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +35,7 @@ class Told:
 class Feed:
     """Hears an enactor and watches its mirror. Numbers rise by one; `run_id` tells one process from the next."""
 
-    def __init__(self, now: Callable[[], float], *, kept: int = KEPT) -> None:
+    def __init__(self, now: Callable[[], float], *, kept: int = KEPT, failures: Failures | None = None) -> None:
         self.run_id = secrets.token_hex(4)
         self.turn = 0
         """Rises with each change that may show in the state."""
@@ -42,6 +44,7 @@ class Feed:
         self._ring: deque[Told] = deque(maxlen=kept)
         self._repairs: deque[News] = deque(maxlen=REPAIRS_KEPT)
         self._newest = 0
+        self._failures = failures or Failures(lambda part, error: None)
         self._stirred = asyncio.Event()
         self._turned = asyncio.Event()
 
@@ -68,8 +71,18 @@ class Feed:
         self._stirred.set()
 
     async def follow(self, mirror: Mirror) -> None:
-        """Tell what changes in a mirror, until cancelled. What it shows first is no news."""
+        """Tell what changes in a mirror, until cancelled. What it shows first is no news.
+
+        After a failure it begins anew: what changed meanwhile is in the state, and is no news.
+        """
         mirror.on_change = self.stir
+        while True:
+            with self._failures.caught("feed"):
+                await self._follow(mirror)
+            self._turn()
+            await asyncio.sleep(_AFTER_FAILURE_S)
+
+    async def _follow(self, mirror: Mirror) -> None:
         before: Glance | None = None
         ledger_at = 0.0
         while True:

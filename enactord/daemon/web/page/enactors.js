@@ -1,6 +1,6 @@
 /** Enactors that are alive, what each does, and the plans that they claim. */
 
-import { at, h, list, mark, say } from "./dom.js";
+import { at, h, list, mark, put, say } from "./dom.js";
 import { enumerate, many, since } from "./words.js";
 
 /** Show the enactors of a state. */
@@ -26,7 +26,7 @@ function row(enactor, own) {
     mark(node, "data-state", one.gone ? "gone" : one.working_on ? "busy" : "idle");
     const text = one.gone ? "gone; its lease runs out" : one.working_on ? `works on plan ${one.working_on}` : "waits for work";
     const key = `${text} ${one.updated_at}`;
-    if (key !== shown) doing.replaceChildren(text, " ", one.updated_at ? since(one.updated_at, "for") : "");
+    if (key !== shown) put(doing, text, " ", one.updated_at ? since(one.updated_at, "for") : "");
     shown = key;
     say(claimed, one.claims.length ? `claims ${one.claims.length > 1 ? "plans" : "plan"} ${enumerate(one.claims.map(String))}` : "no claim");
   };

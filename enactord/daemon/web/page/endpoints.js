@@ -1,6 +1,6 @@
 /** Endpoints: those that are held, and all of them by state, with search. */
 
-import { at, h, list, mark, say } from "./dom.js";
+import { at, h, list, mark, put, say } from "./dom.js";
 import { contentChanges, count, many, numbers, since } from "./words.js";
 import { ask } from "./wire.js";
 
@@ -112,8 +112,9 @@ function heldRow() {
     const hold = endpoint.held;
     say(name, endpoint.name);
     say(guard, hold.guard);
-    detail.replaceChildren(...numbers(hold.detail));
-    facts.replaceChildren(
+    put(detail, ...numbers(hold.detail));
+    put(
+      facts,
       `Held from plan ${hold.generation} `,
       since(hold.since, "for"),
       endpoint.owned
@@ -166,9 +167,9 @@ async function fillEndpoint(body, name) {
   mark(body, "aria-busy", "true");
   try {
     const [endpoint, history] = await Promise.all([ask(path), ask(`${path}/history`)]);
-    body.replaceChildren(...endpointNodes(endpoint, history));
+    put(body, ...endpointNodes(endpoint, history));
   } catch (error) {
-    body.replaceChildren(h("p", { class: "quiet" }, `It cannot be read: ${error.message}.`));
+    put(body, h("p", { class: "quiet" }, `It cannot be read: ${error.message}.`));
   } finally {
     mark(body, "aria-busy", null);
   }

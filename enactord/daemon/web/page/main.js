@@ -1,6 +1,6 @@
 /** The status page of an enactor: each part shows one side of the state that the events bring. */
 
-import { at, h, list, mark, say } from "./dom.js";
+import { at, h, list, mark, put, say, visible } from "./dom.js";
 import { showEnactors } from "./enactors.js";
 import { listenEndpoints, readEndpoints, readHeld, showCounts } from "./endpoints.js";
 import { forgetNews, showNews, showRepairs, tellNews } from "./news.js";
@@ -51,7 +51,7 @@ function show() {
   document.body.dataset.ready = "yes";
   const said = verdict(state);
   document.body.dataset.level = said.level;
-  document.title = `${state.frozen ? "FROZEN " : ""}${{ ok: "", busy: "… ", warn: "! ", bad: "!! " }[said.level]}${state.head} · ${state.scope} · enactord`;
+  document.title = visible(`${state.frozen ? "FROZEN " : ""}${{ ok: "", busy: "… ", warn: "! ", bad: "!! " }[said.level]}${state.head} · ${state.scope} · enactord`);
   say(at("scope"), state.scope);
   say(at("self"), state.self.id);
   say(at("version"), `enactord ${state.self.version}`);
@@ -80,7 +80,8 @@ function showFreeze(frozen) {
   const banner = at("freeze");
   banner.hidden = frozen === null;
   if (frozen === null) return;
-  at("freeze-text").replaceChildren(
+  put(
+    at("freeze-text"),
     h("b", {}, frozen.mode === "all" ? "Frozen" : "Frozen, repair only"),
     ` by ${frozen.author || "somebody"} `,
     since(frozen.since),

@@ -1,6 +1,6 @@
 /** The latest plans, and what each changed. */
 
-import { at, h, list, mark, say } from "./dom.js";
+import { at, h, list, mark, put, say } from "./dom.js";
 import { contentChanges, count, many, since } from "./words.js";
 import { ask } from "./wire.js";
 
@@ -41,7 +41,7 @@ function planRow(plan) {
     const texts = tagsOf(now);
     if (texts.join() === shown) return;
     shown = texts.join();
-    tags.replaceChildren(...texts.map((text) => h("span", { class: "tag", "data-tag": text.split(" ")[0] }, text)));
+    put(tags, ...texts.map((text) => h("span", { class: "tag", "data-tag": text.split(" ")[0] }, text)));
   };
   return node;
 }
@@ -65,16 +65,16 @@ function tagsOf(plan) {
 /** Show what a plan changed, at most so many names of each kind. */
 async function fillDiff(body, plan, limit) {
   if (plan.unreadable) {
-    body.replaceChildren(h("p", {}, plan.unreadable));
+    put(body, h("p", {}, plan.unreadable));
     return;
   }
   mark(body, "aria-busy", "true");
   try {
     const diff = await ask(`plans/${plan.generation}/diff`, { limit });
-    body.replaceChildren(...diffNodes(diff, plan, body, limit));
+    put(body, ...diffNodes(diff, plan, body, limit));
   } catch (error) {
     const again = h("button", { type: "button", click: () => fillDiff(body, plan, limit) }, "Try again");
-    body.replaceChildren(h("p", { class: "quiet" }, `What it changed cannot be read: ${error.message}.`), again);
+    put(body, h("p", { class: "quiet" }, `What it changed cannot be read: ${error.message}.`), again);
   } finally {
     mark(body, "aria-busy", null);
   }

@@ -1,6 +1,6 @@
 /** Numbers, times and contents, as people read them. */
 
-import { h } from "./dom.js";
+import { h, say } from "./dom.js";
 
 const COUNT = new Intl.NumberFormat("en");
 let clockAhead = 0;
@@ -64,7 +64,7 @@ function tell(node) {
   const seconds = Number(node.dataset.at);
   const past = span(now() - seconds);
   const text = { ago: `${past} ago`, for: `for ${past}`, clock: clock(seconds) }[node.dataset.form];
-  if (node.textContent !== text) node.textContent = text;
+  say(node, text);
 }
 
 /** A text whose numbers stand out. */
