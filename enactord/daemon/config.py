@@ -23,6 +23,7 @@ from enactord.engine.settings import Settings, ZoneSettings
 from enactord.registry.keys import valid_scope
 
 LISTEN = Address(host="127.0.0.1", port=8451)
+LISTEN_MAX = 16
 LEVELS = ("debug", "info", "warning", "error")
 CONFIG_BYTES_MAX = 128 * 1024
 """A config has some hundred lines; what is larger is another file. (Reading dotted keys takes time by their square.)"""
@@ -91,8 +92,8 @@ class RepairConfig:
 class HttpConfig:
     """Table [http]; without a certificate plain HTTP, without a token nothing can be written through it."""
 
-    listen: Address = LISTEN
-    """Where HTTP is served."""
+    listen: tuple[Address, ...] = (LISTEN,)
+    """Where HTTP is served, a text or a list. `[::]:8451` serves IPv6 and IPv4, `0.0.0.0:8451` IPv4 alone."""
     token: bytes = field(default=b"", repr=False)
     """File that holds the bearer token which may write; without it nothing can be written over HTTP."""
     tls_cert_file: Path | None = None
@@ -263,7 +264,7 @@ class _Reader:
                 names_per_s=repair.number("names_per_s", 500.0, low=1, high=1_000_000),
             ),
             http=HttpConfig(
-                listen=http.address("listen", LISTEN),
+                listen=http.listen("listen", (LISTEN,)),
                 token=http.secret("token_file"),
                 tls_cert_file=http.file("tls_cert_file"),
                 tls_key_file=http.file("tls_key_file"),
@@ -489,10 +490,26 @@ class Table:
             return ()
         return tuple(address for one in value if (address := self._address(key, one)) is not None)
 
-    def _address(self, key: str, value: str) -> Address | None:
+    def listen(self, key: str, default: tuple[Address, ...]) -> tuple[Address, ...]:
+        """Return where to listen: given as a text, or as a list of them without doubles."""
+        value = self._values.get(key)
+        if value is None:
+            return default
+        texts = value if isinstance(value, list) else [value]
+        if not texts or len(texts) > LISTEN_MAX or not all(isinstance(text, str) for text in texts):
+            self.problem(key, f'must be "host:port", or a list of 1 to {LISTEN_MAX} of them, is {_shown(value)}')
+            return default
+        addresses = tuple(
+            address for text in texts if (address := self._address(key, text, more=", or a list of such")) is not None
+        )
+        if len(set(addresses)) < len(addresses):
+            self.problem(key, "names an address twice")
+        return addresses or default
+
+    def _address(self, key: str, value: str, more: str = "") -> Address | None:
         match = re.match(r"(?:\[(?P<v6>[0-9a-fA-F:.]+)\]|(?P<host>[^:\[\]\s]+)):(?P<port>\d{1,5})\Z", value)
         if match is None or not 0 < int(match["port"]) < 65_536 or not _is_host(match["v6"], match["host"]):
-            self.problem(key, f'{_shown(value)} must be "host:port" (an IPv6 address in brackets)')
+            self.problem(key, f'{_shown(value)} must be "host:port" (an IPv6 address in brackets){more}')
             return None
         return Address(host=match["v6"] or match["host"], port=int(match["port"]))
 

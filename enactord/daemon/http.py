@@ -202,15 +202,11 @@ def standing(enactor: Enactor) -> Standing:
 async def serve_http(config: HttpConfig, pages: Pages) -> AsyncIterator[ssl.SSLContext | None]:
     """Serve while the context lasts; yields what holds the certificate, where there is one.
 
-    Raises `ConfigError` where the port or the certificate cannot be had.
+    Raises `ConfigError` where an address or the certificate cannot be had.
     """
     context = open_tls(config)
     serving = listen(pages.application(), config, context)
-    try:
-        await serving.__aenter__()
-    except OSError as error:
-        detail = f"http.listen: {config.listen}: {error.strerror or error}; choose another address"
-        raise ConfigError((detail,)) from error
+    await serving.__aenter__()
     try:
         yield context
     finally:

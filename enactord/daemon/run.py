@@ -52,7 +52,12 @@ async def serve(config: Config, read: Callable[[], Config]) -> None:
         pages = Pages(enactor, metrics, registry, config.http, feed)
         live = Live(config, enactor, pages, await stack.enter_async_context(serve_http(config.http, pages)), log)
         metrics.config_refused.set_function(lambda: bool(live.refused))
-        log.logger.info("started", version=__version__, http=str(config.http.listen), store=config.store.url)
+        log.logger.info(
+            "started",
+            version=__version__,
+            http=[str(address) for address in config.http.listen],
+            store=config.store.url,
+        )
         running = asyncio.create_task(enactor.run(), name="enactor")
         stopping = asyncio.create_task(stop.wait(), name="stop")
         beside = [

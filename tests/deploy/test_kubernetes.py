@@ -155,7 +155,8 @@ def test_the_config_is_accepted_and_fits_the_objects(config: Config, objects: Ma
     assert config.warnings == ()
     assert config.enactor.scope == objects["Service"]["metadata"]["labels"]["scope"]
     (port,) = container(objects)["ports"]
-    assert config.http.listen.port == port["containerPort"] == objects["Service"]["spec"]["ports"][0]["port"]
+    (listen,) = config.http.listen
+    assert listen.port == port["containerPort"] == objects["Service"]["spec"]["ports"][0]["port"]
     mounts = {mount["name"]: mount["mountPath"] for mount in container(objects)["volumeMounts"]}
     assert mounts["state"] == str(config.enactor.state_dir)
     assert mounts["secrets"] == SECRETS

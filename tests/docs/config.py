@@ -14,6 +14,7 @@ from enactord.core.errors import ConfigError
 from enactord.core.guard import Limits
 from enactord.daemon.config import (
     BACKENDS,
+    Address,
     EnactorConfig,
     HttpConfig,
     LogConfig,
@@ -170,6 +171,8 @@ def _default(name: str, field: str) -> str:
             return ""
         case bool(value):
             return str(value).lower()
+        case (Address() as value,):
+            return str(value)
         case float(value):
             return f"{value:g}"
         case value:
