@@ -51,6 +51,9 @@ _OPTIONS = (
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 2_000),
     ("grpc.enable_retries", 0),
+    # The members are named by address in the config. A proxy that the environment names (http_proxy, https_proxy,
+    # grpc_proxy) would see the store's traffic, and often cannot reach it at all.
+    ("grpc.enable_http_proxy", 0),
 )
 _REQUIRE_LEADER = ("hasleader", "true")
 """Else a watch on a member that is cut off from its leader stays silent for ever. Source: etcd rpctypes."""
