@@ -33,9 +33,7 @@ async def open_config_store(config: Config) -> KeyValue:
     store = config.store
     return await open_store(
         store.url,
-        ca_file=store.ca_file,
-        cert_file=store.cert_file,
-        key_file=store.key_file,
+        tls=store.tls,
         username=store.username,
         password=store.password,
         timeout_s=store.timeout_s,

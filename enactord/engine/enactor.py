@@ -97,6 +97,8 @@ class Enactor:
         self._opened_at = 0.0
         self._freeze: Freeze | None = None
         self._problems: dict[str, str] = {}
+        self.surroundings: Callable[[], Sequence[str]] = tuple
+        """What is wrong around it that it does not know by itself: its config, certificates, secrets."""
 
     async def run(self) -> None:
         """Run until cancelled; then let go of the claims."""
@@ -463,6 +465,7 @@ class Enactor:
         refusal = self.head_refusal
         if refusal is not None:
             found.append(f"plan {self.mirror.head} is refused: {refusal}")
+        found.extend(self.surroundings())
         return found
 
     def status(self) -> dict[str, object]:

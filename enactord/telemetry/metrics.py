@@ -78,7 +78,12 @@ class Metrics:
         self.store_up = gauge("store_up", "1 while the plan store answers")
         self.zone_up = gauge("zone_up", "1 while the zone can be looked at and written", "zone")
         self.copy_up = gauge("copy_up", "1 while the copy on local disk can be saved")
-        self.config_refused = gauge("config_refused", "1 while a config that was read anew is not taken up")
+        self.config_refused = gauge(
+            "config_refused", "1 while a config, or a file that it names, is not taken up as it is now"
+        )
+        self.certificate_expiry = gauge(
+            "certificate_expiry_timestamp_seconds", "When a certificate in use expires", "use"
+        )
         self.head_refused = gauge("head_refused", "1 while the newest plan is refused as a whole")
         self.frozen = gauge("frozen", "1 while frozen in this mode", "mode")
         self.retries = counter("retries_total", "Attempts made again", "target")
@@ -148,6 +153,12 @@ class Metrics:
                 self.steps_failed.labels(step).inc()
             case _:
                 pass  # logged, not counted
+
+    def tell_certificates(self, expiries: Mapping[str, float]) -> None:
+        """Take in when the certificates in use expire, by use, in seconds since the epoch."""
+        self.certificate_expiry.clear()
+        for use, expires_at in sorted(expiries.items()):
+            self.certificate_expiry.labels(use).set(expires_at)
 
     def refresh(self, standing: Standing) -> None:
         """Take in what is a state, before a scrape."""

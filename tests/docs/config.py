@@ -37,7 +37,16 @@ CLASSES: Mapping[str, type[Any]] = {
     "http": HttpConfig,
     "log": LogConfig,
 }
-SECRETS = {"password_file": "password", "token_file": "token", "tsig_secret_file": "tsig_secret"}
+SECRETS = {
+    "ca_file": "ca",
+    "cert_file": "cert",
+    "key_file": "key",
+    "password_file": "password",
+    "token_file": "token",
+    "tls_cert_file": "tls_cert",
+    "tls_key_file": "tls_key",
+    "tsig_secret_file": "tsig_secret",
+}
 """Keys that name a file, and the field that holds what was in it."""
 
 _WRONG = ("1979-05-27", '"?"')
@@ -50,9 +59,15 @@ line: `enactord check-config FILE`. An unknown table or key is an error. A path 
 one that begins with `%d/` is below `$CREDENTIALS_DIRECTORY`, which systemd's `LoadCredential=` sets. Secrets stand
 in files of their own.
 
-**Reload**: the key may change while the enactor runs, by SIGHUP (`systemctl reload enactord`). The files of
-secrets and certificates behind such keys are read again then, too. If any other key has changed, or there is any
-problem, the whole config is left alone, the log says `config.refused`, and the enactor goes on by the old one."""
+**Reload**: the key may change while the enactor runs, by SIGHUP (`systemctl reload enactord`). If any other key has
+changed, or there is any problem, the whole config is left alone, the log says `config.refused`, and the enactor goes
+on by the old one.
+
+The files of secrets and certificates behind such keys are followed by themselves: they are looked at every two seconds,
+through links, and read when they have changed and then stayed the same for one look. Each is taken up alone (a
+certificate with its key), and the log says `files.taken`. A file that cannot be read or used changes nothing: the log
+says `file.refused` once, `/readyz` says why, and what was read before is used on. The store's connection goes over to
+new certificates without a break; while the store does not take the new ones, the old connection is kept."""
 _MORE = {
     "zone": "One `[[zone]]` for each zone. Keys with Reload may change where the backend is `rfc2136`.",
     "guard": "What is judged before anything is written; all enactors of a scope must have the same.",

@@ -103,9 +103,13 @@ def test_each_problem_has_its_line_and_key(folder: Path, before: str, after: str
 
 
 def test_all_problems_are_told_at_once(folder: Path) -> None:
-    """In the order of their lines."""
+    """In the order of their lines, each with the file."""
     told = problems(folder, GOOD.replace('id = "enactor-a"', 'id = ""').replace("targets_min = 2", "targets_min = -1"))
-    assert [problem.split(":")[0] for problem in told] == ["line 3", "line 24"]
+    file = folder / "c.toml"
+    assert [problem.partition(": enactor")[0].partition(": guard")[0] for problem in told] == [
+        f"{file}: line 3",
+        f"{file}: line 24",
+    ]
 
 
 def test_what_is_no_toml_or_no_file_is_told(folder: Path) -> None:
