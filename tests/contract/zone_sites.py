@@ -113,7 +113,6 @@ class DnsSite:
     def client(
         self,
         *,
-        connections: int = 2,
         secret: str = SECRET,
         key_name: str = "enactor",
         clock: Clock | None = None,
@@ -126,7 +125,6 @@ class DnsSite:
             key=tsig_key(key_name, secret),
             clock=clock or FixedClock(),
             timeout_s=_TIMEOUT_S,
-            connections=connections,
         )
         self._zones.append(opened)
         return opened

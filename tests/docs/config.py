@@ -69,7 +69,13 @@ certificate with its key), and the log says `files.taken`. A file that cannot be
 says `file.refused` once, `/readyz` says why, and what was read before is used on. The store's connection goes over to
 new certificates without a break; while the store does not take the new ones, the old connection is kept."""
 _MORE = {
-    "zone": "One `[[zone]]` for each zone. Keys with Reload may change where the backend is `rfc2136`.",
+    "zone": (
+        "One `[[zone]]` for each zone. Keys with Reload may change where the backend is `rfc2136`.\n\n"
+        "Zones of one `server`, and servers in `verify`, share their TCP connections: at most 4 to each address (2\n"
+        "for writing, 2 for reading), one more of each while a connection hangs, 2 while there is little to do, and none\n"
+        "after a minute without use. A zone that hangs keeps at most a quarter of the places for writing, and half of\n"
+        "those for reading, from the others."
+    ),
     "guard": "What is judged before anything is written; all enactors of a scope must have the same.",
 }
 

@@ -1,14 +1,17 @@
 """Zones of each backend: the keys that it takes, its defaults, and what is said of keys of another."""
 
+import asyncio
 import sys
 from pathlib import Path
 
 import pytest
 
-from enactord.core.errors import ConfigError
+from enactord.core.errors import ConfigError, ZoneDown
+from enactord.core.records import Refused, Transaction
 from enactord.core.render import WEIGHTED
 from enactord.daemon.config import Config, load_config
 from enactord.daemon.wiring import open_zones
+from tests.servers.tcp_peer import Peer, serving
 
 HEAD = """
 [enactor]
@@ -174,3 +177,28 @@ def test_a_zone_leaves_room_for_its_fence(tmp_path: Path) -> None:
         (problem,) = problems(tmp_path, keyed(tmp_path, CLAUSE, name=named(length)))
         assert "zone.name: too long" in problem
         assert "244" in problem
+
+
+async def test_a_thousand_zones_of_one_server_share_a_few_connections(tmp_path: Path) -> None:
+    """Writes and reads of all zones at once: the server sees six connections at most, and answers every zone."""
+    names = [f"z{number}.test." for number in range(1000)]
+    opened = 0
+
+    async def echo(peer: Peer) -> None:
+        nonlocal opened
+        opened += 1
+        while True:
+            message = bytearray(await peer.receive())
+            message[2:4] = b"\xa8\x05"  # to an update: REFUSED
+            peer.reply(bytes(message))
+
+    async with serving(echo) as port:
+        stanzas = [keyed(tmp_path, CLAUSE, name=name).replace("192.0.2.1:53", f"127.0.0.1:{port}") for name in names]
+        config = load(tmp_path, "".join(stanzas))
+        async with open_zones(config) as zones:
+            write = Transaction(fence_seen=())
+            outcomes = await asyncio.gather(*(zones[name].zone.write(write) for name in names))
+            assert {type(outcome) for outcome in outcomes} == {Refused}
+            reads = await asyncio.gather(*(zones[name].zone.read([name]) for name in names), return_exceptions=True)
+            assert {type(read) for read in reads} == {ZoneDown}, "the answers are to another kind of question"
+    assert 2 <= opened <= 6
