@@ -72,8 +72,8 @@ _MORE = {
     "zone": (
         "One `[[zone]]` for each zone. Keys with Reload may change where the backend is `rfc2136`.\n\n"
         "Zones of one `server`, and servers in `verify`, share their TCP connections: at most 4 to each address (2\n"
-        "for writing, 2 for reading), one more of each while a connection hangs, 2 while there is little to do, and none\n"
-        "after a minute without use. A zone that hangs keeps at most a quarter of the places for writing, and half of\n"
+        "for writing, 2 for reading), one more of each while a connection hangs, 2 while there is little to do, and\n"
+        "none after a minute without use. A zone that hangs keeps at most a quarter of the places for writing, and half of\n"
         "those for reading, from the others."
     ),
     "guard": "What is judged before anything is written; all enactors of a scope must have the same.",

@@ -313,6 +313,13 @@ async def test_stream_opens_a_second_connection_under_load_alone() -> None:
             assert await ask(stream, text) == text
             seen.append(stream.connections)
         assert set(seen) == {1}
+        callers = [asyncio.create_task(ask(stream, text)) for text in "ab"]
+        await asyncio.sleep(0)
+        assert stream.connections == 1
+        callers.append(asyncio.create_task(ask(stream, "c")))
+        await asyncio.sleep(0)
+        assert stream.connections == 2
+        await asyncio.gather(*callers)
         texts = [str(k) for k in range(200)]
         callers = [asyncio.create_task(ask(stream, text)) for text in texts]
         await asyncio.sleep(0)
@@ -324,10 +331,19 @@ async def test_stream_opens_a_second_connection_under_load_alone() -> None:
 
 async def test_stream_closes_what_is_not_used() -> None:
     """After a while without requests no connection is left; the next request opens one."""
-    async with serving(echo) as port:
+    left = 0
+
+    async def counted(peer: Peer) -> None:
+        nonlocal left
+        try:
+            await echo(peer)
+        finally:
+            left += 1
+
+    async with serving(counted) as port:
         stream = spread_to(port, idle_s=0.05)
         await asyncio.gather(*(ask(stream, str(k)) for k in range(20)))
-        await settled(lambda: stream.connections == 0)
+        await settled(lambda: stream.connections == 0 and left == 2)
         assert await ask(stream, "a") == "a"
         await stream.close()
 
@@ -388,15 +404,16 @@ async def test_stream_lets_owners_take_turns() -> None:
             peer.reply(one)
 
     async with serving(slowly) as port:
-        stream = Stream("127.0.0.1", port, in_flight_max=4)
+        stream = Stream("127.0.0.1", port, in_flight_max=4, share_max_ratio=1.0)
         flood = [asyncio.create_task(stream.ask(request("flood"), TIMEOUT_S, owner="a")) for _ in range(200)]
         await asyncio.sleep(0.01)
-        for _ in range(3):
-            await stream.ask(request("single"), TIMEOUT_S, owner="b")
+        for number in range(3):
+            before = len(order)
+            await stream.ask(request(f"single {number}"), TIMEOUT_S, owner="b")
+            assert order.index(f"single {number}") - before <= 8, (
+                "at most what was on its way, and one turn of the other"
+            )
         await asyncio.gather(*flood)
-        places = [place for place, text in enumerate(order) if text == "single"]
-        assert len(places) == 3
-        assert all(after - before <= 8 for before, after in zip([places[0] - 8, *places], places, strict=False))
         await stream.close()
 
 
