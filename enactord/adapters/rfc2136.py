@@ -55,9 +55,10 @@ _TSIG_FIXES = {
 """Source: RFC 8945 section 5.2; Knot answers BADKEY to a known key without permission."""
 
 _DENIED_FIXES = {
-    5: "let the key update this zone, and the types A, AAAA and TXT in it, in the server's update policy;"
+    5: "this server is a secondary of the zone and not its primary, or the zone is frozen (BIND: rndc thaw), or the"
+    " server's update policy does not let the key update the zone and the types A, AAAA and TXT in it;"
     " PowerDNS says no more than this for another secret, an unknown key and a clock too far off, too",
-    9: "check that the server is primary for this zone and lets this key update it",
+    9: "this server does not serve the zone as its primary, or does not let this key update it",
 }
 
 

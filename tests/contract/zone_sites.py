@@ -48,7 +48,7 @@ class Site(Protocol):
     records_max: int
     """Most addresses of one transaction, at least 100."""
 
-    def client(self, *, connections: int = 2) -> Zone: ...
+    def client(self) -> Zone: ...
 
     async def put_foreign(self, name: str, *, records: Records = NO_RECORDS, cname: str | None = None) -> None:
         """Make a name hold exactly this, past the fence."""
@@ -76,7 +76,7 @@ class MemorySite:
         self.zone = zone
         self._server = MemoryServer(zone)
 
-    def client(self, *, connections: int = 2) -> Zone:
+    def client(self) -> Zone:
         return MemoryZone(self._server)
 
     async def put_foreign(self, name: str, *, records: Records = NO_RECORDS, cname: str | None = None) -> None:
