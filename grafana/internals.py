@@ -153,6 +153,12 @@ PROCESSES = [
         words(v0=("taken up", "green"), v1=("refused", "red")),
     ),
     graph(
+        "Certificates",
+        "Time left of each certificate in use; below zero it has expired.",
+        {"{{instance}} {{use}}": f"enactord_certificate_expiry_timestamp_seconds{{{SCOPE}}} - time()"},
+        unit="s",
+    ),
+    graph(
         "CPU",
         "Seconds of CPU a second.",
         {"{{instance}}": f"rate(process_cpu_seconds_total{{{JOB}}}[$__rate_interval])"},

@@ -31,9 +31,7 @@ async def _compare(bench: Bench, site: Site, count: int) -> None:
     case = f"{count:,} endpoints × 8"
     fleets = {name: Fleet(zone, count) for name, zone in _ZONES.items()}
     host, port, in_flight = site.server.host, site.server.port, site.kind.in_flight
-    fenced = Rfc2136Zone(
-        _ZONES[WITH], host=host, port=port, key=site.key, clock=SystemClock(), timeout_s=30, in_flight_max=in_flight
-    )
+    fenced = Rfc2136Zone(_ZONES[WITH], host=host, port=port, key=site.key, clock=SystemClock(), timeout_s=30)
     bare = BatchedZone(
         _ZONES[WITHOUT], host=host, port=port, key=site.key, clock=SystemClock(), in_flight_max=in_flight
     )

@@ -7,6 +7,7 @@ whole zone. This one asks any authoritative server as fast as it answers, withou
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 
+from enactord.adapters.server_connections import QUESTIONS_IN_FLIGHT_MAX, READ_CONNECTIONS_MAX, ServerConnections
 from enactord.adapters.wire.answer import (
     RCODE_NOERROR,
     RCODE_NXDOMAIN,
@@ -32,18 +33,34 @@ class BulkReader:
 
     `timeout_s` bounds the wait for one round of questions; a pass over many names ends
     early when rounds time out. At most `connections` times `in_flight_max` questions wait at
-    the server.
+    the server. With `shared`, its connections to that server are used, in turn with their
+    other `owner`s, and are left open at the end.
     """
 
     def __init__(
-        self, host: str, port: int, *, timeout_s: float, connections: int = 4, in_flight_max: int = 100
+        self,
+        host: str,
+        port: int,
+        *,
+        timeout_s: float,
+        connections: int = READ_CONNECTIONS_MAX,
+        in_flight_max: int = QUESTIONS_IN_FLIGHT_MAX,
+        shared: ServerConnections | None = None,
+        owner: str = "",
     ) -> None:
         assert connections > 0
         assert in_flight_max >= 2 * _CHUNKS_PER_STREAM
         self._peer = f"{host}:{port}"
         self._timeout_s = timeout_s
         self._chunk = in_flight_max // (2 * _CHUNKS_PER_STREAM)
-        self._streams = [Stream(host, port, in_flight_max=in_flight_max) for _ in range(connections)]
+        self._owner = owner
+        self._shared = shared is not None
+        if shared is not None:
+            self._stream = shared.reads
+        else:
+            self._stream = Stream(
+                host, port, in_flight_max=in_flight_max, connections_max=connections, spread_at=in_flight_max // 2
+            )
 
     async def read(self, names: Sequence[str]) -> Mapping[str, Served]:
         if not names:
@@ -51,11 +68,10 @@ class BulkReader:
         found: dict[str, Served] = {}
         problems: list[str] = []
         chunks = iter([names[start : start + self._chunk] for start in range(0, len(names), self._chunk)])
-        workers = min(-(-len(names) // self._chunk), len(self._streams) * _CHUNKS_PER_STREAM)
-        streams = sorted(self._streams, key=lambda stream: stream.load)
+        workers = min(-(-len(names) // self._chunk), self._stream.connections_max * _CHUNKS_PER_STREAM)
         async with asyncio.TaskGroup() as group:
-            for worker in range(workers):
-                group.create_task(self._read_chunks(streams[worker % len(streams)], chunks, found, problems))
+            for _ in range(workers):
+                group.create_task(self._read_chunks(chunks, found, problems))
         if not found:
             raise ZoneDown(f"{self._peer}: {problems[-1] if problems else 'no answer'}")
         return found
@@ -64,24 +80,23 @@ class BulkReader:
         """Return the answer to one question. Raises `ZoneDown` unless an authoritative one comes."""
         question = pack_question(name, rtype)
         problems: list[str] = []
-        stream = min(self._streams, key=lambda stream: stream.load)
-        reply = (await self._ask_all(stream, [question], problems))[0]
+        reply = (await self._ask_all([question], problems))[0]
         answer = None if reply is None else _usable(reply, question, problems)
         if answer is None:
             raise ZoneDown(f"{self._peer}: {name}: {problems[-1]}")
         return answer
 
     async def close(self) -> None:
-        for stream in self._streams:
-            await stream.close()
+        if not self._shared:
+            await self._stream.close()
 
     async def _read_chunks(
-        self, stream: Stream, chunks: Iterator[Sequence[str]], found: dict[str, Served], problems: list[str]
+        self, chunks: Iterator[Sequence[str]], found: dict[str, Served], problems: list[str]
     ) -> None:
         """Take chunks until none is left, or one stays without an answer: then the server is asked no more."""
         for chunk in chunks:
             questions = [pack_question(name, rtype) for name in chunk for rtype in (TYPE_A, TYPE_AAAA)]
-            replies = await self._ask_all(stream, questions, problems)
+            replies = await self._ask_all(questions, problems)
             for index, name in enumerate(chunk):
                 served = _served(replies, questions, 2 * index, problems)
                 if served is not None:
@@ -89,7 +104,7 @@ class BulkReader:
             if None in replies:
                 return
 
-    async def _ask_all(self, stream: Stream, questions: list[bytes], problems: list[str]) -> list[bytes | None]:
+    async def _ask_all(self, questions: list[bytes], problems: list[str]) -> list[bytes | None]:
         """Ask, again after a connection was lost, until all is answered or the time is over.
 
         A server may close a connection at any time, after any number of answers; it is
@@ -105,7 +120,9 @@ class BulkReader:
         losses = 0
         while waiting:
             try:
-                got = await stream.ask_all([bodies[index] for index in waiting], deadline - loop.time())
+                got = await self._stream.ask_all(
+                    [bodies[index] for index in waiting], deadline - loop.time(), owner=self._owner
+                )
             except NeverSent as error:
                 problems.append(str(error))
                 break

@@ -8,7 +8,6 @@ transaction whose answer was lost is never sent again: it is `StoreUnknown`.
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, TypeVar
 
 import grpc
@@ -24,7 +23,8 @@ from enactord.adapters.etcd_messages import (
     translated,
     watching,
 )
-from enactord.core.errors import Compacted, ConfigError, LeaseLost, StoreDown, StoreUnknown
+from enactord.adapters.tls import Tls
+from enactord.core.errors import Compacted, LeaseLost, StoreDown, StoreUnknown
 from enactord.core.kv import MAX_OPERATIONS, Changes, Compare, Item, Operation, Page, Result, check_transaction
 
 T = TypeVar("T")
@@ -51,7 +51,16 @@ _OPTIONS = (
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 2_000),
     ("grpc.enable_retries", 0),
+    # The members are named by address in the config. A proxy that the environment names (http_proxy, https_proxy,
+    # grpc_proxy) would see the store's traffic, and often cannot reach it at all.
+    ("grpc.enable_http_proxy", 0),
 )
+_TRY_AGAIN_S = 2.0
+"""Between two attempts to reach etcd with the certificates that came last, while the ones before still work."""
+_REFUSALS = frozenset(
+    {grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.INVALID_ARGUMENT}
+)
+"""Answers of an etcd that a connection reaches, though the call itself is not allowed."""
 _REQUIRE_LEADER = ("hasleader", "true")
 """Else a watch on a member that is cut off from its leader stays silent for ever. Source: etcd rpctypes."""
 
@@ -61,6 +70,8 @@ class _Peer:
 
     def __init__(self, endpoint: str, credentials: grpc.ChannelCredentials | None) -> None:
         self.endpoint = endpoint
+        self.retired = False
+        """Others took its place: no new call goes here, and what ends here goes on there."""
         if credentials is None:
             self.channel = grpc.aio.insecure_channel(endpoint, options=_OPTIONS)
         else:
@@ -74,16 +85,14 @@ class _Peer:
 class EtcdStore:
     """Implements `KeyValue`. Make it with `EtcdStore.connect`."""
 
-    def __init__(
-        self,
-        endpoints: Sequence[str],
-        credentials: grpc.ChannelCredentials | None,
-        *,
-        username: str,
-        password: str,
-        timeout_s: float,
-    ) -> None:
-        self._peers = [_Peer(endpoint, credentials) for endpoint in endpoints]
+    def __init__(self, endpoints: Sequence[str], tls: Tls, *, username: str, password: str, timeout_s: float) -> None:
+        self._endpoints = tuple(endpoints)
+        self._tls = tls
+        self._peers = self._peers_with(tls)
+        self._newer: list[_Peer] = []
+        """Peers with the certificates that came last, until they take the place of the others."""
+        self._trying: asyncio.Task[None] | None = None
+        self._ending: dict[_Peer, asyncio.Task[None]] = {}
         self._current = 0
         self._username = username
         self._password = password
@@ -97,28 +106,33 @@ class EtcdStore:
         cls,
         endpoints: Sequence[str],
         *,
-        ca_file: Path | None = None,
-        cert_file: Path | None = None,
-        key_file: Path | None = None,
+        tls: Tls | None = None,
         username: str = "",
         password: str = "",
         timeout_s: float = 5.0,
     ) -> "EtcdStore":
-        """Return a store; connections are made at the first call, so etcd may be down now.
+        """Return a store; connections are made at the first call, so etcd may be down now."""
+        return cls(endpoints, tls or Tls(), username=username, password=password, timeout_s=timeout_s)
 
-        Raises `ConfigError` for files that cannot be read.
+    @property
+    def renewing(self) -> bool:
+        """Whether connections with other certificates than the latest are used, or still being ended."""
+        return bool(self._newer or self._ending)
+
+    def renew(self, tls: Tls, password: str) -> None:
+        """Use these certificates and this password from now on, without a break.
+
+        The connections that are there go on until a new one has got an answer, or until none of them can be
+        used any more. So a certificate that etcd does not accept yet ends nothing.
         """
-        credentials = None
-        if ca_file or cert_file or key_file:
-            try:
-                credentials = grpc.ssl_channel_credentials(
-                    root_certificates=ca_file.read_bytes() if ca_file else None,
-                    private_key=key_file.read_bytes() if key_file else None,
-                    certificate_chain=cert_file.read_bytes() if cert_file else None,
-                )
-            except OSError as error:
-                raise ConfigError((f"store: {error.filename}: {error.strerror}",)) from error
-        return cls(endpoints, credentials, username=username, password=password, timeout_s=timeout_s)
+        self._password = password
+        if tls == self._tls or self._closed:
+            return
+        self._tls = tls
+        self._retire(self._newer)
+        self._newer = self._peers_with(tls)
+        if self._trying is None or self._trying.done():
+            self._trying = asyncio.create_task(self._try_newer(), name="store-certificates")
 
     # -- the port
 
@@ -187,14 +201,25 @@ class EtcdStore:
     async def watch(self, prefix: str, *, start_revision: int) -> AsyncIterator[Changes]:
         peer = self._peers[self._current]
         call: Any = None
+        following = start_revision
         try:
-            call, found = await self._watch_begun(peer, watching(prefix, start_revision))
             while True:
+                try:
+                    if call is None:
+                        call, found = await self._watch_begun(peer, watching(prefix, following))
+                    else:
+                        with self._translating(peer, lossy=False):
+                            answer = await call.read()
+                        found = changes_of(answer, peer.endpoint)
+                except StoreDown:
+                    if not peer.retired or self._closed:
+                        raise
+                    # Its certificates were replaced: the watch goes on over the newer ones, where it was.
+                    peer, call = self._peers[self._current], None
+                    continue
                 for changes in found:
+                    following = changes.revision + 1
                     yield changes
-                with self._translating(peer, lossy=False):
-                    answer = await call.read()
-                found = changes_of(answer, peer.endpoint)
         except StoreDown:
             self._move_on(peer)
             raise
@@ -231,7 +256,11 @@ class EtcdStore:
 
     async def close(self) -> None:
         self._closed = True
-        for peer in self._peers:
+        ending = [task for task in (self._trying, *self._ending.values()) if task is not None]
+        for task in ending:
+            task.cancel()
+        await asyncio.gather(*ending, return_exceptions=True)
+        for peer in (*self._peers, *self._newer, *self._ending):
             await peer.channel.close()
 
     async def compact(self, revision: int) -> None:
@@ -265,10 +294,17 @@ class EtcdStore:
                 self._move_on(peer)
                 raise
             except StoreDown:
+                if peer.retired and not self._closed:
+                    continue
                 self._move_on(peer)
                 failures += 1
-                if failures >= len(self._peers) or self._closed:
+                if self._closed:
                     raise
+                if failures >= len(self._peers):
+                    if not self._newer:
+                        raise
+                    self._take_newer(0)
+                    failures = 0
 
     async def _watch_begun(self, peer: _Peer, request: Any) -> tuple[Any, list[Changes]]:
         """Return a watch's stream and its first news."""
@@ -309,9 +345,61 @@ class EtcdStore:
         except asyncio.CancelledError as error:
             # A closed channel cancels its calls, which must not look as if our caller were cancelled.
             task = asyncio.current_task()
-            if not self._closed or (task is not None and task.cancelling()):
+            if not (self._closed or peer.retired) or (task is not None and task.cancelling()):
                 raise
             raise unanswered(f"{peer.endpoint}: the store is closed") from error
+
+    # -- certificates
+
+    def _peers_with(self, tls: Tls) -> list[_Peer]:
+        credentials = None
+        if tls:
+            credentials = grpc.ssl_channel_credentials(
+                root_certificates=tls.ca or None, private_key=tls.key or None, certificate_chain=tls.cert or None
+            )
+        return [_Peer(endpoint, credentials) for endpoint in self._endpoints]
+
+    async def _try_newer(self) -> None:
+        """Ask with the newer certificates until one etcd answers; then they take the place of the others."""
+        while self._newer:
+            for index, peer in enumerate(self._newer):
+                if await self._answers(peer):
+                    if peer in self._newer:  # else still newer ones came meanwhile
+                        self._take_newer(index)
+                    break
+            else:
+                await asyncio.sleep(_TRY_AGAIN_S)
+
+    async def _answers(self, peer: _Peer) -> bool:
+        """Whether an etcd answers over a connection, be it by a refusal."""
+        try:
+            await peer.kv.Range(rpc.RangeRequest(key=b"/", serializable=True, limit=1), timeout=self._timeout_s)
+        except grpc.aio.AioRpcError as error:
+            return error.code() in _REFUSALS
+        except grpc.aio.UsageError:  # it was closed: still newer ones came meanwhile
+            return False
+        except asyncio.CancelledError:  # it was closed while it was asked
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            return False
+        return True
+
+    def _take_newer(self, index: int) -> None:
+        """Let the newer peers take the place of the others, and begin with this one."""
+        before, self._peers, self._newer = self._peers, self._newer, []
+        self._current = index
+        self._retire(before)
+
+    def _retire(self, peers: Sequence[_Peer]) -> None:
+        """Send nothing new to some peers; calls that are under way have their time to end."""
+        for peer in peers:
+            peer.retired = True
+            self._ending[peer] = asyncio.create_task(self._end(peer), name="store-retire")
+
+    async def _end(self, peer: _Peer) -> None:
+        await peer.channel.close(self._timeout_s)
+        del self._ending[peer]
 
     def _move_on(self, peer: _Peer) -> None:
         if self._peers[self._current] is peer:

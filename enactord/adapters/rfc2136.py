@@ -20,9 +20,10 @@ not accept, and a forged refusal does no harm, because the caller reads before i
 from collections.abc import Mapping, Sequence
 
 from enactord.adapters.bulk_reader import BulkReader
+from enactord.adapters.server_connections import ServerConnections
 from enactord.adapters.wire.answer import TYPE_TXT
 from enactord.adapters.wire.names import Malformed
-from enactord.adapters.wire.stream import MaybeReceived, NeverSent, Stream
+from enactord.adapters.wire.stream import MaybeReceived, NeverSent
 from enactord.adapters.wire.tsig import TsigError, TsigKey, find_tsig, sign, verify
 from enactord.adapters.wire.update import TooLarge, pack_update
 from enactord.core.errors import ZoneDown
@@ -54,18 +55,19 @@ _TSIG_FIXES = {
 """Source: RFC 8945 section 5.2; Knot answers BADKEY to a known key without permission."""
 
 _DENIED_FIXES = {
-    5: "let the key update this zone, and the types A, AAAA and TXT in it, in the server's update policy;"
+    5: "this server is a secondary of the zone and not its primary, or the zone is frozen (BIND: rndc thaw), or the"
+    " server's update policy does not let the key update the zone and the types A, AAAA and TXT in it;"
     " PowerDNS says no more than this for another secret, an unknown key and a clock too far off, too",
-    9: "check that the server is primary for this zone and lets this key update it",
+    9: "this server does not serve the zone as its primary, or does not let this key update it",
 }
 
 
 class Rfc2136Zone:
     """One zone of one server; implements `Zone`.
 
-    Writes and reads go over connections of their own, so that neither waits for the
-    other: at most `connections` each, with `in_flight_max` updates, and 100 questions,
-    unanswered on each. `timeout_s` bounds one write, and one round of questions.
+    With `shared`, its connections to that server are used, in turn with other zones, and are
+    left open at the end; else the zone has its own. `timeout_s` bounds one write, and one
+    round of questions.
     """
 
     def __init__(
@@ -77,16 +79,16 @@ class Rfc2136Zone:
         key: TsigKey,
         clock: Clock,
         timeout_s: float,
-        connections: int = 4,
-        in_flight_max: int = 16,
+        shared: ServerConnections | None = None,
     ) -> None:
         self._name = name
         self.key = key
         """Signs the writes that begin from now on; those under way end with the key that they began with."""
         self._clock = clock
         self._timeout_s = timeout_s
-        self._reader = BulkReader(host, port, timeout_s=timeout_s, connections=connections)
-        self._streams = [Stream(host, port, in_flight_max=in_flight_max) for _ in range(connections)]
+        self._shared = shared is not None
+        self._connections = shared or ServerConnections(host, port)
+        self._reader = BulkReader(host, port, timeout_s=timeout_s, shared=self._connections, owner=name)
 
     async def read(self, names: Sequence[str]) -> Mapping[str, Served]:
         return await self._reader.read(names)
@@ -122,9 +124,8 @@ class Rfc2136Zone:
             message, mac = sign(message_id.to_bytes(2, "big") + body[2:], key, now_s=self._now_s())
             return message
 
-        stream = min(self._streams, key=lambda stream: stream.load)
         try:
-            reply = await stream.ask(signed, self._timeout_s)
+            reply = await self._connections.writes.ask(signed, self._timeout_s, owner=self._name)
         except NeverSent as error:
             return Refused(reason=Reason.BUSY, detail=str(error))
         except MaybeReceived as error:
@@ -132,9 +133,8 @@ class Rfc2136Zone:
         return self._outcome(reply, key, mac)
 
     async def close(self) -> None:
-        for stream in self._streams:
-            await stream.close()
-        await self._reader.close()
+        if not self._shared:
+            await self._connections.close()
 
     def _now_s(self) -> int:
         return int(self._clock.now())

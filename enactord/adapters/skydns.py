@@ -111,7 +111,7 @@ class SkydnsZone:
 
     def __init__(self, name: str, store: KeyValue, *, path: str = SKYDNS_PATH) -> None:
         self._name = name
-        self._store = store
+        self.store = store
         self._path = path
         self._fence_key = f"{_FENCES}{path}/{name}"
         self._gate = asyncio.Semaphore(_READS_IN_FLIGHT)
@@ -174,7 +174,7 @@ class SkydnsZone:
                 f" one transaction of etcd holds {MAX_OPERATIONS}: make the batch smaller",
             )
         try:
-            result = await self._store.transact(compares, operations)
+            result = await self.store.transact(compares, operations)
         except StoreUnknown as error:
             return Unknown(detail=str(error))
         except StoreDown as error:
@@ -235,14 +235,14 @@ class SkydnsZone:
     async def _get(self, keys: Sequence[str]) -> dict[str, Item]:
         self._require_open()
         try:
-            return await self._store.get(keys) if keys else {}
+            return await self.store.get(keys) if keys else {}
         except (StoreDown, StoreRefused) as error:
             raise ZoneDown(f"{self._name}: {error}") from error
 
     async def _range(self, prefix: str) -> tuple[int, tuple[Item, ...]]:
         self._require_open()
         try:
-            page = await self._store.range(prefix, prefix_end(prefix))
+            page = await self.store.range(prefix, prefix_end(prefix))
         except (StoreDown, StoreRefused) as error:
             raise ZoneDown(f"{self._name}: {error}") from error
         return page.revision, page.items

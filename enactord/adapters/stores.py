@@ -1,22 +1,24 @@
 """The plan store that a URL names."""
 
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
+from enactord.adapters.tls import Tls
 from enactord.core.errors import ConfigError
 from enactord.ports import KeyValue
 
 _FORMS = "etcd://host:2379,host:2379 or sqlite:///absolute/path"
 
 
+@runtime_checkable
+class Renewable(Protocol):
+    """A store that goes over to other certificates and another password while it is used."""
+
+    def renew(self, tls: Tls, password: str) -> None: ...
+
+
 async def open_store(
-    url: str,
-    *,
-    ca_file: Path | None = None,
-    cert_file: Path | None = None,
-    key_file: Path | None = None,
-    username: str = "",
-    password: str = "",
-    timeout_s: float = 5.0,
+    url: str, *, tls: Tls | None = None, username: str = "", password: str = "", timeout_s: float = 5.0
 ) -> KeyValue:
     """Open a store. Raises `ConfigError` for a URL of another form; etcd may be down at this time.
 
@@ -31,12 +33,6 @@ async def open_store(
         from enactord.adapters.etcd_store import EtcdStore
 
         return EtcdStore.connect(
-            rest.rstrip("/").split(","),
-            ca_file=ca_file,
-            cert_file=cert_file,
-            key_file=key_file,
-            username=username,
-            password=password,
-            timeout_s=timeout_s,
+            rest.rstrip("/").split(","), tls=tls, username=username, password=password, timeout_s=timeout_s
         )
     raise ConfigError((f"store.url: {url!r} must be {_FORMS}",))

@@ -7,10 +7,12 @@ import click
 import uvloop
 
 from enactord import __version__
+from enactord.adapters.clock import SystemClock
 from enactord.cli.completion import completion
 from enactord.cli.dev import dev
 from enactord.cli.program import Program, common, examples
 from enactord.cli.terminal import tell_done, warn
+from enactord.daemon.certificates import certificates_of
 from enactord.daemon.config import load_config
 from enactord.daemon.run import serve
 
@@ -53,14 +55,17 @@ def run(path: Path) -> None:
 def check_config(path: Path) -> None:
     """Name every problem of a config at once, with line and key; starts nothing."""
     config = load_config(path)
-    for warning in config.warnings:
+    now = SystemClock().now()
+    expired = [problem for certificate in certificates_of(config) if (problem := certificate.problem(now))]
+    warnings = [*config.warnings, *expired]
+    for warning in warnings:
         warn(warning)
     document = {
         "ok": True,
         "scope": config.enactor.scope,
         "enactor": config.enactor.id,
         "zones": [zone.name for zone in config.zones],
-        "warnings": list(config.warnings),
+        "warnings": warnings,
     }
     zones = ", ".join(zone.name for zone in config.zones)
     tell_done(

@@ -261,6 +261,24 @@ class Retried(Happening):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FilesTaken(Happening):
+    """Secrets or certificates that the config names have changed on disk, and are used from now on."""
+
+    id: ClassVar[str] = "files.taken"
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileRefused(Happening):
+    """A file that the config names has changed so that it cannot be used; what was read before goes on being used."""
+
+    id: ClassVar[str] = "file.refused"
+    severity: ClassVar[Severity] = "error"
+    key: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StepFailed(Happening):
     """A bug or a state that no rule foresees: the step is given up and tried again later."""
 

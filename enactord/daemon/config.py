@@ -1,36 +1,31 @@
 """The config: TOML read into values, every problem found at once, with its line and what to do."""
 
-import base64
-import binascii
-import difflib
-import os
 import re
-import socket
 import tomllib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from enactord.adapters.tls import Tls
 from enactord.core.errors import ConfigError
 from enactord.core.guard import Limits
 from enactord.core.plan import PLAN_BYTES_MAX
+from enactord.daemon.config_files import FileReader, FileUse, Source
+from enactord.daemon.config_table import SECRET_BYTES_MAX as SECRET_BYTES_MAX
+from enactord.daemon.config_table import Table, check_scope, cut, nearest, shown
 from enactord.daemon.zone_config import BACKENDS as BACKENDS
 from enactord.daemon.zone_config import Address as Address
 from enactord.daemon.zone_config import ZoneConfig as ZoneConfig
 from enactord.daemon.zone_config import read_zone, repair_interval_s
 from enactord.engine.settings import Settings, ZoneSettings
-from enactord.registry.keys import valid_scope
 
 LISTEN = Address(host="127.0.0.1", port=8451)
 LEVELS = ("debug", "info", "warning", "error")
 CONFIG_BYTES_MAX = 128 * 1024
 """A config has some hundred lines; what is larger is another file. (Reading dotted keys takes time by their square.)"""
-SECRET_BYTES_MAX = 64 * 1024
 PROBLEMS_MAX = 100
 _PROBLEM_MAX = 4096 + 200  # a path may be so long
-_SHOWN_MAX = 100
-_ENACTOR_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,11 +46,11 @@ class StoreConfig:
 
     url: str
     """Where plans, claims and the ledger are kept; hosts best by address, so that no name it manages is needed."""
-    ca_file: Path | None = None
+    ca: bytes = field(default=b"", repr=False)
     """Certificates that the store's is checked against; with it, TLS is used."""
-    cert_file: Path | None = None
-    """Own certificate, where the store asks for one."""
-    key_file: Path | None = None
+    cert: bytes = field(default=b"", repr=False)
+    """Own certificate, where the store asks for one. Goes together with key_file."""
+    key: bytes = field(default=b"", repr=False)
     """Key of the own certificate."""
     username: str = ""
     """Where the store asks for a name and a password."""
@@ -65,6 +60,11 @@ class StoreConfig:
     """Longest wait for one answer of the store."""
     claim_ttl_s: int = 10
     """How long a claim outlives an enactor that says nothing any more."""
+
+    @property
+    def tls(self) -> Tls:
+        """What is trusted, and what is shown to the store."""
+        return Tls(ca=self.ca, cert=self.cert, key=self.key)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,13 +91,13 @@ class RepairConfig:
 class HttpConfig:
     """Table [http]; without a certificate plain HTTP, without a token nothing can be written through it."""
 
-    listen: Address = LISTEN
-    """Where HTTP is served."""
+    listen: tuple[Address, ...] = (LISTEN,)
+    """Where HTTP is served, a text or a list. `[::]:8451` serves IPv6 and IPv4, `0.0.0.0:8451` IPv4 alone."""
     token: bytes = field(default=b"", repr=False)
     """File that holds the bearer token which may write; without it nothing can be written over HTTP."""
-    tls_cert_file: Path | None = None
+    tls_cert: bytes = field(default=b"", repr=False)
     """Certificate; with it, HTTPS is served. Goes together with tls_key_file."""
-    tls_key_file: Path | None = None
+    tls_key: bytes = field(default=b"", repr=False)
     """Key of the certificate."""
     connections_max: int = 256
     """Connections open at once."""
@@ -123,7 +123,10 @@ class LogConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """A whole config that has been checked; `warnings` are what works but should be mended."""
+    """A whole config that has been checked; `warnings` are what works but should be mended.
+
+    `source` is what it was read from.
+    """
 
     enactor: EnactorConfig
     store: StoreConfig
@@ -134,6 +137,7 @@ class Config:
     http: HttpConfig
     log: LogConfig
     warnings: tuple[str, ...] = ()
+    source: Source
 
     @property
     def settings(self) -> Settings:
@@ -161,10 +165,15 @@ class Config:
 
 
 def load_config(path: Path, *, for_daemon: bool = True) -> Config:
-    """Read a config file. Raises `ConfigError` with every problem, each with its line.
+    """Read a config file and the files that it names. Raises `ConfigError` with every problem, each with its line.
 
     Without `for_daemon` (tools for people) the enactor's id and the secrets of zones may be missing.
     """
+    return read_source(Source(path=path, text=read_text(path), for_daemon=for_daemon))
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a config file. Raises `ConfigError`."""
     try:
         with path.open("rb") as file:
             text = file.read(CONFIG_BYTES_MAX + 1).decode("utf-8")
@@ -174,13 +183,19 @@ def load_config(path: Path, *, for_daemon: bool = True) -> Config:
         raise ConfigError((f"{path}: not UTF-8: {error}",)) from error
     if len(text) > CONFIG_BYTES_MAX:
         raise ConfigError((f"{path}: longer than {CONFIG_BYTES_MAX:,} bytes",))
+    return text
+
+
+def read_source(source: Source) -> Config:
+    """Read a config from its text; files whose contents the source has are not read again. Raises `ConfigError`."""
+    path, text = source.path, source.text
     try:
         document = tomllib.loads(text)
     except RecursionError as error:
         raise ConfigError((f"{path}: nested too deeply",)) from error
     except ValueError as error:  # of TOML, or of a number with thousands of digits
         raise ConfigError((f"{path}: {error}",)) from error
-    return _Reader(document, text, path.resolve().parent, for_daemon=for_daemon).read()
+    return Reader(document, source).read()
 
 
 _TABLES: Mapping[str, tuple[str, ...]] = {
@@ -204,21 +219,25 @@ _TABLES: Mapping[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 
-class _Reader:
+class Reader:
     """Reads one document, gathering problems."""
 
-    def __init__(self, document: Mapping[str, Any], text: str, base: Path, *, for_daemon: bool) -> None:
+    def __init__(self, document: Mapping[str, Any], source: Source) -> None:
         self._document = document
-        self._lines = text.split("\n")
-        self._base = base
-        self._for_daemon = for_daemon
+        self._source = source
+        self._lines = source.text.split("\n")
+        # Of the folder that the config is asked for in: where Kubernetes mounts a config, the file itself is a link.
+        self._base = source.path.absolute().parent
+        self._for_daemon = source.for_daemon
+        self._files = FileReader(source.contents)
+        self._uses: list[FileUse] = []
         self._problems: list[tuple[int, str]] = []
         self._warnings: list[str] = []
 
     def read(self) -> Config:
         for table in self._document:
             if table not in _TABLES:
-                self._problem(self._table_line(table), table, f"unknown table{_nearest(table, _TABLES)}")
+                self._problem(self._table_line(table), table, f"unknown table{nearest(table, _TABLES)}")
         zones = self._zones()
         enactor = self._table("enactor")
         store = self._table("store")
@@ -227,17 +246,19 @@ class _Reader:
         repair = self._table("repair")
         http = self._table("http")
         log = self._table("log")
+        store_pair = store.pair("cert_file", "key_file")
+        http_pair = http.pair("tls_cert_file", "tls_key_file")
         config = Config(
             enactor=EnactorConfig(
                 id=enactor.identity("id", required=self._for_daemon),
-                scope=enactor.text("scope", "", required=True, check=_check_scope),
+                scope=enactor.text("scope", "", required=True, check=check_scope),
                 state_dir=enactor.path("state_dir") or Path("/var/lib/enactord"),
             ),
             store=StoreConfig(
                 url=self._store_url(store),
-                ca_file=store.file("ca_file"),
-                cert_file=store.file("cert_file"),
-                key_file=store.file("key_file"),
+                ca=store.authorities("ca_file"),
+                cert=store_pair[0],
+                key=store_pair[1],
                 username=store.text("username", ""),
                 password=store.secret("password_file").decode("utf-8", "replace"),
                 timeout_s=store.number("timeout_s", 5.0, low=0.1, high=120),
@@ -263,10 +284,10 @@ class _Reader:
                 names_per_s=repair.number("names_per_s", 500.0, low=1, high=1_000_000),
             ),
             http=HttpConfig(
-                listen=http.address("listen", LISTEN),
+                listen=http.listen("listen", (LISTEN,)),
                 token=http.secret("token_file"),
-                tls_cert_file=http.file("tls_cert_file"),
-                tls_key_file=http.file("tls_key_file"),
+                tls_cert=http_pair[0],
+                tls_key=http_pair[1],
                 connections_max=http.integer("connections_max", 256, low=8, high=65_536),
                 events_clients_max=http.integer("events_clients_max", 32, low=1, high=4096),
                 requests_per_s=http.number("requests_per_s", 200.0, low=1, high=1_000_000),
@@ -278,21 +299,20 @@ class _Reader:
                 format=log.text("format", "", choices=("json", "console")),
             ),
             warnings=tuple(self._warnings),
+            source=replace(self._source, uses=tuple(self._uses), contents=self._files.contents),
         )
-        if (config.http.tls_cert_file is None) != (config.http.tls_key_file is None):
-            self._problem(http.line("tls_cert_file"), "http.tls_cert_file", "goes together with tls_key_file")
         if any(zone.backend == "skydns" for zone in zones) and config.store.url.startswith("sqlite:"):
             self._problem(store.line("url"), "store.url", "must be etcd://… for zones of the skydns backend")
         if config.guard.ttl_min_s > config.guard.ttl_max_s:
             self._problem(guard.line("ttl_min_s"), "guard.ttl_min_s", "is above ttl_max_s")
         if self._problems:
-            raise ConfigError(tuple(text for _, text in sorted(self._problems)))
+            raise ConfigError(self._told())
         return config
 
-    def _store_url(self, store: "Table") -> str:
+    def _store_url(self, store: Table) -> str:
         url = store.text("url", "", required=True)
         if url and not re.match(r"etcd://[^/]+/?\Z|sqlite:///.+", url):
-            store.problem("url", f"{_shown(url)} must be etcd://host:2379,host:2379 or sqlite:///absolute/path")
+            store.problem("url", f"{shown(url)} must be etcd://host:2379,host:2379 or sqlite:///absolute/path")
         return url
 
     def _zones(self) -> tuple[ZoneConfig, ...]:
@@ -302,22 +322,26 @@ class _Reader:
             return ()
         zones: list[ZoneConfig] = []
         for index, values in enumerate(given):
-            table = Table(self, "zone", values if isinstance(values, dict) else {}, index)
+            table = Table(self, "zone", values if isinstance(values, dict) else {}, index, _TABLES["zone"])
             zones.append(read_zone(table, for_daemon=self._for_daemon, before=zones))
         return tuple(zones)
 
-    def _table(self, name: str) -> "Table":
+    def _table(self, name: str) -> Table:
         values = self._document.get(name, {})
         if not isinstance(values, dict):
             self._problem(self._table_line(name), name, f"must be a table: [{name}]")
             values = {}
-        return Table(self, name, values, 0)
+        return Table(self, name, values, 0, _TABLES[name])
 
     def _problem(self, line: int, key: str, text: str) -> None:
-        key, text = _cut(key), _cut(text, _PROBLEM_MAX)
+        key, text = cut(key), cut(text, _PROBLEM_MAX)
         self._problems.append((line, f"line {line}: {key}: {text}" if line else f"{key}: {text}"))
         if len(self._problems) == PROBLEMS_MAX:
-            raise ConfigError((*(text for _, text in sorted(self._problems)), "and perhaps more"))
+            raise ConfigError((*self._told(), "and perhaps more"))
+
+    def _told(self) -> tuple[str, ...]:
+        """Return the problems in the order of their lines, each with the file that has to be mended."""
+        return tuple(f"{self._source.path}: {text}" for _, text in sorted(self._problems))
 
     def _table_line(self, name: str, index: int = 0) -> int:
         header = re.compile(rf"\s*\[\[?\s*{re.escape(name)}\s*\]")
@@ -341,192 +365,13 @@ class _Reader:
     def add(self, line: int, key: str, text: str) -> None:
         self._problem(line, key, text)
 
+    def content(self, path: Path) -> bytes:
+        """Return what a file holds. Raises OSError."""
+        return self._files.read(path)
+
+    def uses(self, keys: tuple[str, ...], paths: tuple[Path, ...]) -> None:
+        """Note that these files are used."""
+        self._uses.append(FileUse(keys=keys, paths=paths))
+
     def warn(self, text: str) -> None:
         self._warnings.append(text)
-
-
-class Table:
-    """One table: typed access to its keys; a value of a wrong kind is a problem, and the default is used on."""
-
-    def __init__(self, reader: _Reader, name: str, values: Mapping[str, Any], index: int) -> None:
-        self._reader = reader
-        self._name = name
-        self._values = values
-        self._index = index
-        for key in values:
-            if key not in _TABLES[name]:
-                self.problem(key, f"unknown key{_nearest(key, _TABLES[name])}")
-
-    @property
-    def keys(self) -> tuple[str, ...]:
-        """The keys that are given."""
-        return tuple(self._values)
-
-    def line(self, key: str) -> int:
-        return self._reader.key_line(self._name, key, self._index)
-
-    def problem(self, key: str, text: str) -> None:
-        self._reader.add(self.line(key), f"{self._name}.{key}", text)
-
-    def warn(self, key: str, text: str) -> None:
-        self._reader.warn(f"{self._name}.{key}: {text}")
-
-    def text(
-        self,
-        key: str,
-        default: str,
-        *,
-        required: bool = False,
-        choices: tuple[str, ...] = (),
-        check: Callable[[str], str] | None = None,
-    ) -> str:
-        value = self._values.get(key)
-        if value is None:
-            if required:
-                self.problem(key, "is missing")
-            return default
-        if not isinstance(value, str) or (required and not value):
-            self.problem(key, f"must be a text, is {_shown(value)}")
-            return default
-        if choices and value not in choices:
-            self.problem(key, f"{_shown(value)} must be one of {', '.join(choices)}")
-            return default
-        wrong = check(value) if check else ""
-        if wrong:
-            self.problem(key, wrong)
-        return value
-
-    def integer(self, key: str, default: int, *, low: int, high: int) -> int:
-        value = self._values.get(key, default)
-        if type(value) is not int or not low <= value <= high:
-            self.problem(key, f"must be an integer from {low} to {high}, is {_shown(value)}")
-            return default
-        return value
-
-    def number(self, key: str, default: float, *, low: float, high: float) -> float:
-        value = self._values.get(key, default)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-            self.problem(key, f"must be a number from {low:g} to {high:g}, is {_shown(value)}")
-            return default
-        return float(value)
-
-    def flag(self, key: str, *, default: bool) -> bool:
-        value = self._values.get(key, default)
-        if not isinstance(value, bool):
-            self.problem(key, f"must be true or false, is {_shown(value)}")
-            return default
-        return value
-
-    def identity(self, key: str, *, required: bool) -> str:
-        """Return an enactor's id, in which %H stands for this machine's name (in Kubernetes: the pod's)."""
-        value = self.text(key, "", required=required).replace("%H", socket.gethostname())
-        wrong = _check_id(value) if value else ""
-        if wrong:
-            self.problem(key, wrong)
-        return value
-
-    def path(self, key: str) -> Path | None:
-        """Return a path relative to the config's folder, or below systemd's credentials where it begins with %d/."""
-        value = self.text(key, "")
-        if "\0" in value:
-            self.problem(key, "no path has a zero byte")
-            return None
-        if value.startswith("%d/"):
-            credentials = os.environ.get("CREDENTIALS_DIRECTORY", "")
-            if not credentials:
-                self.problem(key, "%d is $CREDENTIALS_DIRECTORY, which is not set: systemd's LoadCredential= sets it")
-                return None
-            return Path(credentials) / value.removeprefix("%d/")
-        return self._reader.base / value if value else None
-
-    def file(self, key: str) -> Path | None:
-        path = self.path(key)
-        if path is not None and not os.access(path, os.R_OK):
-            self.problem(key, f"{path} cannot be read")
-        return path
-
-    def secret(self, key: str, *, required: bool = False) -> bytes:
-        """Return what a file of one secret holds, without the newline at its end."""
-        if required and not self._values.get(key):
-            self.problem(key, "is missing: secrets stand in files of their own")
-            return b""
-        path = self.path(key)
-        if path is None:
-            return b""
-        try:
-            with path.open("rb") as file:
-                secret = file.read(SECRET_BYTES_MAX + 1).strip()
-            mode = path.stat().st_mode
-        except OSError as error:
-            self.problem(key, f"{path}: {error.strerror}")
-            return b""
-        if not 0 < len(secret) <= SECRET_BYTES_MAX:
-            self.problem(key, f"{path} must hold a secret of 1 to {SECRET_BYTES_MAX:,} bytes")
-            return b""
-        if mode & 0o007:
-            self._reader.warn(f"{self._name}.{key}: {path} can be read by everybody; chmod o= {path}")
-        return secret
-
-    def tsig_secret(self, key: str, *, required: bool) -> bytes:
-        encoded = self.secret(key, required=required)
-        try:
-            secret = base64.b64decode(encoded, validate=True)
-        except binascii.Error:
-            self.problem(key, "the file must hold the secret in base64, and nothing else (see: tsig-keygen)")
-            return b""
-        if required and encoded and len(secret) < 16:
-            self.problem(key, f"a secret of {len(secret)} bytes is too short; 32 is usual")
-        return secret
-
-    def address(self, key: str, default: Address, *, required: bool = False) -> Address:
-        value = self.text(key, "", required=required)
-        return self._address(key, value) or default if value else default
-
-    def addresses(self, key: str) -> tuple[Address, ...]:
-        value = self._values.get(key, [])
-        if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
-            self.problem(key, 'must be a list of "host:port"')
-            return ()
-        return tuple(address for one in value if (address := self._address(key, one)) is not None)
-
-    def _address(self, key: str, value: str) -> Address | None:
-        match = re.match(r"(?:\[(?P<v6>[0-9a-fA-F:.]+)\]|(?P<host>[^:\[\]\s]+)):(?P<port>\d{1,5})\Z", value)
-        if match is None or not 0 < int(match["port"]) < 65_536 or not _is_host(match["v6"], match["host"]):
-            self.problem(key, f'{_shown(value)} must be "host:port" (an IPv6 address in brackets)')
-            return None
-        return Address(host=match["v6"] or match["host"], port=int(match["port"]))
-
-
-def _is_host(v6: str | None, host: str) -> bool:
-    """Whether a host can be looked up at all: else the first connection to it fails as no network does."""
-    try:
-        return bool(socket.inet_pton(socket.AF_INET6, v6) if v6 else host.encode("idna") and host.isprintable())
-    except (OSError, UnicodeError):
-        return False
-
-
-def _shown(value: object) -> str:
-    """Return a value as it is told back: short, however long it is."""
-    try:
-        return _cut(repr(value))
-    except (ValueError, RecursionError):
-        return "a value that is too long"
-
-
-def _cut(text: str, length: int = _SHOWN_MAX) -> str:
-    return text if len(text) <= length else text[:length] + "…"
-
-
-def _check_id(value: str) -> str:
-    return "" if _ENACTOR_ID.match(value) else "must be 1 to 63 letters, digits, '.', '_' or '-'"
-
-
-def _check_scope(value: str) -> str:
-    return "" if valid_scope(value) else "must be 1 to 63 of a-z, 0-9, '.', '_' and '-'"
-
-
-def _nearest(word: str, known: Mapping[str, Any] | tuple[str, ...]) -> str:
-    close = difflib.get_close_matches(_cut(word), list(known), n=1)
-    if close:
-        return f"; did you mean {close[0]}?"
-    return f"; known: {', '.join(known)}"

@@ -15,6 +15,7 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from enactord import __version__
+from enactord.adapters.tls import BadCertificate, load_pair
 from enactord.core.errors import ConfigError
 from enactord.core.events import StepFailed
 from enactord.daemon.config import HttpConfig
@@ -62,6 +63,8 @@ class Pages:
         self._metrics = metrics
         self._registry = registry
         self._timeout_s = config.request_timeout_s
+        self.before_scrape: Callable[[], None] = lambda: None
+        """Called before each scrape, for what neither events nor the enactor tell."""
         self._feed = feed or Feed(enactor.ports.clock.now)
         self._rates = Rates(config.requests_per_s, asyncio.get_running_loop().time)
         ports = enactor.ports
@@ -157,6 +160,8 @@ class Pages:
             self._metrics.refresh(standing(self._enactor))
         with self._failures.caught("scrape"):
             self._metrics.refresh_told(self._lines_lost(), self._failures.totals)
+        with self._failures.caught("scrape"):
+            self.before_scrape()
         return web.Response(body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def openapi(self, request: web.Request) -> web.Response:
@@ -214,15 +219,11 @@ def standing(enactor: Enactor) -> Standing:
 async def serve_http(config: HttpConfig, pages: Pages) -> AsyncIterator[ssl.SSLContext | None]:
     """Serve while the context lasts; yields what holds the certificate, where there is one.
 
-    Raises `ConfigError` where the port or the certificate cannot be had.
+    Raises `ConfigError` where an address or the certificate cannot be had.
     """
     context = open_tls(config)
     serving = listen(pages.application(), config, context)
-    try:
-        await serving.__aenter__()
-    except OSError as error:
-        detail = f"http.listen: {config.listen}: {error.strerror or error}; choose another address"
-        raise ConfigError((detail,)) from error
+    await serving.__aenter__()
     try:
         yield context
     finally:
@@ -231,11 +232,11 @@ async def serve_http(config: HttpConfig, pages: Pages) -> AsyncIterator[ssl.SSLC
 
 def open_tls(config: HttpConfig) -> ssl.SSLContext | None:
     """Return the certificate of a config ready for use; None is plain HTTP. Raises `ConfigError`."""
-    if config.tls_cert_file is None or config.tls_key_file is None:
+    if not config.tls_cert:
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:
-        context.load_cert_chain(config.tls_cert_file, config.tls_key_file)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError((f"http.tls_cert_file: {config.tls_cert_file}: {error}",)) from error
+        load_pair(context, config.tls_cert, config.tls_key)
+    except BadCertificate as error:
+        raise ConfigError((f"http.tls_cert_file: {error}",)) from error
     return context

@@ -8,12 +8,16 @@ config, so that a running enactor never stands between two configs.
 
 import dataclasses
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from enactord.adapters.rfc2136 import Rfc2136Zone
+from enactord.adapters.skydns import SkydnsZone
+from enactord.adapters.stores import Renewable
+from enactord.adapters.tls import BadCertificate, load_pair
 from enactord.core.errors import ConfigError
 from enactord.core.events import Happening
+from enactord.daemon.certificates import Certificate, certificates_of
 from enactord.daemon.config import Config, HttpConfig, LogConfig, ZoneConfig
 from enactord.daemon.http import Pages, open_tls
 from enactord.daemon.wiring import zone_key
@@ -26,10 +30,20 @@ _WHOLE = frozenset({"guard", "prune", "repair", "log"})
 _CERTIFICATE = frozenset({"tls_cert_file", "tls_key_file"})
 _KEYS: Mapping[str, frozenset[str]] = {
     "http": _CERTIFICATE | {"token_file"},
+    "store": frozenset({"ca_file", "cert_file", "key_file", "password_file"}),
     # The embedded server's own key may not: it was given at the start.
     "zone": frozenset({"tsig_name", "tsig_algorithm", "tsig_secret_file"}),
 }
-_FILES = {"password": "password_file", "token": "token_file", "tsig_secret": "tsig_secret_file"}
+_FILES = {
+    "ca": "ca_file",
+    "cert": "cert_file",
+    "key": "key_file",
+    "password": "password_file",
+    "tls_cert": "tls_cert_file",
+    "tls_key": "tls_key_file",
+    "token": "token_file",
+    "tsig_secret": "tsig_secret_file",
+}
 """Fields that hold what a file held, and the key that names the file."""
 
 
@@ -88,13 +102,18 @@ class _Kept:
 
 
 class Live:
-    """A running enactor, and the config that it runs by; `refused` says why a later one was not taken up."""
+    """A running enactor, and the config that it runs by.
+
+    `refused` says why a later config was not taken up; `file_problems`, by key, why what a file holds now was not.
+    """
 
     def __init__(
         self, config: Config, enactor: Enactor, pages: Pages, tls: ssl.SSLContext | None, log: LiveLog
     ) -> None:
         self.config = config
         self.refused = ""
+        self.file_problems: Mapping[str, str] = {}
+        self.certificates: Sequence[Certificate] = certificates_of(config)
         self._enactor = enactor
         self._pages = pages
         self._tls = tls
@@ -103,9 +122,9 @@ class Live:
     def reload(self, config: Config) -> list[str]:
         """Go over to a config; returns the keys that changed. Raises `ConfigError`, and then nothing has changed."""
         keys = changed_keys(self.config, config)
-        fixed = [key for key in keys if not self._takes(key)]
-        if fixed:
-            raise ConfigError(tuple(f"{key}: cannot change while enactord runs; restart it" for key in fixed))
+        refused = self.refusals(config)
+        if refused:
+            raise ConfigError(tuple(refused))
         keys_of = {zone.name: zone_key(config, zone) for zone in config.zones if zone.backend == "rfc2136"}
         self._take_certificate(config.http)
         # From here on nothing can fail.
@@ -113,21 +132,44 @@ class Live:
             port = self._enactor.ports.zones[name].zone
             assert isinstance(port, Rfc2136Zone), "this backend signs with no TSIG key"
             port.key = key
+        self._renew_stores(config)
         self._enactor.retune(config.settings)
         self._pages.retune(config.http.token)
         self._log.use(config.log)
         self.config = config
+        self.certificates = certificates_of(config)
         return keys
+
+    def refusals(self, config: Config) -> Sequence[str]:
+        """Return why a config cannot be gone over to without a restart, by key; nothing where it can."""
+        fixed = [key for key in changed_keys(self.config, config) if not self._takes(key)]
+        return [f"{key}: cannot change while enactord runs; restart it" for key in fixed]
+
+    def reasons(self) -> list[str]:
+        """Return what is wrong with the config and the files that it names now."""
+        now = self._enactor.ports.clock.now()
+        found = [f"config not taken up: {self.refused}"] if self.refused else []
+        found.extend(f"{key}: {detail}" for key, detail in sorted(self.file_problems.items()))
+        found.extend(problem for certificate in self.certificates if (problem := certificate.problem(now)))
+        return found
+
+    def _renew_stores(self, config: Config) -> None:
+        """Give certificates and password to the store, and to where zones keep their records in it."""
+        ports = self._enactor.ports
+        zones = [zone.zone for zone in ports.zones.values()]
+        for store in (ports.store, *(zone.store for zone in zones if isinstance(zone, SkydnsZone))):
+            if isinstance(store, Renewable):
+                store.renew(config.store.tls, config.store.password)
 
     def _take_certificate(self, http: HttpConfig) -> None:
         """Take up what the files hold now, be it under the same paths: new connections get it."""
-        if self._tls is None or http.tls_cert_file is None:
+        if self._tls is None or not http.tls_cert:
             return
         open_tls(http)  # a certificate that does not fit its key must not spoil the one in use
         try:
-            self._tls.load_cert_chain(http.tls_cert_file, http.tls_key_file)
-        except (OSError, ssl.SSLError) as error:  # replaced in this very moment
-            raise ConfigError((f"http.tls_cert_file: {error}; reload again",)) from error
+            load_pair(self._tls, http.tls_cert, http.tls_key)
+        except BadCertificate as error:
+            raise ConfigError((f"http.tls_cert_file: {error}",)) from error
 
     def _takes(self, key: str) -> bool:
         """Return whether a key may change now; with its zone, as in `zone[example.test.].server`."""
@@ -155,7 +197,7 @@ def _flat(config: Config) -> Mapping[str, Any]:
     """Every value of a config by its key. New fields are here by themselves, and so refused until they are listed."""
     values: dict[str, Any] = {"zone": [zone.name for zone in config.zones]}
     for table in dataclasses.fields(config):
-        if table.name not in ("zones", "warnings"):
+        if table.name not in ("zones", "warnings", "source"):
             values |= _values(table.name, getattr(config, table.name))
     for zone in config.zones:
         values |= _values(_zone_table(zone), zone)

@@ -13,7 +13,8 @@ from enactord import __version__
 from enactord.adapters.clock import SystemClock
 from enactord.core.errors import ConfigError, EnactordError
 from enactord.daemon.collector import tune_collector
-from enactord.daemon.config import Config
+from enactord.daemon.config import Config, read_text
+from enactord.daemon.file_watch import FileWatch
 from enactord.daemon.http import STUCK_S, Pages, serve_http
 from enactord.daemon.notify import Notifier
 from enactord.daemon.reload import Live, LiveLog
@@ -30,6 +31,8 @@ from enactord.telemetry.strays import strays_told
 
 _FLUSH_LIMIT_S = 2.0
 """So long a stop waits for the last lines of the log; a reader that is stuck does not get them."""
+
+FILES_AGAIN_S = 30.0
 
 
 async def serve(config: Config, read: Callable[[], Config]) -> None:
@@ -75,22 +78,30 @@ async def _serve(config: Config, read: Callable[[], Config], log: LiveLog) -> No
         ports = await stack.enter_async_context(open_ports(config, observer))
         enactor = Enactor(config.settings, ports, random.Random())
         enactor.progress = loop.time()
-        enactor.told_besides = log.troubles
         pages = Pages(
             enactor, metrics, registry, config.http, feed, failures=failures, lines_lost=lambda: log.lines.lost
         )
         live = Live(config, enactor, pages, await stack.enter_async_context(serve_http(config.http, pages)), log)
-        metrics.config_refused.set_function(lambda: bool(live.refused))
-        log.logger.info("started", version=__version__, http=str(config.http.listen), store=config.store.url)
+        files = FileWatch(live, observer)
+        enactor.surroundings = lambda: [*live.reasons(), *log.troubles()]
+        pages.before_scrape = lambda: metrics.tell_certificates(
+            {certificate.use: certificate.expires_at for certificate in live.certificates}
+        )
+        metrics.config_refused.set_function(lambda: bool(live.refused or live.file_problems))
+        log.logger.info(
+            "started",
+            version=__version__,
+            http=[str(address) for address in config.http.listen],
+            store=config.store.url,
+        )
         running = asyncio.create_task(enactor.run(), name="enactor")
         stopping = asyncio.create_task(stop.wait(), name="stop")
         beside = [
-            asyncio.create_task(_follow_config(reread, read, live, log, notifier), name="config"),
+            asyncio.create_task(_follow_config(reread, read, live, files, log, notifier), name="config"),
+            asyncio.create_task(_follow_files(files, log), name="files"),
             asyncio.create_task(watch_lag(metrics.lag.observe, failures), name="lag"),
             asyncio.create_task(
-                notifier.attend(
-                    lambda: loop.time() - enactor.progress <= STUCK_S, lambda: standing_line(enactor, live.refused)
-                ),
+                notifier.attend(lambda: loop.time() - enactor.progress <= STUCK_S, lambda: standing_line(enactor)),
                 name="notify",
             ),
         ]
@@ -108,9 +119,17 @@ async def _serve(config: Config, read: Callable[[], Config], log: LiveLog) -> No
 
 
 async def _follow_config(
-    asked: asyncio.Event, read: Callable[[], Config], live: Live, log: LiveLog, notifier: Notifier
+    asked: asyncio.Event,
+    read: Callable[[], Config],
+    live: Live,
+    files: FileWatch,
+    log: LiveLog,
+    notifier: Notifier,
 ) -> None:
-    """Read the config anew whenever it is asked for; one that cannot be taken up leaves all as it was."""
+    """Read the config anew whenever it is asked for; one that cannot be taken up leaves all as it was.
+
+    Where its text is the same and only a file that it names cannot be used, the other files are taken up.
+    """
     while True:
         await asked.wait()
         asked.clear()
@@ -118,13 +137,17 @@ async def _follow_config(
         try:
             keys = live.reload(await asyncio.to_thread(read))
         except ConfigError as error:
-            live.refused = error.problems[0]
+            same = await asyncio.to_thread(_same_text, live.config)
+            live.refused = "" if same else error.problems[0]
             log.logger.error("config.refused", problems=list(error.problems))
+            if same:
+                await files.look(at_once=True)
         except Exception as error:
             live.refused = repr(error)
             log.logger.error("config.refused", problems=[traceback.format_exc()])
         else:
             live.refused = ""
+            files.forget()
             _warn(log, live.config)
             log.logger.info("config.reloaded", keys=keys)
         notifier.ready()
@@ -135,15 +158,33 @@ def _failure(part: str, error: Exception) -> dict[str, str]:
     return {"part": part, "detail": repr(error), "traceback": told}
 
 
+def _same_text(config: Config) -> bool:
+    """Whether the config's file still says what it said when it was taken up."""
+    try:
+        return read_text(config.source.path) == config.source.text
+    except ConfigError:
+        return False
+
+
+async def _follow_files(files: FileWatch, log: LiveLog) -> None:
+    """Follow the files that the config names; a failure that nobody foresaw is told, and they are followed on."""
+    while True:
+        try:
+            await files.run()
+        except Exception:
+            log.logger.error("files.failed", traceback=traceback.format_exc())
+            await asyncio.sleep(FILES_AGAIN_S)
+
+
 def _warn(log: LiveLog, config: Config) -> None:
     for warning in config.warnings:
         log.logger.warning("config.warning", detail=warning)
 
 
-def standing_line(enactor: Enactor, refused: str = "") -> str:
-    """Return where an enactor stands, in one line for people; `refused` is why its config was not taken up."""
+def standing_line(enactor: Enactor) -> str:
+    """Return where an enactor stands, in one line for people."""
     mirror = enactor.mirror
     applied = min(mirror.applied(zone) for zone in enactor.writers)
-    troubles = enactor.reasons() + ([f"config not taken up: {refused}"] if refused else [])
+    troubles = enactor.reasons()
     where = f"plan {applied} applied, newest {mirror.head}, {mirror.ledger.totals.owned} endpoints"
     return f"{where}; degraded: {'; '.join(troubles)}" if troubles else where

@@ -13,11 +13,12 @@ from enactord.adapters.clock import SystemClock
 from enactord.adapters.embedded import EmbeddedServer
 from enactord.adapters.local_copy import SqliteLocalCopy
 from enactord.adapters.rfc2136 import Rfc2136Zone
+from enactord.adapters.server_connections import ServerConnections
 from enactord.adapters.skydns import SkydnsZone
 from enactord.adapters.stores import open_store
 from enactord.adapters.wire.tsig import TsigKey
 from enactord.core.errors import ConfigError
-from enactord.daemon.config import Config, ZoneConfig
+from enactord.daemon.config import Address, Config, ZoneConfig
 from enactord.engine.settings import Ports, Verifier, ZonePorts
 from enactord.ports import KeyValue, Observer, Zone
 
@@ -33,9 +34,7 @@ async def open_config_store(config: Config) -> KeyValue:
     store = config.store
     return await open_store(
         store.url,
-        ca_file=store.ca_file,
-        cert_file=store.cert_file,
-        key_file=store.key_file,
+        tls=store.tls,
         username=store.username,
         password=store.password,
         timeout_s=store.timeout_s,
@@ -73,6 +72,14 @@ class _Opener:
         self._clock = SystemClock()
         self._store: KeyValue | None = None
         self._api: Route53Api | None = None
+        self._servers: dict[Address, ServerConnections] = {}
+
+    def connections(self, server: Address) -> ServerConnections:
+        """Return the connections to a DNS server, which all of its zones share."""
+        if server not in self._servers:
+            opened = self._servers[server] = ServerConnections(server.host, server.port)
+            self._stack.push_async_callback(opened.close)
+        return self._servers[server]
 
     async def open(self, zone: ZoneConfig) -> Zone:
         match zone.backend:
@@ -91,7 +98,7 @@ class _Opener:
                     key=zone_key(self._config, zone),
                     clock=self._clock,
                     timeout_s=zone.timeout_s,
-                    in_flight_max=zone.in_flight_max,
+                    shared=self.connections(zone.server),
                 )
 
     async def _open_route53(self, zone: ZoneConfig) -> Zone:
@@ -122,8 +129,13 @@ async def open_zones(config: Config) -> AsyncIterator[Mapping[str, ZonePorts]]:
             if not zone.verify_servers:
                 verifiers.append(Verifier(server=zone.backend, bulk=port, sample=port))
             for server in zone.verify_servers:
-                bulk = BulkReader(server.host, server.port, timeout_s=zone.timeout_s)
-                stack.push_async_callback(bulk.close)
+                bulk = BulkReader(
+                    server.host,
+                    server.port,
+                    timeout_s=zone.timeout_s,
+                    shared=opener.connections(server),
+                    owner=zone.name,
+                )
                 sample = AiodnsReader(server.host, server.port, timeout_s=zone.timeout_s)
                 verifiers.append(Verifier(server=str(server), bulk=bulk, sample=sample))
             opened[zone.name] = ZonePorts(settings=settings[zone.name], zone=port, verifiers=verifiers)

@@ -5,16 +5,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from enactord.adapters.wire.names import text_to_wire
+from enactord.adapters.wire.names import MAX_NAME_BYTES, text_to_wire
 from enactord.core.errors import InvalidName
-from enactord.core.names import parse_name
+from enactord.core.names import fence_name, parse_name, wire_name
 from enactord.core.render import ANSWERS_MAX_LIMIT, WEIGHTED
+from enactord.daemon.tsig_file import KeyFile, NoKey, parse_algorithm, parse_key_file, same_name
 
 if TYPE_CHECKING:
-    from enactord.daemon.config import Table
+    from enactord.daemon.config_table import Table
 
 BACKENDS = ("rfc2136", "skydns", "route53", "embedded")
-ALGORITHMS = ("hmac-sha256", "hmac-sha512")
 
 _OVER_DNS = ("server", "tsig_name", "tsig_algorithm", "tsig_secret_file", "in_flight_max")
 _OWN_KEYS = {
@@ -55,11 +55,11 @@ class ZoneConfig:
     server: Address
     """rfc2136: the primary server that takes updates; embedded: where it listens (127.0.0.1:5354)."""
     tsig_name: str = ""
-    """rfc2136: name of the key that signs updates."""
+    """rfc2136: name of the key that signs updates; may be left out where tsig_secret_file tells it."""
     tsig_algorithm: str = "hmac-sha256"
-    """rfc2136: algorithm of that key."""
+    """rfc2136: algorithm of that key; may be left out where tsig_secret_file tells it."""
     tsig_secret: bytes = field(default=b"", repr=False)
-    """rfc2136: file that holds the key's secret in base64, as tsig-keygen prints it."""
+    """rfc2136: file of the key, as tsig-keygen or keymgr -t print it, or its secret alone in base64."""
     skydns_path: str = "/skydns"
     """skydns: where CoreDNS's etcd plugin looks (its `path`); the records stand in the etcd of `store.url`."""
     hosted_zone_id: str = ""
@@ -93,6 +93,10 @@ def read_zone(table: "Table", *, for_daemon: bool, before: Sequence[ZoneConfig])
     name = table.text("name", "", required=True)
     try:
         name = parse_name(name) if name else name
+        if name and len(wire_name(fence_name(name))) > MAX_NAME_BYTES:
+            most = MAX_NAME_BYTES - len(fence_name("")) - 1  # its final dot included
+            told = f"too long: {fence_name('')} before it names its fence, and so it may have {most} characters"
+            table.problem("name", told)
     except InvalidName as error:
         table.problem("name", str(error))
     if any(zone.name == name for zone in before):
@@ -101,14 +105,15 @@ def read_zone(table: "Table", *, for_daemon: bool, before: Sequence[ZoneConfig])
     _check_backend(table, backend)
     own_server = backend in ("embedded", "skydns", "route53")
     needs_key = for_daemon and not own_server
+    key = _read_key(table, required=needs_key)
     answers_max = table.integer("answers_max", 16, low=1, high=_ANSWERS_MAX.get(backend, ANSWERS_MAX_LIMIT))
     zone = ZoneConfig(
         name=name,
         backend=backend,
         server=table.address("server", Address(host="127.0.0.1", port=5354), required=not own_server),
-        tsig_name=table.text("tsig_name", "", required=needs_key, check=_check_key_name),
-        tsig_algorithm=table.text("tsig_algorithm", "hmac-sha256", choices=ALGORITHMS),
-        tsig_secret=table.tsig_secret("tsig_secret_file", required=needs_key),
+        tsig_name=key.name,
+        tsig_algorithm=key.algorithm,
+        tsig_secret=key.secret,
         skydns_path=table.text("skydns_path", "/skydns", check=_check_path),
         hosted_zone_id=table.text("hosted_zone_id", "", required=backend == "route53", check=_check_zone_id),
         endpoint_url=table.text("endpoint_url", "", check=_check_url),
@@ -121,12 +126,39 @@ def read_zone(table: "Table", *, for_daemon: bool, before: Sequence[ZoneConfig])
         answers_max=WEIGHTED if backend == "route53" else answers_max,
     )
     other = next((one for one in before if one.backend == backend == "route53"), None)
-    for key in _SHARED:
-        if other is not None and getattr(other, key) != getattr(zone, key):
-            table.problem(key, f"must be the same as of {other.name}: all route53 zones share one client")
+    for shared in _SHARED:
+        if other is not None and getattr(other, shared) != getattr(zone, shared):
+            table.problem(shared, f"must be the same as of {other.name}: all route53 zones share one client")
     if backend == "skydns" and not zone.verify:
         table.warn("verify", "without it the keys in etcd are read back, not what CoreDNS serves")
     return zone
+
+
+def _read_key(table: "Table", *, required: bool) -> KeyFile:
+    """Return the key that signs a zone's updates: from its file, and what the table says besides."""
+    name = table.text("tsig_name", "", check=_check_key_name)
+    algorithm = table.text("tsig_algorithm", "", check=_check_algorithm)
+    content = table.secret("tsig_secret_file", required=required)
+    read = KeyFile(secret=b"")
+    if content:
+        try:
+            read = parse_key_file(content, name=name)
+        except NoKey as error:
+            table.problem("tsig_secret_file", str(error))
+        wrong = _check_key_name(read.name)
+        if wrong:
+            table.problem("tsig_secret_file", f"the name of the key in it {wrong}")
+    if required and not name and not read.name:
+        table.problem("tsig_name", "is missing: tsig_secret_file does not tell it")
+    given = _algorithm(algorithm)
+    if name and read.name and not same_name(name, read.name):
+        table.problem(
+            "tsig_name", f"is {name!r}, but the key in tsig_secret_file is {read.name!r}; leave tsig_name out"
+        )
+    if given and read.algorithm and given != read.algorithm:
+        told = f"is {given}, but the key in tsig_secret_file is of {read.algorithm}; leave tsig_algorithm out"
+        table.problem("tsig_algorithm", told)
+    return KeyFile(name=name or read.name, algorithm=given or read.algorithm or "hmac-sha256", secret=read.secret)
 
 
 def repair_interval_s(zones: Sequence[ZoneConfig]) -> float:
@@ -144,6 +176,22 @@ def _check_backend(table: "Table", backend: str) -> None:
         table.problem("verify", "is not for route53: it serves one of the weighted addresses at a time; leave it out")
     if backend == "route53" and "answers_max" in table.keys:
         table.problem("answers_max", "is not for route53: it serves all addresses by their weights; leave it out")
+
+
+def _algorithm(value: str) -> str:
+    """Return an algorithm as `tsig` has it; nothing where there is none that can be used."""
+    try:
+        return parse_algorithm(value) if value else ""
+    except NoKey:
+        return ""
+
+
+def _check_algorithm(value: str) -> str:
+    try:
+        parse_algorithm(value)
+    except NoKey as error:
+        return str(error)
+    return ""
 
 
 def _check_key_name(value: str) -> str:

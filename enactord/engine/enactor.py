@@ -100,8 +100,8 @@ class Enactor:
         self._copier = Copier(ports, self.mirror)
         self._reload = asyncio.Event()
         self._freeze: Freeze | None = None
-        self.told_besides: Callable[[], Sequence[str]] = tuple
-        """What the process knows to be wrong beside the engine: it is among the reasons."""
+        self.surroundings: Callable[[], Sequence[str]] = tuple
+        """What is wrong around it that it does not know by itself: its config, certificates, secrets, log."""
 
     def _new_pipelines(self) -> Pipelines:
         return Pipelines(
@@ -353,7 +353,7 @@ class Enactor:
         refusal = self.head_refusal
         if refusal is not None:
             found.append(f"plan {self.mirror.head} is refused: {refusal}")
-        found.extend(self.told_besides())
+        found.extend(self.surroundings())
         return found
 
     def lag_s(self) -> dict[str, float]:

@@ -84,7 +84,12 @@ class Metrics:
             "zone_lag_seconds", "Time since the oldest plan was published that the zone has not applied", "zone"
         )
         self.copy_up = gauge("copy_up", "1 while the copy on local disk can be saved")
-        self.config_refused = gauge("config_refused", "1 while a config that was read anew is not taken up")
+        self.config_refused = gauge(
+            "config_refused", "1 while a config, or a file that it names, is not taken up as it is now"
+        )
+        self.certificate_expiry = gauge(
+            "certificate_expiry_timestamp_seconds", "When a certificate in use expires", "use"
+        )
         self.head_refused = gauge("head_refused", "1 while the newest plan is refused as a whole")
         self.frozen = gauge("frozen", "1 while frozen in this mode", "mode")
         self.retries = counter("retries_total", "Attempts made again", "target")
@@ -168,6 +173,12 @@ class Metrics:
         for part, total in failures.items():
             self.tell_failures.labels(part).inc(total - self._told.get(part, 0))
             self._told[part] = total
+
+    def tell_certificates(self, expiries: Mapping[str, float]) -> None:
+        """Take in when the certificates in use expire, by use, in seconds since the epoch."""
+        self.certificate_expiry.clear()
+        for use, expires_at in sorted(expiries.items()):
+            self.certificate_expiry.labels(use).set(expires_at)
 
     def refresh(self, standing: Standing) -> None:
         """Take in what is a state, before a scrape."""

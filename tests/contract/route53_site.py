@@ -28,7 +28,7 @@ class Route53Site:
         api = await Route53Api.open(timeout_s=5.0, requests_per_s=10_000, endpoint_url=double.url)
         return cls(zone, double, api)
 
-    def client(self, *, connections: int = 2) -> Zone:
+    def client(self) -> Zone:
         opened = Route53Zone(self.zone, self._api, zone_id=self.double.ids[self.zone], poll_s=0.01)
         self._zones.append(opened)
         return opened

@@ -33,7 +33,7 @@ class SkydnsSite:
         server.start()
         return cls(zone, server, owned=True)
 
-    def client(self, *, connections: int = 2) -> Zone:
+    def client(self) -> Zone:
         store = EtcdStore.connect([self._server.endpoint], timeout_s=5)
         self._stores.append(store)
         return SkydnsZone(self.zone, store)

@@ -2,8 +2,6 @@
 
 import asyncio
 import os
-import shutil
-import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, aclosing
 from pathlib import Path
@@ -14,9 +12,11 @@ import pytest
 from enactord.adapters.etcd_messages import rpc
 from enactord.adapters.etcd_store import EtcdStore
 from enactord.adapters.stores import open_store
-from enactord.core.errors import ConfigError, StoreDown, StoreRefused, StoreUnknown
+from enactord.adapters.tls import Tls
+from enactord.core.errors import StoreDown, StoreRefused, StoreUnknown
 from enactord.core.kv import Changes, Put
 from enactord.ports import KeyValue
+from tests.servers.certificates import Authority
 from tests.servers.dns_server import free_port
 from tests.servers.etcd import Etcd
 
@@ -194,39 +194,22 @@ async def test_values_past_the_limit_of_an_answer_are_asked_for_in_parts() -> No
 
 
 @pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """ca.pem, and a certificate of it for the server and for a client."""
-    if shutil.which("openssl") is None:
-        pytest.fail("openssl is not installed")
-    at = tmp_path_factory.mktemp("certificates")
-
-    def openssl(*arguments: str) -> None:
-        subprocess.run(["openssl", *arguments], cwd=at, check=True, capture_output=True, timeout=60)
-
-    ec = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
-    openssl("req", "-x509", *ec, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=test-ca", "-days", "2")
-    for name in ("server", "client"):
-        (at / f"{name}.ext").write_text("subjectAltName = IP:127.0.0.1, DNS:localhost\n")
-        openssl("req", *ec, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
-        signing = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-extfile", f"{name}.ext", "-days", "2")
-        openssl("x509", "-req", "-in", f"{name}.csr", "-out", f"{name}.pem", *signing)
-    return at
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """One that has issued a certificate to the server."""
+    made = Authority(tmp_path_factory.mktemp("certificates"))
+    made.issue("server")
+    return made
 
 
-async def test_tls_with_certificates_of_both_sides(certificates: Path) -> None:
+async def test_tls_with_certificates_of_both_sides(authority: Authority) -> None:
     """Works with ours; is down, not open, without them."""
-    with Etcd(certificates) as server:
-        store = await open_store(
-            server.url,
-            ca_file=certificates / "ca.pem",
-            cert_file=certificates / "client.pem",
-            key_file=certificates / "client.key",
-        )
+    with Etcd(authority.at) as server:
+        store = await open_store(server.url, tls=authority.tls("client"))
         revision = (await store.transact((), (Put(key="/k", value=b"v"),))).revision
         assert (await first(store, "/", revision)).events[0].key == "/k"
         await store.close()
         for store in (
-            await open_store(server.url, ca_file=certificates / "ca.pem", timeout_s=3),
+            await open_store(server.url, tls=Tls(ca=authority.ca.read_bytes()), timeout_s=3),
             await open_store(server.url, timeout_s=3),
         ):
             with pytest.raises(StoreDown):
@@ -234,7 +217,75 @@ async def test_tls_with_certificates_of_both_sides(certificates: Path) -> None:
             await store.close()
 
 
-async def test_a_certificate_that_cannot_be_read_is_named(tmp_path: Path) -> None:
-    """At the start, with its path."""
-    with pytest.raises(ConfigError, match=r"missing\.pem"):
-        await open_store("etcd://localhost:2379", ca_file=tmp_path / "missing.pem")
+async def test_certificates_are_renewed_without_a_break(authority: Authority) -> None:
+    """A lease, and a watch that is open, go on over connections with the newer certificate."""
+    with Etcd(authority.at) as server:
+        store = EtcdStore.connect([server.endpoint], tls=authority.tls("client"), timeout_s=1)
+        lease = await store.grant(60)
+        seen: list[str] = []
+
+        async def follow() -> None:
+            async with aclosing(store.watch("/", start_revision=1)) as changes:  # type: ignore[type-var]
+                async for change in changes:
+                    seen.extend(event.key for event in change.events)
+
+        following = asyncio.create_task(follow())
+        await store.transact((), (Put(key="/before", value=b"", lease=lease),))
+        for turn in range(3):
+            store.renew(authority.tls(f"client-{turn}"), "")
+        async with asyncio.timeout(30):
+            while store.renewing:  # until those before are closed, and so what stood on them ended
+                await asyncio.sleep(0.01)
+        await store.transact((), (Put(key="/after", value=b"", lease=lease),))
+        await store.keep_alive(lease)
+        async with asyncio.timeout(30):
+            while seen != ["/before", "/after"]:
+                assert not following.done(), following.exception()
+                await asyncio.sleep(0.01)
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+        await store.close()
+
+
+async def test_a_store_whose_authority_was_exchanged_comes_back_with_the_new_one(tmp_path: Path) -> None:
+    """While the certificates are the old ones it is down; with the new ones it answers, without being opened anew."""
+    old = Authority(tmp_path / "old")
+    old.issue("server")
+    new = Authority(tmp_path / "new")
+    new.issue("server")
+    with Etcd(old.at) as server:
+        store = EtcdStore.connect([server.endpoint], tls=old.tls("client"), timeout_s=2)
+        await store.transact((), (Put(key="/k", value=b"v"),))
+        server.stop()
+        server.certificates = new.at
+        server.start()
+        with pytest.raises(StoreDown):
+            await store.range("/k")
+        store.renew(new.tls("client"), "")
+        assert (await store.range("/k")).items[0].value == b"v"
+        await store.close()
+
+
+async def test_certificates_that_the_store_does_not_take_yet_end_nothing(tmp_path: Path) -> None:
+    """What is connected stays so; once the store takes the newer ones, they are used."""
+    old, new = Authority(tmp_path / "old"), Authority(tmp_path / "new")
+    old.issue("server")
+    new.issue("server")
+    with Etcd(old.at) as server:
+        store = EtcdStore.connect([server.endpoint], tls=old.tls("client"), timeout_s=2)
+        await store.transact((), (Put(key="/k", value=b"1"),))
+        store.renew(new.tls("client"), "")
+        for _ in range(20):
+            assert (await store.get(["/k"]))["/k"].value == b"1"
+            await asyncio.sleep(0.02)
+        server.stop()
+        server.certificates = new.at
+        server.start()
+        async with asyncio.timeout(30):
+            while True:
+                try:
+                    assert (await store.get(["/k"]))["/k"].value == b"1"
+                    break
+                except StoreDown:
+                    await asyncio.sleep(0.05)
+        await store.close()

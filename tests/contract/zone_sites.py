@@ -48,7 +48,7 @@ class Site(Protocol):
     records_max: int
     """Most addresses of one transaction, at least 100."""
 
-    def client(self, *, connections: int = 2) -> Zone: ...
+    def client(self) -> Zone: ...
 
     async def put_foreign(self, name: str, *, records: Records = NO_RECORDS, cname: str | None = None) -> None:
         """Make a name hold exactly this, past the fence."""
@@ -76,7 +76,7 @@ class MemorySite:
         self.zone = zone
         self._server = MemoryServer(zone)
 
-    def client(self, *, connections: int = 2) -> Zone:
+    def client(self) -> Zone:
         return MemoryZone(self._server)
 
     async def put_foreign(self, name: str, *, records: Records = NO_RECORDS, cname: str | None = None) -> None:
@@ -113,7 +113,6 @@ class DnsSite:
     def client(
         self,
         *,
-        connections: int = 2,
         secret: str = SECRET,
         key_name: str = "enactor",
         clock: Clock | None = None,
@@ -126,7 +125,6 @@ class DnsSite:
             key=tsig_key(key_name, secret),
             clock=clock or FixedClock(),
             timeout_s=_TIMEOUT_S,
-            connections=connections,
         )
         self._zones.append(opened)
         return opened

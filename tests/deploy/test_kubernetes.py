@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import shutil
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ from enactord import __version__
 from enactord.daemon.config import Config, load_config
 from tests.deploy.process import service
 from tests.deploy.tools import ROOT, kustomize, run
+from tests.servers.certificates import Authority
 from tests.servers.dns_server import SECRET, free_port
 
 FOLDER = ROOT / "deploy" / "kubernetes"
@@ -56,6 +58,8 @@ def config(tmp_path: Path, objects: Mapping[str, Object]) -> Config:
     (text,) = objects["ConfigMap"]["data"].values()
     for name in named_secrets(text):
         (tmp_path / name).write_text(f"{SECRET}\n")
+        if name.endswith("-ca.pem"):
+            shutil.copy(Authority(tmp_path / "authority").ca, tmp_path / name)
         (tmp_path / name).chmod(0o440)
     (tmp_path / "enactord.toml").write_text(text.replace(SECRETS, str(tmp_path)))
     return load_config(tmp_path / "enactord.toml")
@@ -155,7 +159,8 @@ def test_the_config_is_accepted_and_fits_the_objects(config: Config, objects: Ma
     assert config.warnings == ()
     assert config.enactor.scope == objects["Service"]["metadata"]["labels"]["scope"]
     (port,) = container(objects)["ports"]
-    assert config.http.listen.port == port["containerPort"] == objects["Service"]["spec"]["ports"][0]["port"]
+    (listen,) = config.http.listen
+    assert listen.port == port["containerPort"] == objects["Service"]["spec"]["ports"][0]["port"]
     mounts = {mount["name"]: mount["mountPath"] for mount in container(objects)["volumeMounts"]}
     assert mounts["state"] == str(config.enactor.state_dir)
     assert mounts["secrets"] == SECRETS

@@ -14,6 +14,7 @@ from enactord.core.errors import ConfigError
 from enactord.core.guard import Limits
 from enactord.daemon.config import (
     BACKENDS,
+    Address,
     EnactorConfig,
     HttpConfig,
     LogConfig,
@@ -36,7 +37,16 @@ CLASSES: Mapping[str, type[Any]] = {
     "http": HttpConfig,
     "log": LogConfig,
 }
-SECRETS = {"password_file": "password", "token_file": "token", "tsig_secret_file": "tsig_secret"}
+SECRETS = {
+    "ca_file": "ca",
+    "cert_file": "cert",
+    "key_file": "key",
+    "password_file": "password",
+    "token_file": "token",
+    "tls_cert_file": "tls_cert",
+    "tls_key_file": "tls_key",
+    "tsig_secret_file": "tsig_secret",
+}
 """Keys that name a file, and the field that holds what was in it."""
 
 _WRONG = ("1979-05-27", '"?"')
@@ -49,11 +59,23 @@ line: `enactord check-config FILE`. An unknown table or key is an error. A path 
 one that begins with `%d/` is below `$CREDENTIALS_DIRECTORY`, which systemd's `LoadCredential=` sets. Secrets stand
 in files of their own.
 
-**Reload**: the key may change while the enactor runs, by SIGHUP (`systemctl reload enactord`). The files of
-secrets and certificates behind such keys are read again then, too. If any other key has changed, or there is any
-problem, the whole config is left alone, the log says `config.refused`, and the enactor goes on by the old one."""
+**Reload**: the key may change while the enactor runs, by SIGHUP (`systemctl reload enactord`). If any other key has
+changed, or there is any problem, the whole config is left alone, the log says `config.refused`, and the enactor goes
+on by the old one.
+
+The files of secrets and certificates behind such keys are followed by themselves: they are looked at every two seconds,
+through links, and read when they have changed and then stayed the same for one look. Each is taken up alone (a
+certificate with its key), and the log says `files.taken`. A file that cannot be read or used changes nothing: the log
+says `file.refused` once, `/readyz` says why, and what was read before is used on. The store's connection goes over to
+new certificates without a break; while the store does not take the new ones, the old connection is kept."""
 _MORE = {
-    "zone": "One `[[zone]]` for each zone. Keys with Reload may change where the backend is `rfc2136`.",
+    "zone": (
+        "One `[[zone]]` for each zone. Keys with Reload may change where the backend is `rfc2136`.\n\n"
+        "Zones of one `server`, and servers in `verify`, share their TCP connections: at most 4 to each address\n"
+        "(2 for writing, 2 for reading), one more of each while a connection hangs, 2 while there is little to do,\n"
+        "and none after a minute without use. A zone that hangs keeps at most a quarter of the places for writing,\n"
+        "and half of those for reading, from the others."
+    ),
     "guard": "What is judged before anything is written; all enactors of a scope must have the same.",
 }
 
@@ -170,6 +192,8 @@ def _default(name: str, field: str) -> str:
             return ""
         case bool(value):
             return str(value).lower()
+        case (Address() as value,):
+            return str(value)
         case float(value):
             return f"{value:g}"
         case value:

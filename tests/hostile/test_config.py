@@ -79,7 +79,7 @@ def load(folder: Path, text: bytes) -> Config | None:
             TsigKey(name=zone.tsig_name, algorithm=zone.tsig_algorithm, secret=zone.tsig_secret)
         for server in zone.verify_servers:
             assert can_be_asked_for(server)
-    assert can_be_asked_for(config.http.listen)
+    assert all(can_be_asked_for(address) for address in config.http.listen)
     assert "\0" not in str(config.enactor.state_dir)
     assert len(config.http.token) <= SECRET_BYTES_MAX
     return config

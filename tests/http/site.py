@@ -51,10 +51,12 @@ async def serving(
     enactor = member.enactor
     feed = feed or Feed(enactor.ports.clock.now)
     member.recorder.listeners.append(feed.observe)
-    config = replace(HttpConfig(listen=Address(host="127.0.0.1", port=free_port()), token=TOKEN.encode()), **settings)
+    config = replace(
+        HttpConfig(listen=(Address(host="127.0.0.1", port=free_port()),), token=TOKEN.encode()), **settings
+    )
     registry = CollectorRegistry()
     pages = Pages(enactor, Metrics(registry, sorted(enactor.ports.zones)), registry, config, feed)
-    url = f"{'https' if config.tls_cert_file else 'http'}://127.0.0.1:{config.listen.port}"
+    url = f"{'https' if config.tls_cert else 'http'}://127.0.0.1:{config.listen[0].port}"
     connector = aiohttp.TCPConnector(ssl=trust or True, limit=0)
     async with serve_http(config, pages), aiohttp.ClientSession(url, connector=connector) as client:
-        yield Site(url=url, port=config.listen.port, pages=pages, feed=feed, client=client)
+        yield Site(url=url, port=config.listen[0].port, pages=pages, feed=feed, client=client)

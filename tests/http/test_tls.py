@@ -28,7 +28,7 @@ async def test_api_is_served_over_tls_alone(tmp_path: Path) -> None:
     try:
         member = await world.add("a")
         trust = ssl.create_default_context(cafile=cert)
-        async with serving(member, trust=trust, tls_cert_file=cert, tls_key_file=key) as site:
+        async with serving(member, trust=trust, tls_cert=cert.read_bytes(), tls_key=key.read_bytes()) as site:
             assert (await site.get("/api/v1/status"))["self"]["id"] == "a"
             async with site.client.get("/api/v1/events") as stream:
                 assert (await stream.content.readuntil(b"\n\n")).startswith(b"retry: ")

@@ -25,6 +25,7 @@ from enactord.registry.keys import Keys
 from enactord.registry.plans import Orders, Plans
 from tests.chaos.children import program
 from tests.observability.rules import RULES
+from tests.servers.certificates import Authority
 from tests.servers.dns_server import free_port
 from tests.servers.etcd import Etcd
 from tests.servers.knot import Knot
@@ -35,6 +36,8 @@ COUNT = 40
 ENACTORS = ("a", "b", "c")
 _TOKEN = "for-tests-only"
 _LIMIT_S = 30.0
+_DAYS = 90
+"""How long certificates are good: beyond every alert."""
 _CONFIG = """
 [enactor]
 id = "{name}"
@@ -42,6 +45,9 @@ scope = "{scope}"
 state_dir = "{directory}/{name}"
 [store]
 url = "{store}"
+ca_file = "authority/ca.pem"
+cert_file = "authority/{name}.pem"
+key_file = "authority/{name}.key"
 timeout_s = 1
 claim_ttl_s = 3
 [[zone]]
@@ -76,7 +82,10 @@ class Site:
 
     def __enter__(self) -> "Site":
         with self._stack:
-            self.etcd = self._stack.enter_context(Etcd())
+            self.authority = Authority(self._dir / "authority", days=_DAYS)
+            for name in ("server", *ENACTORS):
+                self.authority.issue(name, days=_DAYS)
+            self.etcd = self._stack.enter_context(Etcd(self.authority.at))
             self.server = self._stack.enter_context(Knot([ZONE]))
             self._write_configs()
             for name in ENACTORS:
@@ -148,7 +157,7 @@ class Site:
             self.until(lambda: json.loads(self.get("a", "api/v1/status"))["zones"][0]["applied"] == self.generation)
 
     async def _publish(self, document: Mapping[str, Any]) -> None:
-        store = await open_store(self.etcd.url)
+        store = await open_store(self.etcd.url, tls=self.authority.tls("publisher"))
         try:
             published = await Plans(store, Keys(SCOPE), SystemClock(), zones=[ZONE]).publish(
                 read_plan(document), Orders()
@@ -251,6 +260,21 @@ def config_refused(site: Site) -> Iterator[None]:
     with site.config("b").open("r+", encoding="utf-8") as config:
         config.truncate(end)
     site.reread("b")
+
+
+@contextlib.contextmanager
+def certificate_short_lived(site: Site) -> Iterator[None]:
+    """Its next certificate lives for a day; the enactor takes it up by itself."""
+    site.authority.issue("b", days=1)
+    yield
+    site.authority.issue("b", days=_DAYS)
+
+
+@contextlib.contextmanager
+def certificate_of_two_weeks(site: Site) -> Iterator[None]:
+    site.authority.issue("b", days=10)
+    yield
+    site.authority.issue("b", days=_DAYS)
 
 
 @contextlib.contextmanager

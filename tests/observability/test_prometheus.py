@@ -49,6 +49,8 @@ def test_metrics_keep_to_the_rules_of_the_trade(site: Site) -> None:
         (faults.held, {"EnactordEndpointsHeld"}),
         (faults.refused, {"EnactordPlanRefused"}),
         (faults.config_refused, {"EnactordConfigRefused"}),
+        (faults.certificate_of_two_weeks, {"EnactordCertificateExpiresSoon"}),
+        (faults.certificate_short_lived, {"EnactordCertificateExpires"}),
         (faults.enactor_killed, {"EnactordDown"}),
         (faults.store_killed, {"EnactordStoreDown"}),
         (faults.server_killed, {"EnactordZoneDown"}),

@@ -24,12 +24,12 @@ _STOP_LIMIT_S = 20.0
 class Etcd:
     """A real etcd. `stop`, `kill` and `start` may follow each other: data and ports stay until `remove`.
 
-    `certificates`: a directory with ca.pem, server.pem and server.key; clients then need a certificate, too.
+    `certificates`: a folder with ca.pem, server.pem and server.key; clients then need a certificate, too.
     `options`: more of etcd's own, as on its command line.
     """
 
     def __init__(self, certificates: Path | None = None, *, name: str = "one", options: Sequence[str] = ()) -> None:
-        self._certificates = certificates
+        self.certificates = certificates
         self._name = name
         self._options = tuple(options)
         self.port = free_port()
@@ -66,7 +66,7 @@ class Etcd:
         if path is None:
             pytest.fail("etcd is not installed: run `make setup`")
         tls = []
-        if (at := self._certificates) is not None:
+        if (at := self.certificates) is not None:
             tls = [f"--cert-file={at}/server.pem", f"--key-file={at}/server.key", f"--trusted-ca-file={at}/ca.pem"]
             tls.append("--client-cert-auth")
         with (self.dir / "output.log").open("ab") as output:
@@ -92,7 +92,7 @@ class Etcd:
     def wait_ready(self) -> None:
         assert self._process is not None
         context = None
-        if (at := self._certificates) is not None:
+        if (at := self.certificates) is not None:
             context = ssl.create_default_context(cafile=at / "ca.pem")
             context.load_cert_chain(at / "server.pem", at / "server.key")
         health = f"{self._client}/health"
@@ -139,7 +139,7 @@ class Etcd:
 
     @property
     def _client(self) -> str:
-        return f"{'https' if self._certificates else 'http'}://{self.endpoint}"
+        return f"{'https' if self.certificates else 'http'}://{self.endpoint}"
 
     def _end(self, how: signal.Signals) -> None:
         process, self._process = self._process, None

@@ -103,9 +103,13 @@ def test_each_problem_has_its_line_and_key(folder: Path, before: str, after: str
 
 
 def test_all_problems_are_told_at_once(folder: Path) -> None:
-    """In the order of their lines."""
+    """In the order of their lines, each with the file."""
     told = problems(folder, GOOD.replace('id = "enactor-a"', 'id = ""').replace("targets_min = 2", "targets_min = -1"))
-    assert [problem.split(":")[0] for problem in told] == ["line 3", "line 24"]
+    file = folder / "c.toml"
+    assert [problem.partition(": enactor")[0].partition(": guard")[0] for problem in told] == [
+        f"{file}: line 3",
+        f"{file}: line 24",
+    ]
 
 
 def test_what_is_no_toml_or_no_file_is_told(folder: Path) -> None:
@@ -127,3 +131,33 @@ def test_tools_need_no_id_and_no_secrets(folder: Path) -> None:
     text = GOOD.replace('id = "enactor-a"', "").replace('tsig_secret_file = "secret"', "")
     (folder / "c.toml").write_text(text)
     assert load_config(folder / "c.toml", for_daemon=False).enactor.scope == "us-east-1"
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ('"[::]:8451"', (Address(host="::", port=8451),)),
+        ('["127.0.0.1:1", "[::1]:1"]', (Address(host="127.0.0.1", port=1), Address(host="::1", port=1))),
+    ],
+)
+def test_http_listens_on_a_text_or_a_list(folder: Path, given: str, expected: tuple[Address, ...]) -> None:
+    """One address needs no brackets; several are a list."""
+    (folder / "c.toml").write_text(f"{GOOD}[http]\nlisten = {given}\n")
+    assert load_config(folder / "c.toml").http.listen == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("[]", "a list of 1 to 16"),
+        ("[1]", "a list of 1 to 16"),
+        ("7", "a list of 1 to 16"),
+        ('["127.0.0.1:1", "127.0.0.1"]', "host:port"),
+        ('["127.0.0.1:1", "127.0.0.1:1"]', "twice"),
+    ],
+)
+def test_a_list_to_listen_on_that_is_none_is_named(folder: Path, given: str, told: str) -> None:
+    """With its line and key, as any other problem."""
+    (problem,) = problems(folder, f"{GOOD}[http]\nlisten = {given}\n")
+    assert "http.listen" in problem
+    assert told in problem

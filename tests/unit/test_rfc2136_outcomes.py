@@ -132,3 +132,10 @@ async def test_nobody_listening_is_busy() -> None:
 
 async def _hang_up(peer: Peer) -> None:
     peer.reset()
+
+
+async def test_a_bare_refusal_names_each_of_its_likely_causes() -> None:
+    """REFUSED says no more: a secondary, a frozen zone and a policy all answer so, and none of them alone is blamed."""
+    outcome = await outcome_of(lambda request: unsigned(request, 5))
+    assert isinstance(outcome, Refused)
+    assert all(cause in outcome.detail for cause in ("secondary", "not its primary", "frozen", "policy"))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from enactord.adapters.wire.stream import MaybeReceived, NeverSent, Stream
+from enactord.adapters.wire.stream import STALL_S, MaybeReceived, NeverSent, Stream
 from tests.servers.tcp_peer import Peer, serving
 
 TIMEOUT_S = 5.0
@@ -280,4 +280,179 @@ async def test_stream_passes_on_what_the_builder_raises() -> None:
             await stream.ask(fail, TIMEOUT_S)
         assert stream.load == 0
         assert await ask(stream, "a") == "a"
+        await stream.close()
+
+
+# -- several connections, several owners
+
+
+def spread_to(port: int, *, in_flight_max: int = 4, connections_max: int = 2, idle_s: float = 60.0) -> Stream:
+    return Stream(
+        "127.0.0.1",
+        port,
+        in_flight_max=in_flight_max,
+        connections_max=connections_max,
+        spread_at=2,
+        idle_s=idle_s,
+    )
+
+
+async def settled(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(TIMEOUT_S):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+async def test_stream_opens_a_second_connection_under_load_alone() -> None:
+    """Requests one after another share one; many at once spread, and never beyond the bound."""
+    seen: list[int] = []
+
+    async with serving(echo) as port:
+        stream = spread_to(port, connections_max=3)
+        for text in "abcdef":
+            assert await ask(stream, text) == text
+            seen.append(stream.connections)
+        assert set(seen) == {1}
+        callers = [asyncio.create_task(ask(stream, text)) for text in "ab"]
+        await asyncio.sleep(0)
+        assert stream.connections == 1
+        callers.append(asyncio.create_task(ask(stream, "c")))
+        await asyncio.sleep(0)
+        assert stream.connections == 2
+        await asyncio.gather(*callers)
+        texts = [str(k) for k in range(200)]
+        callers = [asyncio.create_task(ask(stream, text)) for text in texts]
+        await asyncio.sleep(0)
+        assert stream.connections == 3
+        assert await asyncio.gather(*callers) == texts
+        assert stream.connections == 3
+        await stream.close()
+
+
+async def test_stream_closes_what_is_not_used() -> None:
+    """After a while without requests no connection is left; the next request opens one."""
+    left = 0
+
+    async def counted(peer: Peer) -> None:
+        nonlocal left
+        try:
+            await echo(peer)
+        finally:
+            left += 1
+
+    async with serving(counted) as port:
+        stream = spread_to(port, idle_s=0.05)
+        await asyncio.gather(*(ask(stream, str(k)) for k in range(20)))
+        await settled(lambda: stream.connections == 0 and left == 2)
+        assert await ask(stream, "a") == "a"
+        await stream.close()
+
+
+async def test_stream_leaves_a_connection_that_hangs_to_what_is_on_it() -> None:
+    """New requests go over another one; the late answer still reaches who waits for it."""
+    answer = asyncio.Event()
+
+    async def hangs(peer: Peer) -> None:
+        one = await peer.receive()
+        await answer.wait()
+        peer.reply(one)
+        await echo(peer)
+
+    async with serving(hangs, echo) as port:
+        stream = stream_to(port)
+        late = asyncio.create_task(ask(stream, "late"))
+        await asyncio.sleep(1.2 * STALL_S)
+        for text in "abc":
+            assert await ask(stream, text) == text
+        assert not late.done()
+        answer.set()
+        assert await late == "late"
+        await stream.close()
+
+
+async def test_stream_bounds_the_connections_to_a_server_that_hangs() -> None:
+    """However many ask, there is one connection more than the bound; all callers end within their own limits."""
+
+    async def silent(peer: Peer) -> None:
+        while True:
+            await peer.receive()
+
+    async with serving(silent) as port:
+        stream = spread_to(port)
+        most = 0
+        for _ in range(3):
+            callers = [asyncio.create_task(ask(stream, str(k), 2 * STALL_S)) for k in range(20)]
+            while not all(caller.done() for caller in callers):
+                most = max(most, stream.connections)
+                await asyncio.sleep(0.01)
+            outcomes = await asyncio.gather(*callers, return_exceptions=True)
+            assert {type(outcome) for outcome in outcomes} <= {MaybeReceived, NeverSent}
+        assert most == 3
+        await settled(lambda: stream.load == 0)
+        await stream.close()
+
+
+async def test_stream_lets_owners_take_turns() -> None:
+    """Whoever asks once is answered among the first, however many requests another one has waiting."""
+    order: list[str] = []
+
+    async def slowly(peer: Peer) -> None:
+        while True:
+            one = await peer.receive()
+            order.append(text_of(one))
+            await asyncio.sleep(0.001)
+            peer.reply(one)
+
+    async with serving(slowly) as port:
+        stream = Stream("127.0.0.1", port, in_flight_max=4, share_max_ratio=1.0)
+        flood = [asyncio.create_task(stream.ask(request("flood"), TIMEOUT_S, owner="a")) for _ in range(200)]
+        await asyncio.sleep(0.01)
+        for number in range(3):
+            before = len(order)
+            await stream.ask(request(f"single {number}"), TIMEOUT_S, owner="b")
+            assert order.index(f"single {number}") - before <= 8, (
+                "at most what was on its way, and one turn of the other"
+            )
+        await asyncio.gather(*flood)
+        await stream.close()
+
+
+async def test_stream_keeps_half_of_its_places_from_an_owner_that_hangs() -> None:
+    """A zone whose messages are never answered holds no more than half, and the others go on over the same server."""
+
+    async def answers_others(peer: Peer) -> None:
+        while True:
+            one = await peer.receive()
+            if text_of(one) != "hung":
+                peer.reply(one)
+
+    async with serving(answers_others) as port:
+        stream = Stream("127.0.0.1", port, in_flight_max=8)
+        await stream.ask(request("first"), TIMEOUT_S, owner="b")
+        hung = [asyncio.create_task(stream.ask(request("hung"), TIMEOUT_S, owner="a")) for _ in range(50)]
+        for text in range(100):
+            assert text_of(await stream.ask(request(str(text)), TIMEOUT_S, owner="b")) == str(text)
+        assert not any(task.done() for task in hung)
+        for task in hung:
+            task.cancel()
+        await asyncio.gather(*hung, return_exceptions=True)
+        await stream.close()
+
+
+async def test_stream_serves_large_rounds_beside_small_ones() -> None:
+    """A round that needs all places waits until they are free, and is not passed by for ever."""
+    async with serving(echo) as port:
+        stream = stream_to(port, in_flight_max=8)
+        stop = asyncio.Event()
+
+        async def small(owner: str) -> None:
+            while not stop.is_set():
+                await stream.ask(request("small"), TIMEOUT_S, owner=owner)
+
+        beside = [asyncio.create_task(small(str(k))) for k in range(6)]
+        for _ in range(5):
+            replies = await stream.ask_all([bytes(10) + b"x"] * 8, TIMEOUT_S, owner="large")
+            assert None not in replies
+        stop.set()
+        await asyncio.gather(*beside)
         await stream.close()

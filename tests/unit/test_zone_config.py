@@ -1,14 +1,17 @@
 """Zones of each backend: the keys that it takes, its defaults, and what is said of keys of another."""
 
+import asyncio
 import sys
 from pathlib import Path
 
 import pytest
 
-from enactord.core.errors import ConfigError
+from enactord.core.errors import ConfigError, ZoneDown
+from enactord.core.records import Refused, Transaction
 from enactord.core.render import WEIGHTED
 from enactord.daemon.config import Config, load_config
 from enactord.daemon.wiring import open_zones
+from tests.servers.tcp_peer import Peer, serving
 
 HEAD = """
 [enactor]
@@ -103,3 +106,99 @@ async def test_route_53_without_boto3_says_what_to_install(tmp_path: Path, monke
     with pytest.raises(ConfigError, match=r"boto3: pip install 'enactord\[route53\]'"):
         async with open_zones(load(tmp_path, ROUTE53)):
             pass
+
+
+SECRET = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
+CLAUSE = f'key "enactor" {{ algorithm hmac-sha384; secret "{SECRET}"; }};'
+
+
+def keyed(folder: Path, file: str, keys: str = "", name: str = "e.test") -> str:
+    """Return a zone of rfc2136 whose key's file holds this."""
+    (folder / "tsig").write_text(file)
+    (folder / "tsig").chmod(0o600)
+    return (
+        f'[[zone]]\nname = "{name}"\nbackend = "rfc2136"\nserver = "192.0.2.1:53"\ntsig_secret_file = "tsig"\n{keys}\n'
+    )
+
+
+@pytest.mark.parametrize(
+    ("file", "keys", "expected"),
+    [
+        (CLAUSE, "", ("enactor", "hmac-sha384")),
+        (CLAUSE, 'tsig_name = "ENACTOR."\ntsig_algorithm = "HMAC-SHA384."', ("ENACTOR.", "hmac-sha384")),
+        (SECRET, 'tsig_name = "k"', ("k", "hmac-sha256")),
+        (SECRET, 'tsig_name = "k"\ntsig_algorithm = "Hmac-SHA512"', ("k", "hmac-sha512")),
+        (CLAUSE + CLAUSE.replace("enactor", "other"), 'tsig_name = "other"', ("other", "hmac-sha384")),
+    ],
+)
+def test_a_key_is_what_its_file_and_its_table_say_together(
+    tmp_path: Path, file: str, keys: str, expected: tuple[str, str]
+) -> None:
+    """What the file tells may be left out; names and algorithms are compared as DNS compares them."""
+    (zone,) = load(tmp_path, keyed(tmp_path, file, keys)).zones
+    assert (zone.tsig_name, zone.tsig_algorithm, len(zone.tsig_secret)) == (*expected, 32)
+
+
+@pytest.mark.parametrize(
+    ("file", "keys", "told"),
+    [
+        (CLAUSE, 'tsig_name = "k"', "line 12: zone.tsig_name: is 'k', but the key in tsig_secret_file is 'enactor'"),
+        (
+            CLAUSE,
+            'tsig_algorithm = "hmac-sha256"',
+            "line 12: zone.tsig_algorithm: is hmac-sha256, but the key in tsig_secret_file is of hmac-sha384",
+        ),
+        (SECRET, "", "zone.tsig_name: is missing"),
+        (SECRET, 'tsig_name = "k"\ntsig_algorithm = "hmac-md5"', "zone.tsig_algorithm: hmac-md5 is refused: RFC 8945"),
+        ("no base64!", 'tsig_name = "k"', "line 11: zone.tsig_secret_file: it is no base64"),
+        (CLAUSE.replace("enactor", "a" * 64), "", "zone.tsig_secret_file: the name of the key in it is no name"),
+    ],
+)
+def test_a_key_that_contradicts_itself_is_named_with_both_sides(
+    tmp_path: Path, file: str, keys: str, told: str
+) -> None:
+    """With the config's file and the line of the key."""
+    found = problems(tmp_path, keyed(tmp_path, file, keys))
+    assert any(told in problem and problem.startswith(f"{tmp_path / 'c.toml'}: line ") for problem in found), found
+
+
+def named(length: int) -> str:
+    """Return a name of so many characters, its final dot included."""
+    rest = length - len("test.")
+    name = "".join("a" * min(60, left - 1) + "." for left in range(rest, 0, -61)) + "test."
+    assert len(name) == length
+    return name
+
+
+def test_a_zone_leaves_room_for_its_fence(tmp_path: Path) -> None:
+    """The fence's name has ten bytes more than the zone's; one of 255 bytes is the longest that DNS knows."""
+    assert load(tmp_path, keyed(tmp_path, CLAUSE, name=named(244))).zones
+    for length in (245, 254):
+        (problem,) = problems(tmp_path, keyed(tmp_path, CLAUSE, name=named(length)))
+        assert "zone.name: too long" in problem
+        assert "244" in problem
+
+
+async def test_a_thousand_zones_of_one_server_share_a_few_connections(tmp_path: Path) -> None:
+    """Writes and reads of all zones at once: the server sees six connections at most, and answers every zone."""
+    names = [f"z{number}.test." for number in range(1000)]
+    opened = 0
+
+    async def echo(peer: Peer) -> None:
+        nonlocal opened
+        opened += 1
+        while True:
+            message = bytearray(await peer.receive())
+            message[2:4] = b"\xa8\x05"  # to an update: REFUSED
+            peer.reply(bytes(message))
+
+    async with serving(echo) as port:
+        stanzas = [keyed(tmp_path, CLAUSE, name=name).replace("192.0.2.1:53", f"127.0.0.1:{port}") for name in names]
+        config = load(tmp_path, "".join(stanzas))
+        async with open_zones(config) as zones:
+            write = Transaction(fence_seen=())
+            outcomes = await asyncio.gather(*(zones[name].zone.write(write) for name in names))
+            assert {type(outcome) for outcome in outcomes} == {Refused}
+            reads = await asyncio.gather(*(zones[name].zone.read([name]) for name in names), return_exceptions=True)
+            assert {type(read) for read in reads} == {ZoneDown}, "the answers are to another kind of question"
+    assert 2 <= opened <= 6

@@ -22,8 +22,8 @@ from enactord.adapters.wire.names import (
     text_to_wire,
 )
 
-ALGORITHMS = {"hmac-sha256": "sha256", "hmac-sha512": "sha512"}
-"""Algorithm names and their hashes. Source: RFC 8945 section 6 (those that MUST or should be offered)."""
+ALGORITHMS = {"hmac-sha256": "sha256", "hmac-sha384": "sha384", "hmac-sha512": "sha512", "hmac-sha224": "sha224"}
+"""Algorithm names and their hashes. Source: RFC 8945 section 6 (those of SHA-2 without shortened signatures)."""
 
 FUDGE_S = 300
 """Source: RFC 8945 section 10 (recommended)."""

@@ -4,7 +4,7 @@ import asyncio
 import json
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from http import HTTPStatus
 from typing import Any, cast
 
@@ -12,6 +12,7 @@ from aiohttp import web
 
 from enactord.daemon.config import HttpConfig
 from enactord.daemon.web.problems import problem_response
+from enactord.daemon.web.sockets import BACKLOG, open_sockets
 
 ASK_S = 10.0
 """Within so long of connecting, or of the last answer, the head of a request has to be there."""
@@ -19,7 +20,6 @@ IDLE_S = 75.0
 ANSWER_GRACE_S = 15.0
 """Beyond the request's own limit: for an answer to be taken."""
 _STOP_LIMIT_S = 2.0
-_BACKLOG = 128
 _FULL_BODY = json.dumps(
     {
         "type": "about:blank",
@@ -111,7 +111,7 @@ class _Full(asyncio.Protocol):
 
 @asynccontextmanager
 async def listen(app: web.Application, config: HttpConfig, context: ssl.SSLContext | None) -> AsyncIterator[None]:
-    """Serve an application while the context lasts. Raises OSError where the port cannot be had."""
+    """Serve an application while the context lasts. Raises `ConfigError` where an address cannot be had."""
     runner = web.AppRunner(app, shutdown_timeout=_STOP_LIMIT_S)
     await runner.setup()
     try:
@@ -129,18 +129,19 @@ async def listen(app: web.Application, config: HttpConfig, context: ssl.SSLConte
                 open_ones[min(idle)[1]].cut()
             return Connection(server, answer_s=answer_s)
 
-        listening = await asyncio.get_running_loop().create_server(
-            connect,
-            config.listen.host,
-            config.listen.port,
-            ssl=context,
-            ssl_handshake_timeout=ASK_S if context else None,
-            backlog=_BACKLOG,
-        )
-        try:
+        loop = asyncio.get_running_loop()
+        with ExitStack() as stack:
+            sockets = [stack.enter_context(opened) for opened in await open_sockets(config.listen)]
+            for opened in sockets:
+                listening = await loop.create_server(
+                    connect,
+                    sock=opened,
+                    ssl=context,
+                    ssl_handshake_timeout=ASK_S if context else None,
+                    backlog=BACKLOG,
+                )
+                stack.callback(listening.close)
             yield
-        finally:
-            listening.close()
     finally:
         await runner.cleanup()
 

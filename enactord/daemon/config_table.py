@@ -1,0 +1,261 @@
+"""Typed access to the keys of one table of the config: a value of a wrong kind is a problem, told with its line."""
+
+import difflib
+import os
+import re
+import socket
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from enactord.adapters.tls import BadCertificate, check_authorities, check_pair
+from enactord.daemon.zone_config import Address
+from enactord.registry.keys import valid_scope
+
+if TYPE_CHECKING:
+    from enactord.daemon.config import Reader
+
+LISTEN_MAX = 16
+SECRET_BYTES_MAX = 64 * 1024
+SHOWN_MAX = 100
+_ENACTOR_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
+
+
+class Table:
+    """One table: typed access to its keys; a value of a wrong kind is a problem, and the default is used on."""
+
+    def __init__(
+        self, reader: "Reader", name: str, values: Mapping[str, Any], index: int, known: tuple[str, ...]
+    ) -> None:
+        self._reader = reader
+        self._name = name
+        self._values = values
+        self._index = index
+        for key in values:
+            if key not in known:
+                self.problem(key, f"unknown key{nearest(key, known)}")
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys that are given."""
+        return tuple(self._values)
+
+    def line(self, key: str) -> int:
+        return self._reader.key_line(self._name, key, self._index)
+
+    def problem(self, key: str, text: str) -> None:
+        self._reader.add(self.line(key), f"{self._name}.{key}", text)
+
+    def warn(self, key: str, text: str) -> None:
+        self._reader.warn(f"{self._name}.{key}: {text}")
+
+    def text(
+        self,
+        key: str,
+        default: str,
+        *,
+        required: bool = False,
+        choices: tuple[str, ...] = (),
+        check: Callable[[str], str] | None = None,
+    ) -> str:
+        value = self._values.get(key)
+        if value is None:
+            if required:
+                self.problem(key, "is missing")
+            return default
+        if not isinstance(value, str) or (required and not value):
+            self.problem(key, f"must be a text, is {shown(value)}")
+            return default
+        if choices and value not in choices:
+            self.problem(key, f"{shown(value)} must be one of {', '.join(choices)}")
+            return default
+        wrong = check(value) if check else ""
+        if wrong:
+            self.problem(key, wrong)
+        return value
+
+    def integer(self, key: str, default: int, *, low: int, high: int) -> int:
+        value = self._values.get(key, default)
+        if type(value) is not int or not low <= value <= high:
+            self.problem(key, f"must be an integer from {low} to {high}, is {shown(value)}")
+            return default
+        return value
+
+    def number(self, key: str, default: float, *, low: float, high: float) -> float:
+        value = self._values.get(key, default)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+            self.problem(key, f"must be a number from {low:g} to {high:g}, is {shown(value)}")
+            return default
+        return float(value)
+
+    def flag(self, key: str, *, default: bool) -> bool:
+        value = self._values.get(key, default)
+        if not isinstance(value, bool):
+            self.problem(key, f"must be true or false, is {shown(value)}")
+            return default
+        return value
+
+    def identity(self, key: str, *, required: bool) -> str:
+        """Return an enactor's id, in which %H stands for this machine's name (in Kubernetes: the pod's)."""
+        value = self.text(key, "", required=required).replace("%H", socket.gethostname())
+        wrong = check_id(value) if value else ""
+        if wrong:
+            self.problem(key, wrong)
+        return value
+
+    def path(self, key: str) -> Path | None:
+        """Return a path relative to the config's folder, or below systemd's credentials where it begins with %d/."""
+        value = self.text(key, "")
+        if "\0" in value:
+            self.problem(key, "no path has a zero byte")
+            return None
+        if value.startswith("%d/"):
+            credentials = os.environ.get("CREDENTIALS_DIRECTORY", "")
+            if not credentials:
+                self.problem(key, "%d is $CREDENTIALS_DIRECTORY, which is not set: systemd's LoadCredential= sets it")
+                return None
+            return Path(credentials) / value.removeprefix("%d/")
+        return self._reader.base / value if value else None
+
+    def authorities(self, key: str) -> bytes:
+        """Return the certificates of a file that names whom to trust."""
+        path = self.path(key)
+        if path is None:
+            return b""
+        self._uses(path, key)
+        content = self._content(key, path)
+        try:
+            if content is not None:
+                check_authorities(content)
+        except BadCertificate as error:
+            self.problem(key, f"{path}: {error}")
+        return content or b""
+
+    def pair(self, cert: str, key: str) -> tuple[bytes, bytes]:
+        """Return a certificate and its key, which belong together."""
+        paths = {name: path for name in (cert, key) if (path := self.path(name)) is not None}
+        if len(paths) == 1:
+            self.problem(
+                *((cert, f"goes together with {key}") if cert in paths else (key, f"goes together with {cert}"))
+            )
+        if len(paths) < 2:
+            return b"", b""
+        self._reader.uses(tuple(self._full(name) for name in paths), tuple(paths.values()))
+        contents = [self._content(name, path) for name, path in paths.items()]
+        shown, secret = contents
+        if shown is None or secret is None:
+            return b"", b""
+        try:
+            check_pair(shown, secret)
+        except BadCertificate as error:
+            self.problem(cert, f"{paths[cert]} and {paths[key]}: {error}")
+        return shown, secret
+
+    def _uses(self, path: Path, key: str) -> None:
+        self._reader.uses((self._full(key),), (path,))
+
+    def _full(self, key: str) -> str:
+        """Return a key as it is told to people: with its table, and the zone where it is of one."""
+        table = f"zone[{self._values.get('name')}]" if self._name == "zone" else self._name
+        return f"{table}.{key}"
+
+    def _content(self, key: str, path: Path) -> bytes | None:
+        """Return a file's content; where it cannot be read, that is a problem."""
+        try:
+            return self._reader.content(path)
+        except OSError as error:
+            self.problem(key, f"{path}: {error.strerror}")
+            return None
+
+    def secret(self, key: str, *, required: bool = False) -> bytes:
+        """Return what a file of one secret holds, without the newline at its end."""
+        if required and not self._values.get(key):
+            self.problem(key, "is missing: secrets stand in files of their own")
+            return b""
+        path = self.path(key)
+        if path is None:
+            return b""
+        self._uses(path, key)
+        content = self._content(key, path)
+        if content is None:
+            return b""
+        secret = content.strip()
+        try:
+            mode = path.stat().st_mode
+        except OSError:  # replaced in this very moment
+            mode = 0
+        if not 0 < len(secret) <= SECRET_BYTES_MAX:
+            self.problem(key, f"{path} must hold a secret of 1 to {SECRET_BYTES_MAX:,} bytes")
+            return b""
+        if mode & 0o007:
+            self._reader.warn(f"{self._name}.{key}: {path} can be read by everybody; chmod o= {path}")
+        return secret
+
+    def address(self, key: str, default: Address, *, required: bool = False) -> Address:
+        value = self.text(key, "", required=required)
+        return self._address(key, value) or default if value else default
+
+    def addresses(self, key: str) -> tuple[Address, ...]:
+        value = self._values.get(key, [])
+        if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+            self.problem(key, 'must be a list of "host:port"')
+            return ()
+        return tuple(address for one in value if (address := self._address(key, one)) is not None)
+
+    def listen(self, key: str, default: tuple[Address, ...]) -> tuple[Address, ...]:
+        """Return where to listen: given as a text, or as a list of them without doubles."""
+        value = self._values.get(key)
+        if value is None:
+            return default
+        texts = value if isinstance(value, list) else [value]
+        if not texts or len(texts) > LISTEN_MAX or not all(isinstance(text, str) for text in texts):
+            self.problem(key, f'must be "host:port", or a list of 1 to {LISTEN_MAX} of them, is {shown(value)}')
+            return default
+        addresses = tuple(
+            address for text in texts if (address := self._address(key, text, more=", or a list of such")) is not None
+        )
+        if len(set(addresses)) < len(addresses):
+            self.problem(key, "names an address twice")
+        return addresses or default
+
+    def _address(self, key: str, value: str, more: str = "") -> Address | None:
+        match = re.match(r"(?:\[(?P<v6>[0-9a-fA-F:.]+)\]|(?P<host>[^:\[\]\s]+)):(?P<port>\d{1,5})\Z", value)
+        if match is None or not 0 < int(match["port"]) < 65_536 or not _is_host(match["v6"], match["host"]):
+            self.problem(key, f'{shown(value)} must be "host:port" (an IPv6 address in brackets){more}')
+            return None
+        return Address(host=match["v6"] or match["host"], port=int(match["port"]))
+
+
+def _is_host(v6: str | None, host: str) -> bool:
+    """Whether a host can be looked up at all: else the first connection to it fails as no network does."""
+    try:
+        return bool(socket.inet_pton(socket.AF_INET6, v6) if v6 else host.encode("idna") and host.isprintable())
+    except (OSError, UnicodeError):
+        return False
+
+
+def shown(value: object) -> str:
+    """Return a value as it is told back: short, however long it is."""
+    try:
+        return cut(repr(value))
+    except (ValueError, RecursionError):
+        return "a value that is too long"
+
+
+def cut(text: str, length: int = SHOWN_MAX) -> str:
+    return text if len(text) <= length else text[:length] + "…"
+
+
+def check_id(value: str) -> str:
+    return "" if _ENACTOR_ID.match(value) else "must be 1 to 63 letters, digits, '.', '_' or '-'"
+
+
+def check_scope(value: str) -> str:
+    return "" if valid_scope(value) else "must be 1 to 63 of a-z, 0-9, '.', '_' and '-'"
+
+
+def nearest(word: str, known: Mapping[str, Any] | tuple[str, ...]) -> str:
+    close = difflib.get_close_matches(cut(word), list(known), n=1)
+    if close:
+        return f"; did you mean {close[0]}?"
+    return f"; known: {', '.join(known)}"

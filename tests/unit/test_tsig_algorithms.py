@@ -1,0 +1,25 @@
+"""Signatures of each algorithm, judged by dnspython."""
+
+import time
+
+import dns.message
+import dns.rdatatype
+import dns.tsig
+import pytest
+
+from enactord.adapters.wire.tsig import ALGORITHMS, TsigKey, sign, verify
+
+SECRET = bytes(range(48))
+
+
+@pytest.mark.parametrize("algorithm", sorted(ALGORITHMS))
+def test_a_signature_is_good_to_dnspython_and_its_to_us(algorithm: str) -> None:
+    """Both sides compute the same, for every algorithm that the config takes."""
+    key = TsigKey(name="enactor", algorithm=algorithm, secret=SECRET)
+    keyring = {dns.name.from_text("enactor"): dns.tsig.Key("enactor", SECRET, algorithm)}
+    now_s = int(time.time())
+    message, _ = sign(dns.message.make_query("a.example.test.", dns.rdatatype.A).to_wire(), key, now_s=now_s)
+    assert dns.message.from_wire(message, keyring=keyring).had_tsig
+    query = dns.message.make_query("a.example.test.", dns.rdatatype.A)
+    query.use_tsig(keyring, "enactor", algorithm=algorithm)
+    assert verify(query.to_wire(), [key], now_s=now_s).key is key
