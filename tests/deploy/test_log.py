@@ -87,7 +87,7 @@ class Daemon:
         """Publish plans one after the other; each is applied."""
         store = await open_store(self.url)
         try:
-            scope = Plans(store, Keys(SCOPE), WallClock())
+            scope = Plans(store, Keys(SCOPE), WallClock(), zones=[ZONE])
             newest, _ = await scope.newest()
             for number in range(newest + 1, newest + plans + 1):
                 published = await scope.publish(read_plan(plan(fleet(20, number))), Orders(author=author))
