@@ -7,6 +7,9 @@
  * Left out, because others check it (tests/simulation, tests/unit): names that are new or removed, the guards' own
  * arithmetic, batches, watches (a process that is late stands for a watch that is late), a store set back to a backup.
  *
+ * The zone's record in the store holds the generation opened and the TXT that is to stand in the zone. With QUIET,
+ * where some plan changes nothing, the two may differ: the store compares the whole record, the DNS server the TXT.
+ *
  * Each mechanism is a flag, 1 as shipped. check.py sets the flags; variants.py lists the variants.
  */
 
@@ -59,6 +62,21 @@
 #ifndef REOPEN
 #define REOPEN 1         /* a fence that was lost is raised again */
 #endif
+#ifndef KEEP_RECORD
+#define KEEP_RECORD 1    /* a plan that changes nothing is settled only on the zone's record that it was judged by, */
+#endif
+#ifndef KEEP_APPLIED
+#define KEEP_APPLIED 1   /* ... only where the plan that is opened there is applied, too, */
+#endif
+#ifndef KEEP_LEDGER
+#define KEEP_LEDGER 1    /* ... and only where the ledger has not changed since */
+#endif
+#ifndef KEEP_TEXT
+#define KEEP_TEXT 1      /* a lost TXT is raised again to the record's TXT; 0: to the generation opened */
+#endif
+#ifndef RETEXT
+#define RETEXT 1         /* a TXT that is found above the record's gives way to the plan's own */
+#endif
 #ifndef PRUNE_FENCE
 #define PRUNE_FENCE 1    /* prune only below the fence */
 #endif
@@ -107,6 +125,13 @@
 #ifndef SLOW_CLOCK
 #define SLOW_CLOCK 0     /* 1: the repairer's clock is slow, it thinks that the window is not over */
 #endif
+#ifndef QUIET
+#define QUIET 0          /* 1: plan 3 equals plan 1; 2: plan 2 equals plan 1; 3: plan 3 equals plan 2;
+                            4: all are equal */
+#endif
+#ifndef TXT_AHEAD
+#define TXT_AHEAD 0      /* 1: the zone's TXT is found to be plan 2's, of which the store's record has nothing */
+#endif
 #ifndef UNSEEN
 #define UNSEEN 0         /* 1: a write may be committed without having been seen served */
 #endif
@@ -117,7 +142,7 @@
 #endif
 #define I1 1  /* served content never returns to an older generation's */
 #define I2 2  /* enactord leaves no name empty */
-#define I3 3  /* no write lands below the zone's fence, and the fence never falls */
+#define I3 3  /* no write lands under a fence that does not stand, and the fence never falls */
 #define I4 4  /* a plan that is in use is not deleted */
 #define I5 5  /* when all comes to rest, the newest plan is served, applied and alone in the store */
 #define I6 6  /* what the ledger calls applied was written, and what a zone is said to conform to is there */
@@ -135,21 +160,40 @@
 #define BEGIN 4
 
 /* What a plan says: endpoint 0 is changed by plan 2 and put back by plan 3, endpoint 1 changed by plan 3 alone.
- * A content is named by the first plan that has it; 0 is empty. */
+ * With QUIET, some plan says what another says. A content is named by the first plan that has it; 0 is empty. */
 #if HOLD == 2
 #define LAST 0
 #else
 #define LAST 3
 #endif
+#if QUIET == 1
+#define CONTENT(g, e) (e == 0 && g == 2 -> 2 : 1)
+#elif QUIET == 2
+#define CONTENT(g, e) (e == 1 && g == 3 -> LAST : 1)
+#elif QUIET == 3
+#define CONTENT(g, e) (e == 0 && g >= 2 -> 2 : 1)
+#elif QUIET == 4
+#define CONTENT(g, e) 1
+#else
 #define CONTENT(g, e) (e == 0 -> (g == 2 -> 2 : 1) : (g == 3 -> LAST : 1))
-/* The newest of the opened generations that has this content. */
+#endif
+/* The newest of the generations up to f that has this content. */
 #define NEWEST(c, e, f) \
   (f >= 3 && CONTENT(3, e) == c -> 3 : (f >= 2 && CONTENT(2, e) == c -> 2 : (CONTENT(1, e) == c -> 1 : 0)))
 
 /* -- the store. It starts with plan 1 applied everywhere */
 byte head = 1;             /* the newest plan */
 bool plan[G + 1];          /* the plans that are there */
-byte opened = 1;           /* fences/<zone> */
+byte opened = 1;           /* fences/<zone>: the generation opened */
+#if QUIET
+byte text = 1;             /* fences/<zone>: the TXT in the zone, an older plan's where a plan changed nothing */
+bool sealed[N];            /* the ledger is as an enactor judged it */
+#define TXT text
+#define OWN_TXT t
+#else
+#define TXT opened
+#define OWN_TXT g
+#endif
 byte conforms = 1;         /* applied/<zone> */
 byte claim[N];             /* claims: the generation that an enactor's live claim names */
 byte applied[E] = 1;       /* ledger: the generation that wrote the entry */
@@ -169,13 +213,19 @@ byte served[E] = 1;
 byte owner[E] = 1;         /* the plan whose records a name refers to */
 #endif
 #if UNKNOWN
-byte late_g; byte late_c; byte late_before; bit late_e; bool late_repair;  /* a message still on the wire */
+byte late_t; byte late_c; byte late_before; bit late_e; bool late_repair;  /* a message still on the wire */
 byte unknowns;
 #endif
 
 /* -- time, and what the rules above need to remember */
 bool window_over = (HOLD == 0);
 byte newest[E] = 1;        /* the newest generation that a name's content has belonged to */
+#if QUIET
+byte kept;                 /* the newest generation that was settled under an older TXT */
+#define REACHED (fence > kept -> fence : kept)
+#else
+#define REACHED fence
+#endif
 bool edited[E];            /* somebody else changed the name since enactord, with the store, last wrote it */
 bool judging; bool moved;  /* the pruner is between judging and deleting; what it judged has moved since */
 bool looking; bool stirred;/* the same for the repairer and the ledger's entry that it looks at */
@@ -185,32 +235,44 @@ bool killed;
 #endif
 
 #define LIVES(i, g) (!CLAIMS || claim[i] == g)
-#define PERMIT(i, g) (LIVES(i, g) && opened == g)
+#define PERMIT(i, g) (LIVES(i, g) && opened == g && TXT == OWN_TXT)
 #define REFUSED(g, e) (HOLD && g == 3 && e == 1 && !window_over)
 #define SAME(e, g) (CONTENT(applied[e], e) == CONTENT(g, e))
 #define CONFORMS(e, g) (pending[e] == 0 && held[e] == 0 && SAME(e, g))
-#define TOUCHED(e) moved = moved || (judging && PRUNE_LEDGER); stirred = stirred || (looking && looked_at == e)
+#if QUIET
+#define UNSEAL ; sealed[0] = false; sealed[N - 1] = false
+#define AHEAD_OF_RECORD (TXT_AHEAD && RETEXT && fence > text)
+#else
+#define UNSEAL
+#define AHEAD_OF_RECORD false
+#endif
+#define TOUCHED(e) moved = moved || (judging && PRUNE_LEDGER); stirred = stirred || (looking && looked_at == e) UNSEAL
 #define TOUCHED_ZONE moved = moved || judging
-#define WORK (head != conforms || pending[0] || pending[1] || ((held[0] || held[1]) && window_over && HOLD != 2))
+#define WORK (head != conforms || AHEAD_OF_RECORD || pending[0] || pending[1] || \
+  ((held[0] || held[1]) && window_over && HOLD != 2))
 
-/* The server puts content c at a name, for an update of generation g. */
-inline put(at, what, by, by_repair) {
-  MUST(I3, by >= fence);
+/* The server puts content `what` at a name, for an update of plan `by` under the TXT `under`. */
+inline put(at, what, by, under, by_repair) {
+  MUST(I3, under == fence);
   MUST(I2, what != 0);
-  MUST(I1, NEWEST(what, at, fence) >= newest[at]);
+  MUST(I1, NEWEST(what, at, REACHED) >= newest[at]);
   served[at] = what;
-  newest[at] = NEWEST(what, at, fence);
+  newest[at] = NEWEST(what, at, REACHED);
   edited[at] = edited[at] && by_repair && REPAIR == 2;
 #if !BY_VALUE
   owner[at] = by
 #endif
 }
 
+/* From now on, what is served belongs to this generation, too. */
+#define BELONG(to) \
+  newest[0] = (served[0] && NEWEST(served[0], 0, to) > newest[0] -> NEWEST(served[0], 0, to) : newest[0]); \
+  newest[1] = (served[1] && NEWEST(served[1], 1, to) > newest[1] -> NEWEST(served[1], 1, to) : newest[1])
+
 inline raise(to) {
   MUST(I3, to > fence);
   fence = to;
-  newest[0] = (served[0] && NEWEST(served[0], 0, to) > newest[0] -> NEWEST(served[0], 0, to) : newest[0]);
-  newest[1] = (served[1] && NEWEST(served[1], 1, to) > newest[1] -> NEWEST(served[1], 1, to) : newest[1])
+  BELONG(to)
 }
 
 proctype Planner() {
@@ -224,6 +286,9 @@ proctype Planner() {
  * later, gives prune more room than it has. */
 proctype Enactor(bit i) {
   byte g; byte z; byte want; byte act; bit e; bit k; bool done[E];
+#if QUIET
+  byte t;                                      /* the record's TXT */
+#endif
 #if !OWN_OPEN
   bool sound[E];
 #endif
@@ -234,6 +299,17 @@ proctype Enactor(bit i) {
   k = 0;                                       /* a label cannot stand first in a block */
 end_idle:
   atomic { WORK -> g = head; printf("| enactor %d: sees work on plan %d\n", i, g) }
+#if QUIET
+  /* A plan that changes nothing is judged by the zone's record, what is applied, and the ledger. */
+  atomic {
+    if
+    :: opened < g && CONFORMS(0, g) && CONFORMS(1, g) && (!KEEP_APPLIED || conforms == opened) ->
+       z = opened; t = text; sealed[i] = KEEP_LEDGER;
+       printf("| enactor %d: judges that plan %d changes nothing\n", i, g)
+    :: else
+    fi
+  }
+#endif
 #if !OWN_OPEN
   atomic { sound[0] = CONFORMS(0, g); sound[1] = CONFORMS(1, g) }
 #endif
@@ -244,12 +320,35 @@ end_idle:
     fi
   }
 
+#if QUIET
+  /* keep: the zone is settled, and its TXT stays */
+  atomic {
+    if
+    :: z && LIVES(i, g) && plan[g] && (!KEEP_RECORD || (opened == z && text == t)) &&
+       (!KEEP_APPLIED || conforms == z) && (!KEEP_LEDGER || sealed[i]) ->
+       printf("| enactor %d: plan %d is applied, the TXT of plan %d stays\n", i, g, t);
+       MUST(I6, CONFORMS(0, g) && (served[0] == CONTENT(g, 0) || edited[0]));
+       MUST(I6, CONFORMS(1, g) && (served[1] == CONTENT(g, 1) || edited[1]));
+       opened = g; text = t; conforms = g; TOUCHED_ZONE;
+       kept = (g > kept -> g : kept); BELONG(g); goto restart
+    :: else -> z = 0; t = 0; sealed[i] = false
+    fi
+  }
+#endif
+
   /* open, the store's half */
   atomic {
     if
+#if QUIET
+    :: opened == g -> t = text
+#else
     :: opened == g
+#endif
     :: opened < g && LIVES(i, g) && plan[g] ->
-       opened = g; TOUCHED_ZONE; printf("| enactor %d: opens %d in the store\n", i, g)
+       opened = g; TOUCHED_ZONE; printf("| enactor %d: opens %d in the store\n", i, g);
+#if QUIET
+       text = g; t = g
+#endif
     :: else -> goto restart
     fi
   }
@@ -258,18 +357,37 @@ end_idle:
 read_fence:
   atomic {
     if
-    :: fence == g -> goto open
+    :: fence == OWN_TXT -> goto open
+#if QUIET
+    :: RETEXT && fence > t && fence < g -> goto retext
+    :: fence > t && !(RETEXT && fence < g) ->
+       printf("| enactor %d: finds fence %d above the record's %d\n", i, fence, t); goto restart
+#else
     :: fence > g -> printf("| enactor %d: finds fence %d above its %d\n", i, fence, g); goto restart
+#endif
     :: else -> z = fence; printf("| enactor %d: reads fence %d\n", i, z)
     fi
   }
   atomic {
     if
     :: fence == z || !OPEN_COMPARE ->
-       printf("| enactor %d: raises the zone's fence from %d to %d\n", i, fence, g); raise(g); z = 0
+       printf("| enactor %d: raises the zone's fence from %d to %d\n", i, fence, OWN_TXT); raise(OWN_TXT);
+       z = 0
     :: else -> z = 0; goto read_fence
     fi
   }
+#if QUIET
+  goto open;
+retext:
+  atomic {
+    if
+    :: PERMIT(i, g) -> text = g; t = g; TOUCHED_ZONE;
+       printf("| enactor %d: records that the TXT is to be %d\n", i, g)
+    :: else -> goto restart
+    fi;
+    goto read_fence
+  }
+#endif
 open:
   k = 0;
 
@@ -328,20 +446,20 @@ write:
     (TOTAL || served[e] != 0);
     want = CONTENT(g, e);
     if
-    :: FENCE && fence != g -> printf("| enactor %d: write of plan %d refused by the fence\n", i, g); goto restart
+    :: FENCE && fence != OWN_TXT -> printf("| enactor %d: write of plan %d refused by the fence\n", i, g); goto restart
     :: else
     fi;
     if
-    :: printf("| enactor %d: writes endpoint %d of plan %d\n", i, e, g); put(e, want, g, false)
+    :: printf("| enactor %d: writes endpoint %d of plan %d\n", i, e, g); put(e, want, g, OWN_TXT, false)
 #if UNKNOWN
     :: unknowns < UNKNOWN -> unknowns++;
        printf("| enactor %d: writes endpoint %d of plan %d, the answer is lost\n", i, e, g);
-       put(e, want, g, false); goto unknown
+       put(e, want, g, OWN_TXT, false); goto unknown
     :: unknowns < UNKNOWN -> unknowns++;
        printf("| enactor %d: sends endpoint %d of plan %d, the message is lost\n", i, e, g); goto unknown
-    :: unknowns < UNKNOWN && late_g == 0 -> unknowns++;
+    :: unknowns < UNKNOWN && late_t == 0 -> unknowns++;
        printf("| enactor %d: sends endpoint %d of plan %d, the message stays on the wire\n", i, e, g);
-       late_g = g; late_e = e; late_c = want; goto unknown
+       late_t = OWN_TXT; late_e = e; late_c = want; goto unknown
 #endif
     fi
   }
@@ -351,9 +469,9 @@ unknown:
   atomic {
     if
     :: !READ_BACK
-    :: READ_BACK && FENCE && fence != g -> goto restart
-    :: READ_BACK && fence == g && served[e] == CONTENT(g, e)
-    :: READ_BACK && (!FENCE || fence == g) && served[e] != CONTENT(g, e) ->
+    :: READ_BACK && FENCE && fence != OWN_TXT -> goto restart
+    :: READ_BACK && fence == OWN_TXT && served[e] == CONTENT(g, e)
+    :: READ_BACK && (!FENCE || fence == OWN_TXT) && served[e] != CONTENT(g, e) ->
        printf("| enactor %d: reads back, it did not land\n", i); goto write
     fi
   }
@@ -395,6 +513,9 @@ next:
 restart:
   atomic {
     claim[i] = 0; g = 0; z = 0; want = 0; act = 0; e = 0; k = 0; done[0] = false; done[1] = false;
+#if QUIET
+    t = 0; sealed[i] = false;
+#endif
 #if !OWN_OPEN
     sound[0] = false; sound[1] = false;
 #endif
@@ -467,7 +588,21 @@ end:
 #define DRIFTED(e) (RIGHTFUL(opened, e, applied[e], held[e], pending[e], served[e]) != LOST \
   && RIGHTFUL(opened, e, applied[e], held[e], pending[e], served[e]) != served[e])
 
+#if QUIET
+#define REC_TXT r
+#else
+#define REC_TXT f
+#endif
+#if KEEP_TEXT
+#define RAISE_TO REC_TXT
+#else
+#define RAISE_TO f
+#endif
+
 proctype Repairer() {
+#if QUIET
+  byte r;                                      /* the record's TXT */
+#endif
   byte f; byte a; byte h; byte p; byte v; byte w; bit e; byte looks;
 end:
   do
@@ -476,8 +611,11 @@ end:
        :: looks < LOOKS -> looks++; if :: e = 0 :: e = 1 fi
        :: DRIFTED(0) -> e = 0
        :: DRIFTED(1) -> e = 1
-       :: REOPEN && fence < opened -> e = 0
+       :: REOPEN && fence < TXT -> e = 0
        fi;
+#if QUIET
+       r = text;
+#endif
        f = opened; a = applied[e]; h = held[e]; p = pending[e];
        looking = true; stirred = false; looked_at = e;
        printf("| repairer: looks at endpoint %d, under fence %d\n", e, f)
@@ -486,15 +624,16 @@ end:
 refence:
      atomic {
        if
-       :: fence > f -> goto done
-       :: fence == f
-       :: fence < f && REOPEN -> v = fence + 1
-       :: fence < f && !REOPEN -> goto done
+       :: fence > REC_TXT -> goto done
+       :: fence == REC_TXT
+       :: fence < REC_TXT && REOPEN -> v = fence + 1
+       :: fence < REC_TXT && !REOPEN -> goto done
        fi
      };
      atomic {
        if
-       :: v && fence == v - 1 -> printf("| repairer: raises the fence again, to %d\n", f); raise(f); v = 0
+       :: v && fence == v - 1 -> printf("| repairer: raises the fence again, to %d\n", RAISE_TO);
+          raise(RAISE_TO); v = 0
        :: v && fence != v - 1 -> v = 0; goto refence
        :: v == 0
        fi
@@ -510,21 +649,21 @@ refence:
 #if REPAIR == 1 && REPAIR_LEDGER
      atomic {
        if
-       :: opened != f || stirred -> printf("| repairer: the ledger has changed\n"); goto done
+       :: opened != f || TXT != REC_TXT || stirred -> printf("| repairer: the ledger has changed\n"); goto done
        :: else
        fi
      };
 #endif
      atomic {
        if
-       :: (REPAIR_FENCE && fence != f) || (REPAIR_VALUE && served[e] != v) -> printf("| repairer: is refused\n")
+       :: (REPAIR_FENCE && fence != REC_TXT) || (REPAIR_VALUE && served[e] != v) -> printf("| repairer: is refused\n")
        :: else ->
           if
-          :: printf("| repairer: puts content %d back at endpoint %d\n", w, e); put(e, w, f, true)
+          :: printf("| repairer: puts content %d back at endpoint %d\n", w, e); put(e, w, f, REC_TXT, true)
 #if UNKNOWN
-          :: unknowns < UNKNOWN && late_g == 0 -> unknowns++;
+          :: unknowns < UNKNOWN && late_t == 0 -> unknowns++;
              printf("| repairer: sends content %d for endpoint %d, the message stays on the wire\n", w, e);
-             late_g = f; late_e = e; late_c = w; late_before = v; late_repair = true
+             late_t = REC_TXT; late_e = e; late_c = w; late_before = v; late_repair = true
 #endif
           fi
        fi
@@ -532,6 +671,9 @@ refence:
 done:
      atomic {
        f = 0; a = 0; h = 0; p = 0; v = 0; w = 0; e = 0;
+#if QUIET
+       r = 0;
+#endif
        looking = false; stirred = false; looked_at = 0
      }
   od
@@ -544,15 +686,15 @@ proctype Wire() {
 end:
   do
   :: atomic {
-       late_g ->
+       late_t ->
        if
-       :: (fence == late_g || (late_repair && !REPAIR_FENCE) || (!late_repair && !FENCE)) &&
+       :: (fence == late_t || (late_repair && !REPAIR_FENCE) || (!late_repair && !FENCE)) &&
           (!late_repair || !REPAIR_VALUE || served[late_e] == late_before) ->
-          printf("| wire: the late message of plan %d arrives, content %d for endpoint %d\n", late_g, late_c, late_e);
-          put(late_e, late_c, late_g, late_repair)
-       :: else -> printf("| wire: the late message of plan %d is refused\n", late_g)
+          printf("| wire: the late message under TXT %d arrives, content %d for endpoint %d\n", late_t, late_c, late_e);
+          put(late_e, late_c, late_t, late_t, late_repair)
+       :: else -> printf("| wire: the late message under TXT %d is refused\n", late_t)
        fi;
-       late_g = 0; late_c = 0; late_before = 0; late_e = 0; late_repair = false
+       late_t = 0; late_c = 0; late_before = 0; late_e = 0; late_repair = false
      }
   od
 }
@@ -579,7 +721,7 @@ proctype Leases() {
 }
 #endif
 
-#if EDITS || LOST_FENCE
+#if EDITS || LOST_FENCE || TXT_AHEAD
 proctype Stranger() {
   byte n; byte m;
   do
@@ -591,6 +733,10 @@ proctype Stranger() {
 #endif
 #if LOST_FENCE
   :: atomic { m < LOST_FENCE -> m++; fence = 0; printf("| stranger: deletes the zone's fence\n") }
+#endif
+#if TXT_AHEAD
+  :: atomic { m == 0 && fence < 2 && plan[2] -> m++; fence = 2;
+              printf("| stranger: sets the zone's fence to plan 2's\n") }
 #endif
   :: break
   od
@@ -604,8 +750,9 @@ proctype Time() {
 /* Nobody has anything left to do: the newest plan is served, whatever happened. */
 proctype Rest() {
   atomic {
-    timeout -> printf("| all is at rest: %d %d served, fence %d, applied %d\n", served[0], served[1], fence, conforms);
-    MUST(I5, head == G && fence == G && conforms == G);
+    timeout -> printf("| all is at rest: %d %d served, fence %d of %d opened, applied %d\n",
+                      served[0], served[1], fence, opened, conforms);
+    MUST(I5, head == G && opened == G && fence == TXT && conforms == G);
     MUST(I5, pending[0] == 0 && pending[1] == 0);
     MUST(I5, served[0] == CONTENT(G, 0));
 #if HOLD == 2
@@ -639,7 +786,7 @@ init {
 #if LEASES || DEATH
     run Leases();
 #endif
-#if EDITS || LOST_FENCE
+#if EDITS || LOST_FENCE || TXT_AHEAD
     run Stranger();
 #endif
 #if HOLD == 1

@@ -31,7 +31,7 @@ def test_the_design_keeps_every_rule(variant: Variant) -> None:
     assert not answer.broken, answer.steps
 
 
-@pytest.mark.parametrize("name", ["apply", "unknown", "hold", "repair"])
+@pytest.mark.parametrize("name", ["apply", "unknown", "hold", "repair", "keep", "keep-txt-ahead"])
 def test_every_run_comes_to_rest(name: str) -> None:
     """There is no cycle at all: what holds at rest comes to hold."""
     answer = ask(Question(model="enactord", flags=BY_NAME[name].flags, ends=True))
@@ -47,7 +47,7 @@ def test_a_mechanism_switched_off_breaks_the_rule_it_keeps(variant: Variant) -> 
     assert answer.steps[-1] == f"VIOLATED {rule}"
 
 
-@pytest.mark.parametrize("name", ["no-fence", "no-claims"])
+@pytest.mark.parametrize("name", ["no-fence", "no-claims", "no-keep-ledger"])
 def test_a_mechanism_switched_off_breaks_no_other_rule(name: str) -> None:
     """A rule that is not asked for is not found: the verdict is about that rule and no other."""
     variant = BY_NAME[name]

@@ -10,7 +10,7 @@ ALL = ("I1", "I2", "I3", "I4", "I5", "I6")
 class Variant:
     """A model with flags set, and the rules that must be found broken there; the others must hold.
 
-    `large`: over a million states. `full`: checked only where that is asked for.
+    `large`: too many states for the tests of every change. `full`: checked only where that is asked for.
     """
 
     name: str
@@ -73,6 +73,27 @@ VARIANTS: tuple[Variant, ...] = (
     _shipped("cut-off-hold", "the same beside one, a name is emptied, a hold", REPAIR=2, EDITS=1, HOLD=1, N=1),
     _shipped("cut-off-clock", "the same with a slow clock, nothing emptied", REPAIR=2, HOLD=1, SLOW_CLOCK=1, N=1),
     _shipped("fence-lost", "somebody deletes the zone's fence", REPAIR=1, LOST_FENCE=1, N=1),
+    _shipped("keep", "plan 3 equals plan 1: a zone that a plan does not change keeps its TXT", QUIET=1),
+    _shipped("keep-unknown", "the same, an answer is lost", QUIET=1, UNKNOWN=1),
+    _shipped("keep-leases", "the same, leases run out; prune", QUIET=1, PRUNE=1, LEASES=1, large=True),
+    _shipped("keep-killed", "the same, an enactor is killed, leases run out", QUIET=1, DEATH=1, LEASES=1, large=True),
+    _shipped("keep-first", "plan 2 equals plan 1; a guard holds plan 3's endpoint", QUIET=2, HOLD=1),
+    _shipped("keep-prune", "plan 3 equals plan 2; prune", QUIET=3, PRUNE=1),
+    _shipped("keep-repair", "plan 3 equals plan 1; a name is emptied; repair", QUIET=1, REPAIR=1, EDITS=1, N=1),
+    _shipped("keep-repair-two", "the same beside two enactors, nothing emptied", QUIET=1, REPAIR=1, large=True),
+    _shipped(
+        "keep-repair-late",
+        "plan 3 equals plan 2; a name is emptied; repair, and a write lands late",
+        QUIET=3,
+        REPAIR=1,
+        EDITS=1,
+        UNKNOWN=1,
+        N=1,
+        large=True,
+    ),
+    _shipped("keep-cut-off", "plan 3 equals plan 1; repair without the store", QUIET=1, REPAIR=2, large=True),
+    _shipped("keep-txt-lost", "the same with it; somebody deletes the TXT", QUIET=1, REPAIR=1, LOST_FENCE=1, N=1),
+    _shipped("keep-txt-ahead", "the TXT that is found is newer than the one that was kept", QUIET=1, TXT_AHEAD=1),
     _shipped("prune-unknown", "prune, leases, a lost answer", PRUNE=1, LEASES=1, UNKNOWN=1, large=True, full=True),
     _shipped("killed-unknown", "killed, leases, two lost answers", DEATH=1, UNKNOWN=2, large=True, full=True),
     _shipped("repair-two-hold", "repair, a hold, two enactors", REPAIR=1, HOLD=1, large=True, full=True),
@@ -134,6 +155,49 @@ VARIANTS: tuple[Variant, ...] = (
         large=True,
     ),
     _off("no-reopen", "a lost fence is not raised again", "I5", REOPEN=0, REPAIR=1, LOST_FENCE=1, N=1),
+    _off(
+        "no-keep-record",
+        "settling a zone that the plan does not change does not compare its record",
+        "I5",
+        KEEP_RECORD=0,
+        QUIET=1,
+    ),
+    _off(
+        "no-keep-applied",
+        "it does not ask whether the opened plan is applied; an enactor is killed",
+        "I5",
+        KEEP_APPLIED=0,
+        QUIET=1,
+        DEATH=1,
+    ),
+    _off(
+        "no-keep-ledger",
+        "it does not compare the ledger, which the other two compares cover; leases run out",
+        KEEP_LEDGER=0,
+        QUIET=1,
+        LEASES=1,
+    ),
+    _off(
+        "no-keep-both",
+        "it compares neither what is applied nor the ledger",
+        "I1",
+        "I5",
+        "I6",
+        KEEP_APPLIED=0,
+        KEEP_LEDGER=0,
+        QUIET=1,
+    ),
+    _off(
+        "no-keep-txt",
+        "a lost TXT is raised to the generation opened, not to the TXT that was kept",
+        "I5",
+        KEEP_TEXT=0,
+        QUIET=1,
+        REPAIR=1,
+        LOST_FENCE=1,
+        N=1,
+    ),
+    _off("no-retext", "a TXT that is found newer than the one kept stays", "I5", RETEXT=0, QUIET=1, TXT_AHEAD=1),
     _off("no-prune-fence", "prune does not ask for a fence above", "I4", PRUNE_FENCE=0, PRUNE=1),
     _off("no-prune-active", "prune does not ask who is active on the plan", "I4", PRUNE_ACTIVE=0, PRUNE=1),
     _off("no-prune-claims", "the delete does not compare claims", "I4", PRUNE_CLAIMS=0, PRUNE=1),
