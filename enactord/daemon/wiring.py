@@ -122,7 +122,7 @@ async def open_zones(config: Config) -> AsyncIterator[Mapping[str, ZonePorts]]:
             if not zone.verify_servers:
                 verifiers.append(Verifier(server=zone.backend, bulk=port, sample=port))
             for server in zone.verify_servers:
-                bulk = BulkReader(server.host, server.port, timeout_s=zone.timeout_s)
+                bulk = BulkReader(server.host, server.port, timeout_s=zone.timeout_s, zone=zone.name)
                 stack.push_async_callback(bulk.close)
                 sample = AiodnsReader(server.host, server.port, timeout_s=zone.timeout_s)
                 verifiers.append(Verifier(server=str(server), bulk=bulk, sample=sample))
