@@ -52,6 +52,10 @@ def _print(out: Console, document: dict[str, Any]) -> None:
         working_on = enactor.get("working_on")
         doing = f"works on plan {working_on}" if working_on else "waits for work"
         out.print(f"enactor {enactor['id']}: {doing}")
+    for hold in document["held"]:
+        out.print(Text(f"held: {hold['name']} ({hold['guard']}): {hold['detail']}", style="yellow"), soft_wrap=True)
+    if counts["held"] > len(document["held"]):
+        out.print(f"held: {counts['held'] - len(document['held'])} more (see: enactorctl endpoints --state held)")
     troubled: dict[str, list[str]] = {}
     for enactor in document["enactors"]:
         for reason in enactor.get("degraded", ()):

@@ -55,4 +55,7 @@ def _print(out: Console, found: Verification, repaired: list[str]) -> None:
         out.print(f"{server} cannot be asked: {problem}", soft_wrap=True)
     wrong = len({finding.name for finding in found.findings})
     fix = "; put them back with: enactorctl verify --repair" if wrong and not repaired else ""
-    out.print(f"{found.names} names, {wrong} not as the ledger has them, {found.pending} pending{fix}")
+    unasked = f", {found.unasked} not answered for" if found.unasked else ""
+    held = f", {found.held} held (see: enactorctl endpoints --state held)" if found.held else ""
+    counts = f"{found.names} names, {wrong} not as the ledger has them{unasked}, {found.pending} pending{held}"
+    out.print(f"{counts}{fix}", soft_wrap=True)

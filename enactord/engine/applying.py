@@ -15,6 +15,7 @@ from enactord.core.names import BUCKETS
 from enactord.core.plan import Manifest, parse_chunk
 from enactord.core.refusal import Refusal
 from enactord.engine.opening import Opening, open_zone
+from enactord.engine.retries import Retries
 from enactord.engine.rightful import plan_at
 from enactord.engine.settings import Ports, Settings
 from enactord.engine.slices import Pass, run_slice
@@ -77,8 +78,10 @@ class Applier:
         session: Session,
         writers: Mapping[str, ZoneWriter],
         rng: random.Random,
+        retries: Retries,
     ) -> None:
         self.settings = settings
+        self._retries = retries
         self._ports = ports
         self._keys = Keys(settings.scope)
         self._mirror = mirror
@@ -199,6 +202,7 @@ class Applier:
                 rng=self._rng,
                 wanted=view.wanted,
                 again=again,
+                retries=self._retries,
             )
             await self._work_through(work, view)
             return await self._settle(work, view, start)

@@ -42,6 +42,7 @@ from enactord.engine.loops import supervised
 from enactord.engine.pace import Backoff, Patience
 from enactord.engine.pruner import Pruner
 from enactord.engine.repairer import Repairer
+from enactord.engine.retries import Retries
 from enactord.engine.settings import Ports, Settings
 from enactord.engine.writer import ZoneDenied, ZoneWriter
 from enactord.registry.control import Freeze
@@ -76,8 +77,12 @@ class Enactor:
         self._keys = Keys(settings.scope)
         self.writers = {zone: ZoneWriter(ports.zones[zone], ports.observer, rng) for zone in sorted(ports.zones)}
         self.session = Session(ports.store, self._keys, ports.clock, enactor=settings.id, ttl_s=settings.claim_ttl_s)
-        self._applier = Applier(settings, ports, self.mirror, self.session, self.writers, rng)
-        self.repairer = Repairer(settings, ports, self.mirror, self.writers, rng, store_up=lambda: self.store_up)
+        chance = random.Random(f"retries of {settings.id}")
+        self.retries = Retries(chance, lambda: asyncio.get_running_loop().time(), interval_s=settings.repair_interval_s)
+        self._applier = Applier(settings, ports, self.mirror, self.session, self.writers, rng, self.retries)
+        self.repairer = Repairer(
+            settings, ports, self.mirror, self.writers, rng, store_up=lambda: self.store_up, retries=self.retries
+        )
         self._pruner = Pruner(
             ports.store,
             settings.scope,
@@ -139,6 +144,7 @@ class Enactor:
         assert tuned == settings, "this needs another enactor"
         self.settings = self._applier.settings = self.repairer.settings = settings
         self._pruner.keep_plans = settings.keep_plans
+        self.retries.interval_s = settings.repair_interval_s
         self._refused.clear()
 
     # -- the store
@@ -241,12 +247,13 @@ class Enactor:
                     head = self.mirror.head
                     await self.mirror.wait_until(lambda head=head: self.mirror.head != head, pause_s)  # type: ignore[misc]
                     held_again_at = loop.time() + self.settings.repair_interval_s
-                again = loop.time() >= held_again_at
+                again = loop.time() >= held_again_at or self.retries.freed
                 view = await self._choose(again)
                 if view is not None and view.manifest.generation != self.working_on:
                     if work is not None:
                         await self._supersede(work, view.manifest.generation)
                     self.working_on = view.manifest.generation
+                    self.retries.freed = False
                     work = asyncio.create_task(self._applier.apply(view, again=again))
                 await self._wait(work)
         finally:

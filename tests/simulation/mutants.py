@@ -314,8 +314,9 @@ MUTANTS: tuple[Mutant, ...] = (
         edits=(
             Edit(
                 module="enactord.engine.writer",
-                old="Unknown(detail=detail):\n                    fates |= await self._read_back(fence, left)\n",
-                new="Unknown(detail=detail):\n",
+                old="Unknown(detail=detail, answered=answered):\n"
+                "                    fates |= await self._read_back(fence, left)\n",
+                new="Unknown(detail=detail, answered=answered):\n",
             ),
             Edit(
                 module="enactord.engine.writer",
@@ -379,10 +380,64 @@ MUTANTS: tuple[Mutant, ...] = (
         seed=7,
     ),
     Mutant(
+        name="probe",
+        what="a refusal that a name may have brought about is taken for one of the key",
+        edits=(
+            Edit(
+                module="enactord.engine.writer",
+                old='            case Ground.FINE:\n                return ""\n',
+                new='            case Ground.FINE:\n                raise ZoneDenied(f"{self.name}: denied")\n',
+            ),
+        ),
+        seed=11,
+    ),
+    Mutant(
+        name="narrow",
+        what="a refused batch is held whole",
+        edits=(
+            Edit(
+                module="enactord.engine.writer",
+                old="        if len(batch) == 1:\n            return {batch[0]",
+                new="        if len(batch) > 1:\n            return {change.name: refused for change in batch}\n"
+                "        if len(batch) == 1:\n            return {batch[0]",
+            ),
+        ),
+        seed=51,
+    ),
+    Mutant(
+        name="wildcard",
+        what="a wildcard's answer is taken for a name's own records",
+        edits=(
+            Edit(
+                module="enactord.engine.probing",
+                old="            if any(answers.get(star) == served[name] for star in some)\n",
+                new="            if False\n",
+            ),
+        ),
+        seed=31,
+    ),
+    Mutant(
+        name="repair-pending",
+        what="repair passes over names with a write under way",
+        edits=(
+            Edit(
+                module="enactord.engine.repairer",
+                old="        versions = entry.may_serve if self._store_up() else (entry.applied,)\n",
+                new="        if entry.pending is not None and self._store_up():\n            return False\n"
+                "        versions = entry.may_serve if self._store_up() else (entry.applied,)\n",
+            ),
+        ),
+        seed=91,
+    ),
+    Mutant(
         name="look-first",
         what="names that others hold are tried again without a look",
         edits=(
-            Edit(module="enactord.engine.slices", old="held.guard == _FOREIGN:\n", new="False:\n"),
+            Edit(
+                module="enactord.engine.obstacles",
+                old="    return hold.guard == FOREIGN and step.kind is Kind.WRITE and step.expect is Expect.NEW\n",
+                new="    return False\n",
+            ),
             Edit(module="enactord.engine.slices", old="(self.again or not self._refused_before(step))", new="True"),
         ),
         covered="an economy: a pass that left nothing to do is not begun again before the next repair interval",
