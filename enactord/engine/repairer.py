@@ -34,7 +34,7 @@ from enactord.registry.mirror import Mirror
 
 _CHUNK_NAMES = 500
 _MARKED_MAX = 100_000
-_SHOW_TIMEOUT_S = 1.0
+_SHOW_TIMEOUT_S = 0.25
 
 DriftKind = Literal["emptied", "drifted"]
 
