@@ -66,7 +66,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 new="    opened = Opened(how=Opening.OPEN)\n",
             ),
         ),
-        seed=15,
+        seed=6,
     ),
     Mutant(
         name="open-compare",
@@ -154,7 +154,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 new="[self.claim.lives]",
             ),
         ),
-        seed=0,
+        seed=4,
     ),
     Mutant(
         name="ledger-revision",
@@ -226,13 +226,13 @@ MUTANTS: tuple[Mutant, ...] = (
                 new="[unmodified(key",
             ),
         ),
-        seed=6,
+        seed=3,
     ),
     Mutant(
         name="sweep",
         what="chunks are swept by a list of plans older than the newest",
         edits=(Edit(module="enactord.registry.plans", old="page.revision < head.mod_revision:", new="False:"),),
-        seed=16,
+        seed=26,
     ),
     Mutant(
         name="empty",
@@ -300,7 +300,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 new="wanted = entry.applied",
             ),
         ),
-        seed=1,
+        seed=0,
     ),
     Mutant(
         name="reopen",
@@ -336,7 +336,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 new="",
             ),
         ),
-        seed=2,
+        seed=3,
     ),
     Mutant(
         name="since",
@@ -348,7 +348,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 new="if not same or lost or not",
             ),
         ),
-        seed=5,
+        seed=35,
     ),
     Mutant(
         name="earlier",
@@ -360,7 +360,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 new="    versions = [*(",
             ),
         ),
-        seed=3,
+        seed=14,
     ),
     Mutant(
         name="refused",
@@ -402,7 +402,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 "        if len(batch) == 1:\n            return {batch[0]",
             ),
         ),
-        seed=51,
+        seed=111,
     ),
     Mutant(
         name="wildcard",
