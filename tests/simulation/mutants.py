@@ -264,7 +264,7 @@ MUTANTS: tuple[Mutant, ...] = (
         name="repair-value",
         what="repair does not require the value that it read",
         edits=(Edit(module="enactord.engine.repairer", old="expect=Expect.EXACT", new="expect=Expect.OWNED"),),
-        seed=112,
+        seed=55,
     ),
     Mutant(
         name="repair-ledger",
