@@ -81,8 +81,10 @@ class Rightful:
                 # The way of the plan writes it, and records it, as repair does not. It may be long in coming:
                 # frozen, or kept by other names. Until then what was served last, for certain, is better than nothing.
                 return entry.applied if emptied else None
+            case Kind.WRITE if self.refused(entry.name, planned.content):
+                return entry.applied if emptied else None  # others may have got it through since
             case Kind.WRITE:
-                return entry.applied if self.refused(entry.name, planned.content) else planned
+                return planned
             case Kind.RESOLVE if emptied:
                 return entry.good or entry.applied
             case _:
