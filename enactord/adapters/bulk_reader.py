@@ -13,6 +13,8 @@ from enactord.adapters.wire.answer import (
     RCODE_NXDOMAIN,
     TYPE_A,
     TYPE_AAAA,
+    TYPE_NS,
+    TYPE_SOA,
     Answer,
     BrokenAnswer,
     pack_query,
@@ -31,7 +33,8 @@ _NOTHING_SERVED = Served(records=NO_RECORDS)
 class BulkReader:
     """Asks one authoritative server by pipelined TCP; implements `ServedReader`.
 
-    `timeout_s` bounds the wait for one round of questions; a pass over many names ends
+    `zone`: the one whose names are asked for; "" where that is not known: then no answer is seen
+    to come from below a cut of it. `timeout_s` bounds the wait for one round of questions; a pass over many names ends
     early when rounds time out. At most `connections` times `in_flight_max` questions wait at
     the server. With `shared`, its connections to that server are used, in turn with their
     other `owner`s, and are left open at the end.
@@ -47,10 +50,12 @@ class BulkReader:
         in_flight_max: int = QUESTIONS_IN_FLIGHT_MAX,
         shared: ServerConnections | None = None,
         owner: str = "",
+        zone: str = "",
     ) -> None:
         assert connections > 0
         assert in_flight_max >= 2 * _CHUNKS_PER_STREAM
         self._peer = f"{host}:{port}"
+        self._zone = zone
         self._timeout_s = timeout_s
         self._chunk = in_flight_max // (2 * _CHUNKS_PER_STREAM)
         self._owner = owner
@@ -98,7 +103,7 @@ class BulkReader:
             questions = [pack_question(name, rtype) for name in chunk for rtype in (TYPE_A, TYPE_AAAA)]
             replies = await self._ask_all(questions, problems)
             for index, name in enumerate(chunk):
-                served = _served(replies, questions, 2 * index, problems)
+                served = self._served(replies, questions, 2 * index, problems)
                 if served is not None:
                     found[name] = served
             if None in replies:
@@ -138,33 +143,66 @@ class BulkReader:
             waiting = [index for index in waiting if replies[index] is None]
         return replies
 
+    def _served(
+        self, replies: Sequence[bytes | None], questions: Sequence[bytes], index: int, problems: list[str]
+    ) -> Served | None:
+        """Join the answers for A and AAAA of one name, or None where either is of no use."""
+        answers: list[Answer] = []
+        for reply, question in zip(replies[index : index + 2], questions[index : index + 2], strict=True):
+            answer = None if reply is None else _parsed(reply, question, problems)
+            if answer is None:
+                return None
+            cut = self._cut(answer)
+            if cut:
+                return Served(records=NO_RECORDS, covered=cut)
+            if _useless(answer, problems):
+                return None
+            answers.append(answer)
+        a, aaaa = answers
+        if a.alias is not None or aaaa.alias is not None:
+            return Served(records=NO_RECORDS, alias=a.alias or aaaa.alias)
+        if not a.rdatas and not aaaa.rdatas:
+            return _NOTHING_SERVED
+        ttl_s = min(answer.ttl_s for answer in (a, aaaa) if answer.rdatas)
+        return Served(records=Records(ttl_s=ttl_s, a=a.rdatas, aaaa=aaaa.rdatas))
 
-def _served(
-    replies: Sequence[bytes | None], questions: Sequence[bytes], index: int, problems: list[str]
-) -> Served | None:
-    """Join the answers for A and AAAA of one name, or None where either is of no use."""
-    reply_a, reply_aaaa = replies[index], replies[index + 1]
-    if reply_a is None or reply_aaaa is None:
-        return None
-    a = _usable(reply_a, questions[index], problems)
-    aaaa = _usable(reply_aaaa, questions[index + 1], problems)
-    if a is None or aaaa is None:
-        return None
-    if a.alias is not None or aaaa.alias is not None:
-        return Served(records=NO_RECORDS, alias=a.alias or aaaa.alias)
-    if not a.rdatas and not aaaa.rdatas:
-        return _NOTHING_SERVED
-    ttl_s = min(answer.ttl_s for answer in (a, aaaa) if answer.rdatas)
-    return Served(records=Records(ttl_s=ttl_s, a=a.rdatas, aaaa=aaaa.rdatas))
+    def _cut(self, answer: Answer) -> str:
+        """Return what the answer shows to stand between zone and name, in the words of `Served.covered`.
+
+        A delegation is answered by a referral: without authority, with the NS of the cut (RFC 1034
+        section 4.3.2). A child zone of the same server answers with authority, and with an SOA of its own.
+        """
+        if not self._zone or answer.rcode not in (RCODE_NOERROR, RCODE_NXDOMAIN):
+            return ""
+        if answer.dname and self._below(answer.dname):
+            return f"DNAME {answer.dname}"
+        kind, owner = answer.cut or (0, "")
+        if not self._below(owner):
+            return ""
+        if kind == TYPE_NS and not answer.authoritative:
+            return f"NS {owner}"
+        return f"zone {owner}" if kind == TYPE_SOA and answer.authoritative else ""
+
+    def _below(self, owner: str) -> bool:
+        return owner.endswith("." + self._zone)
 
 
 def _usable(reply: bytes, question: bytes, problems: list[str]) -> Answer | None:
     """Return the answer if it says with authority what stands at the name, be it nothing."""
+    answer = _parsed(reply, question, problems)
+    return None if answer is None or _useless(answer, problems) else answer
+
+
+def _parsed(reply: bytes, question: bytes, problems: list[str]) -> Answer | None:
     try:
-        answer = parse_answer(reply, question)
+        return parse_answer(reply, question)
     except BrokenAnswer as error:
         problems.append(str(error))
         return None
+
+
+def _useless(answer: Answer, problems: list[str]) -> bool:
+    """Whether an answer says nothing with authority; why is added to the problems."""
     if answer.rcode not in (RCODE_NOERROR, RCODE_NXDOMAIN):
         problems.append(f"answered with rcode {answer.rcode}")
     elif not answer.authoritative:
@@ -172,5 +210,5 @@ def _usable(reply: bytes, question: bytes, problems: list[str]) -> Answer | None
     elif answer.truncated:
         problems.append("an answer truncated on TCP")
     else:
-        return answer
-    return None
+        return False
+    return True

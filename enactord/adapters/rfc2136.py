@@ -6,10 +6,11 @@ whose records it changes in one step (RFC 2136 section 3.7). What its answer pro
     answer                                        outcome
     NOERROR, signed by the key                    Committed
     NOERROR, unsigned or signed wrongly           Unknown: anyone could have said so
-    YXRRSET NXRRSET YXDOMAIN NXDOMAIN             Refused(condition)
+    YXRRSET NXRRSET                               Refused(condition)
     NOTAUTH REFUSED                               Refused(denied)
-    FORMERR NOTIMP NOTZONE                        Refused(content)
-    SERVFAIL, any other                           Unknown: the server failed at it, perhaps half way
+    FORMERR NOTIMP NOTZONE YXDOMAIN NXDOMAIN      Refused(content): no prerequisite of ours is about a name as a whole
+    SERVFAIL                                      Unknown, answered: the server failed at it, perhaps half way
+    any other                                     Unknown
     none, and nothing was sent                    Refused(busy)
     none, though something was sent               Unknown
 
@@ -29,7 +30,17 @@ from enactord.adapters.wire.update import TooLarge, pack_update
 from enactord.core.errors import ZoneDown
 from enactord.core.fence import FenceSeen, parse_fence
 from enactord.core.names import fence_name
-from enactord.core.records import Committed, Outcome, Reason, Refused, Served, Transaction, Unknown
+from enactord.core.records import (
+    NO_RECORDS,
+    Committed,
+    Outcome,
+    Reason,
+    Refused,
+    Requirement,
+    Served,
+    Transaction,
+    Unknown,
+)
 from enactord.ports import Clock
 
 _OPCODE_UPDATE = 5
@@ -41,10 +52,15 @@ _RCODE_TEXTS = {
 """Source: RFC 2136 section 2.2."""
 
 _REASONS = {
-    3: Reason.CONDITION, 6: Reason.CONDITION, 7: Reason.CONDITION, 8: Reason.CONDITION,
+    7: Reason.CONDITION, 8: Reason.CONDITION,
     5: Reason.DENIED, 9: Reason.DENIED,
-    1: Reason.CONTENT, 4: Reason.CONTENT, 10: Reason.CONTENT,
+    1: Reason.CONTENT, 3: Reason.CONTENT, 4: Reason.CONTENT, 6: Reason.CONTENT, 10: Reason.CONTENT,
 }  # fmt: skip
+
+_SERVFAIL = 2
+
+_TSIG_NAMES = {16: "BADSIG", 17: "BADKEY", 18: "BADTIME", 22: "BADTRUNC"}
+"""Source: RFC 8945 section 3."""
 
 _TSIG_FIXES = {
     16: "BADSIG: the server has another secret for this key",
@@ -88,7 +104,7 @@ class Rfc2136Zone:
         self._timeout_s = timeout_s
         self._shared = shared is not None
         self._connections = shared or ServerConnections(host, port)
-        self._reader = BulkReader(host, port, timeout_s=timeout_s, shared=self._connections, owner=name)
+        self._reader = BulkReader(host, port, timeout_s=timeout_s, shared=self._connections, owner=name, zone=name)
 
     async def read(self, names: Sequence[str]) -> Mapping[str, Served]:
         return await self._reader.read(names)
@@ -98,6 +114,10 @@ class Rfc2136Zone:
         name = fence_name(self._name)
         answer = await self._reader.ask(name, TYPE_TXT)
         if answer.alias is not None:
+            # A wildcard CNAME answers for a fence that is not there, and stands in no fence's way.
+            nothing = Requirement(name=name, records=NO_RECORDS)
+            if await self.write(Transaction(fence_seen=(), requires=[nothing])) == Committed():
+                return ()
             raise ZoneDown(f"a CNAME stands at {name}: remove it, no fence can stand beside it")
         seen = answer.rdatas
         if not seen or parse_fence(seen) is not None:
@@ -154,11 +174,13 @@ class Rfc2136Zone:
         text = _RCODE_TEXTS.get(rcode, f"rcode {rcode}")
         reason = _REASONS.get(rcode)
         if reason is None:
-            return Unknown(detail=text)
+            return Unknown(detail=text, answered=rcode == _SERVFAIL)
+        fault = _tsig_error(reply)
+        answer = f"{text}, TSIG error {_TSIG_NAMES.get(fault, fault)}" if fault else text
         if reason is Reason.DENIED:
-            fix = _TSIG_FIXES.get(_tsig_error(reply)) or _DENIED_FIXES[rcode]
-            return Refused(reason=reason, detail=f"{text} for key {key.name}: {fix}")
-        return Refused(reason=reason, detail=text)
+            fix = _TSIG_FIXES.get(fault) or _DENIED_FIXES[rcode]
+            return Refused(reason=reason, detail=f"{text} for key {key.name}: {fix}", answer=answer)
+        return Refused(reason=reason, detail=text, answer=answer)
 
 
 def _tsig_error(reply: bytes) -> int:

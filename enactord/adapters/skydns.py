@@ -152,7 +152,9 @@ class SkydnsZone:
 
     async def _try(self, transaction: Transaction) -> Outcome | None:
         """Read, judge and write; None: something moved between reading and writing."""
-        standing = await self._read_names([change.name for change in transaction.changes])
+        names = [change.name for change in transaction.changes]
+        names += [required.name for required in transaction.requires]
+        standing = await self._read_names(names)
         fence = (await self._get([self._fence_key])).get(self._fence_key)
         if transaction.fence_seen != (() if fence is None else (_rdata(fence.value),)):
             return Refused(reason=Reason.CONDITION, detail="the fence is another")
@@ -167,6 +169,13 @@ class SkydnsZone:
                 return Refused(reason=Reason.CONDITION, detail=f"{change.name}: {violated}")
             compares += _compares(change, path, there)
             operations += _operations(change, path, there)
+        for required in transaction.requires:
+            there = standing[required.name]
+            change = Change(name=required.name, after=required.records, expect=Expect.EXACT, before=required.records)
+            served = _served(self._key(required.name), there)
+            if served is None or served.alias is not None or served.records.addresses != required.records.addresses:
+                return Refused(reason=Reason.CONDITION, detail=f"{required.name}: it holds something else")
+            compares += _compares(change, self._key(required.name), there)
         if len(compares) > MAX_OPERATIONS or len(operations) > MAX_OPERATIONS:
             return Refused(
                 reason=Reason.CONTENT,

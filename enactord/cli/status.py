@@ -50,6 +50,10 @@ def _print(out: Out, document: dict[str, Any]) -> None:
         working_on = enactor.get("working_on")
         doing = f"works on plan {working_on}" if working_on else "waits for work"
         out.line(f"enactor {enactor['id']}: {doing}")
+    for hold in document["held"]:
+        out.line((f"held: {hold['name']} ({hold['guard']}): {hold['detail']}", "yellow"))
+    if counts["held"] > len(document["held"]):
+        out.line(f"held: {counts['held'] - len(document['held'])} more (see: enactorctl endpoints --state held)")
     troubled: dict[str, list[str]] = {}
     for enactor in document["enactors"]:
         for reason in enactor.get("degraded", ()):

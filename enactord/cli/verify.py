@@ -52,4 +52,7 @@ def _print(out: Out, found: Verification, repaired: list[str]) -> None:
         out.line(f"{server} cannot be asked: {problem}")
     wrong = len({finding.name for finding in found.findings})
     fix = "; put them back with: enactorctl verify --repair" if wrong and not repaired else ""
-    out.line(f"{found.names} names, {wrong} not as the ledger has them, {found.pending} pending{fix}")
+    unasked = f", {found.unasked} not answered for" if found.unasked else ""
+    held = f", {found.held} held (see: enactorctl endpoints --state held)" if found.held else ""
+    counts = f"{found.names} names, {wrong} not as the ledger has them{unasked}, {found.pending} pending{held}"
+    out.line(f"{counts}{fix}")

@@ -98,6 +98,17 @@ class StaleWriteRefused(Happening):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NarrowingPaused(Happening):
+    """So many names are refused that finding them goes on in the next pass; those not told apart yet stay pending."""
+
+    id: ClassVar[str] = "narrowing.paused"
+    severity: ClassVar[Severity] = "warning"
+    zone: str
+    generation: int
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BatchCommitted(Happening):
     """Some endpoints of a plan were written, verified and committed to the ledger."""
 

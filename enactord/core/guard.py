@@ -12,7 +12,8 @@ from enactord.core.content import Content
 from enactord.core.ledger import Entry, greatest_capacity
 from enactord.core.refusal import Refusal
 
-ZONE_GUARDS = ("foreign", "server")
+FOREIGN, SERVER, COVERED = "foreign", "server", "covered"
+ZONE_GUARDS = (FOREIGN, SERVER, COVERED)
 """What an endpoint is held by where the zone's answer to a write brought it about, rather than a judgement."""
 
 _ZONES_SHOWN = 8

@@ -121,6 +121,17 @@ class Entry(NamedTuple):
         return self.applied is not None or self.pending is not None
 
     @property
+    def may_serve(self) -> tuple[Version, ...]:
+        """What the name may serve rightly, newest first: what is pending, was pending before, or is applied."""
+        begun = (*self.earlier, *((self.pending,) if self.pending is not None else ()))
+        return (*reversed(begun), *((self.applied,) if self.applied is not None else ()))
+
+    @property
+    def may_be_gone(self) -> bool:
+        """Whether the name may rightly serve nothing: a removal began whose end nobody recorded."""
+        return any(version.content == REMOVAL for version in self.may_serve)
+
+    @property
     def state(self) -> str:
         if self.pending is not None:
             return "pending"
@@ -139,6 +150,17 @@ def with_pending(entry: Entry, version: Version) -> Entry:
 def with_refusal(entry: Entry, version: Version, hold: Hold) -> Entry:
     """The entry after the zone refused the version; another enactor's write of it may be on its way still."""
     return entry._replace(pending=None, held=hold, earlier=(version,))
+
+
+def with_unserved(entry: Entry, version: Version, hold: Hold, *, now_s: int, capacity: int) -> Entry:
+    """The entry after the zone took the version and does not serve it: ours, held, and no last known good."""
+    return with_applied(entry, version, seen=False, now_s=now_s, capacity=capacity)._replace(held=hold)
+
+
+def with_cover(entry: Entry, hold: Hold) -> Entry:
+    """The entry where what covers its name hides what became of older writes: they stay in mind, and it is held."""
+    begun = entry.earlier if entry.pending is None else (*entry.earlier, entry.pending)
+    return entry._replace(pending=None, earlier=begun[-EARLIER_MAX:], held=hold)
 
 
 def with_answer(entry: Entry, answer: Served) -> Entry | None:

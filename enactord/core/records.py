@@ -45,15 +45,29 @@ class Served(NamedTuple):
 
     `alias` is the target of a CNAME that stands there instead of addresses, else None.
     `ttl_known` is False where the asker cannot see the TTL; then `records.ttl_s` is 0.
+    `covered` names what stands above the name, so that the zone does not answer for it: "NS sub.zone."
+    (a delegation), "DNAME sub.zone.", or "zone sub.zone." (a child zone of the same server); else "".
     """
 
     records: Records
     alias: str | None = None
     ttl_known: bool = True
+    covered: str = ""
+
+    @property
+    def empty(self) -> bool:
+        """Whether the zone answers for the name, and with no address and no CNAME."""
+        return self.records.empty and self.alias is None and not self.covered
+
+    def texts(self) -> tuple[str, ...]:
+        """What is served, for people: addresses, or what stands in their place."""
+        if self.covered:
+            return (f"covered by {self.covered}",)
+        return self.records.texts() if self.alias is None else (f"CNAME {self.alias}",)
 
     def shows(self, records: Records) -> bool:
         """Whether this answer is exactly these records (and their TTL, where it is known)."""
-        if self.alias is not None or self.records.addresses != records.addresses:
+        if self.covered or self.alias is not None or self.records.addresses != records.addresses:
             return False
         if self.records.weights != records.weights:
             return False
@@ -69,6 +83,13 @@ class Expect(StrEnum):
     """No A and no AAAA: never take over a name that the ledger does not own."""
     EXACT = "exact"
     """The A and the AAAA RRset are each exactly `Change.before`, or absent where that is empty."""
+
+
+class Requirement(NamedTuple):
+    """What must stand at a name: exactly these A and AAAA records (NO_RECORDS: neither), and no CNAME."""
+
+    name: str
+    records: Records
 
 
 class Change(NamedTuple):
@@ -90,11 +111,14 @@ class Transaction:
 
     The zone's fence must be exactly `fence_seen` (no fence record at all where that is
     empty); it becomes `fence_after` where one is given. Changes are sorted by name.
+    `requires` changes nothing: a transaction of requirements alone asks what the zone holds, where
+    an answer to a question may be a wildcard's, or of a copy that lags.
     """
 
     fence_seen: FenceSeen
     fence_after: Fence | None = None
     changes: Sequence[Change] = ()
+    requires: Sequence[Requirement] = ()
 
 
 class Reason(StrEnum):
@@ -103,9 +127,9 @@ class Reason(StrEnum):
     CONDITION = "condition"
     """A prerequisite does not hold: the fence moved, or a name is not as expected. Read to learn which."""
     DENIED = "denied"
-    """The server does not accept this key, clock, zone or type: an operator must act."""
+    """The server does not accept key, clock or zone, or something of the content: its answer does not say which."""
     CONTENT = "content"
-    """The server accepts the key but not the records (FORMERR, NOTIMP, NOTZONE)."""
+    """The server does not take these records (FORMERR, NOTIMP, NOTZONE and other answers about a message)."""
     BUSY = "busy"
     """The server asks to come later: nothing was applied."""
 
@@ -117,17 +141,25 @@ class Committed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refused:
-    """The server answered that nothing of the transaction was applied."""
+    """The server answered that nothing of the transaction was applied.
+
+    `answer`: the server's own word for it, as "REFUSED" or "NOTAUTH, TSIG error BADKEY"; "": `detail` is all there is.
+    """
 
     reason: Reason
     detail: str
+    answer: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unknown:
-    """No answer, or one that proves nothing: it may have been applied. Read before any other write."""
+    """No answer, or one that proves nothing: it may have been applied. Read before any other write.
+
+    `answered`: the server did answer, and said that it failed at it (SERVFAIL).
+    """
 
     detail: str
+    answered: bool = False
 
 
 Outcome = Committed | Refused | Unknown

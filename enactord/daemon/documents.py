@@ -18,6 +18,8 @@ from enactord.registry.plans import Plans
 Document = dict[str, Any]
 
 STATES = ("applied", "pending", "held")
+HELD_MAX = 5
+"""Most held names that a summary tells of; `endpoints` has them all."""
 
 
 def status_document(mirror: Mirror, zones: Sequence[str]) -> Document:
@@ -38,6 +40,7 @@ def status_document(mirror: Mirror, zones: Sequence[str]) -> Document:
             "held": totals.held,
             "unseen": totals.unseen,
         },
+        "held": held_document(mirror),
         "claims": [{"generation": generation, "enactor": enactor} for generation, enactor in mirror.all_claims],
         "enactors": [{"id": presence.id} | presence.facts for presence in mirror.enactors],
     }
@@ -62,6 +65,29 @@ def _zone_document(mirror: Mirror, zone: str) -> Document:
         "state": state,
         "endpoints": {"total": totals.entries, "pending": totals.pending, "held": totals.held, "unseen": totals.unseen},
     }
+
+
+def held_document(mirror: Mirror) -> list[Document]:
+    """Return the first names that are held, by bucket, with why: `HELD_MAX` at most."""
+    found: list[Document] = []
+    for bucket in mirror.ledger.holding():
+        if len(found) >= HELD_MAX:
+            break
+        found += [
+            {"name": name, "guard": entry.held.guard, "detail": entry.held.detail}
+            for name, entry in sorted(mirror.ledger.bucket(bucket).items())
+            if entry.held is not None
+        ]
+    return found[:HELD_MAX]
+
+
+def held_notes(mirror: Mirror) -> list[str]:
+    """Return the held names for people, a few of them, and how many there are."""
+    held = mirror.ledger.totals.held
+    notes = [f"{one['name']} is held ({one['guard']}): {one['detail']}" for one in held_document(mirror)]
+    if held > len(notes):
+        notes.append(f"{held - len(notes)} more are held; see them all with: enactorctl endpoints --state held")
+    return notes
 
 
 def freeze_document(freeze: Freeze | None) -> Document | None:

@@ -19,7 +19,7 @@ from enactord.adapters.tls import BadCertificate, load_pair
 from enactord.core.errors import ConfigError
 from enactord.core.events import StepFailed
 from enactord.daemon.config import HttpConfig
-from enactord.daemon.documents import status_document
+from enactord.daemon.documents import held_notes, status_document
 from enactord.daemon.scope import Scope
 from enactord.daemon.web.feed import Feed
 from enactord.daemon.web.limits import Rates, add_headers, rated, timed
@@ -150,9 +150,9 @@ class Pages:
         return web.json_response({"status": "ok"})
 
     async def ready(self, request: web.Request) -> web.Response:
-        """200 once started; "degraded" is ready, and says why."""
-        reasons = self._enactor.reasons()
-        return web.json_response({"status": "degraded" if reasons else "ready", "reasons": reasons})
+        """200 once started; "degraded" is ready, and says why. Held names are notes: no reason to be degraded."""
+        reasons, notes = self._enactor.reasons(), held_notes(self._enactor.mirror)
+        return web.json_response({"status": "degraded" if reasons else "ready", "reasons": reasons, "notes": notes})
 
     async def metrics(self, request: web.Request) -> web.Response:
         # What cannot be read leaves its metrics as they were; the others are still told.

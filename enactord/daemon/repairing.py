@@ -1,5 +1,6 @@
 """Repairing by hand: the engine's repairer, run once over every zone."""
 
+import asyncio
 import random
 from collections.abc import Mapping
 
@@ -29,8 +30,9 @@ class _NoCopy:
 
 
 async def repair(scope: Scope, zones: Mapping[str, ZonePorts], settings: Settings) -> list[Look]:
-    """Put back what drifted in each zone; returns each zone's look.
+    """Put back what drifted in each zone; returns the looks at them.
 
+    Where a name is empty though a write of it is pending, the zones are looked at once more, a moment later.
     Nothing is written while the scope is frozen ("all"). Raises `ZoneDown`, `ZoneDenied`, `StoreDown`.
     """
     observer = _Nobody()
@@ -38,4 +40,8 @@ async def repair(scope: Scope, zones: Mapping[str, ZonePorts], settings: Setting
     ports = Ports(store=scope.store, zones=zones, clock=scope.clock, observer=observer, copy=_NoCopy())
     writers = {name: ZoneWriter(zones[name], observer, rng) for name in sorted(zones)}
     repairer = Repairer(settings, ports, await scope.mirror(), writers, rng, store_up=lambda: True)
-    return [await repairer.look(zone, paced=False) for zone in sorted(zones)]
+    looks = [await repairer.look(zone, paced=False) for zone in sorted(zones)]
+    if repairer.waiting:
+        await asyncio.sleep(settings.verify_timeout_s)
+        looks += [await repairer.look(zone, paced=False) for zone in sorted(zones)]
+    return looks

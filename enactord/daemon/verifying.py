@@ -17,14 +17,14 @@ _PORTION = 500
 Progress = Callable[[int, int], None]
 """Told how many questions are answered, of how many."""
 
-Wrong = Literal["empty", "drifted", "alias", "silent"]
+Wrong = Literal["empty", "drifted", "alias", "covered", "silent"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
     """A name that one server does not serve as the ledger has it.
 
-    `wrong` "silent": it did not answer this name.
+    `wrong` "silent": it did not answer this name; "covered": a delegation or a DNAME stands above it.
     """
 
     zone: str
@@ -37,10 +37,16 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
-    """The end of a look at all zones. `down` maps a server to why it could not be asked."""
+    """The end of a look at all zones. `down` maps a server to why it could not be asked.
+
+    `names` are those that the ledger owns; `unasked` of them had no answer from some server. `pending`
+    are judged, too, by all that they may serve. `held` may be names that the ledger does not own.
+    """
 
     names: int
+    unasked: int
     pending: int
+    held: int
     findings: tuple[Finding, ...]
     down: Mapping[str, str]
 
@@ -51,7 +57,9 @@ class Verification:
     def document(self) -> dict[str, Any]:
         return {
             "names": self.names,
+            "unasked": self.unasked,
             "pending": self.pending,
+            "held": self.held,
             "sound": self.sound,
             "down": dict(sorted(self.down.items())),
             "findings": [
@@ -73,7 +81,8 @@ async def verify(
 ) -> Verification:
     """Ask each zone's servers (name and reader) for every name that the ledger owns there.
 
-    A name with a write under way is not judged. What looks wrong is asked once more, against
+    A name with a write under way may serve what was applied, what is pending, or was before;
+    never nothing, unless one of these is a removal. What looks wrong is asked once more, against
     the ledger as it is then: a write may have passed between the two. Raises `StoreDown`.
     """
     entries = find_entries(await scope.mirror())
@@ -86,6 +95,7 @@ async def verify(
     done = 0
     down: dict[str, str] = {}
     suspects: list[tuple[str, str, ServedReader, list[str]]] = []
+    unasked: set[str] = set()
     for zone in sorted(servers):
         for server, reader in servers[zone]:
             wrong: list[str] = []
@@ -93,7 +103,9 @@ async def verify(
                 portion = names[zone][start : start + _PORTION]
                 served = await _read(reader, portion, server, down)
                 if served is None:
+                    unasked.update(names[zone][start:])
                     break
+                unasked.update(name for name in portion if name not in served)
                 wrong += [name for name in portion if _judge(entries[name], served.get(name)) is not None]
                 done += len(portion)
                 progress(done, total)
@@ -106,7 +118,9 @@ async def verify(
             findings.extend(await _again(zone, server, reader, wrong, entries, down))
     return Verification(
         names=sum(len(some) for some in names.values()),
+        unasked=len(unasked),
         pending=sum(entry.pending is not None for entry in entries.values()),
+        held=sum(entry.held is not None for entry in entries.values()),
         findings=tuple(findings),
         down=down,
     )
@@ -133,16 +147,13 @@ async def _again(
             applied = entries[name].applied
             if wrong is None or applied is None:
                 continue
-            shown: tuple[str, ...] = ()
-            if answer is not None:
-                shown = (f"CNAME {answer.alias}",) if answer.alias else answer.records.texts()
             findings.append(
                 Finding(
                     zone=zone,
                     server=server,
                     name=name,
                     wrong=wrong,
-                    served=shown,
+                    served=() if answer is None else answer.texts(),
                     wanted=applied.records(name).texts(),
                 )
             )
@@ -161,12 +172,13 @@ async def _read(
 
 def _judge(entry: Entry, answer: Served | None) -> Wrong | None:
     """Return what is wrong with an answer, or None where it is as the ledger has it."""
-    if entry.pending is not None or entry.applied is None:
+    if entry.applied is None:
         return None
     if answer is None:
         return "silent"
-    wanted = entry.applied.records(entry.name)
-    if answer.shows(wanted):
+    if answer.covered:
+        return "covered"
+    if any(answer.shows(version.records(entry.name)) for version in entry.may_serve):
         return None
     if answer.alias is not None:
         return "alias"

@@ -135,6 +135,7 @@ async def open_zones(config: Config) -> AsyncIterator[Mapping[str, ZonePorts]]:
                     timeout_s=zone.timeout_s,
                     shared=opener.connections(server),
                     owner=zone.name,
+                    zone=zone.name,
                 )
                 sample = AiodnsReader(server.host, server.port, timeout_s=zone.timeout_s)
                 verifiers.append(Verifier(server=str(server), bulk=bulk, sample=sample))

@@ -20,6 +20,7 @@ from enactord.engine.health import Aspect, Health
 from enactord.engine.opening import Opening, open_zone
 from enactord.engine.pace import Gate
 from enactord.engine.planning import Planning, PlanView
+from enactord.engine.retries import Retries
 from enactord.engine.settings import Ports, Settings
 from enactord.engine.sharing import Sharing
 from enactord.engine.slices import Pass, run_slice
@@ -81,8 +82,10 @@ class Applier:
         writers: Mapping[str, ZoneWriter],
         health: Health,
         rng: random.Random,
+        retries: Retries,
     ) -> None:
         self.settings = settings
+        self._retries = retries
         self._ports = ports
         self._keys = Keys(settings.scope)
         self._mirror = mirror
@@ -128,6 +131,7 @@ class Applier:
                     rng=self._rng,
                     wanted=view.wanted,
                     again=again,
+                    retries=self._retries,
                 )
                 await self._work_through(work, view)
                 unfinished = await self._settle(work, view, start)

@@ -29,6 +29,7 @@ from enactord.engine.pipelines import Pipelines
 from enactord.engine.planning import Planning
 from enactord.engine.pruner import Pruner
 from enactord.engine.repairer import Repairer
+from enactord.engine.retries import Retries
 from enactord.engine.settings import Ports, Settings
 from enactord.engine.sharing import Sharing
 from enactord.engine.writer import ZoneDenied, ZoneWriter
@@ -63,6 +64,8 @@ class Enactor:
         self._keys = Keys(settings.scope)
         self.writers = {zone: ZoneWriter(ports.zones[zone], ports.observer, rng) for zone in sorted(ports.zones)}
         self.session = Session(ports.store, self._keys, ports.clock, enactor=settings.id, ttl_s=settings.claim_ttl_s)
+        chance = random.Random(f"retries of {settings.id}")
+        self.retries = Retries(chance, lambda: asyncio.get_running_loop().time(), interval_s=settings.repair_interval_s)
         self._planning = Planning(settings, ports, self.mirror)
         self._claims = Claims(self.session)
         self._sharing = Sharing(settings.id, self.mirror)
@@ -76,6 +79,7 @@ class Enactor:
             self.writers,
             self.health,
             rng,
+            self.retries,
         )
         self._pipelines = self._new_pipelines()
         self._choosing = Choosing(
@@ -87,7 +91,9 @@ class Enactor:
             has_work=lambda manifest: self._pipelines.has_work(manifest),
             is_down=lambda zone: bool(self.health.zone_problem(zone)),
         )
-        self.repairer = Repairer(settings, ports, self.mirror, self.writers, rng, store_up=lambda: self.store_up)
+        self.repairer = Repairer(
+            settings, ports, self.mirror, self.writers, rng, store_up=lambda: self.store_up, retries=self.retries
+        )
         self._looks = Gate(_LOOKS_AT_ONCE, patience_s=_LOOK_PATIENCE_S)
         self._pruner = Pruner(
             ports.store,
@@ -112,6 +118,7 @@ class Enactor:
             self._applier,
             self._claims,
             self._sharing,
+            self.retries,
             self.health,
             self._rng,
         )
@@ -158,6 +165,7 @@ class Enactor:
         self.settings = self._applier.settings = self.repairer.settings = settings
         self._planning.settings = self._choosing.settings = self._pipelines.settings = settings
         self._pruner.keep_plans = settings.keep_plans
+        self.retries.interval_s = settings.repair_interval_s
         self._choosing.forget()
 
     # -- the store

@@ -17,6 +17,7 @@ from enactord.engine.claims import Claims
 from enactord.engine.health import Aspect, Health
 from enactord.engine.pace import Backoff
 from enactord.engine.planning import Planning, PlanView
+from enactord.engine.retries import Retries
 from enactord.engine.settings import Ports, Settings
 from enactord.engine.sharing import Sharing
 from enactord.registry.fences import QUIET_A_TRANSACTION, Fences, Quiet
@@ -57,6 +58,7 @@ class Pipelines:
         applier: Applier,
         claims: Claims,
         sharing: Sharing,
+        retries: Retries,
         health: Health,
         rng: random.Random,
     ) -> None:
@@ -67,6 +69,7 @@ class Pipelines:
         self._applier = applier
         self._claims = claims
         self._sharing = sharing
+        self._retries = retries
         self._health = health
         self._fences = Fences(ports.store, Keys(settings.scope))
         self._lanes = {
@@ -117,7 +120,7 @@ class Pipelines:
         unequal = totals.entries != manifest.part(zone).endpoints or totals.pending > 0
         if unequal and lane.worked_through != (generation, totals):
             return True
-        if asyncio.get_running_loop().time() < lane.held_again_at:
+        if asyncio.get_running_loop().time() < lane.held_again_at and zone not in self._retries.freed:
             return False
         return unequal or totals.held > 0 or totals.entries != totals.owned
 
@@ -161,7 +164,9 @@ class Pipelines:
             elif now >= lane.not_before:
                 del self._look[zone]
                 if self.zone_has_work(plan.manifest, zone):
-                    self._begin(lane, plan, view, zone, again=now >= lane.held_again_at)
+                    again = now >= lane.held_again_at or zone in self._retries.freed
+                    self._retries.freed.discard(zone)
+                    self._begin(lane, plan, view, zone, again=again)
                 else:
                     lane.unfinished = 0
                     self._health.zone_is_up(zone, Aspect.PASS)

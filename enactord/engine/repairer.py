@@ -5,6 +5,7 @@ writes carry the very value that was read, so a late repair undoes nothing newer
 sent once: by the time of another, somebody may have brought that very value about anew.
 """
 
+import asyncio
 import random
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -12,22 +13,29 @@ from dataclasses import dataclass
 from typing import Literal
 
 from enactord.core.buckets import BucketId
-from enactord.core.events import EndpointDrifted, EndpointRepaired, Verified
+from enactord.core.errors import ZoneDown
+from enactord.core.events import EndpointDrifted, EndpointHeld, EndpointRepaired, Verified
 from enactord.core.fence import Fence, FenceRecord, describe_fence, parse_fence
-from enactord.core.ledger import Bucket, Entry
+from enactord.core.guard import COVERED, FOREIGN, SERVER
+from enactord.core.ledger import Bucket, Entry, Hold, Version
 from enactord.core.plan import Manifest
-from enactord.core.records import NO_RECORDS, Change, Expect, Records, Served
+from enactord.core.records import Change, Expect, Records, Requirement, Served
+from enactord.engine.obstacles import has_left
 from enactord.engine.opening import Opening, follow_zone, raise_fence
 from enactord.engine.pace import Pacer
+from enactord.engine.probing import read_own
+from enactord.engine.retries import Retries
 from enactord.engine.rightful import Rightful, plan_at
 from enactord.engine.settings import Ports, Settings
-from enactord.engine.writer import Fate, FenceMoved, ZoneWriter
+from enactord.engine.writer import Fate, FenceMoved, ZoneWriter, covered_detail, dropped_detail
 from enactord.registry.fences import Fences, fence_is
 from enactord.registry.keys import Keys
 from enactord.registry.ledger import BUCKETS_A_TRANSACTION, Ledger
 from enactord.registry.mirror import Mirror
 
 _CHUNK_NAMES = 500
+_MARKED_MAX = 100_000
+_SHOW_TIMEOUT_S = 0.25
 
 DriftKind = Literal["emptied", "drifted"]
 
@@ -40,6 +48,8 @@ class Drift:
     kind: DriftKind
     served: Served
     wanted: Records
+    content: str
+    """What is wanted, as the ledger has it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +75,7 @@ class Repairer:
         rng: random.Random,
         *,
         store_up: Callable[[], bool],
+        retries: Retries | None = None,
     ) -> None:
         self.settings = settings
         self._ports = ports
@@ -73,9 +84,20 @@ class Repairer:
         self._writers = writers
         self._rng = rng
         self._store_up = store_up
+        loop_time = asyncio.get_running_loop().time
+        self._retries = retries or Retries(rng, loop_time, interval_s=settings.repair_interval_s)
+        self._put_in_vain = Retries(rng, loop_time, interval_s=settings.repair_interval_s)
+        """Names whose repair the server refused, or acknowledged and did not keep."""
+        self._marked: dict[str, tuple[Version, ...]] = {}
+        """Names found emptied with a write under way, and what they might serve then."""
         self._fences = Fences(ports.store, self._keys)
         self._ledger = Ledger(ports.store, self._keys, mirror)
         self._pacer = Pacer()
+
+    @property
+    def waiting(self) -> bool:
+        """Whether names were found emptied that are put back only if the next look finds them so, too."""
+        return bool(self._marked)
 
     async def look(self, zone: str, *, repair: bool = True, paced: bool = True) -> Look:
         """Ask the zone for every name of the ledger; put back what drifted where that is allowed.
@@ -90,6 +112,8 @@ class Repairer:
         replanted = False
         seen = await self._ports.zones[zone].zone.read_fence()
         standing = parse_fence(seen)
+        if standing is not None and standing.generation > record.txt.generation:
+            record = await self._shown(zone, standing) or record
         if standing is not None and (
             standing.scope != record.scope or standing.hold or standing.generation > record.txt.generation
         ):
@@ -113,6 +137,7 @@ class Repairer:
             entries = self._entries(buckets)
             if not entries:
                 continue
+            await self._look_at_held(zone, record, buckets)
             found, fixed, refused = await self._look_at(zone, record, manifest, entries, buckets, writable=writable)
             drifts.extend(found)
             repaired |= fixed
@@ -133,6 +158,17 @@ class Repairer:
             )
         )
         return Look(zone=zone, names=names, drifts=tuple(drifts), repaired=tuple(sorted(repaired)))
+
+    async def _shown(self, zone: str, standing: Fence) -> FenceRecord | None:
+        """Wait, a moment, for the store to show a fence that stands in the zone: an open raises the store's first."""
+
+        def shown() -> bool:
+            record = self._mirror.fence(zone)
+            return record is not None and record.generation >= standing.generation
+
+        if self._store_up() and standing.scope == self.settings.scope and not standing.hold:
+            await self._mirror.wait_until(shown, _SHOW_TIMEOUT_S, zone=zone)
+        return self._mirror.fence(zone)
 
     async def _follow(self, zone: str, found: Fence) -> None:
         known = self._mirror.fence(zone)
@@ -178,14 +214,14 @@ class Repairer:
         repaired: set[str] = set()
         left = _halves(refused)
         while left:
-            names, bare = left.pop()
+            names, hidden = left.pop()
             buckets = self._buckets(zone, names)
             entries = {name: entry for name, entry in self._entries(buckets).items() if name in names}
             _, fixed, refused = await self._look_at(
-                zone, record, manifest, entries, buckets, writable=True, again=True, bare=bare
+                zone, record, manifest, entries, buckets, writable=True, again=True, hidden=hidden
             )
             repaired |= fixed
-            if refused and not bare:
+            if not hidden:
                 left.extend(_halves(refused))
         return repaired
 
@@ -199,15 +235,19 @@ class Repairer:
         *,
         writable: bool,
         again: bool = False,
-        bare: bool = False,
+        hidden: bool = False,
     ) -> tuple[list[Drift], set[str], list[str]]:
         """Look at names once; returns those that drifted, those put back, and those whose repair was refused.
 
-        `again`: they have been told of. `bare`: nothing stands at the name itself, whatever is read there.
+        `again`: they have been told of. `hidden`: they are written over where the zone holds what is wanted, and
+        does not show it.
         """
         index = self._mirror.ledger
         read = {bucket: index.revision(bucket) for bucket in buckets}
-        served = await self._ports.zones[zone].zone.read(sorted(entries))
+        served = dict(await self._ports.zones[zone].zone.read(sorted(entries)))
+        strange = {name: served[name] for name, entry in entries.items() if self._suspect(entry, served.get(name))}
+        if strange:  # a wildcard's answer is none of the name's own, and no prerequisite sees it
+            served |= await self._writers[zone].prober.own(record.txt, strange)
         rightful = Rightful(
             zone=zone,
             mirror=self._mirror,
@@ -216,21 +256,36 @@ class Repairer:
             answers_max=self._ports.zones[zone].settings.answers_max,
             now=self._ports.clock.now(),
             store_up=self._store_up(),
+            refused=self._refused,
         )
         suspects = [entry for name, entry in entries.items() if self._suspect(entry, served.get(name))]
         await self._read_chunks(rightful, suspects)
         drifts = []
         seen_late = []
+        covered: dict[str, str] = {}
         for name, entry in entries.items():
             answer = served.get(name)
             if answer is None:
                 continue
+            if answer.covered:
+                covered[name] = answer.covered
+                continue
             drift = self._judge(rightful, entry, answer)
+            if drift is not None and not self._stood_still(entry):
+                continue
             if drift is not None:
                 drifts.append(drift)
-            elif entry.pending is None and entry.good != entry.applied and not self._suspect(entry, answer):
+            else:
+                self._marked.pop(name, None)
+            if (
+                drift is None
+                and entry.pending is None
+                and entry.good != entry.applied
+                and not self._suspect(entry, answer)
+            ):
                 seen_late.append(name)
-        if not drifts and not seen_late:
+        covered = {name: cut for name, cut in covered.items() if _uncovered_until_now(entries[name])}
+        if not drifts and not seen_late and not covered:
             return [], set(), []
         # What the mirror learned while the names were read is newer than what they were judged by.
         if self._mirror.fence(zone) != record or any(index.revision(b) != read[b] for b in buckets):
@@ -242,19 +297,23 @@ class Repairer:
                 return [], set(), []
             if seen_late:
                 await self._promote(zone, record, seen_late)
-        for drift in () if again else drifts:
+            if covered:
+                details = {name: covered_detail(cut) for name, cut in covered.items()}
+                await self._hold(zone, record, COVERED, details)
+        in_turn = [drift for drift in drifts if self._put_in_vain.due(drift.name, drift.content)]
+        for drift in () if again else in_turn:
             self._ports.observer.observe(
                 EndpointDrifted(
                     zone=zone,
                     name=drift.name,
                     kind=drift.kind,
-                    served=(drift.served.alias,) if drift.served.alias else drift.served.records.texts(),
+                    served=drift.served.texts(),
                     wanted=drift.wanted.texts(),
                 )
             )
-        if not drifts or not writable:
+        if not in_turn or not writable:
             return drifts, set(), []
-        return drifts, *await self._put_back(zone, record, drifts, bare=bare)
+        return drifts, *await self._put_back(zone, record, in_turn, hidden=hidden)
 
     def _judge(self, rightful: Rightful, entry: Entry, answer: Served) -> Drift | None:
         """Return the drift of a name, or None where it is served as it may be."""
@@ -263,15 +322,37 @@ class Repairer:
         wanted = rightful.version(entry, answer)
         if wanted is None or wanted.records(entry.name).empty or answer.shows(wanted.records(entry.name)):
             return None  # what would be written is not known, or stands there, or is nothing: none of them is repair
-        kind: DriftKind = "emptied" if answer.records.empty and answer.alias is None else "drifted"
-        return Drift(name=entry.name, kind=kind, served=answer, wanted=wanted.records(entry.name))
+        kind: DriftKind = "emptied" if answer.empty else "drifted"
+        records = wanted.records(entry.name)
+        return Drift(name=entry.name, kind=kind, served=answer, wanted=records, content=wanted.content)
 
     def _suspect(self, entry: Entry, answer: Served | None) -> bool:
-        """Whether a name needs a judgement: it is not served as the ledger has it."""
+        """Whether a name needs a judgement: it serves nothing of what the ledger has, applied or pending.
+
+        With the store away, only what is applied counts: what a mark is for may be of a plan below the fence.
+        """
         assert entry.applied is not None
-        if entry.pending is not None and self._store_up():
-            return False  # somebody's write, or a mark left behind: the way of a plan sees to it
-        return answer is not None and not answer.shows(entry.applied.records(entry.name))
+        if answer is None or answer.covered:
+            return False
+        versions = entry.may_serve if self._store_up() else (entry.applied,)
+        return not any(answer.shows(version.records(entry.name)) for version in versions)
+
+    def _stood_still(self, entry: Entry) -> bool:
+        """Whether a name can be put back by what is applied: no write of it is under way, or the mark stood still.
+
+        A write that has landed is recorded soon: what is applied until then is older than what it brought. A
+        mark that the last look found, too, is of a write that does not end.
+        """
+        if entry.pending is None or not self._store_up():
+            self._marked.pop(entry.name, None)
+            return True
+        before = self._marked.get(entry.name)
+        if len(self._marked) < _MARKED_MAX or before is not None:
+            self._marked[entry.name] = entry.may_serve
+        return before == entry.may_serve
+
+    def _refused(self, name: str, content: str) -> bool:
+        return self._retries.known(name, content) or self._put_in_vain.known(name, content)
 
     async def _read_chunks(self, rightful: Rightful, entries: Iterable[Entry]) -> None:
         """Read what is missing of the plan into the mirror; without it, a name is left as it is."""
@@ -285,19 +366,20 @@ class Repairer:
                 self._mirror.keep_chunk(digest, item.value)
 
     async def _put_back(
-        self, zone: str, record: FenceRecord, drifts: Sequence[Drift], *, bare: bool
+        self, zone: str, record: FenceRecord, drifts: Sequence[Drift], *, hidden: bool
     ) -> tuple[set[str], list[str]]:
         """Write the wanted records of drifted names, each required to be exactly as it was read.
 
-        `bare`: required to be absent instead. Under a wildcard, what was read is not what a
-        prerequisite sees. Returns the names put back, and those that were refused.
+        `hidden`: as is wanted instead. PowerDNS holds what was written below a delegation and, when
+        that has gone, shows it no sooner than it is written anew.
+        Returns the names put back, as they were read to be, and those that were refused with others.
         """
         changes = [
             Change(
                 name=drift.name,
                 after=drift.wanted,
                 expect=Expect.EXACT,
-                before=NO_RECORDS if bare else drift.served.records,
+                before=drift.wanted if hidden else drift.served.records,
             )
             for drift in sorted(drifts, key=lambda drift: drift.name)
             if drift.served.alias is None  # a CNAME is somebody's: reported, never overwritten
@@ -309,9 +391,20 @@ class Repairer:
         except FenceMoved:
             return set(), []  # a newer plan is opened: its way through sees to these names
         repaired: set[str] = set()
+        kept = await self._kept(zone, [name for name, written in fates.items() if written.fate is Fate.COMMITTED])
+        refused = [name for name, written in fates.items() if written.fate in (Fate.CONFLICT, Fate.REJECTED)]
+        in_vain = {}
         for drift in drifts:
-            if drift.name in fates and fates[drift.name].fate is Fate.COMMITTED:
+            if drift.name in refused and len(changes) == 1 and fates[drift.name].fate is Fate.REJECTED:
+                self._put_in_vain.refused(drift.name, drift.content)
+                refused = []
+            elif kept.get(drift.name) == drift.served:
+                self._put_in_vain.refused(drift.name, drift.content)  # acknowledged, and not kept
+                if drift.served.records.addresses != drift.wanted.addresses:
+                    in_vain[drift.name] = drift
+            elif drift.name in fates and fates[drift.name].fate is Fate.COMMITTED:
                 repaired.add(drift.name)
+                self._put_in_vain.done(drift.name)
                 self._ports.observer.observe(
                     EndpointRepaired(
                         zone=zone,
@@ -321,10 +414,79 @@ class Repairer:
                         store_up=self._store_up(),
                     )
                 )
-        return repaired, [name for name, written in fates.items() if written.fate in (Fate.CONFLICT, Fate.REJECTED)]
+        if in_vain and self._store_up():
+            await self._hold_dropped(zone, record, in_vain)
+        return repaired, refused
+
+    async def _hold_dropped(self, zone: str, record: FenceRecord, drifts: Mapping[str, Drift]) -> None:
+        """Hold names whose records the server acknowledges and does not keep; one that only shows them late is none."""
+        required = [Requirement(name=name, records=drift.wanted) for name, drift in sorted(drifts.items())]
+        held = await self._writers[zone].prober.holding(record.txt, required)
+        details = {name: dropped_detail(drifts[name].served) for name, there in held.items() if not there}
+        if details:
+            await self._hold(zone, record, SERVER, details)
+
+    async def _kept(self, zone: str, names: Sequence[str]) -> Mapping[str, Served]:
+        """Read back what was put; nothing where that cannot be read now."""
+        try:
+            return await self._ports.zones[zone].zone.read(names) if names else {}
+        except ZoneDown:
+            return {}
+
+    async def _look_at_held(self, zone: str, record: FenceRecord, buckets: Sequence[BucketId]) -> None:
+        """Have names tried again at once where what kept the zone from serving them is seen to be gone."""
+        index = self._mirror.ledger
+        holds: dict[str, Hold] = {}
+        for bucket in buckets:
+            if index.summary(bucket).held:
+                for name, entry in index.bucket(bucket).items():
+                    if entry.held is not None and entry.held.guard in (COVERED, FOREIGN) and entry.pending is None:
+                        holds[name] = entry.held
+        if not holds:
+            return
+        served = await read_own(self._writers[zone].prober, self._ports.zones[zone], record.txt, sorted(holds))
+        for name, answer in served.items():
+            if has_left(holds[name], answer):
+                self._retries.free(name, zone)
+
+    async def _hold(self, zone: str, record: FenceRecord, guard: str, details: Mapping[str, str]) -> None:
+        """Enter names as held that the zone does not serve, whatever is put there: their drift is none to repair."""
+        since_s = int(self._ports.clock.now())
+        held: list[tuple[str, Hold]] = []
+
+        def hold(entry: Entry) -> Entry:
+            if entry.pending is not None or (entry.held is not None and entry.held.guard == guard):
+                return entry
+            detail = details[entry.name]
+            entered = Hold(generation=record.generation, guard=guard, detail=detail, since_s=since_s)
+            held.append((entry.name, entered))
+            return entry._replace(held=entered)
+
+        if await self._amend(zone, record, details, hold):
+            for name, entered in held:
+                self._ports.observer.observe(
+                    EndpointHeld(
+                        zone=zone,
+                        generation=entered.generation,
+                        name=name,
+                        guard=entered.guard,
+                        detail=entered.detail,
+                    )
+                )
 
     async def _promote(self, zone: str, record: FenceRecord, names: Sequence[str]) -> None:
         """Enter as last known good what was applied and only now is seen served."""
+        await self._amend(
+            zone,
+            record,
+            names,
+            lambda entry: entry if entry.pending is not None else entry._replace(good=entry.applied),
+        )
+
+    async def _amend(
+        self, zone: str, record: FenceRecord, names: Iterable[str], change: Callable[[Entry], Entry]
+    ) -> bool:
+        """Change the entries of names, under the zone's fence; returns whether the store took it."""
         index = self._mirror.ledger
         by_bucket: dict[BucketId, list[str]] = defaultdict(list)
         for name in names:
@@ -335,15 +497,19 @@ class Repairer:
         buckets: dict[BucketId, Bucket] = {}
         for bucket_id, some in by_bucket.items():
             bucket = index.bucket(bucket_id)
-            for name in some:
-                entry = bucket.get(name)
-                if entry is not None and entry.pending is None:
-                    bucket[name] = entry._replace(good=entry.applied)
+            bucket.update({name: change(bucket[name]) for name in some if name in bucket})
             buckets[bucket_id] = bucket
-        await self._ledger.amend([fence_is(self._keys, zone, record)], buckets, read)
+        return await self._ledger.amend([fence_is(self._keys, zone, record)], buckets, read)
+
+
+def _uncovered_until_now(entry: Entry) -> bool:
+    """Whether the ledger does not say yet that something covers the name, and no write is about to."""
+    return entry.pending is None and (entry.held is None or entry.held.guard != COVERED)
 
 
 def _halves(names: Sequence[str]) -> list[tuple[Sequence[str], bool]]:
-    """Cut names that were refused together in two; one that is alone is left to be tried as bare."""
+    """Cut names that were refused together in two; one that is alone is left to be tried as hidden."""
     middle = len(names) // 2
-    return [(names[:middle], False), (names[middle:], False)] if middle else [(names, True)]
+    if middle:
+        return [(names[:middle], False), (names[middle:], False)]
+    return [(names, True)] if names else []

@@ -6,7 +6,7 @@ set back to a backup, of a watch that lost an event, or of an enactor that was c
 while others went on. Putting its content back would undo what they wrote.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from enactord.core.buckets import BucketId, bucket_of
@@ -42,6 +42,8 @@ class Rightful:
     now: float
     store_up: bool
     """Whether the store will be asked, before anything is written, that the ledger is as the mirror has it."""
+    refused: Callable[[str, str], bool]
+    """Whether the zone has refused a content at a name, as far as is known here."""
     _conforming: dict[BucketId, bool] = field(default_factory=dict)
 
     def version(self, entry: Entry, answer: Served) -> Version | None:
@@ -59,13 +61,15 @@ class Rightful:
             approved=self.manifest.approval is not None,
         )
         planned = Version(generation=self.manifest.generation, content=content, answers_max=self.answers_max)
-        emptied = answer.records.empty and answer.alias is None
+        # Whoever begins to write a name marks it before: one without a mark serves what is applied, or was emptied.
+        # What a mark is for may have been served, or may come yet, over whatever stands there: it is total.
+        emptied = answer.empty and not entry.may_be_gone
         held = entry.held is not None and entry.held.generation == planned.generation
         match steps[0].kind if steps else Kind.SETTLE:
             case Kind.SETTLE:
                 return entry.applied
             case Kind.HOLD if self.store_up and not held:
-                return None  # its pass will say
+                return entry.applied if emptied else None  # its pass will say; empty it must not wait for that
             case Kind.HOLD if not emptied and answer.shows(planned.records(entry.name)):
                 return None  # others, by another clock, have let it through
             case Kind.HOLD:
@@ -75,11 +79,14 @@ class Rightful:
             case Kind.WRITE if held and entry.held is not None and entry.held.guard in ZONE_GUARDS:
                 return entry.applied  # the server takes nothing else
             case Kind.WRITE if self.store_up:
-                # The way of the plan writes it, and records it, as repair does not. Frozen, it does not come.
-                return entry.applied if emptied and self.mirror.freeze is not None else None
+                # The way of the plan writes it, and records it, as repair does not. It may be long in coming:
+                # frozen, or kept by other names. Until then what was served last, for certain, is better than nothing.
+                return entry.applied if emptied else None
+            case Kind.WRITE if self.refused(entry.name, planned.content):
+                return entry.applied if emptied else None  # others may have got it through since
             case Kind.WRITE:
                 return planned
-            case Kind.RESOLVE if emptied and not _may_be_gone(entry):
+            case Kind.RESOLVE if emptied:
                 return entry.good or entry.applied
             case _:
                 return None
@@ -123,8 +130,3 @@ class Rightful:
             text = chunk_text(dict(sorted(contents.items())))
             self._conforming[bucket_id] = chunk_digest(text) == self._digest(entry)
         return self._conforming[bucket_id]
-
-
-def _may_be_gone(entry: Entry) -> bool:
-    """Whether a removal began whose end nobody recorded."""
-    return any(version.content == REMOVAL for version in (entry.pending, *entry.earlier) if version is not None)

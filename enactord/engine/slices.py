@@ -5,13 +5,14 @@ import random
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal, NamedTuple
 
 from enactord.core.buckets import BucketId
 from enactord.core.diff import Kind, Step, conforms, diff_bucket
 from enactord.core.errors import ZoneDown
 from enactord.core.events import BatchCommitted, EndpointHeld
-from enactord.core.guard import ZONE_GUARDS, Limits
+from enactord.core.guard import COVERED, FOREIGN, SERVER, ZONE_GUARDS, Limits
 from enactord.core.ledger import (
     REMOVAL,
     Bucket,
@@ -21,21 +22,26 @@ from enactord.core.ledger import (
     says_exactly,
     with_answer,
     with_applied,
+    with_cover,
     with_pending,
     with_refusal,
+    with_unserved,
 )
 from enactord.core.plan import Manifest
-from enactord.core.records import NO_RECORDS, Change, Expect, Records, Served
+from enactord.core.records import NO_RECORDS, Change, Records, Served
 from enactord.core.refusal import Refusal
 from enactord.core.render import render
+from enactord.engine.obstacles import still_held
+from enactord.engine.probing import Narrowing, read_own
+from enactord.engine.readback import read_back
+from enactord.engine.retries import Retries
 from enactord.engine.settings import Ports, Settings, ZonePorts
-from enactord.engine.verifier import seen_served
-from enactord.engine.writer import Fate, Written, ZoneWriter
+from enactord.engine.writer import Fate, Written, ZoneWriter, covered_detail
 from enactord.registry.ledger import Ledger, Permit
 from enactord.registry.mirror import Mirror
 
 _COMMIT_ATTEMPTS = 5
-_FOREIGN, _SERVER = ZONE_GUARDS
+_REFUSED = (Fate.CONFLICT, Fate.REJECTED, Fate.DROPPED)
 
 SliceResult = Literal["done", "conflict", "nothing"]
 
@@ -70,6 +76,9 @@ class Pass:
     """Names that this enactor itself marked pending in this pass."""
     refused: dict[str, None] = field(default_factory=dict)
     """Names that the server refused in this pass: not asked again before the next."""
+    retries: Retries
+    narrowing: Narrowing = field(default_factory=Narrowing)
+    """By zone, the messages left for finding out which names the server refuses."""
 
     @property
     def generation(self) -> int:
@@ -131,7 +140,8 @@ async def run_slice(work: Pass, bucket_ids: Sequence[BucketId]) -> SliceResult:
     buckets = {bucket_id: dict(bucket) for bucket_id, bucket in before.items()}
     await _resolve(work, buckets)
     steps = {bucket_id: work.diff(bucket_id, bucket) for bucket_id, bucket in buckets.items()}
-    taken = await _taken(work, [step for some in steps.values() for step in some])
+    asked = [step for some in steps.values() for step in some]
+    taken = await still_held(work.writer, work.permit.record.txt, work.retries, asked, partial(_after, work))
     writes: list[_Write] = []
     held: list[tuple[str, Hold]] = []
     for bucket_id, bucket in buckets.items():
@@ -187,40 +197,11 @@ def _mark(
             pass  # its name could not be read: the next round tries again
 
 
-async def _taken(work: Pass, steps: Sequence[Step]) -> dict[str, Step]:
-    """Of new names that somebody else's records kept from us before, find those where they still stand.
-
-    They stay held without a mark in the store: enactors that each tried, marked and held
-    such a name again would wake one another for ever.
-    """
-    asked = []
-    for step in steps:
-        held = None if step.entry is None else step.entry.held
-        if step.kind is Kind.WRITE and step.expect is Expect.NEW and held is not None and held.guard == _FOREIGN:
-            asked.append(step)
-    if not asked:
-        return {}
-    try:
-        served = await work.zone_ports.zone.read([step.name for step in asked])
-    except ZoneDown:
-        return {}  # the write will tell
-    taken: dict[str, Step] = {}
-    for step in asked:
-        answer = served.get(step.name)
-        assert step.entry is not None
-        assert step.entry.held is not None
-        if answer is None or (answer.records.empty and answer.alias is None) or _wants(work, step, answer):
-            continue
-        refusal = Refusal(guard=_FOREIGN, detail=step.entry.held.detail)
-        taken[step.name] = step._replace(kind=Kind.HOLD, refusal=refusal)
-    return taken
-
-
-def _wants(work: Pass, step: Step, answer: Served) -> bool:
-    """Whether what stands at the name is what the plan wants there: then it can be entered as ours."""
-    assert step.parsed is not None
-    answers_max = work.zone_ports.settings.answers_max
-    return answer.shows(render(step.name, work.generation, step.parsed, answers_max))
+def _after(work: Pass, step: Step) -> Records:
+    """The records that a step would write."""
+    if step.parsed is None:
+        return NO_RECORDS
+    return render(step.name, work.generation, step.parsed, work.zone_ports.settings.answers_max)
 
 
 def _hold(work: Pass, refusal: Refusal, entry: Entry) -> Hold:
@@ -261,12 +242,17 @@ async def _resolve(work: Pass, buckets: dict[BucketId, Bucket]) -> None:
     if not unclear:
         return
     try:
-        served = await work.zone_ports.zone.read([entry.name for _, entry in unclear])
+        names = [entry.name for _, entry in unclear]
+        served = await read_own(work.writer.prober, work.writer.ports, work.permit.record.txt, names)
     except ZoneDown:
         return
     for bucket_id, entry in unclear:
         answer = served.get(entry.name)
         if answer is None:
+            continue
+        if answer.covered:
+            refusal = Refusal(guard=COVERED, detail=covered_detail(answer.covered))
+            buckets[bucket_id][entry.name] = with_cover(entry, _hold(work, refusal, entry))
             continue
         resolved = with_answer(entry, answer)
         if resolved is None:
@@ -280,28 +266,37 @@ async def _write_and_commit(work: Pass, writes: Sequence[_Write]) -> None:
     ports = work.zone_ports
     changes = [Change(name=write.step.name, after=write.records, expect=write.step.expect) for write in writes]
     start = loop.time()
-    fates = await work.writer.write(work.permit.record.txt, changes)
+    writer, narrowing, fence = work.writer, work.narrowing, work.permit.record.txt
+    fates = await writer.write(fence, changes, narrowing)
     written_s = loop.time()
     committed = {w.step.name: w.records for w in writes if fates[w.step.name].fate is Fate.COMMITTED}
     timeout_s = ports.settings.verify_timeout_s or work.settings.verify_timeout_s
-    seen = await seen_served(ports.verifiers, committed, timeout_s=timeout_s, rng=work.rng)
+    before = {write.step.name: _before(write) for write in writes}
+    back = await read_back(
+        ports, writer.prober, fence, committed, before, timeout_s=timeout_s, rng=work.rng, narrowing=narrowing
+    )
+    fates, seen = {**fates, **back.unserved}, back.seen
     now = work.ports.clock.now()
     verified_s = loop.time()
     by_bucket: dict[BucketId, list[_Write]] = defaultdict(list)
     for write in writes:
         by_bucket[write.bucket_id].append(write)
     await _commit(work, by_bucket, fates, seen, await _instead(ports, writes, fates), int(now))
-    work.tally.written += len(committed)
+    work.tally.written += len(committed) - len(back.unserved)
     work.tally.open += sum(fate.fate is Fate.OPEN for fate in fates.values())
     for write in writes:
         work.own.pop(write.step.name, None)
-        if fates[write.step.name].fate in (Fate.CONFLICT, Fate.REJECTED):
+        fate = fates[write.step.name]
+        if fate.fate in _REFUSED or fate.cut:
             work.refused[write.step.name] = None
+            work.retries.refused(write.step.name, write.step.content, write.step.expect)
+        elif fate.fate is Fate.COMMITTED:
+            work.retries.done(write.step.name)
     work.ports.observer.observe(
         BatchCommitted(
             zone=work.zone,
             generation=work.generation,
-            endpoints=len(committed),
+            endpoints=len(committed) - len(back.unserved),
             seen=len(seen),
             write_s=written_s - start,
             verify_s=verified_s - written_s,
@@ -310,12 +305,19 @@ async def _write_and_commit(work: Pass, writes: Sequence[_Write]) -> None:
     )
 
 
+def _before(write: _Write) -> list[Records]:
+    """What may have stood at a name before its write: what the ledger knows, or nothing."""
+    entry = write.step.entry
+    known = [] if entry is None else [version.records(entry.name) for version in entry.may_serve]
+    return known if entry is not None and entry.owned else [*known, NO_RECORDS]
+
+
 async def _instead(ports: ZonePorts, writes: Sequence[_Write], fates: Mapping[str, Written]) -> Mapping[str, Served]:
     """Read names whose write was refused, and where an earlier one, whose end nobody knows, may have landed."""
     names = [
         write.step.name
         for write in writes
-        if fates[write.step.name].fate in (Fate.CONFLICT, Fate.REJECTED)
+        if fates[write.step.name].fate in _REFUSED
         and write.step.entry is not None
         and (write.step.entry.pending is not None or write.step.entry.earlier)
     ]
@@ -374,15 +376,23 @@ def _record(
         match fate.fate:
             case Fate.COMMITTED if write.version.content == REMOVAL:
                 bucket.pop(name, None)
+            case Fate.COMMITTED | Fate.DROPPED if fate.cut or (fate.partly and not entry.owned):
+                # It stands in the zone, or a part of it does: it is ours, and not served as it should be.
+                hold = _hold(work, Refusal(guard=COVERED if fate.cut else SERVER, detail=fate.detail), entry)
+                capacity = write.step.parsed.capacity if write.step.parsed else 0
+                bucket[name] = with_unserved(entry, write.version, hold, now_s=now_s, capacity=capacity)
+                held.append((name, hold))
             case Fate.COMMITTED:
                 capacity = write.step.parsed.capacity if write.step.parsed else 0
                 seen_now = name in seen
                 bucket[name] = with_applied(entry, write.version, seen=seen_now, now_s=now_s, capacity=capacity)
-            case Fate.CONFLICT | Fate.REJECTED if entry.earlier and name not in instead:
+            case Fate.CONFLICT | Fate.REJECTED | Fate.DROPPED if entry.earlier and name not in instead:
                 continue
-            case Fate.CONFLICT | Fate.REJECTED:
-                guard = _FOREIGN if fate.fate is Fate.CONFLICT else _SERVER
-                remedy = f"; adopt it with: enactorctl adopt {name}" if guard == _FOREIGN else ""
+            case Fate.CONFLICT | Fate.REJECTED | Fate.DROPPED:
+                guard = FOREIGN if fate.fate is Fate.CONFLICT else SERVER
+                remedy = f"; adopt it with: enactorctl adopt {name}" if guard == FOREIGN else ""
+                if fate.cut:
+                    guard, remedy = COVERED, ""
                 hold = _hold(work, Refusal(guard=guard, detail=fate.detail + remedy), entry)
                 if hold != entry.held:
                     held.append((name, hold))

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 
 from enactord.core.errors import ZoneDown
 from enactord.core.records import Records, Served
@@ -16,19 +16,29 @@ SAMPLE_ABOVE = 32
 _FIRST_PAUSE_S = 0.02
 _PAUSE_MAX_S = 0.5
 
+GivenUp = Callable[[Sequence[str]], Awaitable[Set[str]]]
+
 
 async def seen_served(
-    verifiers: Sequence[Verifier], wanted: Mapping[str, Records], *, timeout_s: float, rng: random.Random
+    verifiers: Sequence[Verifier],
+    wanted: Mapping[str, Records],
+    *,
+    timeout_s: float,
+    rng: random.Random,
+    given_up: GivenUp | None = None,
 ) -> set[str]:
-    """Return the names that every server serves exactly as wanted, waiting for laggards up to the limit."""
+    """Return the names that every server serves exactly as wanted, waiting for laggards up to the limit.
+
+    `given_up` says which of some names, not shown yet, are not worth waiting for.
+    """
     seen = set(wanted)
-    for found in await together(_seen_on(verifier, wanted, timeout_s=timeout_s, rng=rng) for verifier in verifiers):
+    for found in await together(_seen_on(verifier, wanted, timeout_s, rng, given_up) for verifier in verifiers):
         seen &= found
     return seen
 
 
 async def _seen_on(
-    verifier: Verifier, wanted: Mapping[str, Records], *, timeout_s: float, rng: random.Random
+    verifier: Verifier, wanted: Mapping[str, Records], timeout_s: float, rng: random.Random, given_up: GivenUp | None
 ) -> set[str]:
     loop = asyncio.get_running_loop()
     deadline = loop.time() + timeout_s
@@ -48,6 +58,14 @@ async def _seen_on(
             except (ZoneDown, TimeoutError):
                 pass
             left = [name for name in left if name not in served or not served[name].shows(wanted[name])]
+            if left and given_up is not None:
+                try:
+                    async with asyncio.timeout_at(deadline):
+                        hopeless = await given_up(left)
+                except TimeoutError:
+                    hopeless = set()
+                unseen.update(hopeless)
+                left = [name for name in left if name not in hopeless]
             if not left or loop.time() + pause_s >= deadline:
                 break
             await asyncio.sleep(pause_s)

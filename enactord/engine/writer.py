@@ -1,11 +1,13 @@
 """Writing to a zone: every transaction carries the fence, and every answer is one of three.
 
-A batch that the server refuses does not say which name it refused: the fence is read
-first (moved: stop), then the batch is halved until the name is alone.
+A batch that the server refuses does not say what it refused: the fence is read first
+(moved: stop), or an update that changes nothing tells whether key and zone are at fault
+(then an operator must act); else the batch is halved until the name is alone.
 After an unknown answer nothing is written before a read of those names.
 """
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
@@ -14,16 +16,16 @@ from functools import partial
 from typing import Any
 
 from enactord.core.errors import EnactordError, ZoneDown
-from enactord.core.events import Retried, StaleWriteRefused, WriteFinished
+from enactord.core.events import NarrowingPaused, Retried, StaleWriteRefused, WriteFinished
 from enactord.core.fence import Fence, FenceSeen, parse_fence
-from enactord.core.records import Change, Committed, Outcome, Reason, Refused, Transaction, Unknown
+from enactord.core.records import Change, Committed, Outcome, Reason, Refused, Served, Transaction, Unknown
 from enactord.engine.pace import Backoff, Limiter, RetryBudget
+from enactord.engine.probing import Ground, Narrowing, Prober, read_own
 from enactord.engine.settings import ZonePorts
 from enactord.engine.together import together
 from enactord.ports import Observer
 
 _ATTEMPTS_MAX = 6
-_SERVER_FAILURES_MAX = 2
 _BACKOFF_FIRST_S = 0.05
 _BACKOFF_CAP_S = 2.0
 
@@ -47,16 +49,24 @@ class Fate(StrEnum):
     """The name is not as the change expects: somebody else's records, or a CNAME."""
     REJECTED = "rejected"
     """The server does not take these records."""
+    DROPPED = "dropped"
+    """The server acknowledged these records, and did not keep them."""
     OPEN = "open"
     """Not known, or not written: the endpoint stays pending."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
-    """What became of one change."""
+    """What became of one change.
+
+    `cut`: what covers the name, in the words of `Served.covered`; committed or not, it is not served.
+    `partly`: of what was dropped, a part was kept.
+    """
 
     fate: Fate
     detail: str = ""
+    cut: str = ""
+    partly: bool = False
 
 
 COMMITTED = Written(fate=Fate.COMMITTED)
@@ -70,18 +80,23 @@ class ZoneWriter:
         self.name = ports.settings.name
         self.limiter = Limiter(limit_max=ports.settings.in_flight_max, slow_s=timeout_s / 2)
         self.budget = RetryBudget()
+        self.prober = Prober(ports, self.limiter)
         self._observer = observer
         self._rng = rng
         self._unknown: dict[str, None] = {}
         self._sending: set[asyncio.Task[Outcome]] = set()
 
-    async def write(self, fence: Fence, changes: Sequence[Change]) -> dict[str, Written]:
+    async def write(
+        self, fence: Fence, changes: Sequence[Change], narrowing: Narrowing | None = None
+    ) -> dict[str, Written]:
         """Write all changes under the fence; returns the fate of each name.
+
+        `narrowing`: the messages that are left for finding refused names; what is beyond stays open.
 
         Raises `FenceMoved` as soon as any answer shows it (what is still under way is
         cancelled, and its names are read before they are written again), `ZoneDenied`.
         """
-        return await self._all(changes, partial(self._batch, fence))
+        return await self._all(changes, partial(self._batch, fence, narrowing or Narrowing()))
 
     async def write_once(self, fence: Fence, changes: Sequence[Change]) -> dict[str, Written]:
         """Send all changes once, and none of them again whatever becomes of it; returns the fate of each name.
@@ -112,17 +127,19 @@ class ZoneWriter:
                 case Committed():
                     self.budget.deposit()
                     written = COMMITTED
-                case Refused(reason=Reason.DENIED, detail=detail):
-                    raise ZoneDenied(f"{self.name}: {detail}")
                 case Refused(reason=Reason.CONDITION, detail=detail):
                     written = await self._refused(fence, batch, detail)
-                case Refused(reason=Reason.CONTENT, detail=detail):
-                    written = Written(fate=Fate.REJECTED, detail=detail)
                 case Refused(reason=Reason.BUSY, detail=detail):
                     written = Written(fate=Fate.OPEN, detail=detail)
-                case Unknown(detail=detail):
+                case Refused() as refused:
+                    why = await self._content_refused(fence, batch, refused)
+                    written = Written(fate=Fate.OPEN if why else Fate.REJECTED, detail=why or _told(refused))
+                case Unknown(detail=detail, answered=answered):
                     written = Written(fate=Fate.OPEN, detail=detail)
                     fates = await self._read_back(fence, batch)
+                    if answered and not self._doubted(batch):
+                        why = await self._content_refused(fence, batch, None)
+                        written = written if why else Written(fate=Fate.REJECTED, detail=_answered(detail))
         return {change.name: fates.get(change.name, written) for change in batch}
 
     async def _refused(self, fence: Fence, batch: Sequence[Change], detail: str) -> Written:
@@ -133,41 +150,67 @@ class ZoneWriter:
             return Written(fate=Fate.OPEN, detail=str(error))
         return Written(fate=Fate.CONFLICT, detail=detail)
 
-    async def _batch(self, fence: Fence, batch: Sequence[Change]) -> dict[str, Written]:
+    async def _content_refused(self, fence: Fence, batch: Sequence[Change], refused: Refused | None) -> str:
+        """Tell a refusal of a message's content, "", from one of key or zone, raised as `ZoneDenied`.
+
+        Returns why that could not be told now. `refused` None: the server said that it failed.
+        Without an answer of a server's, no message was sent: it was too large.
+        """
+        if refused is not None and refused.reason is Reason.CONTENT and not refused.answer:
+            return ""
+        standing = await self.prober.ground(fence)
+        match standing.ground:
+            case Ground.FINE:
+                return ""
+            case Ground.DENIED if refused is not None:
+                raise ZoneDenied(f"{self.name}: {standing.detail}")
+            case Ground.MOVED:
+                written = await self._refused(fence, batch, standing.detail)
+                return f"the fence was not as read: {written.detail}"
+            case _:
+                return standing.detail or "the server did not answer"
+
+    async def _batch(self, fence: Fence, narrowing: Narrowing, batch: Sequence[Change]) -> dict[str, Written]:
         doubtful = [change for change in batch if change.name in self._unknown]
         if doubtful:
             fates = await self._read_back(fence, doubtful)
             rest = [change for change in batch if change.name not in fates]
-            return fates | (await self._try(fence, rest) if rest else {})
-        return await self._try(fence, batch)
+            return fates | (await self._try(fence, narrowing, rest) if rest else {})
+        return await self._try(fence, narrowing, batch)
 
-    async def _try(self, fence: Fence, batch: Sequence[Change]) -> dict[str, Written]:
+    async def _try(self, fence: Fence, narrowing: Narrowing, batch: Sequence[Change]) -> dict[str, Written]:
         backoff = Backoff(self._rng, first_s=_BACKOFF_FIRST_S, cap_s=_BACKOFF_CAP_S)
         fates: dict[str, Written] = {}
         left = batch
         detail = ""
-        failed_at = 0
         for _ in range(_ATTEMPTS_MAX):
             outcome = await self._send(fence, left)
             match outcome:
                 case Committed():
                     self.budget.deposit()
                     return fates | {change.name: COMMITTED for change in left}
-                case Refused(reason=Reason.DENIED, detail=detail):
-                    raise ZoneDenied(f"{self.name}: {detail}")
-                case Refused(reason=Reason.CONDITION | Reason.CONTENT as reason, detail=detail):
-                    return fates | await self._narrow(fence, left, reason, detail)
+                case Refused(reason=Reason.CONDITION, detail=detail):
+                    written = await self._refused(fence, left, detail)
+                    if written.fate is Fate.OPEN:
+                        return fates | {change.name: written for change in left}
+                    return fates | await self._narrow(fence, narrowing, left, written)
                 case Refused(reason=Reason.BUSY, detail=detail):
                     pass
-                case Unknown(detail=detail):
+                case Refused() as refused:
+                    detail = await self._content_refused(fence, left, refused)
+                    if not detail:
+                        rejected = Written(fate=Fate.REJECTED, detail=_told(refused))
+                        return fates | await self._narrow(fence, narrowing, left, rejected)
+                case Unknown(detail=detail, answered=answered):
                     fates |= await self._read_back(fence, left)
                     left = [change for change in left if change.name not in fates]
                     if not left:
                         return fates
-                    # A server that fails again and again at what it was read not to have done will not do it.
-                    failed_at += detail.startswith("SERVFAIL")
-                    if failed_at == _SERVER_FAILURES_MAX and not self._doubted(left):
-                        return fates | await self._narrow(fence, left, Reason.CONTENT, detail)
+                    # A server that fails at names of which it was read not to have done anything, and at nothing
+                    # else, does not take them.
+                    if answered and not self._doubted(left) and not await self._content_refused(fence, left, None):
+                        rejected = Written(fate=Fate.REJECTED, detail=_answered(detail))
+                        return fates | await self._narrow(fence, narrowing, left, rejected)
             if not self.budget.spend():
                 break
             delay_s = backoff.next_s()
@@ -203,9 +246,10 @@ class ZoneWriter:
             outcome = await self.ports.zone.write(Transaction(fence_seen=fence.seen, changes=batch))
             duration_s = loop.time() - start
         match outcome:
-            case Unknown(detail=detail):
+            case Unknown(detail=detail, answered=answered):
                 self._doubt(batch)
-                self.limiter.failed()
+                if not answered:  # a server that says that it fails is not slow; whether it is sick, a probe tells
+                    self.limiter.failed()
                 word = "unknown"
             case Refused(reason=reason, detail=detail):
                 word = "refused"
@@ -244,28 +288,40 @@ class ZoneWriter:
             sending.cancel()
         await asyncio.gather(*self._sending, return_exceptions=True)
 
-    async def _narrow(self, fence: Fence, batch: Sequence[Change], reason: Reason, detail: str) -> dict[str, Written]:
-        """Find which names of a refused batch the server refuses."""
-        if reason is Reason.CONDITION:
-            refused = await self._refused(fence, batch, detail)
-            if refused.fate is Fate.OPEN:
-                return {change.name: refused for change in batch}
-        if len(batch) > 1:
-            middle = len(batch) // 2
-            return await self._try(fence, batch[:middle]) | await self._try(fence, batch[middle:])
-        change = batch[0]
-        if reason is Reason.CONTENT:
-            return {change.name: Written(fate=Fate.REJECTED, detail=detail)}
-        try:
-            served = (await self.ports.zone.read([change.name])).get(change.name)
-        except ZoneDown:
-            served = None
+    async def _narrow(
+        self, fence: Fence, narrowing: Narrowing, batch: Sequence[Change], refused: Written
+    ) -> dict[str, Written]:
+        """Find which names of a refused batch the server refuses: by halves, until each is alone."""
+        if len(batch) == 1:
+            return {batch[0].name: await self._alone(fence, batch[0], refused)}
+        if not narrowing.spend(2):
+            if not narrowing.told:
+                narrowing.told = True
+                self._observer.observe(
+                    NarrowingPaused(zone=self.name, generation=fence.generation, detail=refused.detail)
+                )
+            waiting = Written(
+                fate=Fate.OPEN, detail=f"refused with others, and not told from them yet: {refused.detail}"
+            )
+            return {change.name: waiting for change in batch}
+        middle = len(batch) // 2
+        first = await self._try(fence, narrowing, batch[:middle])
+        return first | await self._try(fence, narrowing, batch[middle:])
+
+    async def _alone(self, fence: Fence, change: Change, refused: Written) -> Written:
+        """Find out why one name is refused."""
+        served: Served | None = None
+        with contextlib.suppress(ZoneDown):
+            served = (await read_own(self.prober, self.ports, fence, [change.name])).get(change.name)
+        if served is not None and served.covered:
+            return Written(fate=Fate.CONFLICT, detail=covered_detail(served.covered), cut=served.covered)
+        if refused.fate is Fate.REJECTED:
+            return refused
         if served is None:
-            return {change.name: Written(fate=Fate.OPEN, detail="refused, and could not be read")}
+            return Written(fate=Fate.OPEN, detail="refused, and could not be read")
         if served.shows(change.after):
-            return {change.name: COMMITTED}  # an earlier write of ours, re-sent, had landed
-        there = f"CNAME {served.alias}" if served.alias else ", ".join(served.records.texts()) or "nothing"
-        return {change.name: Written(fate=Fate.CONFLICT, detail=f"the zone holds {there}")}
+            return COMMITTED  # an earlier write of ours, re-sent, had landed
+        return Written(fate=Fate.CONFLICT, detail=f"the zone holds {', '.join(served.texts()) or 'nothing'}")
 
     async def _read_back(self, fence: Fence, batch: Sequence[Change]) -> dict[str, Written]:
         """Resolve an unknown write: names that serve what was to be written are committed.
@@ -304,3 +360,26 @@ class ZoneWriter:
     def _doubt(self, batch: Sequence[Change]) -> None:
         for change in batch:
             self._unknown[change.name] = None
+
+
+def covered_detail(cut: str) -> str:
+    """Return why a name is not served, for people."""
+    return f"covered by {cut}: the zone does not answer for what is below; put the name where it does, or remove that"
+
+
+def dropped_detail(there: Served) -> str:
+    """Return why a name that was acknowledged is not served, for people."""
+    holds = ", ".join(there.texts()) or "nothing"
+    return f"the server answered success and did not keep the records: the zone holds {holds}"
+
+
+def _told(refused: Refused) -> str:
+    """Return the server's own answer about a name, for people."""
+    return _answered(refused.answer) if refused.answer else refused.detail
+
+
+def _answered(answer: str) -> str:
+    return (
+        f"the server answers {answer} to this name, and takes updates without it: see what the server's"
+        " update policy, its rules for names and its limits say of the name"
+    )

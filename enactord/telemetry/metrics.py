@@ -17,7 +17,7 @@ _LAG_BUCKETS_S = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10
 
 # Counters of these start at 0: one that first shows itself at 1 has, to Prometheus, never increased.
 PLAN_GUARDS = ("endpoints_removed", "unreadable", "zone")
-ENDPOINT_GUARDS = ("address", "foreign", "server", "targets_min", "ttl", "velocity")
+ENDPOINT_GUARDS = ("address", "covered", "foreign", "server", "targets_min", "ttl", "velocity")
 PRUNE_REASONS = ("active", "changed", "claimed", "fence", "referenced")
 STEPS = ("apply", "copy", "follow", "prune", "repair", "session")
 

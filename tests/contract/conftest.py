@@ -8,6 +8,7 @@ from tests.contract.route53_site import Route53Site
 from tests.contract.skydns_site import SkydnsSite
 from tests.contract.zone_sites import (
     BindSite,
+    ChoosySite,
     DnsSite,
     EmbeddedProcessSite,
     EmbeddedSite,
@@ -17,6 +18,7 @@ from tests.contract.zone_sites import (
     Site,
 )
 from tests.servers.bind import Bind
+from tests.servers.choosy import ChoosyBind, ChoosyKnot, ChoosyPowerDns
 from tests.servers.etcd import Etcd
 from tests.servers.knot import Knot
 from tests.servers.powerdns import PowerDns
@@ -92,6 +94,44 @@ async def site(request: pytest.FixtureRequest) -> AsyncIterator[Site]:
 @pytest.fixture(params=OF_RECORDS)
 async def record_site(request: pytest.FixtureRequest) -> AsyncIterator[Site]:
     opened = await open_site(request)
+    yield opened
+    await opened.close()
+
+
+CUT_BY = ("memory", "bind", "knot", "powerdns")
+"""Where a zone may hold delegations, and DNAMEs (which PowerDNS, as it comes, does not follow)."""
+
+
+@pytest.fixture(params=CUT_BY)
+async def cut_site(request: pytest.FixtureRequest) -> AsyncIterator[Site]:
+    opened = await open_site(request)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture(params=CUT_BY[:-1])
+async def dname_site(request: pytest.FixtureRequest) -> AsyncIterator[Site]:
+    opened = await open_site(request)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture(params=["memory", "bind", "knot"])
+async def refusing_site(request: pytest.FixtureRequest) -> AsyncIterator[Site]:
+    """A zone whose server refuses some names to our key, and with each the message that holds it."""
+    kind, zone = request.param, "choosy.test."
+    servers = {"bind": ChoosyBind, "knot": ChoosyKnot}
+    opened = MemorySite.refusing(zone) if kind == "memory" else ChoosySite.open(zone, servers[kind])
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture(params=["memory", "powerdns"])
+async def dropping_site(request: pytest.FixtureRequest) -> AsyncIterator[Site]:
+    """A zone whose server leaves some names out in silence, and answers success."""
+    zone = "choosy.test."
+    memory = request.param == "memory"
+    opened = MemorySite.dropping(zone) if memory else ChoosySite.open(zone, ChoosyPowerDns)
     yield opened
     await opened.close()
 

@@ -44,6 +44,9 @@ class Route53Site:
             new.append(RecordSet(name=name, type="CNAME", ttl_s=30, values=(cname.rstrip("."),)))
         self.put(name, *new)
 
+    async def put_cut(self, owner: str, kind: str) -> None:
+        raise NotImplementedError
+
     async def put_fence(self, texts: Sequence[Sequence[str]]) -> None:
         name = fence_name(self.zone)
         values = tuple(" ".join(f'"{part}"' for part in parts) for parts in texts)

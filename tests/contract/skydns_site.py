@@ -55,6 +55,9 @@ class SkydnsSite:
     def service(self, key: str, **fields: str | int) -> Put:
         return Put(key=key, value=json.dumps(fields).encode())
 
+    async def put_cut(self, owner: str, kind: str) -> None:
+        raise NotImplementedError
+
     async def put_fence(self, texts: Sequence[Sequence[str]]) -> None:
         key = f"/enactord/@fences/skydns/{self.zone}"
         operations: list[Operation] = [Put(key=key, value="".join(parts).encode()) for parts in texts]

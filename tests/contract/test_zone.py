@@ -22,12 +22,14 @@ from enactord.core.records import (
     Reason,
     Records,
     Refused,
+    Requirement,
     Served,
     Transaction,
     Unknown,
 )
 from enactord.ports import ServedReader, Zone
 from tests.contract.zone_sites import DnsSite, FixedClock, PowerDnsSite, Site
+from tests.servers.choosy import FORBIDDEN, OK
 
 A1, A2, A3 = bytes((192, 0, 2, 1)), bytes((192, 0, 2, 2)), bytes((192, 0, 2, 3))
 AAAA1 = bytes.fromhex("20010db8000000000000000000000001")
@@ -112,6 +114,13 @@ async def test_fence_opens_beside_a_wildcard_txt(dns_site: DnsSite) -> None:
     zone = dns_site.client()
     assert await zone.read_fence() == ()
     assert await zone.write(Transaction(fence_seen=(), fence_after=fence(1))) == Committed()
+    assert await zone.read_fence() == fence(1).seen
+
+
+async def test_fence_opens_beside_a_wildcard_cname(cut_site: Site) -> None:
+    """So does a wildcard CNAME, which stands in no fence's way."""
+    await cut_site.put_foreign(f"*.{cut_site.zone}", cname="elsewhere.test.")
+    zone = await opened(cut_site)
     assert await zone.read_fence() == fence(1).seen
 
 
@@ -407,6 +416,121 @@ async def test_a_write_that_no_message_holds_is_refused_by_its_content(site: Sit
         outcome = await zone.write(put(*changes))
     assert outcome == Committed()
     assert len(changes) > site.records_max // 200
+
+
+# What a zone holds, whatever is answered
+
+
+def ask(*required: Requirement) -> Transaction:
+    return Transaction(fence_seen=fence(1).seen, requires=required)
+
+
+@pytest.mark.parametrize("there", [ONE, SIX, BOTH, NO_RECORDS], ids=["A", "AAAA", "both", "nothing"])
+async def test_requirement_holds_of_exactly_what_stands_there(site: Site, there: Records) -> None:
+    """It changes nothing, and sees each address."""
+    zone = await opened(site)
+    name, other = f"www.{site.zone}", f"other.{site.zone}"
+    if not there.empty:
+        await site.put_foreign(name, records=there)
+    await site.put_foreign(other, records=TWO)
+    before = await zone.read([name, other])
+    for records_ in (ONE, SIX, BOTH, TWO, NO_RECORDS):
+        outcome = await zone.write(ask(Requirement(name, records_), Requirement(other, TWO)))
+        assert outcome == Committed() if records_ == there else is_condition(outcome)
+    assert is_condition(await zone.write(ask(Requirement(name, there), Requirement(other, ONE))))
+    assert await zone.read([name, other]) == before
+
+
+async def test_requirement_sees_a_cname_and_the_fence(record_site: Site) -> None:
+    """No name holds what is required where a CNAME stands; and nothing holds under another fence."""
+    zone = await opened(record_site)
+    name = f"www.{record_site.zone}"
+    assert await zone.write(ask(Requirement(name, NO_RECORDS))) == Committed()
+    moved = Transaction(fence_seen=fence(2).seen, requires=[Requirement(name, NO_RECORDS)])
+    assert is_condition(await zone.write(moved))
+    await record_site.put_foreign(name, cname="elsewhere.test.")
+    assert is_condition(await zone.write(ask(Requirement(name, NO_RECORDS))))
+
+
+@pytest.mark.parametrize("alias", [False, True], ids=["addresses", "CNAME"])
+async def test_requirement_looks_past_a_wildcard(cut_site: Site, alias: bool) -> None:
+    """A wildcard answers for a name, and nothing is the name's own; below a name that exists it does not answer."""
+    zone = await opened(cut_site)
+    name, star = f"www.{cut_site.zone}", f"*.{cut_site.zone}"
+    there = Served(records=NO_RECORDS, alias="elsewhere.test.") if alias else Served(records=TWO)
+    await cut_site.put_foreign(star, records=there.records, cname=there.alias)
+    await cut_site.put_foreign(f"a.b.{cut_site.zone}", records=ONE)
+    served = await zone.read([name, star, f"x.y.{cut_site.zone}", f"b.{cut_site.zone}", f"x.b.{cut_site.zone}"])
+    assert served == {
+        name: there,
+        star: there,
+        f"x.y.{cut_site.zone}": there,
+        f"b.{cut_site.zone}": Served(records=NO_RECORDS),
+        f"x.b.{cut_site.zone}": Served(records=NO_RECORDS),
+    }
+    assert await zone.write(ask(Requirement(name, NO_RECORDS))) == Committed()
+    assert await zone.write(put(Change(name=name, after=ONE, expect=Expect.NEW))) == Committed()
+    assert await records(zone, name) == [ONE]
+
+
+async def test_a_name_below_a_delegation_is_read_as_covered(cut_site: Site) -> None:
+    """The zone takes and holds its records, and answers with a referral; the delegation's own name is covered, too."""
+    zone = await opened(cut_site)
+    cut, good = f"sub.{cut_site.zone}", f"good.{cut_site.zone}"
+    names = [cut, f"api.{cut}", f"deep.api.{cut}"]
+    await cut_site.put_cut(cut, "NS")
+    assert await zone.write(put(*(Change(name=name, after=ONE) for name in (*names, good)))) == Committed()
+    covered = Served(records=NO_RECORDS, covered=f"NS {cut}")
+    assert await zone.read([*names, good]) == dict.fromkeys(names, covered) | {good: Served(records=ONE)}
+    assert await zone.write(ask(*(Requirement(name, ONE) for name in names))) == Committed()
+    await cut_site.put_cut(cut, "")
+    # PowerDNS goes on hiding what was written below a delegation, until it is written anew.
+    written = [Change(name=name, after=ONE, expect=Expect.EXACT, before=ONE) for name in names]
+    assert await zone.write(put(*written)) == Committed()
+    assert await records(zone, *names) == [ONE] * 3
+
+
+async def test_a_name_below_a_dname_is_read_as_covered(dname_site: Site) -> None:
+    """A DNAME leads away what is below it, and leaves its own name alone."""
+    zone = await opened(dname_site)
+    cut = f"sub.{dname_site.zone}"
+    name = f"api.{cut}"
+    await dname_site.put_cut(cut, "DNAME")
+    assert (await zone.read([name]))[name] == Served(records=NO_RECORDS, covered=f"DNAME {cut}")
+    assert await zone.write(put(Change(name=cut, after=ONE))) == Committed()
+    assert await records(zone, cut) == [ONE]
+
+
+# Names that the server does not take
+
+
+async def test_a_name_that_the_policy_forbids_refuses_its_batch(refusing_site: Site) -> None:
+    """The answer names neither the name nor that it is at fault; an update without it is taken."""
+    zone = await opened(refusing_site)
+    good, bad = f"good.{OK}.{refusing_site.zone}", f"{FORBIDDEN[0]}.{refusing_site.zone}"
+    outcome = await zone.write(put(Change(name=good, after=ONE), Change(name=bad, after=ONE)))
+    assert isinstance(outcome, Refused)
+    assert outcome.reason is Reason.DENIED
+    assert outcome.answer.startswith(("REFUSED", "NOTAUTH"))
+    assert await records(zone, good, bad) == [NO_RECORDS, NO_RECORDS]
+    assert await zone.write(Transaction(fence_seen=fence(1).seen)) == Committed()
+    assert is_condition(await zone.write(Transaction(fence_seen=fence(2).seen)))
+    assert await zone.write(ask(Requirement(bad, NO_RECORDS))) == Committed(), "requirements are not changes"
+    assert await zone.write(put(Change(name=good, after=ONE))) == Committed()
+
+
+async def test_a_name_that_the_policy_drops_is_told_by_a_requirement(dropping_site: Site) -> None:
+    """The answer is success; the zone does not hold what was written, new or over something else."""
+    zone = await opened(dropping_site)
+    good, bad = f"good.{OK}.{dropping_site.zone}", f"{FORBIDDEN[0]}.{dropping_site.zone}"
+    there = NO_RECORDS
+    for after in (ONE, BOTH):
+        assert await zone.write(put(Change(name=good, after=after), Change(name=bad, after=after))) == Committed()
+        assert await records(zone, good, bad) == [after, there]
+        assert is_condition(await zone.write(ask(Requirement(bad, after))))
+        assert await zone.write(ask(Requirement(bad, there), Requirement(good, after))) == Committed()
+        there = TWO
+        await dropping_site.put_foreign(bad, records=there)
 
 
 # Keys

@@ -20,9 +20,10 @@ from enactord.adapters.memory_zone import MemoryServer, MemoryZone
 from enactord.adapters.rfc2136 import Rfc2136Zone
 from enactord.adapters.wire.tsig import TsigKey
 from enactord.core.names import fence_name
-from enactord.core.records import NO_RECORDS, Records
+from enactord.core.records import NO_RECORDS, Reason, Records, Refused
 from enactord.ports import Clock, Zone
 from tests.servers.bind import Bind
+from tests.servers.choosy import FORBIDDEN
 from tests.servers.dns_server import FOREIGN_SECRET, SECRET, DnsServer
 from tests.servers.embedded import KEYS, Embedded
 from tests.servers.knot import Knot
@@ -54,6 +55,10 @@ class Site(Protocol):
         """Make a name hold exactly this, past the fence."""
         ...
 
+    async def put_cut(self, owner: str, kind: str) -> None:
+        """Put a delegation ("NS") or a "DNAME" at a name; "" removes both. Over DNS and in memory alone."""
+        ...
+
     async def put_fence(self, texts: Sequence[Sequence[str]]) -> None:
         """Put TXT records, each of some strings, at the fence's name."""
         ...
@@ -76,11 +81,28 @@ class MemorySite:
         self.zone = zone
         self._server = MemoryServer(zone)
 
+    @classmethod
+    def refusing(cls, zone: str) -> "MemorySite":
+        site = cls(zone)
+        for label in FORBIDDEN:
+            site._server.refuse(f"{label}.{zone}", Refused(reason=Reason.DENIED, detail="REFUSED", answer="REFUSED"))
+        return site
+
+    @classmethod
+    def dropping(cls, zone: str) -> "MemorySite":
+        site = cls(zone)
+        for label in FORBIDDEN:
+            site._server.drop(f"{label}.{zone}", "A", "AAAA")
+        return site
+
     def client(self) -> Zone:
         return MemoryZone(self._server)
 
     async def put_foreign(self, name: str, *, records: Records = NO_RECORDS, cname: str | None = None) -> None:
         self._server.put_foreign(name, records=records, cname=cname)
+
+    async def put_cut(self, owner: str, kind: str) -> None:
+        self._server.put_cut(owner, kind)
 
     async def put_fence(self, texts: Sequence[Sequence[str]]) -> None:
         self._server.put_fence(
@@ -138,6 +160,14 @@ class DnsSite:
             update.add(owner, 30, "CNAME", cname)
         for text in records.texts():
             update.add(owner, records.ttl_s, "AAAA" if ":" in text else "A", text)
+        await self._edit(update)
+
+    async def put_cut(self, owner: str, kind: str) -> None:
+        update = dns.update.UpdateMessage(self.zone)
+        for rtype in ("NS", "DNAME"):
+            update.delete(dns.name.from_text(owner), rtype)
+        if kind:
+            update.add(dns.name.from_text(owner), 30, kind, "elsewhere.test.")
         await self._edit(update)
 
     async def put_fence(self, texts: Sequence[Sequence[str]]) -> None:
@@ -204,6 +234,16 @@ class _ProcessSite(DnsSite):
         await super().close()
         if self._owned:
             await asyncio.to_thread(self._server.remove)
+
+
+class ChoosySite(_ProcessSite):
+    """A zone whose server's policy forbids the key some names."""
+
+    @classmethod
+    def open(cls, zone: str, kind: type[DnsServer]) -> "ChoosySite":
+        server = kind([zone])
+        server.start()
+        return cls(zone, server, owned=True)
 
 
 class BindSite(_ProcessSite):

@@ -38,7 +38,7 @@ async def test_an_enactor_tells_how_it_is(world: World) -> None:
     await world.applied(1)
     client = await client_of(member)
     assert (await (await client.get("/healthz")).json()) == {"status": "ok"}
-    assert (await (await client.get("/readyz")).json()) == {"status": "ready", "reasons": []}
+    assert (await (await client.get("/readyz")).json()) == {"status": "ready", "reasons": [], "notes": []}
     status = await (await client.get("/api/v1/status")).json()
     assert status["head"] == 1
     assert status["zones"][0]["applied"] == 1

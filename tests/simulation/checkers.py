@@ -15,6 +15,7 @@ from tests.simulation.history import (
     Applied,
     Asked,
     Deleted,
+    Dropped,
     Edited,
     Fact,
     Marked,
@@ -109,11 +110,15 @@ class Content:
         self._ever: dict[str, set[Addresses]] = defaultdict(set)
         self._opened: dict[str, int] = {}
         self._lost: dict[str, int] = {}
+        self._dropped: set[str] = set()
+        """Names of which the last change was left out in silence: the ledger may be newer than what is served."""
 
     def see(self, fact: Fact) -> None:
         match fact:
             case Published():
                 self._plans[fact.generation, fact.mark] = dict(fact.contents)
+            case Dropped():
+                self._dropped.add(fact.name)
             case Edited() if fact.name:
                 self._edited[fact.name] = fact.records
             case Edited():
@@ -158,16 +163,18 @@ class Content:
             self.violations.append(f"I2 {where}, whose plan has the name")
         elif after.addresses != planned.addresses:
             known = set(self._landed[name])
-            if self._restored and name in self._recorded:
+            dropped = name in self._dropped
+            if (self._restored or dropped) and name in self._recorded:
                 known.add(self._recorded[name])
             if by.generation < self._lost.get(fact.zone, 0):
                 known |= self._ever[name]
             set_back = self._restored and change.expect is Expect.EXACT and after.addresses == self._recorded.get(name)
             if name not in plan and not after.empty and self._landed[name][-1:] == [NO_RECORDS.addresses]:
                 self.violations.append(f"I7 {where}, whose plan withdrew it")
-            elif (edited is None and not set_back) or after.addresses not in known:
+            elif (edited is None and not set_back and not dropped) or after.addresses not in known:
                 self.violations.append(f"I1 {where}, neither its plan's nor what stood there")
         self._landed[name].append(after.addresses)
+        self._dropped.discard(name)
         # Put back by an enactor that was cut off, and so not recorded: who knows better may put it right.
         beyond = change.expect is Expect.EXACT and after.addresses != self._recorded.get(name)
         if beyond or by.generation < self._lost.get(fact.zone, 0):
@@ -195,7 +202,7 @@ class Truthful:
         match fact:
             case Published():
                 self._plans[fact.generation, fact.mark] = dict(fact.contents)
-            case Edited() if fact.name:
+            case Edited() | Dropped() if fact.name:  # dropped, and perhaps the server could not be asked: unseen
                 self._unsure.add(fact.name)
             case Edited():
                 self._lost[fact.zone] = max(self._lost.get(fact.zone, 0), self._opened.get(fact.zone, 0))

@@ -36,6 +36,14 @@ class Applied:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Dropped:
+    """A server acknowledged a change of a name, and left it out in silence."""
+
+    at: float
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Edited:
     """A foreign hand changed a name past the fence; the fence itself where `name` is ""."""
 
@@ -117,7 +125,7 @@ class Asked:
     names: tuple[str, ...]
 
 
-Fact = Published | Applied | Edited | Recorded | Marked | Settled | Restored | Deleted | Torn | Asked
+Fact = Published | Applied | Dropped | Edited | Recorded | Marked | Settled | Restored | Deleted | Torn | Asked
 
 
 @dataclass
@@ -146,6 +154,8 @@ def line(fact: Fact) -> str:
             if fact.before != fact.after:
                 what += f", opens {after}"
             what += "".join(f" {c.name}={_texts(c.after)} ({c.expect})" for c in fact.changes)
+        case Dropped():
+            what = f"dropped {fact.name} in silence"
         case Edited():
             what = f"edited {fact.zone} {fact.name or 'the fence'}={_texts(fact.records)}"
         case Recorded():

@@ -22,7 +22,18 @@ from enactord.core.ledger import Bucket, parse_bucket
 from enactord.core.records import Committed, Outcome, Reason, Refused, Served, Transaction, Unknown
 from enactord.registry.keys import Keys, parse_plan_value
 from enactord.registry.mirror import Mirror
-from tests.simulation.history import Applied, Asked, Deleted, History, Marked, Recorded, Restored, Settled, Torn
+from tests.simulation.history import (
+    Applied,
+    Asked,
+    Deleted,
+    Dropped,
+    History,
+    Marked,
+    Recorded,
+    Restored,
+    Settled,
+    Torn,
+)
 from tests.simulation.loop import owner
 
 T = TypeVar("T")
@@ -48,6 +59,8 @@ class Weather:
     late_max_s: float = 40.0
     cut_off: set[str] = field(default_factory=set)
     """Enactors that cannot reach the store."""
+    mute: set[str] = field(default_factory=set)
+    """Names that no update reaches a server with: it is lost, and its neighbours with it, calm or not."""
     slow_s: dict[str, float] = field(default_factory=dict)
     """How much longer a zone's server takes."""
 
@@ -293,6 +306,8 @@ class HostileZone:
         await weather.delay(self._server.zone)
         if not self._server.up:
             return Refused(reason=Reason.BUSY, detail="down")
+        if any(change.name in weather.mute for change in transaction.changes):
+            return Unknown(detail="lost")
         if weather.happens("update lost", weather.lose + weather.drop):
             return Unknown(detail="lost")
         if weather.happens("update late", weather.late):
@@ -320,6 +335,9 @@ class HostileZone:
         before = parse_fence(self._server.fence)
         outcome = self._server.apply(transaction)
         if isinstance(outcome, Committed):
+            for change in transaction.changes:
+                if self._server.drops(change.name):
+                    self._weather.history.add(Dropped(at=asyncio.get_running_loop().time(), name=change.name))
             self._weather.history.add(
                 Applied(
                     at=asyncio.get_running_loop().time(),
@@ -328,7 +346,7 @@ class HostileZone:
                     carried=parse_fence(transaction.fence_seen),
                     before=before,
                     after=parse_fence(self._server.fence),
-                    changes=tuple(transaction.changes),
+                    changes=tuple(c for c in transaction.changes if not self._server.drops(c.name)),
                 )
             )
         return outcome

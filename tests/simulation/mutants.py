@@ -66,7 +66,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 new="    opened = Opened(how=Opening.OPEN)\n",
             ),
         ),
-        seed=15,
+        seed=6,
     ),
     Mutant(
         name="open-compare",
@@ -150,7 +150,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 new="[self.claim.lives]",
             ),
         ),
-        seed=0,
+        seed=4,
     ),
     Mutant(
         name="ledger-revision",
@@ -222,13 +222,13 @@ MUTANTS: tuple[Mutant, ...] = (
                 new="[unmodified(key",
             ),
         ),
-        seed=6,
+        seed=3,
     ),
     Mutant(
         name="sweep",
         what="chunks are swept by a list of plans older than the newest",
         edits=(Edit(module="enactord.registry.plans", old="page.revision < head.mod_revision:", new="False:"),),
-        seed=16,
+        seed=26,
     ),
     Mutant(
         name="empty",
@@ -260,7 +260,7 @@ MUTANTS: tuple[Mutant, ...] = (
         name="repair-value",
         what="repair does not require the value that it read",
         edits=(Edit(module="enactord.engine.repairer", old="expect=Expect.EXACT", new="expect=Expect.OWNED"),),
-        seed=112,
+        seed=55,
     ),
     Mutant(
         name="repair-ledger",
@@ -296,7 +296,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 new="wanted = entry.applied",
             ),
         ),
-        seed=1,
+        seed=0,
     ),
     Mutant(
         name="reopen",
@@ -312,8 +312,9 @@ MUTANTS: tuple[Mutant, ...] = (
         edits=(
             Edit(
                 module="enactord.engine.writer",
-                old="Unknown(detail=detail):\n                    fates |= await self._read_back(fence, left)\n",
-                new="Unknown(detail=detail):\n",
+                old="Unknown(detail=detail, answered=answered):\n"
+                "                    fates |= await self._read_back(fence, left)\n",
+                new="Unknown(detail=detail, answered=answered):\n",
             ),
             Edit(
                 module="enactord.engine.writer",
@@ -334,7 +335,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 new="",
             ),
         ),
-        seed=2,
+        seed=3,
     ),
     Mutant(
         name="since",
@@ -346,7 +347,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 new="if not same or lost or not",
             ),
         ),
-        seed=5,
+        seed=35,
     ),
     Mutant(
         name="earlier",
@@ -358,7 +359,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 new="    versions = [*(",
             ),
         ),
-        seed=3,
+        seed=14,
     ),
     Mutant(
         name="refused",
@@ -422,10 +423,64 @@ MUTANTS: tuple[Mutant, ...] = (
         seed=-1,
     ),
     Mutant(
+        name="probe",
+        what="a refusal that a name may have brought about is taken for one of the key",
+        edits=(
+            Edit(
+                module="enactord.engine.writer",
+                old='            case Ground.FINE:\n                return ""\n',
+                new='            case Ground.FINE:\n                raise ZoneDenied(f"{self.name}: denied")\n',
+            ),
+        ),
+        seed=11,
+    ),
+    Mutant(
+        name="narrow",
+        what="a refused batch is held whole",
+        edits=(
+            Edit(
+                module="enactord.engine.writer",
+                old="        if len(batch) == 1:\n            return {batch[0]",
+                new="        if len(batch) > 1:\n            return {change.name: refused for change in batch}\n"
+                "        if len(batch) == 1:\n            return {batch[0]",
+            ),
+        ),
+        seed=111,
+    ),
+    Mutant(
+        name="wildcard",
+        what="a wildcard's answer is taken for a name's own records",
+        edits=(
+            Edit(
+                module="enactord.engine.probing",
+                old="            if any(answers.get(star) == served[name] for star in some)\n",
+                new="            if False\n",
+            ),
+        ),
+        seed=31,
+    ),
+    Mutant(
+        name="repair-pending",
+        what="repair passes over names with a write under way",
+        edits=(
+            Edit(
+                module="enactord.engine.repairer",
+                old="        versions = entry.may_serve if self._store_up() else (entry.applied,)\n",
+                new="        if entry.pending is not None and self._store_up():\n            return False\n"
+                "        versions = entry.may_serve if self._store_up() else (entry.applied,)\n",
+            ),
+        ),
+        seed=91,
+    ),
+    Mutant(
         name="look-first",
         what="names that others hold are tried again without a look",
         edits=(
-            Edit(module="enactord.engine.slices", old="held.guard == _FOREIGN:\n", new="False:\n"),
+            Edit(
+                module="enactord.engine.obstacles",
+                old="    return hold.guard == FOREIGN and step.kind is Kind.WRITE and step.expect is Expect.NEW\n",
+                new="    return False\n",
+            ),
             Edit(module="enactord.engine.slices", old="(self.again or not self._refused_before(step))", new="True"),
         ),
         covered="an economy: a pass that left nothing to do is not begun again before the next repair interval",

@@ -12,10 +12,10 @@ from enactord.adapters.memory_zone import MemoryServer
 from enactord.core.buckets import Filling, slot_of
 from enactord.core.content import parse_content
 from enactord.core.errors import EnactordError, PlanUnreadable
-from enactord.core.guard import Limits
+from enactord.core.guard import ZONE_GUARDS, Limits
 from enactord.core.names import zone_of
 from enactord.core.plan import Approval, Manifest, read_plan
-from enactord.core.records import NO_RECORDS, Records
+from enactord.core.records import NO_RECORDS, Reason, Records, Refused, Unknown
 from enactord.core.refusal import Refusal
 from enactord.core.render import render
 from enactord.engine.enactor import Enactor
@@ -41,6 +41,13 @@ FILLINGS = (Filling(low=1, high=3, chosen=2), Filling(low=1, high=2, chosen=1), 
 """Names a slot: so few in most worlds that the slots of a zone are split and joined as plans grow and shrink."""
 _HEAD_STARTS = (8, 11, 16)
 KEYS = Keys(SCOPE)
+WORDS = (
+    Refused(reason=Reason.DENIED, detail="REFUSED", answer="REFUSED"),
+    Refused(reason=Reason.CONTENT, detail="FORMERR", answer="FORMERR"),
+    Unknown(detail="SERVFAIL", answered=True),
+)
+"""What a server says to a name that it does not take."""
+REFILL_S = 60.0
 ORDINARY = Orders()
 HURRIED = Orders(rollback_of=1, reason="drill")
 """What an operator orders does not wait for the plan that is open."""
@@ -119,8 +126,20 @@ THEMES = (
         gap_s=3.0,
         weather={"lag": 0.25, "lag_max_s": 3.0},
     ),
-)
-TURNS = {3: 0, 7: 1, 9: 2, 10: 3, 13: 0, 14: 1, 17: 2, 18: 3}
+    Theme(
+        name="names that the zone does not take, keep or answer for, and names emptied beside them",
+        kinds={
+            "refuse": 8, "keep_out": 4, "delegate": 4, "wildcard": 4, "mute": 2, "lodge": 3, "publish": 8, "delta": 2,
+            "edit": 6, "pause": 2, "crash": 2, "cut": 2, "dns": 1,
+        },
+        enactors=(2, 3),
+        names=(6, 14),
+        gap_s=1.5,
+        weather={"drop": 0.02, "late": 0.02, "late_max_s": 5.0},
+    ),
+)  # fmt: skip
+TROUBLED = 4
+TURNS = {11: TROUBLED, 3: 0, 7: 1, 9: 2, 10: 3, 13: 0, 14: 1, 17: 2, 18: 3}
 """Of twenty seeds, those that have a theme, and which; in the others anything may happen."""
 
 
@@ -187,6 +206,9 @@ class Scenario:
         self.saved_store = self.store.backup()
         self.saved_zones: dict[str, tuple[dict[str, Records], tuple[bytes, ...]]] = {}
         self.started = 0
+        self.broken: dict[str, int] = {}
+        """Names that their zone refuses, drops or does not answer for, with when that began (a count)."""
+        self.breaks = 0
 
     async def run(self) -> list[str]:
         """Go through it all; returns what is wrong."""
@@ -201,6 +223,12 @@ class Scenario:
         violations = self.check()
         if not violations:
             violations = await self.converge()
+        if not violations and self.theme is THEMES[TROUBLED]:
+            violations = await self.refill()
+            for name in sorted(self.broken):
+                self._mend(name)
+            if not violations:  # once mended, by itself
+                violations = await self.converge(publish=False)
         if not violations:  # once more, by repair alone: a zone loses all that it has, and no plan comes
             await self.do_wipe("")
             violations = await self.converge(publish=False)
@@ -404,7 +432,7 @@ class Scenario:
             self._set_zone(zone, *self.saved_zones[zone])
         else:
             server = self.servers[zone]
-            self.saved_zones[zone] = ({n: server.serve(n).records for n in server.names()}, server.fence)
+            self.saved_zones[zone] = ({n: server.holds(n) for n in server.names()}, server.fence)
 
     async def do_store_backup(self, name: str) -> None:
         """The store is saved, or set back to what was saved, revision and all."""
@@ -533,6 +561,77 @@ class Scenario:
                     self._edit(some, NO_RECORDS)
         await asyncio.sleep(self.rng.uniform(2.0, 8.0))
 
+    # -- names that a zone does not serve
+
+    async def do_refuse(self, name: str) -> None:
+        """The server refuses a name, with this or that word, for a while."""
+        target = self.rng.choice(self.names)
+        self._server(target).refuse(target, self.rng.choice(WORDS))
+        self._break(target)
+
+    async def do_keep_out(self, name: str) -> None:
+        """The server leaves a name out in silence."""
+        target = self.rng.choice(self.names)
+        self._server(target).drop(target, "A", "AAAA")
+        self._break(target)
+
+    async def do_delegate(self, name: str) -> None:
+        """Somebody delegates a name away."""
+        target = self.rng.choice(self.names)
+        self._server(target).put_cut(target, "NS")
+        self._break(target)
+
+    async def do_wildcard(self, name: str) -> None:
+        """A wildcard comes or goes."""
+        star = f"*.{self.rng.choice(self.zones)}"
+        self._edit(star, NO_RECORDS if self.rng.random() < 0.3 else _foreign(self.rng.choice([97, 98])))
+
+    async def do_mute(self, name: str) -> None:
+        target = self.rng.choice(self.names)
+        self.weather.mute.add(target)
+        self._later(1.0, 15.0, lambda: self.weather.mute.discard(target))
+
+    def _break(self, target: str) -> None:
+        self.breaks += 1
+        self.broken[target] = began = self.breaks
+
+        def mend() -> None:
+            if self.broken.get(target) == began and not self.weather.calm:
+                self._mend(target)
+
+        self._later(2.0, 40.0, mend)
+
+    def _mend(self, target: str) -> None:
+        server = self._server(target)
+        server.refuse(target)
+        server.drop(target)
+        server.put_cut(target)
+        self.broken.pop(target, None)
+
+    async def refill(self) -> list[str]:
+        """I2: with a plan on its way that never ends, for one name's sake, a name that is emptied is refilled."""
+        sound = [name for name in self.names if name not in self.broken and self._serves(name)]
+        if len(sound) < 2:
+            return []
+        self.weather.mute.add(self.rng.choice(sound))
+        await self.publish()
+        await asyncio.sleep(3.0)
+        emptied = [name for name in sound if name not in self.weather.mute and self._serves(name)]
+        for name in emptied:
+            self._edit(name, NO_RECORDS)
+        deadline = simulated().now + REFILL_S
+        wanted = self.contents[-1]
+        while simulated().now < deadline:
+            await asyncio.sleep(1.0)
+            left = [name for name in emptied if name in wanted and not self._serves(name)]
+            if not left:
+                break
+        self.weather.mute.clear()
+        return [f"I2: {name} was emptied, and is not refilled in {REFILL_S:g} s" for name in left[:3]]
+
+    def _serves(self, name: str) -> bool:
+        return not self._server(name).holds(name).empty
+
     def _later(self, first_s: float, last_s: float, call: Callable[[], Any]) -> None:
         simulated().call_later(self.rng.uniform(first_s, last_s), call)
 
@@ -548,7 +647,7 @@ class Scenario:
         """A zone becomes another, fence and all."""
         server = self.servers[zone]
         for name in sorted({*server.names(), *nodes}):
-            if server.serve(name).records != nodes.get(name, NO_RECORDS):
+            if server.holds(name) != nodes.get(name, NO_RECORDS):
                 self._edit(name, nodes.get(name, NO_RECORDS))
         server.put_fence(fence)
         self.history.add(Edited(at=simulated().now, zone=zone, name="", records=NO_RECORDS))
@@ -560,6 +659,10 @@ class Scenario:
         self.weather.calm = True
         self.weather.cut_off.clear()
         self.weather.slow_s.clear()
+        self.weather.mute.clear()
+        if self.theme is THEMES[TROUBLED]:  # of names, some stay as they are
+            for kind in self.rng.sample(["refuse", "keep_out", "delegate"], 2):
+                await getattr(self, f"do_{kind}")("")
         for server in self.servers.values():
             server.up = True
         for life in self.lives.values():
@@ -598,8 +701,11 @@ class Scenario:
         for name, text in (await self.plans.endpoints(manifest)).items():
             served = self._server(name).serve(name).records
             entry = entries.get(name)
-            if entry is not None and entry.held is not None:
-                if entry.held.guard != "foreign" or served.empty:
+            if name in self.broken and entry is not None and entry.held is not None:
+                if entry.held.guard not in ZONE_GUARDS:
+                    wrong.append(f"{name} is held by {entry.held.guard}, and broken")
+            elif entry is not None and entry.held is not None:
+                if entry.held.guard != "foreign" or not self._serves(name):
                     wrong.append(f"{name} is held by {entry.held.guard}")
             elif served.addresses != render(name, mirror.head, parse_content(text), ANSWERS_MAX).addresses:
                 wrong.append(f"{name} serves {served.texts() or 'nothing'}, plan {mirror.head} says {text}")

@@ -85,8 +85,8 @@ async def test_no_answer_in_time_is_unknown() -> None:
 @pytest.mark.parametrize(
     ("rcode", "reason"),
     [
-        (3, Reason.CONDITION),
-        (6, Reason.CONDITION),
+        (3, Reason.CONTENT),
+        (6, Reason.CONTENT),
         (7, Reason.CONDITION),
         (8, Reason.CONDITION),
         (5, Reason.DENIED),

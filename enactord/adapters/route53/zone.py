@@ -104,6 +104,8 @@ class Route53Zone:
                 raise ValueError(f"{change.name} is not in zone {self._name}")
         if not transaction.fence_seen and transaction.fence_after is None:
             return Refused(reason=Reason.CONTENT, detail="a zone without a fence is opened first")
+        names = [change.name for change in transaction.changes]
+        names += [required.name for required in transaction.requires]
         wanted = [one for change in transaction.changes for one in sets_of(change.name, change.after)]
         problem = too_large(wanted)
         if problem:
@@ -112,7 +114,7 @@ class Route53Zone:
             before: Mapping[str, Sequence[RecordSet]] | None = None
             for _ in range(_ATTEMPTS):
                 try:
-                    sets = await self._read_sets([fence_name(self._name), *(c.name for c in transaction.changes)])
+                    sets = await self._read_sets([fence_name(self._name), *names])
                 except ZoneDown as error:
                     return Refused(reason=_reason(error), detail=str(error))
                 outcome = await self._try(transaction, sets, moved=sets != before)
@@ -137,7 +139,13 @@ class Route53Zone:
             return Refused(reason=Reason.CONDITION, detail="the fence is another")
         if transaction.fence_after is not None and served_of(sets[fence_at]).alias is not None:
             return Refused(reason=Reason.CONDITION, detail="a CNAME stands where the fence belongs")
+        for required in transaction.requires:
+            served = served_of(sets[required.name])
+            if served.alias is not None or served.records.addresses != required.records.addresses:
+                return Refused(reason=Reason.CONDITION, detail=f"{required.name}: it holds something else")
         after = transaction.fence_after
+        if after is None and not transaction.changes:
+            return Committed()  # nothing to change: what the API says with our key is the answer
         deletes, creates = [*fence], [fence_set(fence_at, after.text)] if after is not None else [*fence]
         for change in transaction.changes:
             problem = violated(change, sets[change.name])

@@ -12,6 +12,7 @@ from enactord.adapters.wire.names import Malformed, read_name
 from enactord.core.names import wire_name
 
 TYPE_A, TYPE_CNAME, TYPE_TXT, TYPE_AAAA = 1, 5, 16, 28  # Source: RFC 1035 section 3.2.2, RFC 3596 section 2.1.
+TYPE_NS, TYPE_SOA, TYPE_DNAME = 2, 6, 39  # Source: RFC 1035 section 3.2.2, RFC 6672 section 2.1.
 
 RCODE_NOERROR, RCODE_NXDOMAIN = 0, 3  # Source: RFC 1035 section 4.1.1.
 
@@ -34,7 +35,10 @@ class Answer(NamedTuple):
     """What one reply says of its question.
 
     `rdatas` is the RRset of the type asked for, sorted; `ttl_s` its TTL, 0 where it is
-    empty; `alias` the target of a CNAME that stands at the name, else None.
+    empty; `alias` the target of a CNAME that stands at the name, else None. `dname` is the
+    owner of a DNAME above the name that the answer was made from. `cut` is who answers
+    in place of an empty answer: the type (NS or SOA) and the owner of the first such
+    record in the authority section.
     """
 
     rcode: int
@@ -43,6 +47,8 @@ class Answer(NamedTuple):
     ttl_s: int
     rdatas: tuple[bytes, ...]
     alias: str | None
+    dname: str = ""
+    cut: tuple[int, str] | None = None
 
 
 def pack_question(name: str, rtype: int) -> bytes:
@@ -66,7 +72,7 @@ def parse_answer(message: bytes, question: bytes) -> Answer:
 
 
 def _parse(message: bytes, question: bytes) -> Answer:
-    _, flags, questions, records, _, _ = _HEADER.unpack_from(message)
+    _, flags, questions, records, authority, _ = _HEADER.unpack_from(message)
     if not flags & _QR:
         raise BrokenAnswer("a query, not a reply")
     rcode = flags & 0xF
@@ -86,7 +92,9 @@ def _parse(message: bytes, question: bytes) -> Answer:
     rdatas: list[bytes] = []
     ttl_s = _TTL_MAX
     alias = None
+    dname = ""
     for _ in range(records):
+        owner = question[:-4]
         if message[position : position + 2] == _NAME_POINTER:
             position += 2
             at_name = True
@@ -98,6 +106,8 @@ def _parse(message: bytes, question: bytes) -> Answer:
         if position > len(message):
             raise BrokenAnswer("the reply ends in the middle of a record")
         if not at_name or found_class != _CLASS_IN:
+            if found_type == TYPE_DNAME and question[:-4].lower().endswith(owner.lower()):
+                dname = _text(owner.lower())
             continue
         if found_type == rtype:
             if _RDATA_LENGTHS.get(rtype, length) != length:
@@ -111,7 +121,21 @@ def _parse(message: bytes, question: bytes) -> Answer:
             alias = _text(target.lower())
     if len(rdatas) > 1:
         rdatas = sorted(set(rdatas))  # an RRset is a set: RFC 2181 section 5
-    return Answer(rcode, authoritative, truncated, ttl_s if rdatas else 0, tuple(rdatas), alias)
+    cut = None if rdatas or alias else _cut(message, position, authority)
+    return Answer(rcode, authoritative, truncated, ttl_s if rdatas else 0, tuple(rdatas), alias, dname, cut)
+
+
+def _cut(message: bytes, position: int, records: int) -> tuple[int, str] | None:
+    """Return type and owner of the first NS or SOA record of an authority section."""
+    for _ in range(records):
+        owner, position = read_name(message, position)
+        found_type, found_class, _, length = _RECORD.unpack_from(message, position)
+        position += 10 + length
+        if position > len(message):
+            raise BrokenAnswer("the reply ends in the middle of a record")
+        if found_class == _CLASS_IN and found_type in (TYPE_NS, TYPE_SOA):
+            return found_type, _text(owner.lower())
+    return None
 
 
 def _plain(message: bytes, position: int, rtype: int, records: int) -> tuple[int, tuple[bytes, ...]] | None:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from struct import Struct
 
 from enactord.core.names import fence_name, wire_name
-from enactord.core.records import Change, Expect, Transaction
+from enactord.core.records import Change, Expect, Records, Transaction
 
 MAX_MESSAGE_BYTES = 65535
 """Source: RFC 1035 section 4.2.2 (a two-byte length goes before each message on TCP)."""
@@ -137,6 +137,9 @@ def _fence_sections(zone: str, transaction: Transaction) -> Sections:
     owner = _owner(fence_name(zone), zone)
     seen = transaction.fence_seen
     prerequisites = [owner + _present(_TXT, rdata) for rdata in seen] or [owner + _ABSENT_TXT]
+    for name, records in transaction.requires:
+        required = _owner(name, zone)
+        prerequisites += [required + record for record in (_ABSENT_CNAME, *_exactly(records))]
     updates: list[bytes] = []
     if transaction.fence_after is not None:
         # Where a CNAME stands, BIND and Knot drop the new TXT in silence and accept the rest:
@@ -150,8 +153,12 @@ def _expectation(change: Change) -> tuple[bytes, ...]:
     """Return the records that NEW or EXACT require, without their owner."""
     if change.expect is Expect.NEW:
         return _NO_ADDRESSES
-    before = change.before
+    return _exactly(change.before)
+
+
+def _exactly(records: Records) -> tuple[bytes, ...]:
+    """Return the records that require exactly these addresses, without their owner."""
     return (
-        *([_present(_A, address) for address in before.a] or [_ABSENT_A]),
-        *([_present(_AAAA, address) for address in before.aaaa] or [_ABSENT_AAAA]),
+        *([_present(_A, address) for address in records.a] or [_ABSENT_A]),
+        *([_present(_AAAA, address) for address in records.aaaa] or [_ABSENT_AAAA]),
     )
