@@ -21,7 +21,6 @@ class Claims:
         self._session = session
         self._held: dict[int, _Held] = {}
         self._lock = asyncio.Lock()
-        self._leaving: set[asyncio.Task[None]] = set()
 
     @property
     def generations(self) -> Set[int]:
@@ -37,23 +36,20 @@ class Claims:
             async with self._lock:
                 if held.claim is None:
                     held.claim = await self._session.claim(generation)
+                await self._let_go()
             yield held.claim
         finally:
             held.users -= 1
-            if not held.users:
-                # In a task of its own: whoever is cancelled while it leaves lets go of the claim all the same.
-                leaving = asyncio.create_task(self._let_go(generation, held))
-                self._leaving.add(leaving)
-                leaving.add_done_callback(self._leaving.discard)
-                await asyncio.shield(leaving)
+            if not held.users and not self._lock.locked():  # whoever holds it lets go of what is unused
+                async with self._lock:
+                    await self._let_go()
 
-    async def _let_go(self, generation: int, held: _Held) -> None:
-        async with self._lock:
-            if held.users or self._held.get(generation) is not held:
-                return  # somebody came meanwhile
-            del self._held[generation]
-            if held.claim is not None:
-                await self._session.release(held.claim)
+    async def _let_go(self) -> None:
+        """Release the claims that nobody uses."""
+        for generation in [generation for generation, held in self._held.items() if not held.users]:
+            claim = self._held.pop(generation).claim
+            if claim is not None:
+                await self._session.release(claim)
 
     def lost(self, claim: Claim) -> None:
         """Forget a claim that the store does not have any more: the next user makes another."""

@@ -134,10 +134,10 @@ class Repairer:
         repaired: set[str] = set()
         names = 0
         for buckets in self._portions(zone):
-            entries = self._entries(buckets)
+            await self._look_at_held(zone, record, buckets)
+            entries = self._entries(buckets)  # behind the last await: as old as the revisions that they are judged by
             if not entries:
                 continue
-            await self._look_at_held(zone, record, buckets)
             found, fixed, refused = await self._look_at(zone, record, manifest, entries, buckets, writable=writable)
             drifts.extend(found)
             repaired |= fixed
