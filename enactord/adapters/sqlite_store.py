@@ -32,6 +32,7 @@ from enactord.core.kv import (
 T = TypeVar("T")
 
 _POLL_S = 0.02
+_LOCKED_PAUSE_S = 0.02
 _KEEP_REVISIONS = 1_000
 _COMPACT_EVERY = 200
 _EVENTS_A_READ = 256
@@ -175,7 +176,7 @@ class SqliteStore:
         if self._db is None:
             db = sqlite3.connect(self._path, timeout=self._timeout_s, isolation_level=None)
             try:
-                db.execute("PRAGMA journal_mode = WAL")
+                _use_wal(db, until=time.monotonic() + self._timeout_s)
                 db.execute("PRAGMA synchronous = FULL")
                 db.executescript(_SCHEMA)
             except sqlite3.Error:
@@ -353,6 +354,21 @@ def _since(db: sqlite3.Connection, prefix: str, following: int) -> tuple[list[Ch
 
 def _lease_lives(db: sqlite3.Connection, lease: int) -> bool:
     return db.execute("SELECT 1 FROM leases WHERE id = ?", (lease,)).fetchone() is not None
+
+
+def _use_wal(db: sqlite3.Connection, *, until: float) -> None:
+    """Have the file keep a write-ahead log; several processes that open a new file try in turn.
+
+    SQLite answers "locked" to this change at once, whatever the connection's time limit is.
+    """
+    while True:
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() >= until:
+                raise
+        time.sleep(_LOCKED_PAUSE_S)
 
 
 def _expired(db: sqlite3.Connection, now: float) -> bool:

@@ -156,7 +156,8 @@ class Table:
 
     def _full(self, key: str) -> str:
         """Return a key as it is told to people: with its table, and the zone where it is of one."""
-        table = f"zone[{self._values.get('name')}]" if self._name == "zone" else self._name
+        name = self._values.get("name")
+        table = f"zone[{name if isinstance(name, str) else '?'}]" if self._name == "zone" else self._name
         return f"{table}.{key}"
 
     def _content(self, key: str, path: Path) -> bytes | None:

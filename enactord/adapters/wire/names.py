@@ -41,17 +41,18 @@ def read_name(message: bytes, position: int) -> tuple[bytes, int]:
     """Return the name at a position, in wire form and as its sender wrote it, and where what follows starts.
 
     A pointer must point below the place where its name, or the part that the last
-    pointer led to, began: so no loop can form. Raises `Malformed`.
+    pointer led to, began, and what it points to must end there: so no loop can form,
+    and nothing is read as two things. Raises `Malformed`.
     Source: RFC 1035 section 4.1.4.
     """
-    size = len(message)
+    limit = len(message)
     parts: list[bytes] = []
     total = 1
     after = -1
     start = lowest = position
     while True:
-        if position >= size:
-            raise Malformed("a name ends outside the message")
+        if position >= limit:
+            raise Malformed("a name ends outside the message, or within what points to it")
         length = message[position]
         if length == 0:
             break
@@ -63,8 +64,8 @@ def read_name(message: bytes, position: int) -> tuple[bytes, int]:
             continue
         if length < 0xC0:
             raise Malformed("a label of an unknown kind")
-        if position + 1 >= size:
-            raise Malformed("a name ends outside the message")
+        if position + 1 >= limit:
+            raise Malformed("a name ends outside the message, or within what points to it")
         target = (length & 0x3F) << 8 | message[position + 1]
         if not HEADER_BYTES <= target < lowest:
             raise Malformed("a name points forward, or into the header")
@@ -73,6 +74,7 @@ def read_name(message: bytes, position: int) -> tuple[bytes, int]:
         parts.append(message[start:position])
         if after < 0:
             after = position + 2
+        limit = start
         position = start = lowest = target
     parts.append(message[start : position + 1])
     return b"".join(parts), position + 1 if after < 0 else after
