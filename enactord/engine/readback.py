@@ -8,7 +8,7 @@ later), but not what its prerequisites see.
 
 import asyncio
 import random
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from enactord.core.errors import ZoneDown
@@ -33,7 +33,7 @@ async def read_back(
     prober: Prober,
     fence: Fence,
     wanted: Mapping[str, Records],
-    before: Mapping[str, Sequence[Records]],
+    before: Callable[[str], Sequence[Records]],
     *,
     timeout_s: float,
     rng: random.Random,
@@ -41,7 +41,7 @@ async def read_back(
 ) -> ReadBack:
     """Wait until every verify server shows what is wanted, but for names that the zone's server does not serve.
 
-    `before`: what a name may have held until then. Where what stands there now is neither that
+    `before` says what a name may have held until then. Where what stands there now is neither that
     nor what was written, somebody else was there since, and nothing was dropped.
     """
     judge = _Judge(ports, prober, fence, wanted, before, narrowing)
@@ -58,7 +58,7 @@ class _Judge:
         prober: Prober,
         fence: Fence,
         wanted: Mapping[str, Records],
-        before: Mapping[str, Sequence[Records]],
+        before: Callable[[str], Sequence[Records]],
         narrowing: Narrowing,
     ) -> None:
         self.unserved: dict[str, Written] = {}
@@ -113,7 +113,7 @@ class _Judge:
         """Whether each RRset is the one before or the one written, and not all of them are the latter."""
         if answer.alias is not None or answer.records.addresses == self._wanted[name].addresses:
             return False
-        known = [*self._before[name], self._wanted[name]]
+        known = [*self._before(name), self._wanted[name]]
         return any(answer.records.a == records.a for records in known) and any(
             answer.records.aaaa == records.aaaa for records in known
         )

@@ -271,9 +271,16 @@ async def _write_and_commit(work: Pass, writes: Sequence[_Write]) -> None:
     written_s = loop.time()
     committed = {w.step.name: w.records for w in writes if fates[w.step.name].fate is Fate.COMMITTED}
     timeout_s = ports.settings.verify_timeout_s or work.settings.verify_timeout_s
-    before = {write.step.name: _before(write) for write in writes}
+    entries = {write.step.name: write.step.entry for write in writes}
     back = await read_back(
-        ports, writer.prober, fence, committed, before, timeout_s=timeout_s, rng=work.rng, narrowing=narrowing
+        ports,
+        writer.prober,
+        fence,
+        committed,
+        lambda name: _before(name, entries[name]),
+        timeout_s=timeout_s,
+        rng=work.rng,
+        narrowing=narrowing,
     )
     fates, seen = {**fates, **back.unserved}, back.seen
     now = work.ports.clock.now()
@@ -305,10 +312,9 @@ async def _write_and_commit(work: Pass, writes: Sequence[_Write]) -> None:
     )
 
 
-def _before(write: _Write) -> list[Records]:
+def _before(name: str, entry: Entry | None) -> list[Records]:
     """What may have stood at a name before its write: what the ledger knows, or nothing."""
-    entry = write.step.entry
-    known = [] if entry is None else [version.records(entry.name) for version in entry.may_serve]
+    known = [] if entry is None else [version.records(name) for version in entry.may_serve]
     return known if entry is not None and entry.owned else [*known, NO_RECORDS]
 
 

@@ -332,7 +332,7 @@ async def test_only_the_server_itself_says_that_a_name_was_dropped(there: Record
         Prober(ports, Limiter(limit_max=1, slow_s=1)),
         FENCE,
         {BAD: FOREIGN},
-        {BAD: [FOREIGN._replace(a=(b"\x0a\0\0\x08",)), *([] if owned else [NO_RECORDS])]},
+        lambda _: [FOREIGN._replace(a=(b"\x0a\0\0\x08",)), *([] if owned else [NO_RECORDS])],
         timeout_s=0.2,
         rng=random.Random(1),
         narrowing=Narrowing(),
