@@ -64,8 +64,7 @@ class Enactor:
         self._keys = Keys(settings.scope)
         self.writers = {zone: ZoneWriter(ports.zones[zone], ports.observer, rng) for zone in sorted(ports.zones)}
         self.session = Session(ports.store, self._keys, ports.clock, enactor=settings.id, ttl_s=settings.claim_ttl_s)
-        chance = random.Random(f"retries of {settings.id}")
-        self.retries = Retries(chance, lambda: asyncio.get_running_loop().time(), interval_s=settings.repair_interval_s)
+        self.retries = Retries(rng, lambda: asyncio.get_running_loop().time(), interval_s=settings.repair_interval_s)
         self._planning = Planning(settings, ports, self.mirror)
         self._claims = Claims(self.session)
         self._sharing = Sharing(settings.id, self.mirror)

@@ -84,7 +84,6 @@ class Pipelines:
         self._quiet: list[str] = []
         """Zones of which the plan changes nothing, which are still to be settled."""
         self._quiet_at = 0.0
-        self._moved = asyncio.Event()
         self.judge_again = False
         """Whether a pass found that the plan must be judged anew."""
 
@@ -173,7 +172,7 @@ class Pipelines:
 
     def _begin(self, lane: _Lane, plan: Accepted, view: PlanView, zone: str, *, again: bool) -> None:
         lane.task = asyncio.create_task(self._applier.apply(plan, view, zone, again=again), name=f"apply {zone}")
-        lane.task.add_done_callback(lambda _: self._moved.set())
+        lane.task.add_done_callback(lambda _: self._mirror.wake())
 
     async def _settle_quiet(self, plan: Accepted) -> None:
         """Settle zones in the store alone, many at a time, and singly after a conflict; the rest go the usual way."""
@@ -215,18 +214,11 @@ class Pipelines:
         if self._quiet and self._quiet_at > now:
             turns.append(self._quiet_at)
         timeout_s = max(0.0, min([limit_s, *(turn - now for turn in turns)]))
-        change = asyncio.create_task(self._mirror.wait_change(timeout_s))
-        moved = asyncio.create_task(self._moved.wait())
-        try:
-            await asyncio.wait({change, moved}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for waiting in (change, moved):
-                waiting.cancel()
-            await asyncio.gather(change, moved, return_exceptions=True)
+        if not any(lane.task is not None and lane.task.done() for lane in self._lanes.values()):
+            await self._mirror.wait_change(timeout_s)
 
     def reap(self) -> None:
         """Take in how passes ended, and when the next of those zones may begin."""
-        self._moved.clear()
         for zone, lane in self._lanes.items():
             task = lane.task
             if task is not None and task.done():

@@ -235,6 +235,11 @@ class Mirror:
         except TimeoutError:
             pass
 
+    def wake(self) -> None:
+        """Have those who wait for any change look again: something else happened that they wait for."""
+        self._changed.set()
+        self._changed = asyncio.Event()
+
     async def wait_until(self, condition: Callable[[], bool], timeout_s: float, *, zone: str = "") -> bool:
         """Wait until the condition (on what a zone's keys hold) is true; returns whether it is within the time."""
         loop = asyncio.get_running_loop()
@@ -254,8 +259,7 @@ class Mirror:
             if changed is not None:
                 changed.set()
         self._changed_zones = {}
-        self._changed.set()
-        self._changed = asyncio.Event()
+        self.wake()
         if self.on_change is not None:
             self.on_change()
 

@@ -40,7 +40,7 @@ class Desk:
         self.server = server
         self.store = MemoryStore()
         self.recorder = Recorder()
-        self.plans = Plans(self.store, Keys(SCOPE), SystemTime())
+        self.plans = Plans(self.store, Keys(SCOPE), SystemTime(), zones=[ZONE])
         spec = {"id": "a", "zone": ZONE, "host": server.host, "port": server.port, "secret": server.secret}
         self.enactor: Enactor
         self.enactor, self.zones = build(spec | {"repair_interval_s": 1}, self.store, self.recorder)

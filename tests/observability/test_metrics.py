@@ -149,10 +149,10 @@ async def test_every_metric_moves() -> None:
     page = Page(member)
     reading = asyncio.create_task(page.read_on())
 
-    # A plan is applied, and another whose message is lost; a third is late, since its message is held on its way.
+    # A plan is applied, another although its messages are lost, and a third late: its message is held on its way.
     await world.publish(plan(fleet(COUNT, 1)))
     await world.applied(1)
-    zone.lost = 1
+    zone.lost = 4
     await world.publish(plan(fleet(COUNT, 2)))
     await world.applied(2)
     zone.open.clear()
