@@ -359,8 +359,8 @@ read_fence:
     if
     :: fence == OWN_TXT -> goto open
 #if QUIET
-    :: RETEXT && fence > t && fence < g -> goto retext
-    :: fence > t && !(RETEXT && fence < g) ->
+    :: RETEXT && fence > t && fence <= g -> goto retext
+    :: fence > t && !(RETEXT && fence <= g) ->
        printf("| enactor %d: finds fence %d above the record's %d\n", i, fence, t); goto restart
 #else
     :: fence > g -> printf("| enactor %d: finds fence %d above its %d\n", i, fence, g); goto restart

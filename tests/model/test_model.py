@@ -31,7 +31,7 @@ def test_the_design_keeps_every_rule(variant: Variant) -> None:
     assert not answer.broken, answer.steps
 
 
-@pytest.mark.parametrize("name", ["apply", "unknown", "hold", "repair", "keep", "keep-txt-ahead"])
+@pytest.mark.parametrize("name", ["apply", "unknown", "hold", "repair", "keep", "keep-txt-ahead", "keep-txt-own"])
 def test_every_run_comes_to_rest(name: str) -> None:
     """There is no cycle at all: what holds at rest comes to hold."""
     answer = ask(Question(model="enactord", flags=BY_NAME[name].flags, ends=True))

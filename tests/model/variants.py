@@ -94,6 +94,7 @@ VARIANTS: tuple[Variant, ...] = (
     _shipped("keep-cut-off", "plan 3 equals plan 1; repair without the store", QUIET=1, REPAIR=2, large=True),
     _shipped("keep-txt-lost", "the same with it; somebody deletes the TXT", QUIET=1, REPAIR=1, LOST_FENCE=1, N=1),
     _shipped("keep-txt-ahead", "the TXT that is found is newer than the one that was kept", QUIET=1, TXT_AHEAD=1),
+    _shipped("keep-txt-own", "plan 2 equals plan 1; the TXT that is found is the plan's own", QUIET=2, TXT_AHEAD=1),
     _shipped("prune-unknown", "prune, leases, a lost answer", PRUNE=1, LEASES=1, UNKNOWN=1, large=True, full=True),
     _shipped("killed-unknown", "killed, leases, two lost answers", DEATH=1, UNKNOWN=2, large=True, full=True),
     _shipped("repair-two-hold", "repair, a hold, two enactors", REPAIR=1, HOLD=1, large=True, full=True),
