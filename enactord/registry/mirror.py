@@ -41,7 +41,7 @@ class Mirror:
         self.items: dict[str, Item] = {}
         self._named: dict[str, dict[str, None]] = {room: {} for room in _LISTED}
         """What the keys of the listed rooms are called there: few among the many of the ledger."""
-        self.ledger = LedgerIndex()
+        self.ledger = LedgerIndex(newest_only=True)
         self._generations: list[int] | None = None
         self._opened_max: int | None = None
         self._moved: dict[str, None] | None = None

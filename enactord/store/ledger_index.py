@@ -117,9 +117,14 @@ class _Zone:
 
 
 class LedgerIndex:
-    """The buckets of one scope's ledger."""
+    """The buckets of one scope's ledger.
 
-    def __init__(self) -> None:
+    `newest_only`: of buckets that hold the same slot, the one written last is believed. A watch that
+    lost an event leaves a bucket behind that was split or joined since; what it says is outdated.
+    """
+
+    def __init__(self, *, newest_only: bool = False) -> None:
+        self._newest_only = newest_only
         self._zones: dict[str, _Zone] = {}
         self._parsed: OrderedDict[tuple[str, int], tuple[bytes, Bucket]] = OrderedDict()
         self._parsed_entries = 0
@@ -192,11 +197,11 @@ class LedgerIndex:
             return {}
         stored = zone.stored.get(bucket.slot)
         if stored is not None and stored.slots == bucket.slots:
-            return dict(self._entries(bucket.zone, bucket.slot, stored))
+            return self._believed(zone, bucket, self._entries(bucket.zone, bucket.slot, stored), stored)
         if zone.levels.keys() <= {bucket.slots, GARBAGE, OTHER_FORMAT}:
             return {}
         found: Bucket = {}
-        for slot, other in sorted(self._overlapping(zone, bucket), key=lambda pair: pair[1].slots):
+        for slot, other in sorted(self._overlapping(zone, bucket), key=lambda pair: self._order(pair[1])):
             for name, entry in self._entries(bucket.zone, slot, other).items():
                 if slot_of(name, bucket.slots) == bucket.slot:
                     found[name] = entry
@@ -207,13 +212,14 @@ class LedgerIndex:
         found = self._zones.get(zone)
         if found is None:
             return None
-        for slots in sorted(found.levels, reverse=True):
+        holding: list[tuple[tuple[int, int], BucketId]] = []
+        for slots in found.levels:
             if slots > 0:
                 bucket = bucket_of(name, zone, slots)
                 stored = found.stored.get(bucket.slot)
                 if stored is not None and stored.slots == slots:
-                    return bucket
-        return None
+                    holding.append((self._order(stored), bucket))
+        return max(holding)[1] if holding else None
 
     def entry(self, name: str) -> Entry | None:
         """Return the entry of a name, of whatever zone: the longest that has it."""
@@ -289,8 +295,10 @@ class LedgerIndex:
         if item is not None:
             slots = packed_slots(item.value)
             # A slot beyond the number that its own header names was never written by anybody.
-            zone.enter(slot, _Stored(item, GARBAGE if 0 < slots <= slot else slots))
-        elif not zone.stored:
+            stored = _Stored(item, GARBAGE if 0 < slots <= slot else slots)
+            if not self._newest_only or not self._outdated(zone, slot, stored):
+                zone.enter(slot, stored)
+        if not zone.stored:
             del self._zones[zone_name]
         return zone_name
 
@@ -309,6 +317,37 @@ class LedgerIndex:
         ]
 
     # -- within
+
+    def _order(self, stored: _Stored) -> tuple[int, int]:
+        """The greatest of this is believed, of buckets that hold the same slot."""
+        return (stored.item.mod_revision if self._newest_only else 0, stored.slots)
+
+    def _outdated(self, zone: _Zone, slot: int, stored: _Stored) -> bool:
+        """Whether a newer bucket holds all that this one could; older ones that lie within this one are forgotten."""
+        if stored.slots <= 0 or zone.levels.keys() <= {stored.slots, GARBAGE, OTHER_FORMAT}:
+            return False
+        for other_slot, other in self._overlapping(zone, BucketId("", slot, stored.slots)):
+            newer = other.item.mod_revision > stored.item.mod_revision
+            if newer and other.slots < stored.slots:
+                return True
+            if not newer and other.slots > stored.slots:
+                zone.forget(other_slot)
+        return False
+
+    def _believed(self, zone: _Zone, bucket: BucketId, entries: Bucket, stored: _Stored) -> Bucket:
+        """Return the entries of a bucket, those that a newer and narrower one holds left out."""
+        if not self._newest_only or zone.levels.keys() <= {bucket.slots, GARBAGE, OTHER_FORMAT}:
+            return dict(entries)
+        newer = [
+            (slot, other.slots)
+            for slot, other in self._overlapping(zone, bucket)
+            if other.item.mod_revision > stored.item.mod_revision
+        ]
+        return {
+            name: entry
+            for name, entry in entries.items()
+            if not any(slot_of(name, slots) == slot for slot, slots in newer)
+        }
 
     def _exact(self, bucket: BucketId) -> _Stored | None:
         zone = self._zones.get(bucket.zone)

@@ -616,7 +616,10 @@ class Scenario:
         self.weather.mute.add(self.rng.choice(sound))
         await self.publish()
         await asyncio.sleep(3.0)
-        emptied = [name for name in sound if name not in self.weather.mute and self._serves(name)]
+        mirror = Mirror(KEYS)
+        await mirror.load(self.store)
+        owned = {entry.name for entry in mirror.ledger.entries() if entry.owned}
+        emptied = [name for name in sound if name in owned and name not in self.weather.mute and self._serves(name)]
         for name in emptied:
             self._edit(name, NO_RECORDS)
         deadline = simulated().now + REFILL_S

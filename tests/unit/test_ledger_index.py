@@ -1,5 +1,6 @@
 """The index of the ledger says what reading every stored bucket anew would say, however its zones are cut."""
 
+import random
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,6 +27,7 @@ ZONE, SUB = "example.test.", "sub.example.test."
 LEVELS = (1, 2, 4, 8, 16)
 UNREADABLE = (b"", b"junk", b"l1 3\njunk")
 APPLIED = Version(generation=5, content='[5,[["10.0.0.1",1]]]', answers_max=8)
+NEWER = Version(generation=6, content='[5,[["10.0.0.2",1]]]', answers_max=8)
 KINDS = (
     {"applied": APPLIED, "good": APPLIED},
     {"applied": APPLIED},
@@ -292,3 +294,32 @@ def test_a_key_says_zone_and_slot(zone: str, slot: int) -> None:
     """And its keys are in order of slot."""
     assert parse_ledger_name(ledger_name(zone, slot)) == (zone, slot)
     assert ledger_name(zone, slot) < ledger_name(zone, slot + 1)
+
+
+@tries(60)
+@given(some_entries, st.randoms(use_true_random=False), st.sampled_from([(1, 2), (2, 8), (8, 2), (4, 1)]))
+def test_what_a_watch_left_behind_is_not_believed(
+    kinds: Mapping[int, int], rng: random.Random, levels: tuple[int, int]
+) -> None:
+    """Buckets that were split or joined since say nothing any more, in whatever order they came."""
+    before, after = levels
+    old = entries_of(kinds, ZONE)
+    new = {name: one._replace(applied=NEWER, good=NEWER) for name, one in old.items()}
+    changes = [
+        (ledger_name(ZONE, slot), item(pack_bucket(bucket, slots), revision))
+        for entries, slots, revision in ((old, before, 10), (new, after, 20))
+        for slot in range(slots)
+        for bucket in [{name: one for name, one in entries.items() if slot_of(name, slots) == slot}]
+    ]
+    newest = {name: change for name, change in changes if change.mod_revision == 20}
+    left = [(name, change) for name, change in changes if name not in newest or change.mod_revision == 20]
+    rng.shuffle(left)
+    index = LedgerIndex(newest_only=True)
+    for name, change in left:
+        index.take(name, change)
+    assert {entry.name: entry for entry in index.entries()} == new
+    for name in new:
+        assert index.entry(name) == new[name]
+    for slot in range(after):
+        bucket = BucketId(ZONE, slot, after)
+        assert index.bucket(bucket) == {n: one for n, one in new.items() if slot_of(n, after) == slot}
