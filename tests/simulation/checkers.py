@@ -194,6 +194,7 @@ class Truthful:
         self._plans: dict[tuple[int, str], dict[str, str]] = {}
         self._landed: dict[str, Addresses] = {}
         self._unsure: set[str] = set()
+        self._recorded: dict[str, Addresses] = {}
         self._restored = False
         self._opened: dict[str, int] = {}
         self._lost: dict[str, int] = {}
@@ -214,8 +215,13 @@ class Truthful:
                 below = fact.carried is not None and fact.carried.generation < self._lost.get(fact.zone, 0)
                 for change in fact.changes:
                     self._landed[change.name] = change.after.addresses
-                    # What was put back by one who was cut off, in a zone that lost its fence, is like an edit.
-                    (self._unsure.add if below else self._unsure.discard)(change.name)
+                    # What was put back by one who was cut off, in a zone that lost its fence, is like an edit. So is
+                    # what one who is cut off puts back of the plan at the fence: the ledger does not know of it.
+                    known = self._recorded.get(change.name, NO_RECORDS.addresses)
+                    unsaid = change.expect is Expect.EXACT and change.after.addresses != known
+                    (self._unsure.add if below or unsaid else self._unsure.discard)(change.name)
+            case Recorded():
+                self._recorded[fact.name] = (fact.records or NO_RECORDS).addresses
             case Settled() if not self._restored:
                 self._compare(fact, self._plans[fact.generation, fact.mark])
             case _:
