@@ -154,7 +154,8 @@ async def _follow_config(
 
 
 def _failure(part: str, error: Exception) -> dict[str, str]:
-    told = "".join(traceback.format_exception(error))
+    # A socket that is full or gone is the world's failure: only a bug needs to be traced.
+    told = "" if isinstance(error, OSError) else "".join(traceback.format_exception(error))
     return {"part": part, "detail": repr(error), "traceback": told}
 
 
