@@ -381,7 +381,8 @@ async def test_stream_bounds_the_connections_to_a_server_that_hangs() -> None:
         stream = spread_to(port)
         most = 0
         for _ in range(3):
-            callers = [asyncio.create_task(ask(stream, str(k), 2 * STALL_S)) for k in range(20)]
+            # Beyond the second look for connections that hang: at the first they may have been silent for too short.
+            callers = [asyncio.create_task(ask(stream, str(k), 3.5 * STALL_S)) for k in range(20)]
             while not all(caller.done() for caller in callers):
                 most = max(most, stream.connections)
                 await asyncio.sleep(0.01)
