@@ -356,7 +356,9 @@ class LedgerIndex:
 
     def _overlapping(self, zone: _Zone, bucket: BucketId) -> list[tuple[int, _Stored]]:
         """Return the stored buckets under other numbers of slots that may hold names of this one."""
-        found = []
+        found: list[tuple[int, _Stored]] = []
+        if bucket.slots <= 0:
+            return found  # it cannot be read: it holds no name
         for slots in zone.levels:
             if slots == bucket.slots or slots <= 0:
                 continue

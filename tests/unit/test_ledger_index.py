@@ -323,3 +323,20 @@ def test_what_a_watch_left_behind_is_not_believed(
     for slot in range(after):
         bucket = BucketId(ZONE, slot, after)
         assert index.bucket(bucket) == {n: one for n, one in new.items() if slot_of(n, after) == slot}
+
+
+@pytest.mark.parametrize("newest_only", [False, True])
+@pytest.mark.parametrize("value", [*UNREADABLE, b"l2 4\nof another version"])
+def test_a_bucket_that_cannot_be_read_holds_no_name(value: bytes, newest_only: bool) -> None:
+    """Whoever goes through all that is stored passes it by; the buckets beside it say what they said."""
+    kept = {name: one for name, one in entries_of(dict.fromkeys(range(40), 0), ZONE).items() if slot_of(name, 4) != 1}
+    index = LedgerIndex(newest_only=newest_only)
+    for slot in (0, 2, 3):
+        bucket = {name: one for name, one in kept.items() if slot_of(name, 4) == slot}
+        index.take(ledger_name(ZONE, slot), item(pack_bucket(bucket, 4), 3))
+    index.take(ledger_name(ZONE, 1), item(value, 4))
+    assert {entry.name: entry for entry in index.entries()} == kept
+    (unread,) = [bucket for bucket in index.stored(ZONE) if bucket.slots <= 0]
+    assert index.bucket(unread) == {}
+    assert index.packed(unread) == value
+    assert index.summary(unread) == NOTHING
