@@ -237,7 +237,7 @@ async def history_document(
                 }
             )
         known = content
-    entry = find_entries(mirror, [name]).get(name)
+    entry = mirror.ledger.entry(name)
     ledger = None if entry is None else endpoint_document(entry, zones)
     if ledger is not None and entry is not None:
         ledger["good_content"] = version_content(entry.good)

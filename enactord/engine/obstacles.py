@@ -13,7 +13,6 @@ from enactord.core.guard import COVERED, FOREIGN, SERVER, ZONE_GUARDS
 from enactord.core.ledger import Hold
 from enactord.core.records import Expect, Records, Served
 from enactord.core.refusal import Refusal
-from enactord.engine.probing import read_own
 from enactord.engine.retries import Retries
 from enactord.engine.writer import ZoneWriter, covered_detail
 
@@ -42,7 +41,7 @@ async def still_held(
     if not looked_at:
         return held
     try:
-        served = await read_own(writer.prober, writer.ports, fence, [step.name for step in looked_at])
+        served = await writer.prober.read(fence, [step.name for step in looked_at])
     except ZoneDown:
         return held  # the write will tell
     for step in looked_at:

@@ -86,8 +86,7 @@ class Planning:
             for bucket in some
             if (digest := manifest.part(zone).chunk(bucket)) is not None
         }
-        known = {digest: packed for digest in digests if (packed := self._mirror.chunk(digest)) is not None}
-        texts = await read_chunks(self._ports.store, self._keys, digests, known)
+        texts = await read_chunks(self._ports.store, self._keys, digests, self._mirror.chunks(digests))
         return PlanView(manifest=manifest, zones=buckets, texts=texts)
 
     async def read_zone(self, view: PlanView, zone: str) -> PlanView:

@@ -112,6 +112,10 @@ class Prober:
                     pass
         return found
 
+    async def read(self, fence: Fence, names: Sequence[str]) -> dict[str, Served]:
+        """Read names, with what is a wildcard's told apart. Raises `ZoneDown`."""
+        return await self.own(fence, await self._zone.read(names))
+
     async def own(
         self, fence: Fence, served: Mapping[str, Served], narrowing: Narrowing | None = None
     ) -> dict[str, Served]:
@@ -158,8 +162,3 @@ def _above(name: str, apex: str) -> list[str]:
         name = name.partition(".")[2]
         found.append(name)
     return found
-
-
-async def read_own(prober: Prober, ports: ZonePorts, fence: Fence, names: Sequence[str]) -> dict[str, Served]:
-    """Read names, with what is a wildcard's told apart. Raises `ZoneDown`."""
-    return await prober.own(fence, await ports.zone.read(names))

@@ -23,7 +23,6 @@ from enactord.core.records import Change, Expect, Records, Requirement, Served
 from enactord.engine.obstacles import has_left
 from enactord.engine.opening import Opening, follow_zone, raise_fence
 from enactord.engine.pace import Pacer
-from enactord.engine.probing import read_own
 from enactord.engine.retries import Retries
 from enactord.engine.rightful import Rightful, plan_at
 from enactord.engine.settings import Ports, Settings
@@ -258,8 +257,8 @@ class Repairer:
             store_up=self._store_up(),
             refused=self._refused,
         )
-        suspects = [entry for name, entry in entries.items() if self._suspect(entry, served.get(name))]
-        await self._read_chunks(rightful, suspects)
+        suspects = {name: entries[name] for name in strange if self._suspect(entries[name], served[name])}
+        await self._read_chunks(rightful, suspects.values())
         drifts = []
         seen_late = []
         covered: dict[str, str] = {}
@@ -270,19 +269,14 @@ class Repairer:
             if answer.covered:
                 covered[name] = answer.covered
                 continue
-            drift = self._judge(rightful, entry, answer)
+            drift = self._judge(rightful, entry, answer) if name in suspects else None
             if drift is not None and not self._stood_still(entry):
                 continue
             if drift is not None:
                 drifts.append(drift)
             else:
                 self._marked.pop(name, None)
-            if (
-                drift is None
-                and entry.pending is None
-                and entry.good != entry.applied
-                and not self._suspect(entry, answer)
-            ):
+            if name not in suspects and entry.pending is None and entry.good != entry.applied:
                 seen_late.append(name)
         covered = {name: cut for name, cut in covered.items() if _uncovered_until_now(entries[name])}
         if not drifts and not seen_late and not covered:
@@ -316,9 +310,7 @@ class Repairer:
         return drifts, *await self._put_back(zone, record, in_turn, hidden=hidden)
 
     def _judge(self, rightful: Rightful, entry: Entry, answer: Served) -> Drift | None:
-        """Return the drift of a name, or None where it is served as it may be."""
-        if not self._suspect(entry, answer):
-            return None
+        """Return the drift of a suspect name, or None where it is served as it may be."""
         wanted = rightful.version(entry, answer)
         if wanted is None or wanted.records(entry.name).empty or answer.shows(wanted.records(entry.name)):
             return None  # what would be written is not known, or stands there, or is nothing: none of them is repair
@@ -444,7 +436,7 @@ class Repairer:
                         holds[name] = entry.held
         if not holds:
             return
-        served = await read_own(self._writers[zone].prober, self._ports.zones[zone], record.txt, sorted(holds))
+        served = await self._writers[zone].prober.read(record.txt, sorted(holds))
         for name, answer in served.items():
             if has_left(holds[name], answer):
                 self._retries.free(name, zone)

@@ -93,7 +93,7 @@ class Rightful:
 
     def missing(self, entries: Iterable[Entry]) -> set[str]:
         """Return the digests of the chunks that must be read before these entries can be judged."""
-        digests = {self._digest(entry) for entry in entries if not self._conforms(entry)} - {None}
+        digests = {self._digest(entry) for entry in entries if not self._conforms(entry)}
         return {digest for digest in digests if digest is not None and self.mirror.chunk(digest) is None}
 
     def _bucket_id(self, entry: Entry) -> BucketId:

@@ -32,7 +32,7 @@ from enactord.core.records import NO_RECORDS, Change, Records, Served
 from enactord.core.refusal import Refusal
 from enactord.core.render import render
 from enactord.engine.obstacles import still_held
-from enactord.engine.probing import Narrowing, read_own
+from enactord.engine.probing import Narrowing
 from enactord.engine.readback import read_back
 from enactord.engine.retries import Retries
 from enactord.engine.settings import Ports, Settings, ZonePorts
@@ -78,7 +78,7 @@ class Pass:
     """Names that the server refused in this pass: not asked again before the next."""
     retries: Retries
     narrowing: Narrowing = field(default_factory=Narrowing)
-    """By zone, the messages left for finding out which names the server refuses."""
+    """The messages left for finding out which names the server refuses."""
 
     @property
     def generation(self) -> int:
@@ -179,10 +179,7 @@ def _mark(
                 answers_max=work.zone_ports.settings.answers_max,
             )
             bucket[step.name] = with_pending(entry, version)
-            records = NO_RECORDS
-            if step.parsed is not None:
-                records = render(step.name, version.generation, step.parsed, version.answers_max)
-            writes.append(_Write(step=step, bucket_id=bucket_id, version=version, records=records))
+            writes.append(_Write(step=step, bucket_id=bucket_id, version=version, records=_after(work, step)))
         case Kind.HOLD:
             assert step.refusal is not None
             hold = _hold(work, step.refusal, entry)
@@ -243,7 +240,7 @@ async def _resolve(work: Pass, buckets: dict[BucketId, Bucket]) -> None:
         return
     try:
         names = [entry.name for _, entry in unclear]
-        served = await read_own(work.writer.prober, work.writer.ports, work.permit.record.txt, names)
+        served = await work.writer.prober.read(work.permit.record.txt, names)
     except ZoneDown:
         return
     for bucket_id, entry in unclear:

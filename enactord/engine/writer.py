@@ -20,7 +20,7 @@ from enactord.core.events import NarrowingPaused, Retried, StaleWriteRefused, Wr
 from enactord.core.fence import Fence, FenceSeen, parse_fence
 from enactord.core.records import Change, Committed, Outcome, Reason, Refused, Served, Transaction, Unknown
 from enactord.engine.pace import Backoff, Limiter, RetryBudget
-from enactord.engine.probing import Ground, Narrowing, Prober, read_own
+from enactord.engine.probing import Ground, Narrowing, Prober
 from enactord.engine.settings import ZonePorts
 from enactord.engine.together import together
 from enactord.ports import Observer
@@ -312,7 +312,7 @@ class ZoneWriter:
         """Find out why one name is refused."""
         served: Served | None = None
         with contextlib.suppress(ZoneDown):
-            served = (await read_own(self.prober, self.ports, fence, [change.name])).get(change.name)
+            served = (await self.prober.read(fence, [change.name])).get(change.name)
         if served is not None and served.covered:
             return Written(fate=Fate.CONFLICT, detail=covered_detail(served.covered), cut=served.covered)
         if refused.fate is Fate.REJECTED:

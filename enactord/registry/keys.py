@@ -101,7 +101,7 @@ class Keys:
         return self.root + "ledger/"
 
     def zone_ledger(self, zone: str) -> str:
-        return f"{self.root}ledger/{zone}/"
+        return f"{self.all_ledger}{zone}/"
 
     def ledger(self, bucket: BucketId) -> str:
         return self.all_ledger + ledger_name(bucket.zone, bucket.slot)

@@ -157,6 +157,10 @@ class Mirror:
             self._chunks.move_to_end(digest)
         return packed
 
+    def chunks(self, digests: Iterable[str]) -> dict[str, bytes]:
+        """Return those of some stored chunks that are at hand, by digest."""
+        return {digest: packed for digest in digests if (packed := self.chunk(digest)) is not None}
+
     # -- how it is kept current
 
     async def load(self, store: Reading) -> None:
@@ -311,5 +315,5 @@ class Mirror:
             prefix = f"{self.keys.root}{room}/"
             named.clear()
             named.update((key[len(prefix) :], None) for key in self.items if key.startswith(prefix))
-        prefix = self.keys.root + "ledger/"
+        prefix = self.keys.all_ledger
         self.ledger.replace({key[len(prefix) :]: item for key, item in self.items.items() if key.startswith(prefix)})

@@ -23,7 +23,6 @@ from enactord.core.plan import (
     merge,
     pack_chunk,
     pack_manifest,
-    parse_chunk,
     plan_digest,
     split_zones,
     unpack_chunk,
@@ -88,10 +87,7 @@ class Plans:
     async def endpoints(self, manifest: Manifest) -> dict[str, str]:
         """Return name to content text of a whole plan, sorted by name."""
         texts = await self.texts(set(manifest.digests()))
-        found: dict[str, str] = {}
-        for digest in manifest.digests():
-            found.update(parse_chunk(texts[digest]))
-        return dict(sorted(found.items()))
+        return merge(texts[digest] for digest in manifest.digests())
 
     async def publish(self, draft: Draft, orders: Orders, *, layout: Manifest | None = None) -> Manifest | Refusal:
         """Give the draft a generation and put it into the store, whole or not at all.
@@ -193,8 +189,9 @@ class Plans:
         if outside:
             return refuse_outside(outside, self._zones)
         if draft.base is None:
-            if draft.digest and draft.digest != content_digest(draft.scope, draft.endpoints):
-                return _other_digest(draft, content_digest(draft.scope, draft.endpoints))
+            digest = content_digest(draft.scope, draft.endpoints) if draft.digest else ""
+            if draft.digest != digest:
+                return _other_digest(draft, digest)
             parts: dict[str, ZonePart] = {}
             texts: dict[str, str] = {}
             for zone, endpoints in changed.items():
@@ -202,12 +199,11 @@ class Plans:
                 parts[zone], new = cut_zone(endpoints, slots_before, self._filling)
                 texts.update(new)
             return parts, texts
-        if before is not None:
-            moved = _moved(draft, before, self._zones)
-            if moved:
-                return Refusal(guard="base", detail=f"{moved}; publish the whole content, without a base")
         if before is None:
             return Refusal(guard="base", detail=f"plan {draft.base} is not in the store; publish the whole content")
+        moved = _moved(draft, before, self._zones)
+        if moved:
+            return Refusal(guard="base", detail=f"{moved}; publish the whole content, without a base")
         return await self._build_changes(draft, before, changed)
 
     async def _build_changes(
@@ -245,18 +241,16 @@ class Plans:
                 del parts[zone]
         parts = dict(sorted(parts.items()))
         if draft.digest:
-            known = {chunk: pack_chunk(text) for chunk, text in new.items()}
-            all_texts = await self.texts({chunk for part in parts.values() for chunk in part.chunks.values()}, known)
-            digest = content_digest(draft.scope, merge(all_texts.values()))
+            kept = {chunk for part in parts.values() for chunk in part.chunks.values()} - new.keys()
+            texts = await self.texts(kept)
+            digest = content_digest(draft.scope, merge([*texts.values(), *new.values()]))
             if draft.digest != digest:
                 return _other_digest(draft, digest)
         return parts, new
 
     async def _contents(self, part: ZonePart, slots: Sequence[int]) -> dict[str, str]:
-        """Return name to content text of some slots of a zone. Raises `PlanUnreadable`."""
-        digests = [part.chunks[slot] for slot in slots if slot in part.chunks]
-        texts = await self.texts(set(digests))
-        return {name: content for digest in digests for name, content in parse_chunk(texts[digest]).items()}
+        """Return name to content text of some slots of a zone, sorted by name. Raises `PlanUnreadable`."""
+        return merge((await self.texts({part.chunks[slot] for slot in slots if slot in part.chunks})).values())
 
     async def _put_chunks(self, texts: Mapping[str, str]) -> None:
         """Put chunks, several transactions in flight; a chunk is its digest's, so putting it twice does no harm."""

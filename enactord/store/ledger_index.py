@@ -178,8 +178,6 @@ class LedgerIndex:
             return stored.item.mod_revision
         if stored is not None and stored.slots == OTHER_FORMAT:
             return NOT_STORED_SO  # it is not ours to replace
-        if zone.levels.keys() <= {bucket.slots, GARBAGE, OTHER_FORMAT}:
-            return 0
         return NOT_STORED_SO if self._overlapping(zone, bucket) else 0
 
     def zone_revision(self, zone: str) -> int:
@@ -198,8 +196,6 @@ class LedgerIndex:
         stored = zone.stored.get(bucket.slot)
         if stored is not None and stored.slots == bucket.slots:
             return self._believed(zone, bucket, self._entries(bucket.zone, bucket.slot, stored), stored)
-        if zone.levels.keys() <= {bucket.slots, GARBAGE, OTHER_FORMAT}:
-            return {}
         found: Bucket = {}
         for slot, other in sorted(self._overlapping(zone, bucket), key=lambda pair: self._order(pair[1])):
             for name, entry in self._entries(bucket.zone, slot, other).items():
@@ -324,8 +320,6 @@ class LedgerIndex:
 
     def _outdated(self, zone: _Zone, slot: int, stored: _Stored) -> bool:
         """Whether a newer bucket holds all that this one could; older ones that lie within this one are forgotten."""
-        if stored.slots <= 0 or zone.levels.keys() <= {stored.slots, GARBAGE, OTHER_FORMAT}:
-            return False
         for other_slot, other in self._overlapping(zone, BucketId("", slot, stored.slots)):
             newer = other.item.mod_revision > stored.item.mod_revision
             if newer and other.slots < stored.slots:
@@ -336,13 +330,13 @@ class LedgerIndex:
 
     def _believed(self, zone: _Zone, bucket: BucketId, entries: Bucket, stored: _Stored) -> Bucket:
         """Return the entries of a bucket, those that a newer and narrower one holds left out."""
-        if not self._newest_only or zone.levels.keys() <= {bucket.slots, GARBAGE, OTHER_FORMAT}:
-            return dict(entries)
         newer = [
             (slot, other.slots)
             for slot, other in self._overlapping(zone, bucket)
-            if other.item.mod_revision > stored.item.mod_revision
+            if self._newest_only and other.item.mod_revision > stored.item.mod_revision
         ]
+        if not newer:
+            return dict(entries)
         return {
             name: entry
             for name, entry in entries.items()

@@ -10,7 +10,7 @@ from aiohttp import web
 from enactord.core.content import content_json, parse_content
 from enactord.core.errors import InvalidName, PlanUnreadable, StoreDown, StoreRefused
 from enactord.core.names import parse_name
-from enactord.core.plan import GENERATION_MAX, NO_PART, Manifest, parse_chunk
+from enactord.core.plan import GENERATION_MAX, NO_PART, Manifest, merge
 from enactord.daemon.documents import (
     STATES,
     Document,
@@ -127,10 +127,9 @@ class Reading:
     async def _contents(self, digests: Any) -> dict[str, str]:
         """Return name to content text of some chunks."""
         wanted = list(digests)
-        known = {digest: packed for digest in wanted if (packed := self._mirror.chunk(digest)) is not None}
-        texts = await self._plans.texts(wanted, known)
+        texts = await self._plans.texts(wanted, self._mirror.chunks(wanted))
         await asyncio.sleep(0)
-        return {name: content for text in texts.values() for name, content in parse_chunk(text).items()}
+        return merge(texts.values())
 
     def _manifest(self, generation: int) -> Manifest:
         manifest = self._mirror.manifest(generation)
@@ -166,7 +165,7 @@ class Reading:
         """One endpoint: what is applied and last known good, and what the plan at hand wants of it."""
         Query(request)
         name = _endpoint_name(request)
-        entry = find_entries(self._mirror, [name]).get(name)
+        entry = self._mirror.ledger.entry(name)
         if entry is None:
             raise _no_endpoint(name)
         document = endpoint_document(entry, self._zones)
