@@ -457,3 +457,14 @@ async def test_stream_serves_large_rounds_beside_small_ones() -> None:
         stop.set()
         await asyncio.gather(*beside)
         await stream.close()
+
+
+async def test_stream_that_is_closed_before_it_connects_ends_its_callers_at_once() -> None:
+    """Nobody waits out a time limit for a connection that will never be there."""
+    stream = stream_to(1)
+    asking = asyncio.create_task(ask(stream, "a", 3600.0))
+    await asyncio.sleep(0)  # the connection is wanted, and its task has not begun
+    assert stream.connections == 1
+    await stream.close()
+    with pytest.raises(NeverSent, match="closed"):
+        await asyncio.wait_for(asking, TIMEOUT_S)

@@ -84,8 +84,7 @@ class _Link(asyncio.Protocol):
         self.retired = False
         """Given up: it only gets the time that its requests still have."""
         self.failure = ""
-        self.opened: asyncio.Future[None] = loop.create_future()
-        self.opening: asyncio.Task[None] | None = None
+        self.opening = loop.create_task(stream.connect(self), name=f"dns-connect {stream.peer}")
         self.quiet_since = loop.time()
         self.idle_since = loop.time()
         self._stream = stream
@@ -106,7 +105,7 @@ class _Link(asyncio.Protocol):
 
     def stalled(self, now: float) -> bool:
         """Whether it should have said something by now: an answer, or that it is open."""
-        return (self.live > 0 or not self.opened.done()) and now - self.quiet_since > STALL_S
+        return (self.live > 0 or not self.opening.done()) and now - self.quiet_since > STALL_S
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is not of asyncio's class
@@ -152,7 +151,8 @@ class _Link(asyncio.Protocol):
 
     async def writable(self) -> None:
         """Wait until the connection is there and takes more, or is lost."""
-        await asyncio.shield(self.opened)
+        if not self.opening.done():
+            await asyncio.wait({self.opening})
         if self._writable is not None:
             await asyncio.shield(self._writable)
 
@@ -333,9 +333,9 @@ class Stream:
         for queue in self._turns.values():
             for _, turn in queue:
                 if not turn.done():
-                    turn.set_exception(NeverSent(f"{self._peer}: closed"))
+                    turn.set_exception(NeverSent(f"{self.peer}: closed"))
         self._turns.clear()
-        opening = [link.opening for link in self._links if link.opening is not None]
+        opening = [link.opening for link in self._links]
         for link in list(self._links):
             link.abort()
         for task in opening:
@@ -355,9 +355,9 @@ class Stream:
                     try:
                         await link.writable()
                         if self._closed:
-                            raise NeverSent(f"{self._peer}: closed")
+                            raise NeverSent(f"{self.peer}: closed")
                         if link.failure:
-                            raise NeverSent(f"cannot connect to {self._peer}: {link.failure}")
+                            raise NeverSent(f"cannot connect to {self.peer}: {link.failure}")
                         if link.usable:  # else it was lost before anything was sent
                             exchange = link.send(count, owner, frames)
                     finally:
@@ -366,7 +366,7 @@ class Stream:
                 await exchange.done
         except TimeoutError as error:
             if link is None or exchange is None:
-                raise NeverSent(f"{self._peer} took no request within {timeout_s} s") from error
+                raise NeverSent(f"{self.peer} took no request within {timeout_s} s") from error
             link.abandon(exchange, self._in_flight_max // 2, late=True)
         except asyncio.CancelledError:
             if link is not None and exchange is not None:
@@ -374,7 +374,7 @@ class Stream:
             raise
         if exchange.left == count:
             why = exchange.lost or f"no answer within {timeout_s} s"
-            raise MaybeReceived(f"{self._peer}: {why}", lost=bool(exchange.lost))
+            raise MaybeReceived(f"{self.peer}: {why}", lost=bool(exchange.lost))
         return exchange.replies
 
     # -- places and turns
@@ -383,7 +383,7 @@ class Stream:
         """Return a connection with so many places for an owner, once its turn has come."""
         assert 0 < count <= self._in_flight_max
         if self._closed:
-            raise NeverSent(f"{self._peer}: closed")
+            raise NeverSent(f"{self.peer}: closed")
         self._owners.add(owner)
         if not self._turns and not self._has_its_share(owner, count):
             link = self._fitting(count)
@@ -493,10 +493,9 @@ class Stream:
     def _new(self) -> _Link:
         link = _Link(self)
         self._links.append(link)
-        link.opening = asyncio.create_task(self._open(link), name=f"dns-connect {self._peer}")
         return link
 
-    async def _open(self, link: _Link) -> None:
+    async def connect(self, link: _Link) -> None:
         """Open a connection; whoever waits for it learns from `failure` if there will be none."""
         try:
             async with asyncio.timeout(_CONNECT_S):
@@ -509,8 +508,6 @@ class Stream:
         finally:
             if link.failure:
                 self.ended(link)
-            if not link.opened.done():
-                link.opened.set_result(None)
 
     def ended(self, link: _Link) -> None:
         """Use a connection no more."""
@@ -526,7 +523,7 @@ class Stream:
         self._sweeping = None
         now = asyncio.get_running_loop().time()
         idle = sorted(
-            (link for link in self._links if link.opened.done() and not link.live), key=lambda link: link.idle_since
+            (link for link in self._links if link.opening.done() and not link.live), key=lambda link: link.idle_since
         )
         for link in idle:
             limit_s = self._idle_s if len(self._links) == 1 else min(EXTRA_IDLE_S, self._idle_s)
@@ -537,5 +534,5 @@ class Stream:
             self._plan_sweep()
 
     @property
-    def _peer(self) -> str:
+    def peer(self) -> str:
         return f"{self._host}:{self._port}"
