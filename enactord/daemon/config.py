@@ -11,7 +11,7 @@ from enactord.adapters.tls import Tls
 from enactord.core.errors import ConfigError
 from enactord.core.guard import Limits
 from enactord.core.plan import PLAN_BYTES_MAX
-from enactord.daemon.config_files import FileReader, FileUse, Source
+from enactord.daemon.config_files import FileReader, FileUse, Source, read_bounded
 from enactord.daemon.config_table import SECRET_BYTES_MAX as SECRET_BYTES_MAX
 from enactord.daemon.config_table import Table, check_scope, cut, nearest, shown
 from enactord.daemon.zone_config import BACKENDS as BACKENDS
@@ -175,15 +175,11 @@ def load_config(path: Path, *, for_daemon: bool = True) -> Config:
 def read_text(path: Path) -> str:
     """Return the text of a config file. Raises `ConfigError`."""
     try:
-        with path.open("rb") as file:
-            text = file.read(CONFIG_BYTES_MAX + 1).decode("utf-8")
+        return read_bounded(path, CONFIG_BYTES_MAX).decode("utf-8")
     except OSError as error:
         raise ConfigError((f"{path}: {error.strerror}",)) from error
     except UnicodeDecodeError as error:
         raise ConfigError((f"{path}: not UTF-8: {error}",)) from error
-    if len(text) > CONFIG_BYTES_MAX:
-        raise ConfigError((f"{path}: longer than {CONFIG_BYTES_MAX:,} bytes",))
-    return text
 
 
 def read_source(source: Source) -> Config:

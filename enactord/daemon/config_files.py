@@ -48,18 +48,18 @@ class FileReader:
 
 
 class FileTooLarge(OSError):
-    """A file that is no certificate, key or secret by its size alone."""
+    """A file that is no config, certificate, key or secret by its size alone."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(None, f"longer than {FILE_BYTES_MAX:,} bytes", str(path))
+    def __init__(self, path: Path, bytes_max: int) -> None:
+        super().__init__(None, f"longer than {bytes_max:,} bytes", str(path))
 
 
-def read_bounded(path: Path) -> bytes:
-    """Return a file's content. Raises OSError."""
+def read_bounded(path: Path, bytes_max: int = FILE_BYTES_MAX) -> bytes:
+    """Return a file's content. Raises OSError; `FileTooLarge` beyond `bytes_max`."""
     with path.open("rb") as file:
-        content = file.read(FILE_BYTES_MAX + 1)
-    if len(content) > FILE_BYTES_MAX:
-        raise FileTooLarge(path)
+        content = file.read(bytes_max + 1)
+    if len(content) > bytes_max:
+        raise FileTooLarge(path, bytes_max)
     return content
 
 

@@ -147,6 +147,9 @@ def test_a_file_without_end_is_not_read_to_its_end(folder: Path) -> None:
     (folder / "large").write_bytes(b"#" * (CONFIG_BYTES_MAX + 1))
     with pytest.raises(ConfigError, match="longer"):
         load_config(folder / "large")
+    (folder / "large").write_bytes(b"#" + "é".encode() * CONFIG_BYTES_MAX)  # a limit in bytes, whatever the letters
+    with pytest.raises(ConfigError, match="longer"):
+        load_config(folder / "large")
     assert load(folder, GOOD.replace('"password"', '"/dev/zero"').encode()) is None
 
 
