@@ -12,7 +12,7 @@ from enactord.cli.completion import completion
 from enactord.cli.dev import dev
 from enactord.cli.program import Program, common, examples
 from enactord.cli.terminal import tell_done, warn
-from enactord.daemon.certificates import certificates_of
+from enactord.daemon.certificates import certificates_of, expired
 from enactord.daemon.config import load_config
 from enactord.daemon.run import serve
 
@@ -55,9 +55,7 @@ def run(path: Path) -> None:
 def check_config(path: Path) -> None:
     """Name every problem of a config at once, with line and key; starts nothing."""
     config = load_config(path)
-    now = SystemClock().now()
-    expired = [problem for certificate in certificates_of(config) if (problem := certificate.problem(now))]
-    warnings = [*config.warnings, *expired]
+    warnings = [*config.warnings, *expired(certificates_of(config), SystemClock().now())]
     for warning in warnings:
         warn(warning)
     document = {

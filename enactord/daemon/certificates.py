@@ -28,6 +28,11 @@ class Certificate:
         return f"{self.key}: the certificate expired at {at:%Y-%m-%dT%H:%M:%SZ}; put a new one in its place"
 
 
+def expired(certificates: Iterable[Certificate], now: float) -> list[str]:
+    """Return what is to be said of those that have expired."""
+    return [problem for certificate in certificates if (problem := certificate.problem(now))]
+
+
 def certificates_of(config: Config) -> list[Certificate]:
     """Return the certificates of a config whose end can be read."""
     store, http = config.store, config.http

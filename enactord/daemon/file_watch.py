@@ -54,17 +54,17 @@ class FileWatch:
 
     async def look(self, *, at_once: bool = False) -> Sequence[str]:
         """Take up the files that have changed, if they have settled or `at_once`; returns the keys that changed."""
-        source = self._live.config.source
+        config = self._live.config
         try:
             async with asyncio.timeout(_LOOK_S):
-                seen = await asyncio.to_thread(_signature, source)
+                seen = await asyncio.to_thread(_signature, config.source)
                 settled, self._last = seen == self._last, seen
                 if not at_once and (not settled or seen == self._done):
                     return ()
-                found = await asyncio.to_thread(_read, source, self._live.refusals)
+                found = await asyncio.to_thread(_read, config, self._live.refusals)
         except TimeoutError:
             return ()
-        if self._live.config.source is not source:
+        if self._live.config is not config:
             return ()  # the whole config was read anew meanwhile
         self._done = seen
         return self._take(found)
@@ -80,7 +80,7 @@ class FileWatch:
         for key, detail in sorted(found.problems.items()):
             if told.get(key) != detail:
                 self._observer.observe(FileRefused(key=key, detail=detail))
-        keys = self._live.reload(found.config)
+        keys = self._live.reload(found.config) if found.config is not self._live.config else ()
         if keys:
             self._observer.observe(FilesTaken(keys=tuple(keys)))
         return keys
@@ -98,16 +98,16 @@ def _stamp(path: Path) -> tuple[int, ...] | str:
     return seen.st_dev, seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns
 
 
-def _read(source: Source, refusals: Callable[[Config], Sequence[str]]) -> _Found:
+def _read(config: Config, refusals: Callable[[Config], Sequence[str]]) -> _Found:
     """Read every file that a config names, and keep what is good: one that is not keeps no other from being used."""
     now: dict[Path, bytes] = {}
     unreadable: dict[Path, str] = {}
+    source, good = config.source, config
     for path in paths_of(source.uses):
         try:
             now[path] = read_bounded(path)
         except OSError as error:
             unreadable[path] = f"{path}: {error.strerror}"
-    good = read_source(source)
     problems: dict[str, str] = {}
     for use in source.uses:
         key = ", ".join(use.keys)

@@ -53,12 +53,9 @@ class Pages:
         feed: Feed | None = None,
         *,
         failures: Failures | None = None,
-        lines_lost: Callable[[], int] = int,
     ) -> None:
-        """`lines_lost`: how many lines of the log were lost, since the start."""
         config = config or HttpConfig()
-        self._failures = failures or Failures(lambda part, error: None)
-        self._lines_lost = lines_lost
+        self._failures = failures or Failures()
         self._enactor = enactor
         self._metrics = metrics
         self._registry = registry
@@ -159,8 +156,6 @@ class Pages:
         with self._failures.caught("scrape"):
             self._metrics.refresh(standing(self._enactor))
         with self._failures.caught("scrape"):
-            self._metrics.refresh_told(self._lines_lost(), self._failures.totals)
-        with self._failures.caught("scrape"):
             self.before_scrape()
         return web.Response(body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
@@ -222,12 +217,8 @@ async def serve_http(config: HttpConfig, pages: Pages) -> AsyncIterator[ssl.SSLC
     Raises `ConfigError` where an address or the certificate cannot be had.
     """
     context = open_tls(config)
-    serving = listen(pages.application(), config, context)
-    await serving.__aenter__()
-    try:
+    async with listen(pages.application(), config, context):
         yield context
-    finally:
-        await serving.__aexit__(None, None, None)
 
 
 def open_tls(config: HttpConfig) -> ssl.SSLContext | None:

@@ -22,28 +22,28 @@ _STATUS_CHARACTERS_MAX = 500
 class Notifier:
     """The way to the service manager. Where none listens, it says nothing."""
 
-    def __init__(self, address: str = "", watchdog_s: float = 0.0) -> None:
-        """`address` is a path, or with a leading "@" an abstract name; `watchdog_s` 0 is no watchdog."""
+    def __init__(self, address: str = "", watchdog_s: float = 0.0, *, failures: Failures | None = None) -> None:
+        """`address` is a path, or with a leading "@" an abstract name; `watchdog_s` 0 is no watchdog.
+
+        `failures` counts what cannot be told.
+        """
         self._address = f"\0{address[1:]}" if address.startswith("@") else address
         self.watchdog_s = watchdog_s
         self._status = ""
         self._owed: tuple[str, ...] = ()
         """The newest notice that must arrive (ready, stopping) and has not."""
-        self._failures = Failures(lambda part, error: None)
-
-    def use(self, failures: Failures) -> None:
-        """Count what cannot be told from now on."""
-        self._failures = failures
+        self._failures = failures or Failures()
 
     @classmethod
-    def of(cls, environ: Mapping[str, str] = os.environ) -> "Notifier":
+    def of(cls, environ: Mapping[str, str] = os.environ, *, failures: Failures | None = None) -> "Notifier":
         """Return what the service manager put into the environment; a watchdog for another process is not ours."""
         address = environ.get("NOTIFY_SOCKET", "")
         if not address.startswith(("/", "@")):
             address = ""
         microseconds = environ.get("WATCHDOG_USEC", "")
         ours = environ.get("WATCHDOG_PID", "") in ("", str(os.getpid()))
-        return cls(address, int(microseconds) / 1e6 if microseconds.isdecimal() and ours else 0.0)
+        watchdog_s = int(microseconds) / 1e6 if microseconds.isdecimal() and ours else 0.0
+        return cls(address, watchdog_s, failures=failures)
 
     def ready(self) -> None:
         """Say that we serve: after the start, and after a reload."""

@@ -17,7 +17,7 @@ from enactord.adapters.stores import Renewable
 from enactord.adapters.tls import BadCertificate, load_pair
 from enactord.core.errors import ConfigError
 from enactord.core.events import Happening
-from enactord.daemon.certificates import Certificate, certificates_of
+from enactord.daemon.certificates import Certificate, certificates_of, expired
 from enactord.daemon.config import Config, HttpConfig, LogConfig, ZoneConfig
 from enactord.daemon.http import Pages, open_tls
 from enactord.daemon.wiring import zone_key
@@ -150,7 +150,7 @@ class Live:
         now = self._enactor.ports.clock.now()
         found = [f"config not taken up: {self.refused}"] if self.refused else []
         found.extend(f"{key}: {detail}" for key, detail in sorted(self.file_problems.items()))
-        found.extend(problem for certificate in self.certificates if (problem := certificate.problem(now)))
+        found.extend(expired(self.certificates, now))
         return found
 
     def _renew_stores(self, config: Config) -> None:
@@ -162,8 +162,10 @@ class Live:
                 store.renew(config.store.tls, config.store.password)
 
     def _take_certificate(self, http: HttpConfig) -> None:
-        """Take up what the files hold now, be it under the same paths: new connections get it."""
-        if self._tls is None or not http.tls_cert:
+        """Take up what the files hold now, where that is new, be it under the same paths: new connections get it."""
+        before = self.config.http
+        same = (http.tls_cert, http.tls_key) == (before.tls_cert, before.tls_key)
+        if self._tls is None or not http.tls_cert or same:
             return
         open_tls(http)  # a certificate that does not fit its key must not spoil the one in use
         try:

@@ -64,9 +64,8 @@ async def _serve(config: Config, read: Callable[[], Config], log: LiveLog) -> No
     loop.add_signal_handler(signal.SIGHUP, reread.set)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    notifier = Notifier.of()
     failures = Failures(lambda part, error: log.tell("error", "tell.failed", **_failure(part, error)))
-    notifier.use(failures)
+    notifier = Notifier.of(failures=failures)
     registry = IsolatingRegistry(failures)
     for collector in (ProcessCollector, PlatformCollector, GCCollector):
         collector(registry=registry)
@@ -78,15 +77,16 @@ async def _serve(config: Config, read: Callable[[], Config], log: LiveLog) -> No
         ports = await stack.enter_async_context(open_ports(config, observer))
         enactor = Enactor(config.settings, ports, random.Random())
         enactor.progress = loop.time()
-        pages = Pages(
-            enactor, metrics, registry, config.http, feed, failures=failures, lines_lost=lambda: log.lines.lost
-        )
+        pages = Pages(enactor, metrics, registry, config.http, feed, failures=failures)
         live = Live(config, enactor, pages, await stack.enter_async_context(serve_http(config.http, pages)), log)
         files = FileWatch(live, observer)
         enactor.surroundings = lambda: [*live.reasons(), *log.troubles()]
-        pages.before_scrape = lambda: metrics.tell_certificates(
-            {certificate.use: certificate.expires_at for certificate in live.certificates}
-        )
+
+        def before_scrape() -> None:
+            metrics.refresh_told(log.lines.lost, failures.totals)
+            metrics.tell_certificates({certificate.use: certificate.expires_at for certificate in live.certificates})
+
+        pages.before_scrape = before_scrape
         metrics.config_refused.set_function(lambda: bool(live.refused or live.file_problems))
         log.logger.info(
             "started",

@@ -13,7 +13,7 @@ Told = Callable[[str, Exception], None]
 class Failures:
     """Counts by part. A kind of error is told once a part, so that a part that fails always says so once."""
 
-    def __init__(self, tell: Told) -> None:
+    def __init__(self, tell: Told = lambda part, error: None) -> None:
         self.totals = dict.fromkeys(PARTS, 0)
         self._tell = tell
         self._known: set[tuple[str, type[Exception]]] = set()

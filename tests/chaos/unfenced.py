@@ -65,9 +65,7 @@ async def main(config: Config) -> None:
     registry = CollectorRegistry()
     metrics = Metrics(registry, [zone.name for zone in config.zones])
     logger = make_logger(config.log.level, config.log.format, enactor=config.enactor.id, scope=config.enactor.scope)
-    async with open_ports(
-        config, Fanout({"log": LogObserver(logger), "metrics": metrics}, Failures(lambda part, error: None))
-    ) as ports:
+    async with open_ports(config, Fanout({"log": LogObserver(logger), "metrics": metrics}, Failures())) as ports:
         naive = {
             zone.name: replace(ports.zones[zone.name], zone=Naive(ports.zones[zone.name].zone, zone))
             for zone in config.zones

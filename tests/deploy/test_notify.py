@@ -153,9 +153,8 @@ def test_without_a_manager_nothing_is_said(listener: socket.socket) -> None:
 
 async def test_a_status_that_cannot_be_made_or_sent_does_not_starve_the_watchdog(listener: socket.socket) -> None:
     """A watchdog that is not fed kills the process; an author's half of a surrogate pair must not do that."""
-    notifier = Notifier.of(environ(listener, WATCHDOG_USEC="30000"))
-    failures = Failures(lambda part, error: None)
-    notifier.use(failures)
+    failures = Failures()
+    notifier = Notifier.of(environ(listener, WATCHDOG_USEC="30000"), failures=failures)
     lines = iter(["frozen by \ud800", "frozen by \x1b[2J"])
 
     def standing() -> str:
@@ -180,9 +179,8 @@ async def test_a_status_that_cannot_be_made_or_sent_does_not_starve_the_watchdog
 
 async def test_a_manager_that_is_busy_gets_ready_later(listener: socket.socket) -> None:
     """Without READY=1 systemd would take the start for failed; a full socket delays it, and holds up nobody."""
-    notifier = Notifier.of(environ(listener, WATCHDOG_USEC="30000"))
-    failures = Failures(lambda part, error: None)
-    notifier.use(failures)
+    failures = Failures()
+    notifier = Notifier.of(environ(listener, WATCHDOG_USEC="30000"), failures=failures)
     for number in count():
         notifier.status(f"line {number}")
         if failures.totals["notify"]:

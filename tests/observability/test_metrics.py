@@ -88,7 +88,7 @@ class Page:
     def __init__(self, member: Member) -> None:
         self.seen: dict[tuple[str, str], set[float]] = defaultdict(set)
         self._member = member
-        self.failures = Failures(lambda part, error: None)
+        self.failures = Failures()
         self.lines = LineWriter(ClosedSink())
         self._registry = IsolatingRegistry(self.failures)
         self._metrics = Metrics(self._registry, [ZONE])

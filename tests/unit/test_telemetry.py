@@ -233,7 +233,7 @@ def test_telling_of_a_failure_may_itself_fail() -> None:
 
 def test_a_scrape_answers_what_it_can() -> None:
     """A collector that raises is left out and counted; each other metric is there."""
-    failures = Failures(lambda part, error: None)
+    failures = Failures()
     registry = IsolatingRegistry(failures)
     registry.register(Broken())
     metrics = Metrics(registry, [ZONE])
@@ -248,7 +248,7 @@ async def test_a_feed_that_fails_begins_anew() -> None:
     """The status page goes on after an error that no rule foresees, and what comes later is told."""
     world = World()
     member = await world.add("a")
-    failures = Failures(lambda part, error: None)
+    failures = Failures()
     feed = Feed(member.enactor.ports.clock.now, failures=failures)
     mirror = member.enactor.mirror
     following = asyncio.create_task(feed.follow(Unsteady(mirror)))  # type: ignore[arg-type]
@@ -283,7 +283,7 @@ class Unsteady:
 async def test_lag_is_watched_on_after_a_failure() -> None:
     """One measure that cannot be told is counted, and the next is told."""
     lags: list[float] = []
-    failures = Failures(lambda part, error: None)
+    failures = Failures()
 
     def observe(lag_s: float) -> None:
         lags.append(lag_s)

@@ -44,7 +44,7 @@ class Feed:
         self._ring: deque[Told] = deque(maxlen=kept)
         self._repairs: deque[News] = deque(maxlen=REPAIRS_KEPT)
         self._newest = 0
-        self._failures = failures or Failures(lambda part, error: None)
+        self._failures = failures or Failures()
         self._stirred = asyncio.Event()
         self._turned = asyncio.Event()
 
