@@ -7,7 +7,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import click
 
@@ -132,22 +132,18 @@ def bad(kind: str, publishing: bool, output: Path | None) -> int:
             for piece in bad_plan(kind, basis):
                 write(piece)
         else:
-            with output.open("wb") as file:
-                _write(kind, basis, file)
+            _write(kind, basis, output)
         return 0
     if output is not None:
-        basis = asyncio.run(_read_basis())
-        with output.open("wb") as file:
-            _write(kind, basis, file)
+        _write(kind, asyncio.run(_read_basis()), output)
     done = asyncio.run(_publish_bad(kind))
     code = show_published(done)
     return NO if code or (isinstance(done, Published) and done.held) else 0
 
 
-def _write(kind: str, basis: Basis, file: IO[bytes]) -> None:
-    for piece in bad_plan(kind, basis):
-        file.write(piece)
-    file.flush()
+def _write(kind: str, basis: Basis, output: Path) -> None:
+    with output.open("wb") as file:
+        file.writelines(bad_plan(kind, basis))
 
 
 async def _read_basis() -> Basis:

@@ -135,6 +135,24 @@ class Gated:
         await self._zone.close()
 
 
+class Breaking:
+    """A store that goes away after so many transactions."""
+
+    def __init__(self, store: MemoryStore, left: int, error: type[StoreDown] = StoreDown) -> None:
+        self._store = store
+        self._left = left
+        self._error = error
+
+    async def transact(self, compares: Sequence[Any], operations: Sequence[Any]) -> Any:
+        self._left -= 1
+        if self._left < 0:
+            raise self._error("away by the test")
+        return await self._store.transact(compares, operations)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+
 class Cuttable:
     """A store that can be cut off from one enactor."""
 

@@ -37,17 +37,6 @@ CLASSES: Mapping[str, type[Any]] = {
     "http": HttpConfig,
     "log": LogConfig,
 }
-SECRETS = {
-    "ca_file": "ca",
-    "cert_file": "cert",
-    "key_file": "key",
-    "password_file": "password",
-    "token_file": "token",
-    "tls_cert_file": "tls_cert",
-    "tls_key_file": "tls_key",
-    "tsig_secret_file": "tsig_secret",
-}
-"""Keys that name a file, and the field that holds what was in it."""
 
 _WRONG = ("1979-05-27", '"?"')
 """A value of a kind that no key takes, and a text that says nothing."""
@@ -111,7 +100,7 @@ def _header(name: str) -> str:
 
 
 def _row(name: str, key: str) -> tuple[str, ...]:
-    field = SECRETS.get(key, key)
+    field = key.removesuffix("_file")  # of a key that names a file, the field holds what was in it
     default = _required(name, key) or code(_default(name, field))
     return code(key), takes(name, key), default, "yes" if reloadable(name, key) else "", meanings(name)[field]
 

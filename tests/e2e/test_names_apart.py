@@ -28,7 +28,6 @@ from tests.world import SCOPE, ZONE, Recorder, plan
 
 pytestmark = pytest.mark.timeout(300)
 
-BAD = f"{FORBIDDEN[0]}.{ZONE}"
 COUNT = 400
 LIMIT_S = 60.0
 

@@ -303,11 +303,6 @@ def line(*cells: str, slots: int = 1) -> bytes:
     return b"l1 %d\n" % slots + zlib.compress(("\t".join(cells) + "\n").encode())
 
 
-def manifest_json(**changes: Any) -> bytes:
-    document = json.loads(zlib.decompress(pack_manifest(replace(MANIFEST, generation=1))))
-    return zlib.compress(json.dumps(document | changes).encode())
-
-
 GARBAGE = {
     "plans/junk": b"x",
     "plans/2": b"x",

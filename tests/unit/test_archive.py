@@ -17,7 +17,7 @@ from enactord.daemon.scope import Denied, Scope
 from enactord.engine.settings import ZonePorts
 from enactord.registry.control import Freeze, freeze, parse_freeze
 from enactord.registry.keys import parse_record
-from tests.world import SCOPE, ZONE, World, fleet, plan
+from tests.world import SCOPE, ZONE, Breaking, World, fleet, plan
 
 
 @pytest.fixture
@@ -128,23 +128,6 @@ async def test_a_ledger_that_comes_back_may_be_cut_otherwise_than_the_fence_says
     assert view.ledger.levels(ZONE) == levels
     totals = view.ledger.totals
     assert (totals.owned, totals.held, totals.pending) == (known, after - known, 0)
-
-
-class Breaking:
-    """A store that goes away after so many transactions."""
-
-    def __init__(self, store: MemoryStore, left: int) -> None:
-        self._store = store
-        self._left = left
-
-    async def transact(self, compares: Sequence[Any], operations: Sequence[Any]) -> Any:
-        self._left -= 1
-        if self._left < 0:
-            raise StoreDown("gone")
-        return await self._store.transact(compares, operations)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)
 
 
 @pytest.mark.parametrize("left", [1, 3, 6])

@@ -22,6 +22,7 @@ from enactord.store.ledger_index import (
     summarise,
 )
 from tests.hostile.effort import tries
+from tests.ledger_cuts import Leaf, cuts
 
 ZONE, SUB = "example.test.", "sub.example.test."
 LEVELS = (1, 2, 4, 8, 16)
@@ -52,23 +53,6 @@ def entries_of(kinds: Mapping[int, int], zone: str) -> Bucket:
 
 
 some_entries = st.dictionaries(st.integers(0, 99), st.integers(0, 5), max_size=30)
-
-Leaf = tuple[int, int]
-"""A slot, and of how many it is one."""
-
-
-@st.composite
-def cuts(draw: st.DrawFn) -> list[Leaf]:
-    """Slots of different numbers that together cover a zone, without overlap."""
-    leaves: list[Leaf] = []
-    left: list[Leaf] = [(0, 1)]
-    while left:
-        slot, slots = left.pop()
-        if slots < LEVELS[-1] and draw(st.booleans()):
-            left += [(slot, 2 * slots), (slot + slots, 2 * slots)]
-        else:
-            leaves.append((slot, slots))
-    return leaves
 
 
 def overlap(bucket: BucketId, slot: int, slots: int) -> bool:
@@ -154,7 +138,7 @@ def check(index: LedgerIndex, there: Mapping[tuple[str, int], tuple[bytes, int]]
 
 
 @tries(60)
-@given(some_entries, cuts(), st.booleans())
+@given(some_entries, cuts(LEVELS[-1]), st.booleans())
 def test_a_bucket_of_any_number_of_slots_is_gathered(
     kinds: Mapping[int, int], leaves: list[Leaf], keep_empty: bool
 ) -> None:
@@ -170,7 +154,7 @@ def test_a_bucket_of_any_number_of_slots_is_gathered(
 
 
 @tries(60)
-@given(some_entries, cuts(), st.booleans())
+@given(some_entries, cuts(LEVELS[-1]), st.booleans())
 def test_a_bucket_that_is_stored_otherwise_cannot_be_compared(
     kinds: Mapping[int, int], leaves: list[Leaf], keep_empty: bool
 ) -> None:
@@ -188,7 +172,7 @@ def test_a_bucket_that_is_stored_otherwise_cannot_be_compared(
 
 
 @tries(60)
-@given(some_entries, some_entries, cuts(), cuts())
+@given(some_entries, some_entries, cuts(LEVELS[-1]), cuts(LEVELS[-1]))
 def test_an_entry_is_found_by_its_name_alone(
     kinds: Mapping[int, int], others: Mapping[int, int], leaves: list[Leaf], more: list[Leaf]
 ) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
@@ -12,7 +12,7 @@ from enactord.core.events import EndpointDrifted, EndpointHeld, EndpointRepaired
 from enactord.core.fence import Fence
 from enactord.core.guard import Limits
 from enactord.core.ledger import Entry
-from enactord.core.records import NO_RECORDS, Outcome, Reason, Records, Refused, Served, Transaction, Unknown
+from enactord.core.records import NO_RECORDS, Outcome, Reason, Records, Refused, Transaction, Unknown
 from enactord.daemon import operations
 from enactord.daemon.documents import held_notes, status_document
 from enactord.daemon.scope import Scope
@@ -301,16 +301,6 @@ async def test_a_repair_that_is_not_kept_is_none(world: World) -> None:
     await world.until(lambda: member.recorder.of(EndpointRepaired))
 
 
-class Fixed:
-    """A reader that shows what it is given."""
-
-    def __init__(self, served: Mapping[str, Served]) -> None:
-        self.served = served
-
-    async def read(self, names: Sequence[str]) -> Mapping[str, Served]:
-        return {name: self.served.get(name, Served(records=NO_RECORDS)) for name in names}
-
-
 FENCE = Fence(scope=SCOPE, generation=1, plan="1" * 16)
 
 
@@ -321,7 +311,7 @@ async def test_only_the_server_itself_says_that_a_name_was_dropped(there: Record
     server = MemoryServer(ZONE)
     server.put_fence(FENCE.seen)
     server.put_foreign(BAD, records=there)
-    late = Fixed({})
+    late = MemoryZone(MemoryServer(ZONE))
     ports = ZonePorts(
         settings=ZoneSettings(name=ZONE),
         zone=MemoryZone(server),

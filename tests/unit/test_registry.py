@@ -25,7 +25,7 @@ from enactord.registry.mirror import Mirror
 from enactord.registry.plans import Orders, Plans
 from enactord.registry.session import Claim, Session
 from enactord.store.ledger_index import NOT_STORED_SO
-from tests.world import SCOPE, ZONE, Recorder, WallClock, fleet, plan
+from tests.world import SCOPE, ZONE, Breaking, Recorder, WallClock, fleet, plan
 
 KEYS = Keys(SCOPE)
 ID = BucketId(ZONE, 0, 1)
@@ -549,20 +549,7 @@ async def test_cutting_anew_goes_on_where_another_left_off(ground: Ground) -> No
     """Buckets of several numbers of slots hold each name once all the while; nobody can write the old ones."""
     entries = entries_of(200)
     await fill(ground, entries, 2)
-    meddle = Put(key=KEYS.claim(1, "other"), value=b"")
-
-    class Failing(Meddling):
-        """A store that is away after so many transactions."""
-
-        left = 2
-
-        async def transact(self, compares: Sequence[Compare], operations: Sequence[Operation]) -> Result:
-            self.left -= 1
-            if self.left < 0:
-                raise StoreUnknown("away by the test")
-            return await self._store.transact(compares, operations)
-
-    store: Any = Failing(ground.store, meddle, moves)
+    store: Any = Breaking(ground.store, 2, StoreUnknown)
     assert await Ledger(store, KEYS, ground.mirror).reshape(ground.permit, 64) is None
     levels, found = await stored_ledger(ground)
     assert levels not in ({2}, {64})

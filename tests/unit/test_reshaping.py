@@ -12,6 +12,7 @@ from enactord.core.ledger import Bucket, Entry, Version, pack_bucket
 from enactord.store.ledger_index import LedgerIndex, ledger_name
 from enactord.store.reshaping import Move, plan_moves
 from tests.hostile.effort import tries
+from tests.ledger_cuts import cuts
 
 ZONE, OTHER = "example.test.", "other.test."
 LEVELS = (1, 2, 4, 8, 16, 32)
@@ -82,26 +83,12 @@ def all_at(stored: Mapping[str, bytes], slots: int) -> bool:
     return index_of(stored).levels(ZONE) <= {slots}
 
 
-@st.composite
-def cuts(draw: st.DrawFn) -> list[tuple[int, int]]:
-    """Slots of different numbers that together cover a zone, without overlap."""
-    leaves: list[tuple[int, int]] = []
-    left = [(0, 1)]
-    while left:
-        slot, slots = left.pop()
-        if slots < LEVELS[-1] and draw(st.booleans()):
-            left += [(slot, 2 * slots), (slot + slots, 2 * slots)]
-        else:
-            leaves.append((slot, slots))
-    return leaves
-
-
 numbers = st.lists(st.integers(0, 399), unique=True, max_size=60)
 levels = st.sampled_from(LEVELS)
 
 
 @tries(60)
-@given(numbers, cuts(), levels, st.booleans())
+@given(numbers, cuts(LEVELS[-1]), levels, st.booleans())
 def test_any_mixture_of_slots_comes_to_the_wanted_number(
     some: list[int], leaves: list[tuple[int, int]], slots: int, keep_empty: bool
 ) -> None:

@@ -11,6 +11,7 @@ from enactord.core.records import Refused, Transaction
 from enactord.core.render import WEIGHTED
 from enactord.daemon.config import Config, load_config
 from enactord.daemon.wiring import open_zones
+from tests.servers.dns_server import SECRET
 from tests.servers.tcp_peer import Peer, serving
 
 HEAD = """
@@ -108,7 +109,6 @@ async def test_route_53_without_boto3_says_what_to_install(tmp_path: Path, monke
             pass
 
 
-SECRET = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
 CLAUSE = f'key "enactor" {{ algorithm hmac-sha384; secret "{SECRET}"; }};'
 
 
