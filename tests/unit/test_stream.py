@@ -149,6 +149,34 @@ async def test_stream_reconnects_after_the_server_closed_it() -> None:
         await stream.close()
 
 
+async def test_stream_gives_up_a_connection_whose_server_sends_no_more() -> None:
+    """A server that ended its side and reads nothing: what waits to be sent to it keeps no caller, nor the loop."""
+
+    async def ended(peer: Peer) -> None:
+        await peer.receive()
+        peer.writer.write_eof()
+        await asyncio.sleep(3600)
+
+    async with serving(ended, echo) as port:
+        stream = stream_to(port, in_flight_max=512)
+        with pytest.raises(MaybeReceived) as caught:
+            await stream.ask_all([bytes(60_000)] * 512, TIMEOUT_S)
+        assert caught.value.lost, "not when the time ran out"
+        assert await ask(stream, "a") == "a"
+        await stream.close()
+
+
+async def test_stream_opens_another_connection_before_it_was_told_that_one_ended() -> None:
+    """A transport that ends tells so in a later turn of the loop; who asks before waits for no such turn."""
+    async with serving(echo) as port:
+        stream = stream_to(port)
+        assert await ask(stream, "a") == "a"
+        (link,) = stream._links
+        link.abort()
+        assert await ask(stream, "b") == "b"
+        await stream.close()
+
+
 async def test_stream_drops_a_half_open_connection() -> None:
     """A connection that stays silent to the deadline is not used again."""
 

@@ -125,6 +125,13 @@ class _Link(asyncio.Protocol):
             except OSError:
                 pass  # it is closed
 
+    def eof_received(self) -> None:
+        """Give the connection up: a server that sends no more answers nothing, and what it still took goes nowhere.
+
+        A transport that ends by itself here first waits until the server has taken all that was sent.
+        """
+        self.abort()
+
     def connection_lost(self, exc: Exception | None) -> None:
         why = f"the connection was lost: {exc}" if exc else "the connection was closed"
         waiting = list(self._waiting.values())
@@ -358,8 +365,10 @@ class Stream:
                             raise NeverSent(f"{self.peer}: closed")
                         if link.failure:
                             raise NeverSent(f"cannot connect to {self.peer}: {link.failure}")
-                        if link.usable:  # else it was lost before anything was sent
+                        if link.usable:
                             exchange = link.send(count, owner, frames)
+                        else:  # it was lost before anything was sent; it may not have been told yet
+                            self.ended(link)
                     finally:
                         if exchange is None:
                             self.released(link, {owner: count})
@@ -506,7 +515,8 @@ class Stream:
         except (OSError, asyncio.CancelledError) as error:
             link.failure = str(error) or "closed"
         finally:
-            if link.failure:
+            if not link.usable:
+                link.failure = link.failure or "the connection was lost at once"
                 self.ended(link)
 
     def ended(self, link: _Link) -> None:
