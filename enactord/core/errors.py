@@ -36,6 +36,10 @@ class PlanUnreadable(EnactordError):
     """A stored plan whose manifest or chunk is missing or does not match its digest."""
 
 
+class PlanOfOtherFormat(PlanUnreadable):
+    """A stored plan in a format that this version does not know: a newer one reads it."""
+
+
 class ArchiveUnreadable(EnactordError):
     """A backup that is damaged, cut short, or none; or a restore that somebody else's act stopped."""
 

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from enactord.core.buckets import BucketId
+from enactord.core.errors import PlanOfOtherFormat, PlanUnreadable
 from enactord.core.events import PlanPruned, PruneRefused
-from enactord.core.kv import Compare, absent, valued
+from enactord.core.kv import Compare
 from enactord.core.ledger import is_whole, references
-from enactord.core.plan import Manifest
 from enactord.core.refusal import Refusal
-from enactord.core.retention import judge_prune
+from enactord.core.retention import RETIRE, judge_prune
 from enactord.ports import Clock, KeyValue, Observer
 from enactord.registry.keys import Keys
 from enactord.registry.mirror import Mirror
@@ -53,9 +53,10 @@ class Pruner:
     async def prune(self, *, dry_run: bool = False) -> list[Verdict]:
         """Delete every plan that may go; return a verdict for each stored plan, in order.
 
-        Reads the scope afresh, at one revision: an error on the way raises, and nothing is
-        deleted. Raises `StoreDown`, `PlanUnreadable` (a manifest that cannot be read may
-        name any chunk).
+        Reads the scope afresh, at one revision: an error on the way raises, and nothing more is
+        deleted. Each plan is judged by itself: one whose manifest is damaged goes like any
+        other once nothing can need it, and until then keeps chunks alone, since it may name any.
+        Raises `StoreDown`.
         """
         verdicts: dict[int, Verdict] = {}
         for _ in range(_ATTEMPTS):
@@ -79,6 +80,8 @@ class Pruner:
         newest = generations[len(generations) - self.keep_plans :] if self.keep_plans else []
         fences = dict.fromkeys(self._zones, 0) | evidence.fences
         applied = {zone: evidence.applied(zone) for zone in fences}
+        ours = {zone: fences[zone] for zone in self._zones}
+        left = {zone: fence for zone, fence in fences.items() if zone not in ours}
         needed: dict[int, str] = {}
         unread: list[BucketId] = []
         for bucket_id in evidence.ledger.all_stored():
@@ -91,22 +94,18 @@ class Pruner:
             for entry in bucket.values():
                 if entry.applied is not None and entry.applied.generation > applied.get(bucket_id.zone, 0):
                     needed.setdefault(entry.applied.generation, f"active at {entry.name}")
-        # Every manifest must be readable before anything goes.
-        manifests: dict[int, Manifest] = {}
-        for generation in generations:
-            manifest = evidence.manifest(generation)
-            assert manifest is not None
-            manifests[generation] = manifest
-        compares = self._compares(evidence, fences)
+        compares = self._compares(evidence)
         candidates: set[str] = set()
+        named_unread = False
         deleted = 0
         lost = False
         for generation in generations:
             refusal = judge_prune(
                 generation,
                 newest=newest,
-                fences=fences,
+                fences=ours,
                 applied=applied,
+                left=left,
                 references=needed,
                 claims=evidence.claims(generation),
             )
@@ -114,16 +113,23 @@ class Pruner:
                 detail = (
                     f"the ledger's {ledger_name(unread[0].zone, unread[0].slot)} cannot be read, and may need any plan"
                 )
-                refusal = Refusal(guard="unreadable", detail=f"{detail}; the next pass over a plan writes it anew")
+                mend = RETIRE if unread[0].zone in left else "; the next pass over a plan writes it anew"
+                refusal = Refusal(guard="unreadable", detail=detail + mend)
             if refusal is None and generation == evidence.head:
                 refusal = Refusal(guard="newest", detail=f"generation {generation} is the newest plan")
+            digests, problem = _chunks(evidence, generation)
+            if refusal is None and isinstance(problem, PlanOfOtherFormat):
+                refusal = Refusal(guard="format", detail=str(problem))
+            elif refusal is not None and problem is not None:
+                detail = f"{refusal.detail}; {problem}, so no chunk can be removed"
+                refusal = Refusal(guard=refusal.guard, detail=detail)
             verdicts[generation] = Verdict(generation=generation, refusal=refusal)
             if refusal is not None or dry_run or deleted == _DELETES_A_PASS:
                 continue
             if await self._plans.delete(generation, compares):
                 deleted += 1
-                digests = set(manifests[generation].digests())
-                candidates.update(digests)
+                candidates |= digests
+                named_unread |= problem is not None
                 self._observer.observe(PlanPruned(generation=generation, chunks=len(digests)))
             else:
                 verdicts[generation] = Verdict(
@@ -131,23 +137,29 @@ class Pruner:
                     refusal=Refusal(guard="changed", detail="the store changed while the plan was judged"),
                 )
                 lost = True
-        if candidates:
+        if named_unread:
+            await self._plans.sweep()
+        elif candidates:
             await self._plans.sweep(candidates)
         return lost
 
-    def _compares(self, evidence: Mirror, fences: dict[str, int]) -> list[Compare]:
-        """What must be, at the delete, as it was when the plan was judged.
+    def _compares(self, evidence: Mirror) -> list[Compare]:
+        """What must not have changed, at the delete, since the plan was judged: fences, applied plans, the ledger.
 
-        The ledger as a whole too: a bucket changed since then might have made an entry
-        held, and so its own generation active.
+        The ledger, as a bucket changed since then might have made an entry held, and so its own
+        generation active. By revision, in one compare each: a scope has up to a thousand zones.
         """
-        keys = self._keys
-        compares = []
-        for zone in sorted(fences):
-            for key in (keys.fence(zone), keys.applied(zone)):
-                item = evidence.items.get(key)
-                compares.append(absent(key) if item is None else valued(key, item.value))
-        compares.append(
-            Compare(key=keys.all_ledger, field="mod", operator="<", operand=evidence.revision + 1, prefix=True)
-        )
-        return compares
+        root, since = self._keys.root, evidence.revision + 1
+        return [
+            Compare(key=f"{root}{room}/", field="mod", operator="<", operand=since, prefix=True)
+            for room in ("fences", "applied", "ledger")
+        ]
+
+
+def _chunks(evidence: Mirror, generation: int) -> tuple[set[str], PlanUnreadable | None]:
+    """Return the chunks that a plan names, or none and why its manifest cannot be read."""
+    try:
+        manifest = evidence.manifest(generation)
+    except PlanUnreadable as error:
+        return set(), error
+    return set(manifest.digests() if manifest is not None else ()), None

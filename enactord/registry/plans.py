@@ -117,6 +117,8 @@ class Plans:
         found = await self._store.get([keys.head, keys.prune_epoch])
         head, epoch = found.get(keys.head), found.get(keys.prune_epoch)
         newest = (parse_plan_value(head.value) if head else None) or (0, "")
+        if not newest[0]:
+            floor = max(await self.generations(), default=0)  # a head that is lost may hide plans that are there
         opened = await self._highest_fence()
         generation = draft.generation or max(newest[0], opened, floor) + 1
         if generation <= max(newest[0], opened):
@@ -131,18 +133,23 @@ class Plans:
             return Refusal(
                 guard="base", detail=f"base {draft.base} is not the newest plan {newest[0]}; compute the changes anew"
             )
+        before: Manifest | None = None
         try:
             before = await self.manifest(newest[0]) if newest[0] else None
-        except PlanUnreadable:
+            built = await self._build(draft, before, layout or before)
+        except PlanUnreadable as error:
             if draft.base is not None:
-                raise
-            before = None  # a whole plan needs nothing of the plan before it
-        built = await self._build(draft, before, layout or before)
+                return _unreadable(draft.base, str(error))
+            built = await self._build(draft, None, layout)  # a whole plan needs nothing of the plan before it
         if isinstance(built, Refusal):
             return built
         parts, texts = built
-        shared = set(before.digests()) if before else set()
-        await self._put_chunks({chunk: texts[chunk] for chunk in texts if chunk not in shared})
+        named = {chunk for part in parts.values() for chunk in part.chunks.values()}
+        sound = await self._sound(named & set(before.digests()) if before else ())
+        lost = named - texts.keys() - sound
+        if lost:
+            return _unreadable(draft.base or 0, f"its chunk {min(lost)} is lost or damaged")
+        await self._put_chunks({chunk: texts[chunk] for chunk in texts if chunk not in sound})
         manifest = Manifest(
             generation=generation,
             digest=plan_digest(draft.scope, parts),
@@ -252,6 +259,19 @@ class Plans:
         """Return name to content text of some slots of a zone, sorted by name. Raises `PlanUnreadable`."""
         return merge((await self.texts({part.chunks[slot] for slot in slots if slot in part.chunks})).values())
 
+    async def _sound(self, digests: Collection[str]) -> set[str]:
+        """Return which of these chunks are in the store and as their digests say; read now, each of them."""
+        found = await self._store.get([self._keys.chunk(digest) for digest in sorted(digests)])
+        sound = set()
+        for digest in digests:
+            item = found.get(self._keys.chunk(digest))
+            try:
+                if item is not None and unpack_chunk(item.value, digest):
+                    sound.add(digest)
+            except PlanUnreadable:
+                pass
+        return sound
+
     async def _put_chunks(self, texts: Mapping[str, str]) -> None:
         """Put chunks, several transactions in flight; a chunk is its digest's, so putting it twice does no harm."""
         batches: list[list[Operation]] = []
@@ -306,12 +326,14 @@ class Plans:
         compares = [*evidence, none_under(self._keys.claims(generation)), unmodified(key, item.mod_revision)]
         return (await self._store.transact(compares, (Delete(key=key),))).succeeded
 
-    async def sweep(self, candidates: Iterable[str]) -> int:
+    async def sweep(self, candidates: Iterable[str] | None = None) -> int:
         """Delete those of the candidate chunks that no manifest names; returns how many went.
 
+        Without candidates, all chunks of the store are: which of them a manifest named that
+        is gone unread, nobody knows.
         Raises `prune_epoch` in the same transaction: a publication that counts on a chunk
         which stood there at its start then fails its own compare and starts again.
-        Raises `PlanUnreadable` when a manifest cannot be read: then nothing is deleted.
+        A manifest that cannot be read may name any chunk: then nothing is deleted.
         """
         keys = self._keys
         found = await self._store.get([keys.head, keys.prune_epoch])
@@ -320,9 +342,17 @@ class Plans:
         page = await self._store.range(prefix, prefix_end(prefix))
         if head is not None and page.revision < head.mod_revision:
             return 0  # an answer from before the newest publication (etcd has given such): it may lack a plan
+        if candidates is None:
+            # Read after the list of plans: a chunk that a later publication put is of a newer `head`, and stays.
+            chunks = keys.root + "chunks/"
+            stored = await self._store.range(chunks, prefix_end(chunks))
+            candidates = [item.key[len(chunks) :] for item in stored.items]
         named: set[str] = set()
         for item in page.items:
-            named.update(unpack_manifest(item.value, parse_pad(item.key[len(prefix) :]) or 0).digests())
+            try:
+                named.update(unpack_manifest(item.value, parse_pad(item.key[len(prefix) :]) or 0).digests())
+            except PlanUnreadable:
+                return 0
         unused = sorted(set(candidates) - named)
         swept = 0
         for start in range(0, len(unused), _PUTS_A_TRANSACTION):
@@ -353,6 +383,12 @@ def _moved(draft: Draft, base: Manifest, zones: Collection[str]) -> str:
         if before is not None and before != now:
             return f"{name} lies in {now} now, and in {before} in plan {base.generation}"
     return ""
+
+
+def _unreadable(base: int, why: str) -> Refusal:
+    """Return the refusal of changes against a plan that cannot be read as a whole."""
+    detail = f"plan {base} cannot be read ({why}): publish the whole content, without a base"
+    return Refusal(guard="base", detail=detail)
 
 
 def _other_digest(draft: Draft, digest: str) -> Refusal:

@@ -60,19 +60,20 @@ def values() -> Target:
 def ledger() -> Target:
     """A bucket of the ledger, as the store has it but for the compression."""
     from enactord.core.ledger import parse_bucket
-    from tests.hostile.test_stored import LEDGER, usable
+    from tests.hostile.test_stored import HEADER, LEDGER, usable
 
-    return Target(
-        [LEDGER, *LEDGER.splitlines(keepends=True)], lambda data: usable(parse_bucket(zlib.compress(data, 1)))
-    )
+    def check(data: bytes) -> None:
+        usable(parse_bucket(HEADER + zlib.compress(data, 1)))
+
+    assert parse_bucket(HEADER + zlib.compress(LEDGER, 1))
+    return Target([LEDGER, *LEDGER.splitlines(keepends=True)], check)
 
 
 def manifest() -> Target:
     """A manifest, as the store has it but for the compression."""
-    from enactord.core.plan import pack_manifest
-    from tests.hostile.test_stored import MANIFEST, read_manifest
+    from tests.hostile.test_stored import MANIFEST_TEXT, read_manifest
 
-    return Target([zlib.decompress(pack_manifest(MANIFEST)), b"{}"], read_manifest)
+    return Target([MANIFEST_TEXT, b"{}"], read_manifest)
 
 
 def answer() -> Target:

@@ -10,9 +10,9 @@ import pytest
 from enactord.adapters.memory_store import MemoryStore
 from enactord.core.buckets import BucketId, bucket_of, slot_of, slots_for, split_names
 from enactord.core.content import TARGETS_MAX, Content, Target, content_json, content_text, parse_content
-from enactord.core.errors import PlanUnreadable, StoreUnknown
+from enactord.core.errors import StoreUnknown
 from enactord.core.fence import Fence, FenceRecord, raised
-from enactord.core.kv import Compare, Delete, Operation, Put, Result
+from enactord.core.kv import Compare, Delete, Operation, Put, Result, prefix_end
 from enactord.core.ledger import Bucket, Entry, Version, pack_bucket
 from enactord.core.plan import Manifest, content_digest, pack_manifest, plan_digest, read_plan
 from enactord.core.refusal import Refusal
@@ -698,13 +698,54 @@ async def test_a_stated_digest_is_that_of_the_whole_content(plans: Plans) -> Non
 
 
 async def test_a_plan_before_that_is_damaged_stops_no_whole_plan(ground: Ground) -> None:
-    """It needs nothing of it; only changes do, and they say what cannot be read."""
+    """It needs nothing of it; only changes do, and they say what cannot be read and what to do."""
     await putting(KEYS.plan(1), b"junk")(ground)
-    with pytest.raises(PlanUnreadable):
-        await ground.plans.publish(read_plan(plan(fleet(3, 2), base=1)), Orders())
+    refused = await refusal(ground.plans, plan(fleet(3, 2), base=1))
+    assert refused.guard == "base"
+    assert "without a base" in refused.detail
     manifest = await published(ground.plans, plan(fleet(3, 2)))
     assert manifest.generation == 2
     assert await ground.plans.endpoints(manifest) == contents_of(3, 2)
+
+
+@pytest.mark.parametrize("damage", ["removed", "emptied", "garbled", "of another chunk"])
+async def test_a_chunk_that_is_lost_or_damaged_is_stored_anew(plans: Plans, damage: str) -> None:
+    """The same content published again can be read again; changes against the damaged plan are refused."""
+    first = await published(plans, plan(fleet(400) | fleet(3, zone="other.test.")))
+    store = plans._store
+    lost, other = list(first.part(ZONE).chunks.values())[:2]
+    there = (await store.get([KEYS.chunk(other)]))[KEYS.chunk(other)].value
+    values = {"emptied": b"", "garbled": b"junk", "of another chunk": there}
+    operation = Put(key=KEYS.chunk(lost), value=values[damage]) if damage in values else Delete(key=KEYS.chunk(lost))
+    await store.transact((), (operation,))
+    assert "without a base" in (await refusal(plans, plan({"x.other.test.": ["10.0.0.1"]}, base=1))).detail
+    slots = first.part(ZONE).slots
+    touched = next(name for name in fleet(400) if first.part(ZONE).chunks[slot_of(name, slots)] == lost)
+    assert "without a base" in (await refusal(plans, plan({touched: ["10.0.0.1"]}, base=1))).detail
+    second = await published(plans, plan(fleet(400) | fleet(3, zone="other.test.")))
+    assert second.digest == first.digest
+    assert await plans.endpoints(second) == contents_of(400) | contents_of(3, zone="other.test.")
+
+
+async def test_a_chunk_that_is_sound_is_not_stored_again(plans: Plans) -> None:
+    """Reading it is enough."""
+    first = await published(plans, plan(fleet(400)))
+    before = await plans._store.range(KEYS.root + "chunks/", prefix_end(KEYS.root + "chunks/"))
+    await published(plans, plan(fleet(400) | {f"n00001.{ZONE}": ["10.9.9.9"]}))
+    after = await plans._store.range(KEYS.root + "chunks/", prefix_end(KEYS.root + "chunks/"))
+    assert len(after.items) == len(before.items) + 1
+    assert set(before.items) < set(after.items)
+    assert len(before.items) == len(first.part(ZONE).chunks)
+
+
+@pytest.mark.parametrize("head", [b"", b"junk", None])
+async def test_a_head_that_is_lost_hides_no_plan(plans: Plans, head: bytes | None) -> None:
+    """The next publication goes above every plan that is stored, also where a lower number is free."""
+    for generation in range(1, 8):
+        await published(plans, plan(fleet(3, generation)))
+    lost = Delete(key=KEYS.head) if head is None else Put(key=KEYS.head, value=head)
+    await plans._store.transact((), (lost, Delete(key=KEYS.plan(6))))
+    assert (await published(plans, plan(fleet(3, 9)))).generation == 8
 
 
 async def test_what_is_brought_back_is_cut_as_it_was(plans: Plans) -> None:

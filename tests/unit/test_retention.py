@@ -9,7 +9,8 @@ from enactord.core.retention import judge_prune
 FREE: dict[str, Any] = {
     "newest": [8, 9],
     "fences": {"a.": 9, "b.": 9},
-    "applied": {"a.": 9, "b.": 8},
+    "left": {"c.": 2},
+    "applied": {"a.": 9, "b.": 8, "c.": 1},
     "references": {},
     "claims": [],
 }
@@ -27,6 +28,8 @@ def test_a_plan_that_nothing_needs_may_go() -> None:
         ({"fences": {"a.": 9, "b.": 5}}, "fence"),
         ({"fences": {"a.": 9, "b.": 0}}, "fence"),
         ({"applied": {"a.": 9, "b.": 5}}, "active"),
+        ({"left": {"c.": 5}}, "fence"),
+        ({"applied": {"a.": 9, "c.": 5}}, "active"),
         ({"references": {5: "pending at x"}}, "referenced"),
         ({"claims": ["enactor-b"]}, "claimed"),
     ],
