@@ -11,7 +11,7 @@ from enactord.cli.publish import author_or_user
 from enactord.cli.terminal import Out, deny, progress, tell_done, when
 from enactord.daemon import archive
 from enactord.daemon.archive import Restored, Saved
-from enactord.daemon.scope import Denied, Stage
+from enactord.operations.scope import Denied, Stage
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 

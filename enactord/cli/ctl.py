@@ -19,6 +19,7 @@ from enactord.cli.rollback import rollback
 from enactord.cli.status import status
 from enactord.cli.verify import verify
 from enactord.cli.watch import watch
+from enactord.cli.zone import zone
 
 
 @click.group(
@@ -44,7 +45,7 @@ def main() -> None:
 
 for verb in (
     status, plans, show, endpoints, diff, watch, publish, rollback, freeze, thaw, verify, adopt, prune, history,
-    emergency, backup, restore, completion,
+    emergency, zone, backup, restore, completion,
 ):  # fmt: skip
     main.add_command(verb)
 

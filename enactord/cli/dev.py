@@ -31,7 +31,7 @@ from enactord.core.guard import Limits
 from enactord.core.plan import PLAN_BYTES_MAX, Draft, parse_plan
 from enactord.core.refusal import Refusal
 from enactord.daemon.news import follow_news
-from enactord.daemon.scope import Scope
+from enactord.operations.scope import Scope
 from enactord.registry.plans import Orders
 from enactord.telemetry.lines import LineWriter
 from planner_stub.names import choose_names, names_zones

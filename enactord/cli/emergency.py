@@ -16,12 +16,12 @@ from enactord.core.errors import StoreDown, StoreRefused
 from enactord.core.names import fence_name, parse_name, zone_of
 from enactord.core.records import Records
 from enactord.core.render import ANSWERS_MAX_LIMIT
-from enactord.daemon import emergency as acts
 from enactord.daemon.config import load_config
-from enactord.daemon.emergency import Taken
-from enactord.daemon.scope import Denied
 from enactord.daemon.wiring import open_zones
 from enactord.engine.settings import ZonePorts
+from enactord.operations import emergency as acts
+from enactord.operations.emergency import Taken
+from enactord.operations.scope import Denied
 from enactord.registry.fences import Fences
 
 _AUTHOR = click.option("--author", metavar="NAME", help="Who says so [default: you].")

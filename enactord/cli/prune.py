@@ -8,15 +8,8 @@ import click
 from enactord.cli.opening import open_tools
 from enactord.cli.program import common, examples
 from enactord.cli.terminal import Out, show, tell_done
-from enactord.core.events import Happening
 from enactord.engine.pruner import Pruner, Verdict
-
-
-class _Nobody:
-    """An observer that hears nothing: the verdicts say it all."""
-
-    def observe(self, happening: Happening) -> None:
-        """Take no note."""
+from enactord.operations.scope import Unheard
 
 
 @click.command(epilog=examples("enactorctl prune --dry-run\nenactorctl prune"))
@@ -49,7 +42,7 @@ async def _prune(dry_run: bool) -> list[Verdict]:
             zones=scope.zones,
             keep_plans=tools.settings.keep_plans,
             clock=scope.clock,
-            observer=_Nobody(),
+            observer=Unheard(),
         )
         return await pruner.prune(dry_run=dry_run)
 

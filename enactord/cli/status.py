@@ -60,5 +60,11 @@ def _print(out: Out, document: dict[str, Any]) -> None:
             troubled.setdefault(reason, []).append(enactor["id"])
     for reason, enactors in troubled.items():
         out.line((f"degraded ({', '.join(enactors)}): {reason}", "yellow"))
+    for zone in document["zones"]:
+        if zone["state"] == "not in this config":
+            retire = f"enactorctl zone retire {zone['zone'].rstrip('.')} --reason …"
+            out.line((f"{zone['zone']} has left this config; when no enactor has it: {retire}", "yellow"))
+    for gone in document["retired"]:
+        out.line(f"retired: {gone['zone']} by {gone['author']} since {when(gone['at'])}: {gone['reason']}")
     for claim in document["claims"]:
         out.line(f"claim: {claim['enactor']} on plan {claim['generation']}")

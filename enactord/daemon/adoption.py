@@ -13,7 +13,7 @@ from enactord.core.plan import parse_chunk
 from enactord.core.records import Served
 from enactord.core.refusal import Refusal
 from enactord.core.render import WEIGHTED
-from enactord.daemon.scope import Denied, Scope
+from enactord.operations.scope import Denied, Scope
 from enactord.ports import ServedReader
 from enactord.registry.ledger import BUCKETS_A_TRANSACTION, Ledger
 from enactord.registry.mirror import Mirror

@@ -25,8 +25,8 @@ from enactord.core.errors import ArchiveUnreadable, Compacted, ZoneDown
 from enactord.core.fence import parse_fence
 from enactord.core.kv import MAX_REQUEST_BYTES, Delete, Item, Operation, Put, prefix_end, valued
 from enactord.core.refusal import Refusal
-from enactord.daemon.scope import Denied, Scope, Stage, silent
 from enactord.engine.settings import ZonePorts
+from enactord.operations.scope import Denied, Scope, Stage, silent
 from enactord.registry.control import Freeze, pack_freeze, parse_freeze
 from enactord.registry.fences import Fences
 from enactord.registry.keys import Keys, parse_record, record_value
@@ -38,7 +38,7 @@ _BATCH_BYTES = MAX_REQUEST_BYTES // 2
 _LINE_MAX = 4 * MAX_REQUEST_BYTES
 """Longest line that is read: no value in the store is larger than a request."""
 _ATTEMPTS = 3
-_LEASED = ("claims/", "enactors/")
+_LEASED = ("claims/", "configured/", "enactors/")
 _FREEZE = "control/freeze"
 _ORDER = ("chunks/", "plans/", "head", "ledger/", "control/", "prune_epoch", "fences/", "applied/")
 """Ledgers before what is recorded as applied: a bucket written after that record is looked at again."""

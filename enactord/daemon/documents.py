@@ -11,6 +11,7 @@ from enactord.core.errors import PlanUnreadable
 from enactord.core.ledger import REMOVAL, Entry, Version
 from enactord.core.names import zone_of
 from enactord.core.plan import Manifest, parse_chunk
+from enactord.operations.retiring import retired_document
 from enactord.registry.control import Freeze
 from enactord.registry.mirror import Mirror
 from enactord.registry.plans import Plans
@@ -31,7 +32,7 @@ def status_document(mirror: Mirror, zones: Sequence[str]) -> Document:
         "head": mirror.head,
         "plans": {"stored": len(generations), "oldest": generations[0] if generations else 0},
         "frozen": freeze_document(mirror.freeze),
-        "zones": [_zone_document(mirror, zone) for zone in sorted(set(zones) | set(mirror.fences))],
+        "zones": [_zone_document(mirror, zone, configured=zone in zones) for zone in sorted({*zones, *mirror.fences})],
         "endpoints": {
             "total": totals.entries,
             "owned": totals.owned,
@@ -43,14 +44,17 @@ def status_document(mirror: Mirror, zones: Sequence[str]) -> Document:
         "held": held_document(mirror),
         "claims": [{"generation": generation, "enactor": enactor} for generation, enactor in mirror.all_claims],
         "enactors": [{"id": presence.id} | presence.facts for presence in mirror.enactors],
+        "retired": retired_document(mirror),
     }
 
 
-def _zone_document(mirror: Mirror, zone: str) -> Document:
+def _zone_document(mirror: Mirror, zone: str, *, configured: bool) -> Document:
     fence = mirror.fence(zone)
     totals = mirror.ledger.zone_totals(zone)
     opened, applied = (fence.generation if fence else 0), mirror.applied(zone)
-    if not opened:
+    if not configured:
+        state = "not in this config"
+    elif not opened:
         state = "never opened"
     elif applied < opened:
         state = "applying"
@@ -165,12 +169,20 @@ def version_content(version: Version | None) -> Document | None:
     return content_json(parse_content(version.content))
 
 
+def zone_entries(mirror: Mirror, zone: str) -> dict[str, Entry]:
+    """Return the ledger's entries of a zone by name."""
+    found: dict[str, Entry] = {}
+    for bucket in mirror.ledger.stored(zone):
+        found.update(mirror.ledger.bucket(bucket))
+    return found
+
+
 def find_entries(mirror: Mirror, names: Iterable[str] | None = None) -> dict[str, Entry]:
     """Return the ledger's entries by name, sorted: all, or those of the names that it has."""
     found: dict[str, Entry] = {}
     if names is None:
-        for bucket in mirror.ledger.all_stored():
-            found.update(mirror.ledger.bucket(bucket))
+        for zone in mirror.ledger.zones:
+            found.update(zone_entries(mirror, zone))
     else:
         for name in names:
             entry = mirror.ledger.entry(name)

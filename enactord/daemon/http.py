@@ -20,7 +20,6 @@ from enactord.core.errors import ConfigError
 from enactord.core.events import StepFailed
 from enactord.daemon.config import HttpConfig
 from enactord.daemon.documents import held_notes, status_document
-from enactord.daemon.scope import Scope
 from enactord.daemon.web.feed import Feed
 from enactord.daemon.web.limits import Rates, add_headers, rated, timed
 from enactord.daemon.web.page import page
@@ -31,6 +30,7 @@ from enactord.daemon.web.serving import listen, note
 from enactord.daemon.web.stream import Streams
 from enactord.daemon.web.writing import Writing
 from enactord.engine.enactor import Enactor
+from enactord.operations.scope import Scope
 from enactord.telemetry.failures import Failures
 from enactord.telemetry.metrics import Metrics, Pacing, Standing
 

@@ -14,7 +14,7 @@ from enactord.core.errors import Compacted, PlanUnreadable
 from enactord.core.events import Happening
 from enactord.core.kv import Changes
 from enactord.core.ledger import Hold
-from enactord.daemon.scope import Scope
+from enactord.operations.scope import Scope
 from enactord.registry.control import Freeze
 from enactord.registry.mirror import Mirror
 

@@ -19,8 +19,8 @@ from enactord.daemon.documents import (
 )
 from enactord.daemon.publishing import Held, Published, approve, publish, rollback
 from enactord.daemon.repairing import repair
-from enactord.daemon.scope import Denied, Scope, Stage
 from enactord.daemon.verifying import Finding, Verification, verify
+from enactord.operations.scope import Denied, Scope, Stage
 from enactord.registry import control
 from enactord.registry.control import Freeze, parse_freeze
 

@@ -11,8 +11,8 @@ from enactord.core.ledger import Bucket, Entry, parse_bucket
 from enactord.core.names import zone_of
 from enactord.core.plan import Approval, Draft, Manifest, content_digest
 from enactord.core.refusal import Refusal
-from enactord.daemon.documents import Document, diff_plans, find_entries, manifest_document
-from enactord.daemon.scope import Denied, Scope, Stage, silent
+from enactord.daemon.documents import Document, diff_plans, manifest_document, zone_entries
+from enactord.operations.scope import Denied, Scope, Stage, silent
 from enactord.ports import KeyValue
 from enactord.registry.control import parse_freeze
 from enactord.registry.keys import parse_record
@@ -154,8 +154,8 @@ async def _weigh(scope: Scope, draft: Draft, *, approved: bool) -> _Weighed:
         owned = 0
     else:
         mirror = await scope.mirror()
-        entries = find_entries(mirror)
-        owned = mirror.ledger.totals.live
+        entries = {name: entry for zone in scope.zones for name, entry in zone_entries(mirror, zone).items()}
+        owned = mirror.ledger.totals_of(scope.zones).live
         removed = [name for name, entry in entries.items() if entry.live and _leaves(draft, name)]
     outside = sorted(name for name in draft.endpoints if zone_of(name, zones) is None)
     refusals = [refuse_outside(outside, zones) if outside else None]

@@ -4,19 +4,11 @@ import asyncio
 import random
 from collections.abc import Mapping
 
-from enactord.core.events import Happening
 from enactord.core.kv import Item
-from enactord.daemon.scope import Scope
 from enactord.engine.repairer import Look, Repairer
 from enactord.engine.settings import Ports, Settings, ZonePorts
 from enactord.engine.writer import ZoneWriter
-
-
-class _Nobody:
-    """An observer that hears nothing: the looks say it all."""
-
-    def observe(self, happening: Happening) -> None:
-        """Take no note."""
+from enactord.operations.scope import Scope, Unheard
 
 
 class _NoCopy:
@@ -35,7 +27,7 @@ async def repair(scope: Scope, zones: Mapping[str, ZonePorts], settings: Setting
     Where a name is empty though a write of it is pending, the zones are looked at once more, a moment later.
     Nothing is written while the scope is frozen ("all"). Raises `ZoneDown`, `ZoneDenied`, `StoreDown`.
     """
-    observer = _Nobody()
+    observer = Unheard()
     rng = random.Random()
     ports = Ports(store=scope.store, zones=zones, clock=scope.clock, observer=observer, copy=_NoCopy())
     writers = {name: ZoneWriter(zones[name], observer, rng) for name in sorted(zones)}

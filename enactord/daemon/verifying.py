@@ -9,7 +9,7 @@ from enactord.core.ledger import Entry
 from enactord.core.names import zone_of
 from enactord.core.records import Served
 from enactord.daemon.documents import find_entries
-from enactord.daemon.scope import Scope
+from enactord.operations.scope import Scope
 from enactord.ports import ServedReader
 
 _PORTION = 500

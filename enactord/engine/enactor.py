@@ -63,7 +63,14 @@ class Enactor:
         self._rng = rng
         self._keys = Keys(settings.scope)
         self.writers = {zone: ZoneWriter(ports.zones[zone], ports.observer, rng) for zone in sorted(ports.zones)}
-        self.session = Session(ports.store, self._keys, ports.clock, enactor=settings.id, ttl_s=settings.claim_ttl_s)
+        self.session = Session(
+            ports.store,
+            self._keys,
+            ports.clock,
+            enactor=settings.id,
+            ttl_s=settings.claim_ttl_s,
+            zones=list(self.writers),
+        )
         self.retries = Retries(rng, lambda: asyncio.get_running_loop().time(), interval_s=settings.repair_interval_s)
         self._planning = Planning(settings, ports, self.mirror)
         self._claims = Claims(self.session)

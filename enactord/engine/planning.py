@@ -124,7 +124,8 @@ class Planning:
     def judge(self, view: PlanView, fences: Mapping[str, FenceRecord | None]) -> Refusal | None:
         """Judge a plan as a whole against the ledger.
 
-        `fences`: each zone's fence in the store when the reading of the view, which holds every zone, began.
+        `fences`: each zone's fence in the store when the reading of the view, which holds every zone of the
+        config, began. What the store has of other zones counts for nothing.
         """
         removed = 0
         for bucket in (bucket for buckets in view.zones.values() for bucket in buckets):
@@ -134,17 +135,17 @@ class Planning:
         manifest = view.manifest
         if any(record is not None and record.generation == manifest.generation for record in fences.values()):
             return None  # decided when it was opened; part of it may be gone already
-        weighed = {(removed, self._mirror.ledger.totals.live)}
+        weighed = {(removed, self._mirror.ledger.totals_of(view.zones).live)}
+        planned = sum(manifest.part(zone).endpoints for zone in view.zones)
         for zone, record in fences.items():
             # Others may be at work on the plan that is opened, and the ledger that is known here
             # not yet show it: what that plan holds counts as served.
             under_way = None if record is None else plan_at(self._mirror, record)
             if under_way is not None and self._mirror.applied(zone) != under_way.generation:
-                weighed.add((max(0, under_way.endpoints - manifest.endpoints), under_way.endpoints))
+                held = sum(under_way.part(zone).endpoints for zone in view.zones)
+                weighed.add((max(0, held - planned), held))
         refusals = (
-            judge_removals(
-                gone, before, manifest.endpoints, self.settings.limits, approved=manifest.approval is not None
-            )
+            judge_removals(gone, before, planned, self.settings.limits, approved=manifest.approval is not None)
             for gone, before in sorted(weighed)
         )
         return next((refusal for refusal in refusals if refusal is not None), None)

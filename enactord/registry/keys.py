@@ -110,6 +110,14 @@ class Keys:
         return f"{self.root}enactors/{enactor}"
 
     @property
+    def configured(self) -> str:
+        """Under it, each enactor alive says which zones its config has."""
+        return self.root + "configured/"
+
+    def retired(self, zone: str) -> str:
+        return f"{self.root}control/retired/{zone}"
+
+    @property
     def rooms(self) -> tuple[str, ...]:
         """The prefixes (and single keys) that a mirror holds: all but the chunks."""
         names = ("applied/", "claims/", "control/", "enactors/", "fences/", "head", "ledger/", "plans/")

@@ -19,7 +19,7 @@ from enactord.registry.keys import Keys, parse_pad, parse_plan_value, parse_reco
 from enactord.store.ledger_index import LedgerIndex
 
 CHUNK_CACHE_BYTES = 96 * 1024 * 1024
-_LISTED = ("claims", "enactors", "fences", "plans")
+_LISTED = ("claims", "control", "enactors", "fences", "plans")
 """Rooms of which one asks what there is."""
 
 
@@ -123,6 +123,16 @@ class Mirror:
     def freeze(self) -> Freeze | None:
         item = self.items.get(self.keys.freeze)
         return None if item is None else parse_freeze(item.value)
+
+    @property
+    def retired(self) -> dict[str, bytes]:
+        """What was noted of each zone that was retired and has not come back."""
+        names = (name.partition("/") for name in sorted(self._named["control"]))
+        return {
+            zone: self.items[self.keys.retired(zone)].value
+            for room, _, zone in names
+            if room == "retired" and zone not in self._named["fences"]
+        }
 
     def claims(self, generation: int) -> list[str]:
         """Return the enactors that claim a generation."""

@@ -5,12 +5,12 @@ whether it still lives. Nothing here is asked "do I hold it?".
 """
 
 import json
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 
 from enactord.core.errors import LeaseLost, StoreDown
-from enactord.core.kv import Compare, Delete, Put, absent, present
-from enactord.ports import Clock, KeyValue
+from enactord.core.kv import Compare, Delete, Operation, Put, absent, prefix_end, present
+from enactord.ports import Clock, KeyValue, Reading
 from enactord.registry.keys import Keys
 
 
@@ -31,12 +31,16 @@ class Claim:
 class Session:
     """The lease of one enactor; opened anew when it was lost."""
 
-    def __init__(self, store: KeyValue, keys: Keys, clock: Clock, *, enactor: str, ttl_s: int) -> None:
+    def __init__(
+        self, store: KeyValue, keys: Keys, clock: Clock, *, enactor: str, ttl_s: int, zones: Sequence[str] = ()
+    ) -> None:
+        """`zones`: those that the enactor's config has."""
         self._store = store
         self._keys = keys
         self._clock = clock
         self.enactor = enactor
         self.ttl_s = ttl_s
+        self._zones = zones
         self.lease = 0
         self._facts: dict[str, object] = {}
 
@@ -52,9 +56,12 @@ class Session:
             self._facts = {}
         if facts != self._facts:
             value = json.dumps(facts | {"updated_at": self._clock.now()}).encode()
-            presence = Put(key=self._keys.enactor(self.enactor), value=value, lease=self.lease)
+            puts: list[Operation] = [Put(key=self._keys.enactor(self.enactor), value=value, lease=self.lease)]
+            if not self._facts:
+                zones = json.dumps(self._zones).encode()
+                puts.append(Put(key=self._keys.configured + self.enactor, value=zones, lease=self.lease))
             try:
-                await self._store.transact((), (presence,))
+                await self._store.transact((), puts)
             except LeaseLost:
                 self.lease = 0
                 return
@@ -108,3 +115,17 @@ class Session:
             except StoreDown:
                 pass  # it runs out by itself
             self.lease = 0
+
+
+async def enactors_with(store: Reading, keys: Keys, zone: str) -> list[str]:
+    """Return the enactors alive whose config has a zone, or cannot be read."""
+    page = await store.range(keys.configured, prefix_end(keys.configured))
+    found = []
+    for item in page.items:
+        try:
+            zones = json.loads(item.value)
+        except (ValueError, RecursionError):
+            zones = None
+        if not isinstance(zones, list) or zone in zones:
+            found.append(item.key[len(keys.configured) :])
+    return found

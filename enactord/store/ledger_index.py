@@ -273,10 +273,14 @@ class LedgerIndex:
             self._summary(zone, slot, found.stored[slot])
         return found.summed
 
+    def totals_of(self, zones: Iterable[str]) -> Summary:
+        """Return the sum of all buckets of some zones."""
+        return add_up(self.zone_totals(zone) for zone in zones)
+
     @property
     def totals(self) -> Summary:
         """The sum of all buckets."""
-        return add_up(self.zone_totals(zone) for zone in self._zones)
+        return self.totals_of(self._zones)
 
     # -- how it is kept current
 

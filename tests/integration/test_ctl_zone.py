@@ -146,3 +146,25 @@ def test_adopt_refuses_alias_and_nothing(server: Embedded, tmp_path: Path) -> No
     refusals = json.loads(refused.stdout)["error"]["refusals"]
     assert [refusal["guard"] for refusal in refusals] == ["alias", "nothing"]
     assert json.loads(run(tmp_path, "endpoints").stdout) == {"endpoints": []}
+
+
+def test_a_zone_is_retired_with_its_records(server: Embedded, tmp_path: Path) -> None:
+    """Its names leave the DNS and the store; the fence stays in the DNS, above what it was."""
+    put(server, f"a.{ZONE}", "A", "10.0.0.1", "10.0.0.2")
+    put(server, f"b.{ZONE}", "A", "10.0.0.3")
+    assert run(tmp_path, "adopt", f"a.{ZONE}", f"b.{ZONE}").exit_code == 0
+    open_plan(server, tmp_path, a=["10.0.0.1", "10.0.0.2"], b=["10.0.0.3"])
+    put(server, f"b.{ZONE}", "A", "10.66.66.66")
+    retired = run(tmp_path, "zone", "retire", ZONE, "--reason", "moved", "--remove-records")
+    assert retired.exit_code == 0, retired.output
+    document = json.loads(retired.stdout)
+    assert document["removed"] == [f"a.{ZONE}"]
+    assert [kept["name"] for kept in document["kept"]] == [f"b.{ZONE}"]
+    assert "gen=3" in document["fence"]
+    status = json.loads(run(tmp_path, "status").stdout)
+    assert (status["retired"][0]["reason"], status["endpoints"]["total"]) == ("moved", 0)
+    again = run(tmp_path, "zone", "retire", ZONE, "--reason", "moved")
+    assert again.exit_code == 1
+    other = run(tmp_path, "zone", "retire", "other.test", "--reason", "moved", "--remove-records")
+    assert other.exit_code == 2
+    assert "--config FILE" in other.output

@@ -13,8 +13,8 @@ from enactord.core.errors import ArchiveUnreadable, StoreDown
 from enactord.core.guard import Limits
 from enactord.core.kv import Delete, Put
 from enactord.daemon.archive import Restored, backup, check, restore
-from enactord.daemon.scope import Denied, Scope
 from enactord.engine.settings import ZonePorts
+from enactord.operations.scope import Denied, Scope
 from enactord.registry.control import Freeze, freeze, parse_freeze
 from enactord.registry.keys import parse_record
 from tests.world import SCOPE, ZONE, Breaking, World, fleet, plan

@@ -8,9 +8,9 @@ import pytest
 from enactord.core.errors import ZoneDown
 from enactord.core.fence import HOLD_MAX, NO_PLAN, Fence, parse_fence
 from enactord.core.records import Outcome, Records, Transaction, Unknown
-from enactord.daemon.emergency import Taken, hold_text, release, seal, set_records
-from enactord.daemon.scope import Denied
 from enactord.engine.settings import ZonePorts
+from enactord.operations.emergency import Taken, hold_text, release, seal, set_records
+from enactord.operations.scope import Denied
 from tests.world import SCOPE, ZONE, Member, World, fleet, plan
 
 A = f"n00000.{ZONE}"

@@ -15,12 +15,12 @@ from enactord.core.ledger import Entry
 from enactord.core.records import NO_RECORDS, Outcome, Reason, Records, Refused, Transaction, Unknown
 from enactord.daemon import operations
 from enactord.daemon.documents import held_notes, status_document
-from enactord.daemon.scope import Scope
 from enactord.engine.pace import Limiter
 from enactord.engine.probing import Narrowing, Prober
 from enactord.engine.readback import read_back
 from enactord.engine.settings import Verifier, ZonePorts, ZoneSettings
 from enactord.engine.writer import Fate
+from enactord.operations.scope import Scope
 from tests.world import SCOPE, ZONE, Gated, World, fleet, plan
 
 REFUSED = Refused(reason=Reason.DENIED, detail="REFUSED for key enactor: …", answer="REFUSED")

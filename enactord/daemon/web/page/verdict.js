@@ -7,7 +7,8 @@ export function verdict(state) {
   const self = state.self;
   const points = [...self.reasons];
   const refused = self.refused[String(state.head)];
-  const open = state.zones.filter((zone) => zone.applied < state.head || zone.fence < state.head);
+  const zones = ours(state);
+  const open = zones.filter((zone) => zone.applied < state.head || zone.fence < state.head);
   const held = state.endpoints.held;
   const heldPoint = held
     ? `${many(held, "endpoint")} held: a guard refused the new content, the last known good is served`
@@ -19,19 +20,24 @@ export function verdict(state) {
   if (state.head === 0) return { level: "ok", title: "No plan has been published yet.", points };
   if (refused) return { level: "bad", title: `Plan ${state.head} is refused. What is served stays.`, points };
   if (open.length > 0) {
-    const done = state.zones.length - open.length;
-    const where = state.zones.length > 1 ? `: done in ${count(done)} of ${many(state.zones.length, "zone")}` : "";
+    const done = zones.length - open.length;
+    const where = zones.length > 1 ? `: done in ${count(done)} of ${many(zones.length, "zone")}` : "";
     const trouble = self.reasons.some((reason) => !/not finished yet$/.test(reason));
     return { level: trouble ? "warn" : "busy", title: `Plan ${state.head} is being applied${where}.`, points };
   }
-  const where = state.zones.length > 1 ? ` in all ${count(state.zones.length)} zones` : "";
+  const where = zones.length > 1 ? ` in all ${count(zones.length)} zones` : "";
   if (held) return { level: "warn", title: `Plan ${state.head} is applied${where}, but for ${many(held, "endpoint")} held.`, points };
   if (points.length > 0) return { level: "warn", title: `Plan ${state.head} is applied${where}; something needs a look.`, points };
   return { level: "ok", title: `Plan ${state.head} is applied${where}.`, points };
 }
 
 function applied(state) {
-  return range(state.zones.map((zone) => zone.applied));
+  return range(ours(state).map((zone) => zone.applied));
+}
+
+/** The zones that this enactor's config has; the store may know of others, which nobody works on. */
+export function ours(state) {
+  return state.zones.filter((zone) => zone.state !== "not in this config");
 }
 
 /** "104", or "103–104" where zones differ. */

@@ -1,23 +1,24 @@
 /** Generations: how far the newest plan has come, over all and zone by zone. */
 
 import { at, h, list, mark, say } from "./dom.js";
-import { range } from "./verdict.js";
+import { ours, range } from "./verdict.js";
 import { generation, many } from "./words.js";
 
 const FEW = 8;
-const ORDER = { "never opened": 0, applying: 1, behind: 2, applied: 3 };
+const ORDER = { "never opened": 0, applying: 1, behind: 2, applied: 3, "not in this config": 4 };
 const MEANS = {
   applied: "at the newest plan",
   applying: "being applied",
   behind: "a newer plan is to come",
   "never opened": "no plan has been opened here yet",
+  "not in this config": "not in this enactor's config; see: enactorctl zone retire",
 };
 let allZones = false;
 
 /** Show the generations of a state. */
 export function showZones(state) {
-  const fences = state.zones.map((zone) => zone.fence);
-  const applied = state.zones.map((zone) => zone.applied);
+  const fences = ours(state).map((zone) => zone.fence);
+  const applied = ours(state).map((zone) => zone.applied);
   step("head", generation(state.head), true);
   step("fence", range(fences), fences.every((fence) => fence >= state.head));
   step("applied", range(applied), applied.every((one) => one >= state.head));
@@ -34,7 +35,7 @@ export function showZones(state) {
     allZones = !allZones;
     showZones(state);
   };
-  say(at("zones-count"), `${settled} of ${many(zones.length, "zone")} at the newest plan`);
+  say(at("zones-count"), `${settled} of ${many(ours(state).length, "zone")} at the newest plan`);
 }
 
 function step(name, text, reached) {
@@ -53,7 +54,7 @@ function zoneRow() {
     say(fence, generation(zone.fence));
     say(applied, generation(zone.applied));
     say(state, MEANS[zone.state] ?? zone.state);
-    mark(row, "data-state", zone.state.replace(" ", "-"));
+    mark(row, "data-state", zone.state.replaceAll(" ", "-"));
   };
   return row;
 }

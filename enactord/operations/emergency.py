@@ -13,10 +13,10 @@ from enactord.core.errors import ZoneDown
 from enactord.core.fence import HOLD_MAX, NO_PLAN, Fence, parse_fence
 from enactord.core.records import NO_RECORDS, Change, Committed, Reason, Records, Refused, Served, Transaction, Unknown
 from enactord.core.refusal import Refusal
-from enactord.daemon.scope import Denied
 from enactord.engine.opening import describe
 from enactord.engine.settings import ZonePorts
 from enactord.engine.writer import ZoneDenied
+from enactord.operations.scope import Denied
 
 _ATTEMPTS = 5
 
@@ -57,7 +57,7 @@ async def set_records(ports: ZonePorts, scope: str, name: str, records: Records,
     if was is not None and was.alias is not None:
         detail = f"{name} is an alias to {was.alias}: remove the CNAME by the means of your DNS server first"
         return Denied(refusals=(Refusal(guard="alias", detail=detail),))
-    done = await _raise(ports, scope, hold, [Change(name=name, after=records)])
+    done = await raise_by_hand(ports, scope, hold, [Change(name=name, after=records)])
     if isinstance(done, Denied):
         return done
     served = (await ports.zone.read([name])).get(name)
@@ -66,7 +66,7 @@ async def set_records(ports: ZonePorts, scope: str, name: str, records: Records,
 
 async def seal(ports: ZonePorts, scope: str, hold: str) -> Taken | Denied:
     """Hold a zone as it is. Raises `ZoneDown`, `ZoneDenied`."""
-    return await _raise(ports, scope, hold, [])
+    return await raise_by_hand(ports, scope, hold)
 
 
 async def release(ports: ZonePorts, scope: str) -> Taken | Denied:
@@ -76,11 +76,11 @@ async def release(ports: ZonePorts, scope: str) -> Taken | Denied:
         stands = "nothing" if found is None else found.text
         detail = f"no operator holds {ports.settings.name}: its fence is {stands}"
         return Denied(refusals=(Refusal(guard="not_held", detail=detail),))
-    return await _raise(ports, scope, "", [])
+    return await raise_by_hand(ports, scope, "")
 
 
-async def _raise(ports: ZonePorts, scope: str, hold: str, changes: Sequence[Change]) -> Taken | Denied:
-    """Put a fence above the one that stands, with the changes, in one update."""
+async def raise_by_hand(ports: ZonePorts, scope: str, hold: str, changes: Sequence[Change] = ()) -> Taken | Denied:
+    """Put a fence above the one that stands, with the changes, in one update; `hold`: who keeps all others out."""
     zone = ports.settings.name
     before = ""
     last = ""

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from enactord.core.events import Happening
 from enactord.core.guard import Limits
 from enactord.core.refusal import Refusal
 from enactord.ports import Clock, KeyValue
@@ -17,6 +18,13 @@ Stage = Callable[[str], None]
 
 def silent(stage: str) -> None:
     """Tell nobody."""
+
+
+class Unheard:
+    """An observer that hears nothing: what an operation did is what it returns."""
+
+    def observe(self, happening: Happening) -> None:
+        """Take no note."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,81 @@
+"""zone: take a zone out for good."""
+
+import asyncio
+
+import click
+
+from enactord.cli.opening import open_tools
+from enactord.cli.program import common, examples
+from enactord.cli.publish import author_or_user
+from enactord.cli.terminal import Out, deny, progress, tell_done
+from enactord.core.names import parse_name
+from enactord.daemon.wiring import open_zones
+from enactord.operations.retiring import Retired, retire
+from enactord.operations.scope import Denied, Stage
+
+
+@click.group(epilog=examples("enactorctl zone retire old.example.com --reason 'moved to another team'"))
+@common
+def zone() -> None:
+    """Take a zone out of a scope."""
+
+
+@zone.command(
+    name="retire",
+    epilog=examples(
+        """
+enactorctl zone retire old.example.com --reason "moved to another team"
+enactorctl --config before.toml zone retire old.example.com --reason "switched off" --remove-records
+"""
+    ),
+)
+@click.argument("zone", metavar="ZONE")
+@click.option("--reason", metavar="TEXT", required=True, help="Why; `status` shows it.")
+@click.option(
+    "--remove-records",
+    is_flag=True,
+    help="Remove from the DNS what enactord put there, too. Needs a config that still has the zone.",
+)
+@click.option("--author", metavar="NAME", help="Who says so [default: you].")
+@common
+def retire_(zone: str, reason: str, remove_records: bool, author: str | None) -> int:
+    """Forget ZONE: its ledger, its applied plan and its fence leave the store.
+
+    First take its [[zone]] out of the config of every enactor, and restart them; while an enactor that
+    is alive has it, nothing is done. Without --remove-records, the DNS keeps what it serves. The fence
+    record stays in the DNS in any case: no write that is on its way, or wakes up late, can land.
+    """
+    with progress("retiring") as bar:
+        done = asyncio.run(_retire(parse_name(zone), reason, author_or_user(author), remove_records, bar.stage))
+    if isinstance(done, Denied):
+        return deny(done)
+    tell_done(done.document, lambda out: _print(out, done))
+    return 0
+
+
+async def _retire(name: str, reason: str, author: str, remove_records: bool, stage: Stage) -> Retired | Denied:
+    async with open_tools() as tools:
+        if not remove_records:
+            return await retire(tools.scope, name, reason=reason, author=author, stage=stage)
+        if name not in tools.scope.zones:
+            raise click.UsageError(
+                f"--remove-records needs the server and key of {name}, which this config does not have;"
+                " name a config that has it: enactorctl --config FILE zone retire …"
+            )
+        async with open_zones(tools.config) as zones:
+            return await retire(tools.scope, name, reason=reason, author=author, ports=zones[name], stage=stage)
+
+
+def _print(out: Out, done: Retired) -> None:
+    if done.removed is not None:
+        out.line(f"{len(done.removed)} of {done.names} names were removed from the DNS")
+    for kept in done.kept:
+        out.line((f"left as it is: {kept.name}: {kept.why}", "yellow"))
+    if done.fence is not None:
+        out.line(f"the fence stays in the DNS, so that no late write can land: {done.fence.text}")
+    out.line(f"{done.zone} is out of the store: {done.names} names, fence {done.generation or 'none'}")
+    if done.planned:
+        out.line(
+            f"the newest plan still holds {done.planned} endpoints of it: the planner must leave them out, or its"
+            " next plan is refused"
+        )

@@ -1,0 +1,245 @@
+"""Retiring a zone: what enactord knows of it leaves the store, and where it is asked for, its records leave the DNS.
+
+A zone that was taken out of every config keeps its plans from being pruned and shows in
+`status` for ever, until an operator says that it is not coming back.
+"""
+
+import json
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from enactord.core.errors import PlanUnreadable, ZoneDown
+from enactord.core.fence import Fence
+from enactord.core.kv import Compare, Delete, Operation, Put, absent, valued
+from enactord.core.ledger import Entry
+from enactord.core.records import NO_RECORDS, Change, Expect, Served
+from enactord.core.refusal import Refusal
+from enactord.engine.settings import ZonePorts
+from enactord.engine.writer import Fate, FenceMoved, ZoneWriter
+from enactord.operations.emergency import hold_text, raise_by_hand
+from enactord.operations.scope import Denied, Scope, Stage, Unheard, silent
+from enactord.registry.mirror import Mirror
+from enactord.registry.session import enactors_with
+
+_NAMES_AT_ONCE = 500
+_DELETES_A_TRANSACTION = 100
+_TIME_MAX_S = 253_402_300_800
+"""The end of the year 9999: later times have no calendar date."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """A name whose records were left as they are, and why."""
+
+    name: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retired:
+    """A zone that is out of the store: how many names it had, which of them were removed from the DNS or kept there.
+
+    `fence`: what stands at the fence's name in the DNS now, where its records were removed.
+    `planned`: endpoints of it that the newest plan still holds.
+    """
+
+    zone: str
+    generation: int
+    names: int
+    removed: tuple[str, ...] | None
+    kept: tuple[Kept, ...]
+    fence: Fence | None
+    planned: int
+
+    def document(self) -> dict[str, Any]:
+        return {
+            "zone": self.zone,
+            "generation": self.generation,
+            "names": self.names,
+            "removed": None if self.removed is None else list(self.removed),
+            "kept": [{"name": kept.name, "why": kept.why} for kept in self.kept],
+            "fence": self.fence and self.fence.text,
+            "planned": self.planned,
+        }
+
+
+async def retire(
+    scope: Scope,
+    zone: str,
+    *,
+    reason: str,
+    author: str,
+    ports: ZonePorts | None = None,
+    stage: Stage = silent,
+) -> Retired | Denied:
+    """Take a zone out of the store; with `ports`, remove its records from the DNS before that.
+
+    Run again, it finishes one that broke off. Nothing is changed where an enactor that is
+    alive has the zone in its config. Raises `StoreDown`, `ZoneDown`, `ZoneDenied`.
+    """
+    stage("reading")
+    mirror = await scope.mirror()
+    refusal = await _refusal(scope, zone, mirror)
+    if refusal is not None:
+        return Denied(refusals=(refusal,))
+    entries = {
+        name: entry
+        for bucket in mirror.ledger.stored(zone)
+        for name, entry in mirror.ledger.bucket(bucket).items()
+        if entry.live
+    }
+    removed: tuple[str, ...] | None = None
+    kept: tuple[Kept, ...] = ()
+    fence: Fence | None = None
+    if ports is not None:
+        stage("removing records")
+        done = await _remove_records(ports, scope.name, entries, hold_text(author, f"retiring: {reason}"))
+        if isinstance(done, Denied):
+            return done
+        removed, kept, fence = done
+    stage("removing from the store")
+    record = mirror.fence(zone)
+    generation = record.generation if record else 0
+    note = {"reason": reason, "author": author, "at": scope.clock.now(), "generation": generation}
+    if not await _forget(scope, zone, mirror, json.dumps(note).encode()):
+        detail = (
+            f"the fence of {zone} was raised meanwhile: an enactor has the zone; look for it with: enactorctl status"
+        )
+        return Denied(refusals=(Refusal(guard="raised", detail=detail),))
+    return Retired(
+        zone=zone,
+        generation=generation,
+        names=len(entries),
+        removed=removed,
+        kept=kept,
+        fence=fence,
+        planned=_planned(mirror, zone),
+    )
+
+
+async def _refusal(scope: Scope, zone: str, mirror: Mirror) -> Refusal | None:
+    """Return why a zone must not be retired now, or None."""
+    alive = await enactors_with(scope.store, scope.keys, zone)
+    if alive:
+        detail = (
+            f"{', '.join(alive)} has {zone} in its config: take its [[zone]] out there, restart the enactor,"
+            " and retire the zone then"
+        )
+        return Refusal(guard="configured", detail=detail)
+    keys = scope.keys
+    known = {*mirror.fences, *mirror.ledger.zones}
+    if zone not in known and keys.applied(zone) not in mirror.items:
+        left = sorted(known - set(scope.zones))
+        shown = f"zones that are in no config: {', '.join(left)}" if left else "no other zone waits for it"
+        return Refusal(guard="zone", detail=f"the store knows nothing of {zone}; {shown}")
+    return None
+
+
+def _planned(mirror: Mirror, zone: str) -> int:
+    try:
+        manifest = mirror.manifest(mirror.head)
+    except PlanUnreadable:
+        return 0
+    return 0 if manifest is None else manifest.part(zone).endpoints
+
+
+# -- the DNS
+
+
+async def _remove_records(
+    ports: ZonePorts, scope: str, entries: Mapping[str, Entry], hold: str
+) -> tuple[tuple[str, ...], tuple[Kept, ...], Fence] | Denied:
+    """Remove what enactord put at the names, while the zone is held; the fence stays, above every write on its way."""
+    held = await raise_by_hand(ports, scope, hold)
+    if isinstance(held, Denied):
+        return held
+    writer = ZoneWriter(ports, Unheard(), random.Random())
+    removed: list[str] = []
+    kept: list[Kept] = []
+    names = sorted(entries)
+    for start in range(0, len(names), _NAMES_AT_ONCE):
+        some = names[start : start + _NAMES_AT_ONCE]
+        served = await writer.prober.read(held.fence, some)
+        changes = []
+        for name in some:
+            answer = served.get(name)
+            if answer is None:
+                raise ZoneDown(f"{ports.settings.name}: no answer for {name}; run it again")
+            why = _foreign(entries[name], answer)
+            if why:
+                kept.append(Kept(name=name, why=why))
+            elif not answer.records.empty:
+                changes.append(Change(name=name, after=NO_RECORDS, expect=Expect.EXACT, before=answer.records))
+        try:
+            fates = await writer.write(held.fence, changes) if changes else {}
+        except FenceMoved:
+            detail = f"somebody raised the fence of {ports.settings.name} meanwhile: run it again"
+            return Denied(refusals=(Refusal(guard="raised", detail=detail),))
+        for name, written in fates.items():
+            if written.fate is Fate.OPEN:
+                raise ZoneDown(f"{ports.settings.name}: {name} may not be removed ({written.detail}); run it again")
+            if written.fate is Fate.COMMITTED:
+                removed.append(name)
+            else:
+                kept.append(Kept(name=name, why=f"{written.fate}: {written.detail}"))
+    released = await raise_by_hand(ports, scope, "")
+    return released if isinstance(released, Denied) else (tuple(removed), tuple(kept), released.fence)
+
+
+def _foreign(entry: Entry, answer: Served) -> str:
+    """Return why what a name serves is not to be removed; "": it is what enactord put there, or nothing."""
+    if answer.covered:
+        return f"covered by {answer.covered}"
+    if answer.alias is not None:
+        return f"somebody put a CNAME to {answer.alias} there"
+    versions = [version.records(entry.name).addresses for version in entry.may_serve]
+    if answer.records.empty or answer.records.addresses in versions:
+        return ""
+    return f"somebody put other records there: {' '.join(answer.records.texts())}"
+
+
+# -- the store
+
+
+async def _forget(scope: Scope, zone: str, mirror: Mirror, note: bytes) -> bool:
+    """Delete the ledger, the applied plan and last the fence of a zone; False where its fence has moved."""
+    keys = scope.keys
+    item = mirror.items.get(keys.fence(zone))
+    unmoved: Compare = absent(keys.fence(zone)) if item is None else valued(keys.fence(zone), item.value)
+    ledger = [key for key in mirror.items if key.startswith(keys.zone_ledger(zone))]
+    for some in _portions(ledger):
+        if not (await scope.store.transact((unmoved,), [Delete(key=key) for key in some])).succeeded:
+            return False
+    last: list[Operation] = [
+        Delete(key=keys.applied(zone)),
+        Delete(key=keys.fence(zone)),
+        Put(key=keys.retired(zone), value=note),
+    ]
+    return (await scope.store.transact((unmoved,), last)).succeeded
+
+
+def _portions(keys: Sequence[str]) -> Iterable[Sequence[str]]:
+    return (keys[start : start + _DELETES_A_TRANSACTION] for start in range(0, len(keys), _DELETES_A_TRANSACTION))
+
+
+def retired_document(mirror: Mirror) -> list[dict[str, Any]]:
+    """Return the zones that were retired and have not come back, sorted: by whom, when and why."""
+    return [{"zone": zone} | _note(value) for zone, value in mirror.retired.items()]
+
+
+def _note(value: bytes) -> dict[str, Any]:
+    """Return what was written when a zone was retired; what cannot be read of it, as nothing."""
+    try:
+        found = json.loads(value)
+    except (ValueError, RecursionError):
+        found = {}
+    note = found if isinstance(found, dict) else {}
+    at, generation = note.get("at"), note.get("generation")
+    return {
+        "reason": str(note.get("reason", "")),
+        "author": str(note.get("author", "")),
+        "at": at if isinstance(at, int | float) and 0 <= at < _TIME_MAX_S else 0,
+        "generation": generation if isinstance(generation, int) and generation >= 0 else 0,
+    }
