@@ -171,7 +171,7 @@ def test_each_check_finds_what_it_is_for(check: Check, wrong: str, right: str) -
 
 
 def test_imports_go_in_one_direction() -> None:
-    """cli -> daemon -> operations -> adapters | telemetry | engine -> registry -> store -> ports -> core (see pyproject.toml)."""
+    """From cli down to core, as the contracts in pyproject.toml say."""
     program = Path(sys.executable).with_name("lint-imports")
     done = subprocess.run([program, "--no-cache"], cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
