@@ -96,7 +96,7 @@ async def _judge(
         return Refusal(guard="pending", detail=f"{name}: a write of it is under way; try again when it has ended")
     if mirror.head == 0:
         return None
-    manifest = await scope.plans.manifest(mirror.head)
+    manifest = mirror.manifest(mirror.head)
     digest = manifest.chunk_of(name) if manifest else None
     planned = digest is not None and name in parse_chunk((await scope.plans.texts([digest]))[digest])
     if planned:

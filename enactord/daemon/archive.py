@@ -14,7 +14,7 @@ import gzip
 import json
 import os
 import zlib
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
@@ -23,13 +23,14 @@ from typing import Any, BinaryIO, cast
 
 from enactord.core.errors import ArchiveUnreadable, Compacted, ZoneDown
 from enactord.core.fence import parse_fence
-from enactord.core.kv import MAX_REQUEST_BYTES, Delete, Item, Operation, Put, prefix_end, valued
+from enactord.core.kv import MAX_REQUEST_BYTES, Delete, Operation, Put, valued
 from enactord.core.refusal import Refusal
 from enactord.engine.settings import ZonePorts
 from enactord.operations.scope import Denied, Scope, Stage, silent
 from enactord.registry.control import Freeze, pack_freeze, parse_freeze
 from enactord.registry.fences import Fences
 from enactord.registry.keys import Keys, parse_record, record_value
+from enactord.store.paging import items_under
 
 SCHEMA = "enactord.backup/v1"
 _PAGE = 512
@@ -122,7 +123,7 @@ async def _backup_once(scope: Scope, path: Path, stage: Stage) -> Saved:
                 packed.write(line)
 
             write({"schema": SCHEMA, "scope": scope.name, "revision": revision, "taken_at": scope.clock.now()})
-            async for item in _items(scope, revision):
+            async for item in items_under(scope.store, scope.keys.root, revision=revision):
                 key = item.key[len(scope.keys.root) :]
                 if key.startswith(_LEASED):
                     continue
@@ -142,18 +143,6 @@ async def _backup_once(scope: Scope, path: Path, stage: Stage) -> Saved:
             fresh.unlink(missing_ok=True)
         raise
     return Saved(scope=scope.name, revision=revision, keys=count, plans=plans, bytes=size)
-
-
-async def _items(scope: Scope, revision: int = 0) -> AsyncIterator[Item]:
-    """Yield every item of the scope, in order of key, page by page."""
-    start, end = scope.keys.root, prefix_end(scope.keys.root)
-    while True:
-        page = await scope.store.range(start, end, revision=revision, limit=_PAGE)
-        for item in page.items:
-            yield item
-        if not page.more or not page.items:
-            return
-        start = page.items[-1].key + "\0"
 
 
 # -- restore
@@ -179,7 +168,8 @@ async def restore(
     if header["scope"] != scope.name:
         detail = f"{path} is of scope {header['scope']!r}, this config is of {scope.name!r}"
         return Denied(refusals=(Refusal(guard="scope", detail=detail),))
-    found = {item.key[len(scope.keys.root) :]: item.value async for item in _items(scope)}
+    root = scope.keys.root
+    found = {item.key[len(root) :]: item.value async for item in items_under(scope.store, root)}
     there = {key: value for key, value in found.items() if not key.startswith(_LEASED)}
     author_of = parse_freeze(there[_FREEZE]).author if _FREEZE in there else ""
     begun = author_of.startswith(_MARK)

@@ -27,12 +27,16 @@ def status_document(mirror: Mirror, zones: Sequence[str]) -> Document:
     """Return the state of a scope: newest plan, freeze, zones, endpoints by state, claims, enactors."""
     totals = mirror.ledger.totals
     generations = mirror.generations
+    configured = frozenset(zones)
     return {
         "scope": mirror.keys.scope,
         "head": mirror.head,
         "plans": {"stored": len(generations), "oldest": generations[0] if generations else 0},
         "frozen": freeze_document(mirror.freeze),
-        "zones": [_zone_document(mirror, zone, configured=zone in zones) for zone in sorted({*zones, *mirror.fences})],
+        "zones": [
+            _zone_document(mirror, zone, configured=zone in configured)
+            for zone in sorted(configured.union(mirror.fences))
+        ],
         "endpoints": {
             "total": totals.entries,
             "owned": totals.owned,
@@ -169,20 +173,12 @@ def version_content(version: Version | None) -> Document | None:
     return content_json(parse_content(version.content))
 
 
-def zone_entries(mirror: Mirror, zone: str) -> dict[str, Entry]:
-    """Return the ledger's entries of a zone by name."""
-    found: dict[str, Entry] = {}
-    for bucket in mirror.ledger.stored(zone):
-        found.update(mirror.ledger.bucket(bucket))
-    return found
-
-
 def find_entries(mirror: Mirror, names: Iterable[str] | None = None) -> dict[str, Entry]:
     """Return the ledger's entries by name, sorted: all, or those of the names that it has."""
     found: dict[str, Entry] = {}
     if names is None:
         for zone in mirror.ledger.zones:
-            found.update(zone_entries(mirror, zone))
+            found.update(mirror.ledger.zone_entries(zone))
     else:
         for name in names:
             entry = mirror.ledger.entry(name)

@@ -11,7 +11,7 @@ from enactord.core.ledger import Bucket, Entry, parse_bucket
 from enactord.core.names import zone_of
 from enactord.core.plan import Approval, Draft, Manifest, content_digest
 from enactord.core.refusal import Refusal
-from enactord.daemon.documents import Document, diff_plans, manifest_document, zone_entries
+from enactord.daemon.documents import Document, diff_plans, manifest_document
 from enactord.operations.scope import Denied, Scope, Stage, silent
 from enactord.ports import KeyValue
 from enactord.registry.control import parse_freeze
@@ -154,7 +154,7 @@ async def _weigh(scope: Scope, draft: Draft, *, approved: bool) -> _Weighed:
         owned = 0
     else:
         mirror = await scope.mirror()
-        entries = {name: entry for zone in scope.zones for name, entry in zone_entries(mirror, zone).items()}
+        entries = {name: entry for zone in scope.zones for name, entry in mirror.ledger.zone_entries(zone).items()}
         owned = mirror.ledger.totals_of(scope.zones).live
         removed = [name for name, entry in entries.items() if entry.live and _leaves(draft, name)]
     outside = sorted(name for name in draft.endpoints if zone_of(name, zones) is None)

@@ -137,13 +137,16 @@ class Planning:
             return None  # decided when it was opened; part of it may be gone already
         weighed = {(removed, self._mirror.ledger.totals_of(view.zones).live)}
         planned = sum(manifest.part(zone).endpoints for zone in view.zones)
+        under_way: dict[int, Manifest] = {}
         for zone, record in fences.items():
+            plan = None if record is None else plan_at(self._mirror, record)
+            if plan is not None and self._mirror.applied(zone) != plan.generation:
+                under_way[plan.generation] = plan
+        for plan in under_way.values():
             # Others may be at work on the plan that is opened, and the ledger that is known here
             # not yet show it: what that plan holds counts as served.
-            under_way = None if record is None else plan_at(self._mirror, record)
-            if under_way is not None and self._mirror.applied(zone) != under_way.generation:
-                held = sum(under_way.part(zone).endpoints for zone in view.zones)
-                weighed.add((max(0, held - planned), held))
+            held = sum(plan.part(zone).endpoints for zone in view.zones)
+            weighed.add((max(0, held - planned), held))
         refusals = (
             judge_removals(gone, before, planned, self.settings.limits, approved=manifest.approval is not None)
             for gone, before in sorted(weighed)

@@ -1,6 +1,6 @@
 """Pruning: removing plans that nothing can need any more, and the chunks that only they named."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from enactord.core.buckets import BucketId
@@ -78,10 +78,10 @@ class Pruner:
         """Judge and delete on one reading; returns whether a delete lost to a change in the store."""
         generations = evidence.generations
         newest = generations[len(generations) - self.keep_plans :] if self.keep_plans else []
-        fences = dict.fromkeys(self._zones, 0) | evidence.fences
-        applied = {zone: evidence.applied(zone) for zone in fences}
-        ours = {zone: fences[zone] for zone in self._zones}
+        fences = evidence.fences
+        ours = {zone: fences.get(zone, 0) for zone in self._zones}
         left = {zone: fence for zone, fence in fences.items() if zone not in ours}
+        applied = {zone: evidence.applied(zone) for zone in (*ours, *left)}
         needed: dict[int, str] = {}
         unread: list[BucketId] = []
         for bucket_id in evidence.ledger.all_stored():
@@ -94,6 +94,7 @@ class Pruner:
             for entry in bucket.values():
                 if entry.applied is not None and entry.applied.generation > applied.get(bucket_id.zone, 0):
                     needed.setdefault(entry.applied.generation, f"active at {entry.name}")
+        blocked = _blocked(unread, left)
         compares = self._compares(evidence)
         candidates: set[str] = set()
         named_unread = False
@@ -109,12 +110,7 @@ class Pruner:
                 references=needed,
                 claims=evidence.claims(generation),
             )
-            if refusal is None and unread:
-                detail = (
-                    f"the ledger's {ledger_name(unread[0].zone, unread[0].slot)} cannot be read, and may need any plan"
-                )
-                mend = RETIRE if unread[0].zone in left else "; the next pass over a plan writes it anew"
-                refusal = Refusal(guard="unreadable", detail=detail + mend)
+            refusal = refusal or blocked
             if refusal is None and generation == evidence.head:
                 refusal = Refusal(guard="newest", detail=f"generation {generation} is the newest plan")
             digests, problem = _chunks(evidence, generation)
@@ -154,6 +150,16 @@ class Pruner:
             Compare(key=f"{root}{room}/", field="mod", operator="<", operand=since, prefix=True)
             for room in ("fences", "applied", "ledger")
         ]
+
+
+def _blocked(unread: Sequence[BucketId], left: Collection[str]) -> Refusal | None:
+    """Return why no plan may go where a bucket of the ledger cannot be read; `left`: zones that left the config."""
+    if not unread:
+        return None
+    zone, slot, _ = unread[0]
+    mend = RETIRE if zone in left else "; the next pass over a plan writes it anew"
+    detail = f"the ledger's {ledger_name(zone, slot)} cannot be read, and may need any plan{mend}"
+    return Refusal(guard="unreadable", detail=detail)
 
 
 def _chunks(evidence: Mirror, generation: int) -> tuple[set[str], PlanUnreadable | None]:

@@ -6,7 +6,7 @@ A zone that was taken out of every config keeps its plans from being pruned and 
 
 import json
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from enactord.engine.settings import ZonePorts
 from enactord.engine.writer import Fate, FenceMoved, ZoneWriter
 from enactord.operations.emergency import hold_text, raise_by_hand
 from enactord.operations.scope import Denied, Scope, Stage, Unheard, silent
+from enactord.registry.keys import stored_json
 from enactord.registry.mirror import Mirror
 from enactord.registry.session import enactors_with
 
@@ -84,12 +85,7 @@ async def retire(
     refusal = await _refusal(scope, zone, mirror)
     if refusal is not None:
         return Denied(refusals=(refusal,))
-    entries = {
-        name: entry
-        for bucket in mirror.ledger.stored(zone)
-        for name, entry in mirror.ledger.bucket(bucket).items()
-        if entry.live
-    }
+    entries = {name: entry for name, entry in mirror.ledger.zone_entries(zone).items() if entry.live}
     removed: tuple[str, ...] | None = None
     kept: tuple[Kept, ...] = ()
     fence: Fence | None = None
@@ -209,7 +205,8 @@ async def _forget(scope: Scope, zone: str, mirror: Mirror, note: bytes) -> bool:
     item = mirror.items.get(keys.fence(zone))
     unmoved: Compare = absent(keys.fence(zone)) if item is None else valued(keys.fence(zone), item.value)
     ledger = [key for key in mirror.items if key.startswith(keys.zone_ledger(zone))]
-    for some in _portions(ledger):
+    for start in range(0, len(ledger), _DELETES_A_TRANSACTION):
+        some = ledger[start : start + _DELETES_A_TRANSACTION]
         if not (await scope.store.transact((unmoved,), [Delete(key=key) for key in some])).succeeded:
             return False
     last: list[Operation] = [
@@ -220,10 +217,6 @@ async def _forget(scope: Scope, zone: str, mirror: Mirror, note: bytes) -> bool:
     return (await scope.store.transact((unmoved,), last)).succeeded
 
 
-def _portions(keys: Sequence[str]) -> Iterable[Sequence[str]]:
-    return (keys[start : start + _DELETES_A_TRANSACTION] for start in range(0, len(keys), _DELETES_A_TRANSACTION))
-
-
 def retired_document(mirror: Mirror) -> list[dict[str, Any]]:
     """Return the zones that were retired and have not come back, sorted: by whom, when and why."""
     return [{"zone": zone} | _note(value) for zone, value in mirror.retired.items()]
@@ -231,10 +224,7 @@ def retired_document(mirror: Mirror) -> list[dict[str, Any]]:
 
 def _note(value: bytes) -> dict[str, Any]:
     """Return what was written when a zone was retired; what cannot be read of it, as nothing."""
-    try:
-        found = json.loads(value)
-    except (ValueError, RecursionError):
-        found = {}
+    found = stored_json(value)
     note = found if isinstance(found, dict) else {}
     at, generation = note.get("at"), note.get("generation")
     return {

@@ -1,8 +1,10 @@
 """Where everything is kept in the plan store: `/enactord/<scope>/…`."""
 
+import json
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 from enactord.core.buckets import BucketId, valid_slots
 from enactord.core.fence import FenceRecord, parse_fence_text
@@ -54,6 +56,14 @@ def parse_record(value: bytes) -> FenceRecord | None:
     if not txt.generation <= generation < GENERATION_MAX or not (slots == 0 or valid_slots(slots)):
         return None
     return FenceRecord(generation=generation, plan=found[2].decode("ascii"), slots=slots, txt=txt)
+
+
+def stored_json(value: bytes) -> Any:
+    """Return what a value of the store says that is JSON; None where it is none."""
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        return None
 
 
 @dataclass(frozen=True, slots=True)

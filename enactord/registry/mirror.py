@@ -5,7 +5,6 @@ own transaction, or by the DNS server. `ledger` holds the ledger's buckets.
 """
 
 import asyncio
-import json
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from enactord.core.kv import Changes, Event, Item, prefix_end
 from enactord.core.plan import Manifest, unpack_manifest
 from enactord.ports import KeyValue, Reading
 from enactord.registry.control import Freeze, parse_freeze
-from enactord.registry.keys import Keys, parse_pad, parse_plan_value, parse_record
+from enactord.registry.keys import Keys, parse_pad, parse_plan_value, parse_record, stored_json
 from enactord.store.ledger_index import LedgerIndex
 
 CHUNK_CACHE_BYTES = 96 * 1024 * 1024
@@ -153,10 +152,7 @@ class Mirror:
     def enactors(self) -> list[Presence]:
         found = []
         for name in sorted(self._named["enactors"]):
-            try:
-                facts = json.loads(self.items[self.keys.enactor(name)].value)
-            except (ValueError, RecursionError):
-                facts = {}
+            facts = stored_json(self.items[self.keys.enactor(name)].value)
             found.append(Presence(id=name, facts=facts if isinstance(facts, dict) else {}))
         return found
 

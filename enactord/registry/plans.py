@@ -31,6 +31,7 @@ from enactord.core.plan import (
 from enactord.core.refusal import Refusal
 from enactord.ports import Clock, KeyValue, Reading
 from enactord.registry.keys import Keys, parse_pad, parse_plan_value, parse_record, plan_value
+from enactord.store.paging import items_under
 
 _PUTS_A_TRANSACTION = 100
 _BYTES_A_TRANSACTION = 512 * 1024
@@ -100,25 +101,22 @@ class Plans:
         if draft.scope != self._keys.scope:
             detail = f"the plan is for {draft.scope!r}, this store holds {self._keys.scope!r}"
             return Refusal(guard="scope", detail=detail)
-        floor = 0
         for attempt in range(_ATTEMPTS):
-            done = await self._publish_once(draft, orders, floor, layout)
+            done = await self._publish_once(draft, orders, layout, doubtful=attempt > _ATTEMPTS // 2)
             if done is not None:
                 return done
-            if attempt == _ATTEMPTS // 2:
-                floor = max(await self.generations(), default=0)  # a damaged head may hide plans that are there
             await asyncio.sleep(0.01 * 2**attempt)  # another publication or a prune came first: take the new state
         return Refusal(guard="contention", detail="other publications came first each time; publish again")
 
     async def _publish_once(
-        self, draft: Draft, orders: Orders, floor: int, layout: Manifest | None
+        self, draft: Draft, orders: Orders, layout: Manifest | None, *, doubtful: bool
     ) -> Manifest | Refusal | None:
+        """Do what `publish` does, once; None where something else came first. `doubtful`: `head` may hide plans."""
         keys = self._keys
         found = await self._store.get([keys.head, keys.prune_epoch])
         head, epoch = found.get(keys.head), found.get(keys.prune_epoch)
         newest = (parse_plan_value(head.value) if head else None) or (0, "")
-        if not newest[0]:
-            floor = max(await self.generations(), default=0)  # a head that is lost may hide plans that are there
+        floor = max(await self.generations(), default=0) if doubtful or not newest[0] else 0
         opened = await self._highest_fence()
         generation = draft.generation or max(newest[0], opened, floor) + 1
         if generation <= max(newest[0], opened):
@@ -145,10 +143,15 @@ class Plans:
             return built
         parts, texts = built
         named = {chunk for part in parts.values() for chunk in part.chunks.values()}
-        sound = await self._sound(named & set(before.digests()) if before else ())
-        lost = named - texts.keys() - sound
-        if lost:
-            return _unreadable(draft.base or 0, f"its chunk {min(lost)} is lost or damaged")
+        counted_on = named & set(before.digests()) if before else set()
+        sound, _ = await _readable_chunks(self._store, keys, counted_on)
+        if draft.base is not None:
+            lost = named - texts.keys() - sound.keys()
+            if lost:
+                return _unreadable(draft.base, f"its chunk {min(lost)} is lost or damaged")
+            digest = content_digest(draft.scope, merge((sound | texts).values())) if draft.digest else ""
+            if draft.digest != digest:
+                return _other_digest(draft, digest)
         await self._put_chunks({chunk: texts[chunk] for chunk in texts if chunk not in sound})
         manifest = Manifest(
             generation=generation,
@@ -246,31 +249,11 @@ class Plans:
             parts[zone] = whole
             if not whole.endpoints:
                 del parts[zone]
-        parts = dict(sorted(parts.items()))
-        if draft.digest:
-            kept = {chunk for part in parts.values() for chunk in part.chunks.values()} - new.keys()
-            texts = await self.texts(kept)
-            digest = content_digest(draft.scope, merge([*texts.values(), *new.values()]))
-            if draft.digest != digest:
-                return _other_digest(draft, digest)
-        return parts, new
+        return dict(sorted(parts.items())), new
 
     async def _contents(self, part: ZonePart, slots: Sequence[int]) -> dict[str, str]:
         """Return name to content text of some slots of a zone, sorted by name. Raises `PlanUnreadable`."""
         return merge((await self.texts({part.chunks[slot] for slot in slots if slot in part.chunks})).values())
-
-    async def _sound(self, digests: Collection[str]) -> set[str]:
-        """Return which of these chunks are in the store and as their digests say; read now, each of them."""
-        found = await self._store.get([self._keys.chunk(digest) for digest in sorted(digests)])
-        sound = set()
-        for digest in digests:
-            item = found.get(self._keys.chunk(digest))
-            try:
-                if item is not None and unpack_chunk(item.value, digest):
-                    sound.add(digest)
-            except PlanUnreadable:
-                pass
-        return sound
 
     async def _put_chunks(self, texts: Mapping[str, str]) -> None:
         """Put chunks, several transactions in flight; a chunk is its digest's, so putting it twice does no harm."""
@@ -345,8 +328,7 @@ class Plans:
         if candidates is None:
             # Read after the list of plans: a chunk that a later publication put is of a newer `head`, and stays.
             chunks = keys.root + "chunks/"
-            stored = await self._store.range(chunks, prefix_end(chunks))
-            candidates = [item.key[len(chunks) :] for item in stored.items]
+            candidates = [item.key[len(chunks) :] async for item in items_under(self._store, chunks)]
         named: set[str] = set()
         for item in page.items:
             try:
@@ -402,13 +384,27 @@ async def read_chunks(
 
     Raises `PlanUnreadable` if one is missing or damaged.
     """
-    packed = {digest: known[digest] for digest in digests if digest in known}
-    asked = sorted(set(digests) - packed.keys())
-    if asked:
-        found = await store.get([keys.chunk(digest) for digest in asked])
-        for digest in asked:
-            item = found.get(keys.chunk(digest))
-            if item is None:
+    texts, problems = await _readable_chunks(store, keys, digests, known)
+    if problems:
+        raise problems[0]
+    return texts
+
+
+async def _readable_chunks(
+    store: Reading, keys: Keys, digests: Collection[str], known: Mapping[str, bytes] = {}
+) -> tuple[dict[str, str], list[PlanUnreadable]]:
+    """Return the texts, by digest, of those chunks that are there and as their digests say; and what the others are."""
+    asked = sorted(set(digests) - known.keys())
+    found = await store.get([keys.chunk(digest) for digest in asked]) if asked else {}
+    texts: dict[str, str] = {}
+    problems: list[PlanUnreadable] = []
+    for digest in sorted(digests):
+        item = found.get(keys.chunk(digest))
+        packed = known.get(digest) if item is None else item.value
+        try:
+            if packed is None:
                 raise PlanUnreadable(f"chunk {digest} is not in the store")
-            packed[digest] = item.value
-    return {digest: unpack_chunk(packed[digest], digest) for digest in digests}
+            texts[digest] = unpack_chunk(packed, digest)
+        except PlanUnreadable as error:
+            problems.append(error)
+    return texts, problems

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enactord.core.errors import LeaseLost, StoreDown
 from enactord.core.kv import Compare, Delete, Operation, Put, absent, prefix_end, present
 from enactord.ports import Clock, KeyValue, Reading
-from enactord.registry.keys import Keys
+from enactord.registry.keys import Keys, stored_json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,10 +122,7 @@ async def enactors_with(store: Reading, keys: Keys, zone: str) -> list[str]:
     page = await store.range(keys.configured, prefix_end(keys.configured))
     found = []
     for item in page.items:
-        try:
-            zones = json.loads(item.value)
-        except (ValueError, RecursionError):
-            zones = None
+        zones = stored_json(item.value)
         if not isinstance(zones, list) or zone in zones:
             found.append(item.key[len(keys.configured) :])
     return found

@@ -227,6 +227,13 @@ class LedgerIndex:
             if entry is not None or not 0 < start < len(name):
                 return entry
 
+    def zone_entries(self, zone: str) -> dict[str, Entry]:
+        """Return the entries of a zone by name, in a dict of the caller's own."""
+        found: dict[str, Entry] = {}
+        for bucket in self.stored(zone):
+            found.update(self.bucket(bucket))
+        return found
+
     def entries(self) -> Iterator[Entry]:
         """Yield every entry of the ledger, bucket by bucket."""
         for bucket in self.all_stored():
