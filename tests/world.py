@@ -2,14 +2,15 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from enactord.adapters.memory_store import MemoryStore
 from enactord.adapters.memory_zone import MemoryServer, MemoryZone
 from enactord.core.errors import StoreDown
-from enactord.core.events import Happening
+from enactord.core.events import Happening, StepFailed
 from enactord.core.fence import FenceSeen
 from enactord.core.guard import Limits
 from enactord.core.kv import Item
@@ -323,3 +324,12 @@ class World:
     async def close(self) -> None:
         for name in list(self.members):
             await self.stop(name)
+
+
+@asynccontextmanager
+async def unfailing(world: World) -> AsyncIterator[World]:
+    """A world that is left at the end, and in which no step of an enactor may have failed."""
+    yield world
+    failures = [failed for member in world.members.values() for failed in member.recorder.of(StepFailed)]
+    await world.close()
+    assert not failures, failures

@@ -5,7 +5,7 @@ import contextlib
 import os
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from itertools import count
 from pathlib import Path
 
@@ -91,25 +91,38 @@ async def test_an_enactor_that_hangs_feeds_no_watchdog(tmp_path: Path) -> None:
         await enactor.until(lambda: enactor.beats() > before)
 
 
+@contextlib.asynccontextmanager
+async def attending(notifier: Notifier, alive: Callable[[], bool], standing: Callable[[], str]) -> AsyncIterator[None]:
+    """The notifier at work while the context lasts."""
+    task = asyncio.create_task(notifier.attend(alive, standing))
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def fed(listener: socket.socket, times: int) -> list[str]:
+    """Wait until the watchdog was fed so often; return all that was said."""
+    said: list[str] = []
+    async with asyncio.timeout(20):
+        while said.count("WATCHDOG=1") < times:
+            await asyncio.sleep(0.01)
+            said += heard(listener)
+    return said
+
+
 async def test_the_watchdog_is_fed_only_while_the_loop_turns(listener: socket.socket) -> None:
     """An event loop that runs proves nothing: the judgement is the engine's progress."""
     notifier = Notifier.of(environ(listener, WATCHDOG_USEC="30000"))
     alive = True
-    attending = asyncio.create_task(notifier.attend(lambda: alive, lambda: "so it stands"))
-    try:
-        async with asyncio.timeout(10):
-            said = heard(listener)
-            while said.count("WATCHDOG=1") < 3:
-                await asyncio.sleep(0.01)
-                said += heard(listener)
-            assert said.count("STATUS=so it stands") == 1, "the same line is sent once"
-            alive = False
-            heard(listener)
-            await asyncio.sleep(0.2)
-            assert heard(listener) == []
-    finally:
-        attending.cancel()
-        await asyncio.gather(attending, return_exceptions=True)
+    async with attending(notifier, lambda: alive, lambda: "so it stands"):
+        said = await fed(listener, 3)
+        assert said.count("STATUS=so it stands") == 1, "the same line is sent once"
+        alive = False
+        heard(listener)
+        await asyncio.sleep(0.2)
+        assert heard(listener) == []
 
 
 def test_reloading_tells_the_time_and_is_one_notice(listener: socket.socket) -> None:
@@ -160,16 +173,8 @@ async def test_a_status_that_cannot_be_made_or_sent_does_not_starve_the_watchdog
     def standing() -> str:
         return next(lines, "") or str(1 // 0)
 
-    attending = asyncio.create_task(notifier.attend(lambda: True, standing))
-    try:
-        async with asyncio.timeout(20):
-            said = heard(listener)
-            while said.count("WATCHDOG=1") < 6:
-                await asyncio.sleep(0.01)
-                said += heard(listener)
-    finally:
-        attending.cancel()
-        await asyncio.gather(attending, return_exceptions=True)
+    async with attending(notifier, lambda: True, standing):
+        said = await fed(listener, 6)
     assert [line for line in said if line != "WATCHDOG=1"] == [
         "STATUS=frozen by \\ud800",
         "STATUS=frozen by \\u001b[2J",
@@ -188,14 +193,6 @@ async def test_a_manager_that_is_busy_gets_ready_later(listener: socket.socket) 
     notifier.ready()
     assert failures.totals["notify"] == 2
     heard(listener)
-    attending = asyncio.create_task(notifier.attend(lambda: True, lambda: "so it stands"))
-    try:
-        async with asyncio.timeout(20):
-            said: list[str] = []
-            while said.count("WATCHDOG=1") < 3:
-                await asyncio.sleep(0.01)
-                said += heard(listener)
-    finally:
-        attending.cancel()
-        await asyncio.gather(attending, return_exceptions=True)
+    async with attending(notifier, lambda: True, lambda: "so it stands"):
+        said = await fed(listener, 3)
     assert said.count("READY=1") == 1

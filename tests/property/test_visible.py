@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from enactord.core.visible import json_text, plain, visible
+from tests.hidden import HIDING, hidden
 
 ADVERSE = (
     "\x1b]0;title\x07\x1b[2J\x1b[1;1Hall fine",
@@ -21,7 +22,6 @@ ADVERSE = (
     "\x7f\x00",
     "new\nline\ttab",
 )
-HIDING = ("Cc", "Cf", "Cs", "Zl", "Zp")
 texts = st.lists(st.one_of(st.text(st.characters()), st.sampled_from(ADVERSE))).map("".join)
 values = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), texts, st.binary(), st.builds(object)),
@@ -30,11 +30,6 @@ values = st.recursive(
     ),
     max_leaves=20,
 )
-
-
-def hidden(text: str, but: str = "") -> list[str]:
-    """Return the characters of a text that nobody sees, or that a terminal obeys."""
-    return [c for c in text if unicodedata.category(c) in HIDING and c not in but]
 
 
 def test_every_character_that_hides_or_acts_is_made_visible() -> None:

@@ -15,7 +15,6 @@ from enactord.core.events import (
     PlanRefused,
     PlanSuperseded,
     StaleWriteRefused,
-    StepFailed,
 )
 from enactord.core.fence import Fence, parse_fence
 from enactord.core.guard import Limits
@@ -26,7 +25,7 @@ from enactord.engine.pruner import Pruner
 from enactord.registry.control import Freeze, freeze, thaw
 from enactord.registry.fences import Fences
 from enactord.registry.mirror import Mirror
-from tests.world import SCOPE, ZONE, World, fleet, plan
+from tests.world import SCOPE, ZONE, World, fleet, plan, unfailing
 
 A = f"a.{ZONE}"
 GONE = next(iter(fleet(1, 1)))
@@ -35,11 +34,8 @@ FOREIGN = Records(ttl_s=60, a=(b"\x0a\x63\x00\x01",), aaaa=())
 
 @pytest.fixture
 async def world() -> AsyncIterator[World]:
-    made = World()
-    yield made
-    failures = [f for m in made.members.values() for f in m.recorder.of(StepFailed)]
-    await made.close()
-    assert not failures, failures
+    async with unfailing(World()) as made:
+        yield made
 
 
 async def test_a_plan_is_served_and_entered_in_the_ledger(world: World) -> None:

@@ -5,25 +5,24 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from enactord.core.events import EndpointDrifted, EndpointHeld, StepFailed, Verified
+from enactord.core.events import EndpointDrifted, EndpointHeld, Verified
 from enactord.core.fence import Fence, parse_fence
 from enactord.core.guard import Limits
 from enactord.core.records import Change, Outcome, Reason, Records, Refused, Transaction
 from enactord.engine.opening import Opening, open_zone
 from enactord.registry.fences import Fences
 from enactord.registry.session import Session
-from tests.world import SCOPE, ZONE, JumpingClock, Member, World, fleet, plan
+from tests.world import SCOPE, ZONE, JumpingClock, Member, World, fleet, plan, unfailing
 
 NAME = f"n00000.{ZONE}"
 
 
 @pytest.fixture
 async def world() -> AsyncIterator[World]:
-    made = World(limits=Limits(allow_private=True, velocity_window_s=3.0), repair_interval_s=0.2)
-    yield made
-    failures = [f for m in made.members.values() for f in m.recorder.of(StepFailed)]
-    await made.close()
-    assert not failures, failures
+    async with unfailing(
+        World(limits=Limits(allow_private=True, velocity_window_s=3.0), repair_interval_s=0.2)
+    ) as made:
+        yield made
 
 
 async def looks(world: World, member: Member, count: int) -> None:

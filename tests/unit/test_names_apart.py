@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from enactord.adapters.memory_zone import MemoryServer, MemoryZone
-from enactord.core.events import EndpointDrifted, EndpointHeld, EndpointRepaired, StepFailed, ZoneCameUp, ZoneWentDown
+from enactord.core.events import EndpointDrifted, EndpointHeld, EndpointRepaired, ZoneCameUp, ZoneWentDown
 from enactord.core.fence import Fence
 from enactord.core.guard import Limits
 from enactord.core.ledger import Entry
@@ -21,7 +21,7 @@ from enactord.engine.readback import read_back
 from enactord.engine.settings import Verifier, ZonePorts, ZoneSettings
 from enactord.engine.writer import Fate
 from enactord.operations.scope import Scope
-from tests.world import SCOPE, ZONE, Gated, World, fleet, plan
+from tests.world import SCOPE, ZONE, Gated, World, fleet, plan, unfailing
 
 REFUSED = Refused(reason=Reason.DENIED, detail="REFUSED for key enactor: …", answer="REFUSED")
 BAD = f"n00007.{ZONE}"
@@ -31,11 +31,8 @@ WILD = Records(ttl_s=5, a=(b"\xc0\0\2\x4d",), aaaa=())
 
 @pytest.fixture
 async def world() -> AsyncIterator[World]:
-    made = World()
-    yield made
-    failures = [f for m in made.members.values() for f in m.recorder.of(StepFailed)]
-    await made.close()
-    assert not failures, failures
+    async with unfailing(World()) as made:
+        yield made
 
 
 def but(endpoints: dict[str, list[str]], *names: str) -> dict[str, list[str]]:
