@@ -60,10 +60,10 @@ new certificates without a break; while the store does not take the new ones, th
 _MORE = {
     "zone": (
         "One `[[zone]]` for each zone. Keys with Reload may change where the backend is `rfc2136`.\n\n"
-        "Zones of one `server`, and servers in `verify`, share their TCP connections: at most 4 to each address\n"
-        "(2 for writing, 2 for reading), one more of each while a connection hangs, 2 while there is little to do,\n"
-        "and none after a minute without use. A zone that hangs keeps at most a quarter of the places for writing,\n"
-        "and half of those for reading, from the others."
+        "Zones of one `server`, and servers in `verify`, share their TCP connections. To each address there are\n"
+        "at most 2 for writing and 2 for reading, and one more of each while a connection hangs. There are 2 in all\n"
+        "while there is little to do, and none after a minute without use. A zone that hangs keeps at most\n"
+        "a quarter of the places for writing, and half of those for reading, from the others."
     ),
     "guard": "What is judged before anything is written; all enactors of a scope must have the same.",
 }
