@@ -81,6 +81,6 @@ def _print_restored(out: Out, done: Restored) -> None:
         waits = ": waits for the next publication" if zone in done.ahead else ""
         out.line(f"{zone} stands at generation {generation}{waits}")
     for zone, problem in sorted(done.unread.items()):
-        out.line(f"{zone}: its own fence could not be read ({problem}); enactors will")
+        out.line(f"{zone}: its own fence was not taken over: {problem}")
     if done.frozen:
         out.line(f"still frozen by {done.frozen}")

@@ -50,6 +50,18 @@ class Fence:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Unfenced:
+    """What stands at a fence's name where it is no fence that is known: nothing, garbage, or an older one."""
+
+    seen: FenceSeen
+    generation: int = 0
+
+
+Anchor = Fence | Unfenced
+"""What a write requires at the fence's name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FenceRecord:
     """A zone's fence as the store has it: the plan that is opened, and the TXT record that stands in the zone.
 
@@ -94,6 +106,14 @@ def parse_fence_text(text: bytes) -> Fence | None:
         return None
     return Fence(
         scope=match["scope"], generation=int(match["generation"]), plan=match["plan"], hold=match["hold"] or ""
+    )
+
+
+def out_of_reach(zone: str, generation: int, newest: int) -> str:
+    """Return what is wrong with a zone whose fence is too far above the newest plan, and what ends it, for people."""
+    return (
+        f"{zone}: its fence stands at generation {generation}, out of reach above the newest plan {newest}; no plan is"
+        f" applied there until an operator brings it down: enactorctl fence lower {zone} --reason …"
     )
 
 

@@ -31,6 +31,8 @@ class Limits:
     """The time over which removed weight adds up."""
     endpoints_removed_max_ratio: float = 0.2
     """Share of the endpoints that one plan may remove; a plan that removes more is refused (one may always go)."""
+    generation_step_max: int = 1_000_000
+    """How far above the newest plan (or the highest fence) a plan's generation may be; one beyond is refused."""
     ttl_min_s: int = 1
     """Smallest TTL of an endpoint."""
     ttl_max_s: int = 86_400
@@ -39,6 +41,10 @@ class Limits:
     """Whether private and other addresses that are not reachable from everywhere may be served."""
     allow_loopback: bool = False
     """Whether loopback addresses may be served."""
+
+
+LIMITS = Limits()
+"""Those of a config that names none."""
 
 
 def refuse_outside(outside: Sequence[str], zones: Collection[str]) -> Refusal:
@@ -73,6 +79,23 @@ def judge_removals(removed: int, owned: int, planned: int, limits: Limits, *, ap
         detail=f"{removed} of {owned} endpoints would be removed, at most {allowed}"
         f" (endpoints_removed_max_ratio {limits.endpoints_removed_max_ratio:g});"
         " publish it with --approve if that is meant",
+    )
+
+
+def in_step(generation: int, newest: int, limits: Limits) -> bool:
+    """Whether a generation is not so far above the newest plan that nothing but a mistake explains it."""
+    return generation <= newest + limits.generation_step_max
+
+
+def judge_step(generation: int, before: int, limits: Limits, *, approved: bool) -> Refusal | None:
+    """A plan's generation is not too far above what was before it: generations end, and never go back."""
+    if approved or in_step(generation, before, limits):
+        return None
+    return Refusal(
+        guard="generation_step",
+        detail=f"generation {generation} is {generation - before} above {before}, at most"
+        f" {limits.generation_step_max} (generation_step_max); leave the generation out to be given {before + 1},"
+        " or publish it with --approve if it is meant",
     )
 
 

@@ -22,9 +22,11 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from enactord.core.errors import ArchiveUnreadable, Compacted, ZoneDown
-from enactord.core.fence import parse_fence
+from enactord.core.fence import out_of_reach, parse_fence
+from enactord.core.guard import in_step
 from enactord.core.kv import MAX_REQUEST_BYTES, Delete, Operation, Put, valued
 from enactord.core.refusal import Refusal
+from enactord.engine.opening import confirm
 from enactord.engine.settings import ZonePorts
 from enactord.operations.scope import Denied, Scope, Stage, silent
 from enactord.registry.control import Freeze, pack_freeze, parse_freeze
@@ -270,8 +272,9 @@ class _Restoring:
             raise ArchiveUnreadable("the scope was thawed, or frozen anew, while it was restored: restore it once more")
 
     async def _follow(self, zones: Mapping[str, ZonePorts]) -> dict[str, str]:
-        """Raise the store's fences to those that stand in the zones; returns which could not be read, and why."""
+        """Raise the store's fences to those that stand in the zones; returns which could not be read or believed."""
         fences = Fences(self._scope.store, self._keys)
+        newest = (await self._scope.mirror()).newest
         unread: dict[str, str] = {}
         for zone, ports in sorted(zones.items()):
             try:
@@ -282,8 +285,16 @@ class _Restoring:
             known = await fences.read(zone)
             if standing is None or standing.scope != self._scope.name:
                 continue
-            if known is None or known.generation < standing.generation:
-                await fences.follow(zone, standing)
+            if known is not None and known.generation >= standing.generation:
+                continue
+            if not in_step(standing.generation, newest, self._scope.limits):
+                unread[zone] = out_of_reach(zone, standing.generation, newest)
+                continue
+            unconfirmed = await confirm(ports, standing)
+            if unconfirmed:
+                unread[zone] = unconfirmed
+                continue
+            await fences.follow(zone, standing)
         return unread
 
 

@@ -266,6 +266,7 @@ class Reader:
                 capacity_removed_max_ratio=guard.number("capacity_removed_max_ratio", 0.5, low=0, high=1),
                 velocity_window_s=guard.number("velocity_window_s", 300.0, low=0, high=86_400 * 30),
                 endpoints_removed_max_ratio=guard.number("endpoints_removed_max_ratio", 0.2, low=0, high=1),
+                generation_step_max=guard.integer("generation_step_max", 1_000_000, low=1, high=10**15),
                 ttl_min_s=guard.integer("ttl_min_s", 1, low=0, high=2**31 - 1),
                 ttl_max_s=guard.integer("ttl_max_s", 86_400, low=0, high=2**31 - 1),
                 allow_private=guard.flag("allow_private", default=False),

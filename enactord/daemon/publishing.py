@@ -116,7 +116,7 @@ async def publish(
     stage("judging")
     approved = orders.approval is not None
     weighed = await _weigh(scope, draft, approved=approved)
-    rehearsal = Plans(_Rehearsal(scope.store), scope.keys, scope.clock, zones=scope.zones)
+    rehearsal = Plans(_Rehearsal(scope.store), scope.keys, scope.clock, zones=scope.zones, limits=scope.limits)
     if weighed.refusals:
         done = await rehearsal.publish(draft, orders, layout=layout)
         told = {refusal.guard for refusal in weighed.refusals}

@@ -5,6 +5,7 @@ import random
 from collections.abc import Mapping
 
 from enactord.core.kv import Item
+from enactord.engine.opening import Opener
 from enactord.engine.repairer import Look, Repairer
 from enactord.engine.settings import Ports, Settings, ZonePorts
 from enactord.engine.writer import ZoneWriter
@@ -31,7 +32,9 @@ async def repair(scope: Scope, zones: Mapping[str, ZonePorts], settings: Setting
     rng = random.Random()
     ports = Ports(store=scope.store, zones=zones, clock=scope.clock, observer=observer, copy=_NoCopy())
     writers = {name: ZoneWriter(zones[name], observer, rng) for name in sorted(zones)}
-    repairer = Repairer(settings, ports, await scope.mirror(), writers, rng, store_up=lambda: True)
+    mirror = await scope.mirror()
+    opener = Opener(settings, ports, mirror)
+    repairer = Repairer(settings, ports, mirror, writers, opener, rng, store_up=lambda: True)
     looks = [await repairer.look(zone, paced=False) for zone in sorted(zones)]
     if repairer.waiting:
         await asyncio.sleep(settings.verify_timeout_s)

@@ -17,7 +17,7 @@ from enactord.core.ledger import OTHER_FORMAT
 from enactord.core.plan import Manifest
 from enactord.engine.claims import Claims
 from enactord.engine.health import Aspect, Health
-from enactord.engine.opening import Opening, open_zone
+from enactord.engine.opening import Opener, Opening
 from enactord.engine.pace import Gate
 from enactord.engine.planning import Planning, PlanView
 from enactord.engine.retries import Retries
@@ -26,7 +26,6 @@ from enactord.engine.sharing import Sharing
 from enactord.engine.slices import Pass, run_slice
 from enactord.engine.together import together
 from enactord.engine.writer import FenceMoved, ZoneDenied, ZoneWriter
-from enactord.registry.fences import Fences
 from enactord.registry.keys import Keys, record_value
 from enactord.registry.ledger import BUCKETS_A_TRANSACTION, Ledger, Permit
 from enactord.registry.mirror import Mirror
@@ -80,12 +79,14 @@ class Applier:
         claims: Claims,
         sharing: Sharing,
         writers: Mapping[str, ZoneWriter],
+        opener: Opener,
         health: Health,
         rng: random.Random,
         retries: Retries,
     ) -> None:
         self.settings = settings
         self._retries = retries
+        self._opener = opener
         self._ports = ports
         self._keys = Keys(settings.scope)
         self._mirror = mirror
@@ -94,7 +95,6 @@ class Applier:
         self._sharing = sharing
         self._writers = writers
         self._health = health
-        self._fences = Fences(ports.store, self._keys)
         self._ledger = Ledger(ports.store, self._keys, mirror)
         self._zones = Gate(_ZONES_AT_ONCE, patience_s=_PATIENCE_S)
         self._slices = Gate(_ALL_SLICES_IN_FLIGHT, patience_s=_PATIENCE_S)
@@ -153,11 +153,10 @@ class Applier:
         """Open the zone, and wait until the mirror shows the ledger as it stood then."""
         manifest = plan.manifest
         fence = Fence(scope=self.settings.scope, generation=manifest.generation, plan=manifest.mark)
-        ports = self._ports.zones[zone]
-        opened = await open_zone(ports, self._fences, fence, claim, plan.fences[zone], self._ports.observer)
+        opened = await self._opener.open(zone, fence, claim, plan.fences[zone])
         if opened.how is not Opening.OPEN:
             if opened.found is not None:
-                detail = describe_fence(zone, opened.found)
+                detail = opened.problem or describe_fence(zone, opened.found)
                 self._health.zone_is_down(zone, Aspect.FENCE, detail)
                 raise Interrupted(detail)
             raise Interrupted(f"{zone}: the store did not let the fence be raised", judge=True)

@@ -24,6 +24,7 @@ from enactord.engine.claims import Claims
 from enactord.engine.copying import Copier
 from enactord.engine.health import Aspect, Health
 from enactord.engine.loops import supervised
+from enactord.engine.opening import Opener
 from enactord.engine.pace import Backoff, Gate
 from enactord.engine.pipelines import Pipelines
 from enactord.engine.planning import Planning
@@ -75,6 +76,7 @@ class Enactor:
         self._planning = Planning(settings, ports, self.mirror)
         self._claims = Claims(self.session)
         self._sharing = Sharing(settings.id, self.mirror)
+        self._opener = Opener(settings, ports, self.mirror)
         self._applier = Applier(
             settings,
             ports,
@@ -83,6 +85,7 @@ class Enactor:
             self._claims,
             self._sharing,
             self.writers,
+            self._opener,
             self.health,
             rng,
             self.retries,
@@ -98,7 +101,14 @@ class Enactor:
             is_down=lambda zone: bool(self.health.zone_problem(zone)),
         )
         self.repairer = Repairer(
-            settings, ports, self.mirror, self.writers, rng, store_up=lambda: self.store_up, retries=self.retries
+            settings,
+            ports,
+            self.mirror,
+            self.writers,
+            self._opener,
+            rng,
+            store_up=lambda: self.store_up,
+            retries=self.retries,
         )
         self._looks = Gate(_LOOKS_AT_ONCE, patience_s=_LOOK_PATIENCE_S)
         self._pruner = Pruner(
@@ -170,6 +180,7 @@ class Enactor:
         assert tuned == settings, "this needs another enactor"
         self.settings = self._applier.settings = self.repairer.settings = settings
         self._planning.settings = self._choosing.settings = self._pipelines.settings = settings
+        self._opener.settings = settings
         self._pruner.keep_plans = settings.keep_plans
         self.retries.interval_s = settings.repair_interval_s
         self._choosing.forget()
@@ -258,7 +269,9 @@ class Enactor:
                 pipelines.reap()
                 if self.store_up and self.mirror.loaded and self.mirror.freeze is None:
                     try:
-                        known = 0 if pipelines.judge_again else pipelines.generation
+                        known = pipelines.generation
+                        if pipelines.judge_again or known > self.mirror.newest:  # a bad plan may have been set aside
+                            known = 0
                         chosen = await self._choosing.choose(known)
                         if chosen is not None:
                             await pipelines.take(*chosen)

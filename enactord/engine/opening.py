@@ -1,19 +1,30 @@
-"""Opening a zone: the store's fence first, then the zone's own, each by a compare of what stands there."""
+"""Opening a zone: the store's fence first, then the zone's own, each by a compare of what stands there.
 
+A fence goes up and never down by itself. So whatever raises one asks the store first, and the store's word
+counts for a while only: an enactor that slept over it must ask again.
+"""
+
+import asyncio
 from dataclasses import dataclass
 from enum import StrEnum
 
 from enactord.core.errors import ZoneDown
 from enactord.core.events import FenceAhead, FenceOpened
-from enactord.core.fence import Fence, FenceRecord, FenceSeen, parse_fence
-from enactord.core.records import Committed, Reason, Refused, Transaction
-from enactord.engine.settings import ZonePorts
+from enactord.core.fence import Fence, FenceRecord, FenceSeen, out_of_reach, parse_fence
+from enactord.core.guard import in_step
+from enactord.core.records import Committed, Reason, Refused, Transaction, Unknown
+from enactord.engine.settings import Ports, Settings, ZonePorts
 from enactord.engine.writer import ZoneDenied
-from enactord.ports import Observer
+from enactord.ports import Clock
+from enactord.registry.control import parse_freeze
 from enactord.registry.fences import Fences
+from enactord.registry.keys import Keys, record_value
+from enactord.registry.mirror import Mirror
 from enactord.registry.session import Claim
 
 _ATTEMPTS = 5
+RAISE_WITHIN_S = 60.0
+"""How long the store's word that a fence may be raised counts; `fence lower` waits longer than this."""
 
 
 class Opening(StrEnum):
@@ -21,7 +32,7 @@ class Opening(StrEnum):
 
     OPEN = "open"
     STORE = "store"
-    """The store said no: frozen, the claim or the plan is gone, or its fence has moved."""
+    """The store said no: frozen, the claim or the plan is gone, its fence has moved or is being lowered."""
     AHEAD = "ahead"
     """The zone's own fence is above the generation, or carries another plan of it."""
     FOREIGN = "foreign"
@@ -37,62 +48,145 @@ class Opened:
     how: Opening
     found: Fence | None = None
     record: FenceRecord | None = None
+    problem: str = ""
+    """What keeps the store from following a fence that is ahead of it."""
 
 
-async def open_zone(
-    ports: ZonePorts, fences: Fences, fence: Fence, claim: Claim, seen: FenceRecord | None, observer: Observer
-) -> Opened:
-    """Raise a zone's fence to the claimed generation. Raises `ZoneDown`, `ZoneDenied`, `StoreDown`.
+class _Word:
+    """The store's word that a fence may be raised, from the moment in which it was asked.
 
-    `seen` is the store's fence by which the plan was judged: if it has moved since, the answer is no.
+    Two clocks tell its age: of a machine that was suspended, one may have stood still.
     """
-    zone = ports.settings.name
-    record = await fences.open(zone, fence, claim, seen)
-    if record is None:
-        return Opened(how=Opening.STORE)
-    opened = await raise_fence(ports, record.txt, observer)
-    found = opened.found
-    if opened.how is Opening.AHEAD and found is not None and (found == fence or found.generation < fence.generation):
-        # The plan kept the zone's TXT, and another stands there: the TXT of this plan is above both, or this very one.
-        record = await fences.retext(zone, record, fence, claim)
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._given = (asyncio.get_running_loop().time(), clock.now())
+
+    @property
+    def counts(self) -> bool:
+        now = (asyncio.get_running_loop().time(), self._clock.now())
+        return all(later - earlier <= RAISE_WITHIN_S for earlier, later in zip(self._given, now, strict=True))
+
+
+class Opener:
+    """Raises fences for one enactor, in the store and in its zones."""
+
+    def __init__(self, settings: Settings, ports: Ports, mirror: Mirror) -> None:
+        self.settings = settings
+        self._ports = ports
+        self._keys = Keys(settings.scope)
+        self._mirror = mirror
+        self._fences = Fences(ports.store, self._keys)
+
+    async def open(self, zone: str, fence: Fence, claim: Claim, seen: FenceRecord | None) -> Opened:
+        """Raise a zone's fence to the claimed generation. Raises `ZoneDown`, `ZoneDenied`, `StoreDown`.
+
+        `seen` is the store's fence by which the plan was judged: if it has moved since, the answer is no.
+        """
+        word = _Word(self._ports.clock)
+        record = await self._fences.open(zone, fence, claim, seen)
         if record is None:
             return Opened(how=Opening.STORE)
-        opened = await raise_fence(ports, fence, observer)
-    if opened.how is Opening.AHEAD and opened.found is not None:
-        await follow_zone(zone, fences, opened.found, fence.generation, observer)
-    return Opened(how=opened.how, found=opened.found, record=record)
+        opened = await self._raise(zone, record.txt, word)
+        found = opened.found if opened.how is Opening.AHEAD else None
+        if found is not None and (found == fence or found.generation < fence.generation):
+            # The plan kept the zone's TXT, and another stands there: the TXT of this plan is above both, or this one.
+            record = await self._fences.retext(zone, record, fence, claim)
+            if record is None:
+                return Opened(how=Opening.STORE)
+            opened = await self._raise(zone, fence, word)
+        problem = ""
+        if opened.how is Opening.AHEAD and opened.found is not None:
+            problem = await self.follow(zone, opened.found)
+        return Opened(how=opened.how, found=opened.found, record=record, problem=problem)
 
+    async def replant(self, zone: str, record: FenceRecord) -> Opened:
+        """Bring the fence in the zone back to the store's, which is asked, from an older, absent or garbled one.
 
-async def follow_zone(zone: str, fences: Fences, found: Fence, newest: int, observer: Observer) -> None:
-    """Tell the store of a fence found ahead of it, so that the next publication goes above both."""
-    observer.observe(FenceAhead(zone=zone, fence=found, newest=newest))
-    await fences.follow(zone, found)
+        Raises `ZoneDown`, `ZoneDenied`, `StoreDown`.
+        """
+        word = _Word(self._ports.clock)
+        keys = self._keys
+        found = await self._ports.store.get([keys.fence(zone), keys.freeze, keys.lowering(zone)])
+        item, freeze = found.get(keys.fence(zone)), found.get(keys.freeze)
+        moved = item is None or item.value != record_value(record) or keys.lowering(zone) in found
+        if moved or (freeze is not None and parse_freeze(freeze.value).mode == "all"):
+            return Opened(how=Opening.STORE)
+        return await self._raise(zone, record.txt, word)
 
+    async def replant_alone(self, zone: str, record: FenceRecord, seen: FenceSeen) -> bool:
+        """Do so with the store away, where an older fence of ours stands; returns whether the known one stands now.
 
-async def raise_fence(ports: ZonePorts, fence: Fence, observer: Observer) -> Opened:
-    """Bring the fence in the zone to this one from any older, absent or garbled one."""
-    for _ in range(_ATTEMPTS):
-        seen = await ports.zone.read_fence()
-        if seen == fence.seen:
-            return Opened(how=Opening.OPEN)
+        An absent fence tells nothing of what stood there: it may have been newer than what is known here. One that
+        is far below may have been lowered by an operator. Raises `ZoneDown`, `ZoneDenied`.
+        """
         found = parse_fence(seen)
-        if found is not None and found.scope != fence.scope:
-            return Opened(how=Opening.FOREIGN, found=found)
-        if found is not None and found.hold:
-            return Opened(how=Opening.HELD, found=found)
-        if found is not None and found.generation >= fence.generation:
-            return Opened(how=Opening.AHEAD, found=found)
-        match await ports.zone.write(Transaction(fence_seen=seen, fence_after=fence)):
-            case Committed():
-                observer.observe(
-                    FenceOpened(zone=ports.settings.name, generation=fence.generation, before=describe(seen))
-                )
+        if found is None or not in_step(record.txt.generation, found.generation, self.settings.limits):
+            return False
+        return (await self._raise(zone, record.txt, _Word(self._ports.clock))).how is Opening.OPEN
+
+    async def follow(self, zone: str, found: Fence) -> str:
+        """Tell the store of a fence found ahead of it, so that the next publication goes above both; "", or why not.
+
+        A store that follows does not go back: so the server confirms the fence by an update that changes
+        nothing, as anybody may answer a question. A fence that is out of reach is for a person to bring down.
+        """
+        newest = self._mirror.newest
+        if not in_step(found.generation, newest, self.settings.limits):
+            return out_of_reach(zone, found.generation, newest)
+        if zone in self._mirror.lowerings:
+            return f"{zone}: an operator is lowering its fence; to finish that: enactorctl fence lower {zone}"
+        ports = self._ports.zones[zone]
+        unconfirmed = await confirm(ports, found)
+        if unconfirmed:
+            # Where it has moved on, the next look finds what stands there now.
+            return unconfirmed if await ports.zone.read_fence() == found.seen else ""
+        self._ports.observer.observe(FenceAhead(zone=zone, fence=found, newest=newest))
+        await self._fences.follow(zone, found)
+        return ""
+
+    async def _raise(self, zone: str, fence: Fence, word: _Word) -> Opened:
+        """Bring the fence in the zone to this one from any older, absent or garbled one."""
+        ports = self._ports.zones[zone]
+        for _ in range(_ATTEMPTS):
+            seen = await ports.zone.read_fence()
+            if seen == fence.seen:
                 return Opened(how=Opening.OPEN)
-            case Refused(reason=Reason.DENIED | Reason.CONTENT, detail=detail):
-                raise ZoneDenied(f"{ports.settings.name}: {detail}")
-            case _:
-                pass  # another enactor was first, or nobody knows: the next read tells
-    raise ZoneDown(f"{ports.settings.name}: the fence could not be raised in {_ATTEMPTS} attempts")
+            found = parse_fence(seen)
+            if found is not None and found.scope != fence.scope:
+                return Opened(how=Opening.FOREIGN, found=found)
+            if found is not None and found.hold:
+                return Opened(how=Opening.HELD, found=found)
+            if found is not None and found.generation >= fence.generation:
+                return Opened(how=Opening.AHEAD, found=found)
+            if not word.counts:
+                # What was read may have been lowered since the store was asked. What was read before that
+                # never stands again, so an update that requires it cannot land.
+                return Opened(how=Opening.STORE)
+            match await ports.zone.write(Transaction(fence_seen=seen, fence_after=fence)):
+                case Committed():
+                    self._ports.observer.observe(
+                        FenceOpened(zone=zone, generation=fence.generation, before=describe(seen))
+                    )
+                    return Opened(how=Opening.OPEN)
+                case Refused(reason=Reason.DENIED | Reason.CONTENT, detail=detail):
+                    raise ZoneDenied(f"{zone}: {detail}")
+                case _:
+                    pass  # another enactor was first, or nobody knows: the next read tells
+        raise ZoneDown(f"{zone}: the fence could not be raised in {_ATTEMPTS} attempts")
+
+
+async def confirm(ports: ZonePorts, found: Fence) -> str:
+    """Have the server confirm, by an update that changes nothing, a fence that it showed; "", or why it does not."""
+    match await ports.zone.write(Transaction(fence_seen=found.seen)):
+        case Committed():
+            return ""
+        case Refused(detail=detail) | Unknown(detail=detail):
+            return (
+                f"{ports.settings.name}: a question is answered with the fence {found.text}, and the server does not"
+                f" confirm it ({detail}): somebody may answer in its place, or it shows questions another view"
+                " than updates"
+            )
 
 
 def describe(seen: FenceSeen) -> str:

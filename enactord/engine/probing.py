@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from enactord.core.fence import Fence
+from enactord.core.fence import Anchor
 from enactord.core.records import (
     NO_RECORDS,
     Committed,
@@ -74,9 +74,9 @@ class Prober:
         self._apex = ports.settings.name
         self._limiter = limiter
         self._asking = asyncio.Lock()
-        self._known: tuple[Fence, Standing, float] | None = None
+        self._known: tuple[Anchor, Standing, float] | None = None
 
-    async def ground(self, fence: Fence) -> Standing:
+    async def ground(self, fence: Anchor) -> Standing:
         """Tell whether an update under the fence that changes nothing is taken; shared for `_FRESH_S`."""
         loop = asyncio.get_running_loop()
         async with self._asking:
@@ -87,7 +87,7 @@ class Prober:
             return standing
 
     async def holding(
-        self, fence: Fence, required: Sequence[Requirement], narrowing: Narrowing | None = None
+        self, fence: Anchor, required: Sequence[Requirement], narrowing: Narrowing | None = None
     ) -> dict[str, bool]:
         """Tell of each name whether exactly the records required stand at it, by halves.
 
@@ -112,12 +112,12 @@ class Prober:
                     pass
         return found
 
-    async def read(self, fence: Fence, names: Sequence[str]) -> dict[str, Served]:
+    async def read(self, fence: Anchor, names: Sequence[str]) -> dict[str, Served]:
         """Read names, with what is a wildcard's told apart. Raises `ZoneDown`."""
         return await self.own(fence, await self._zone.read(names))
 
     async def own(
-        self, fence: Fence, served: Mapping[str, Served], narrowing: Narrowing | None = None
+        self, fence: Anchor, served: Mapping[str, Served], narrowing: Narrowing | None = None
     ) -> dict[str, Served]:
         """Return the answers with those of wildcards told apart: for such a name, nothing is its own.
 

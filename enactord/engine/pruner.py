@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enactord.core.buckets import BucketId
 from enactord.core.errors import PlanOfOtherFormat, PlanUnreadable
 from enactord.core.events import PlanPruned, PruneRefused
-from enactord.core.kv import Compare
+from enactord.core.kv import Compare, unmodified, valued
 from enactord.core.ledger import is_whole, references
 from enactord.core.refusal import Refusal
 from enactord.core.retention import RETIRE, judge_prune
@@ -146,10 +146,14 @@ class Pruner:
         generation active. By revision, in one compare each: a scope has up to a thousand zones.
         """
         root, since = self._keys.root, evidence.revision + 1
-        return [
-            Compare(key=f"{root}{room}/", field="mod", operator="<", operand=since, prefix=True)
-            for room in ("fences", "applied", "ledger")
-        ]
+        rooms = [f"{root}{room}/" for room in ("fences", "applied", "ledger")]
+        compares = [Compare(key=room, field="mod", operator="<", operand=since, prefix=True) for room in rooms]
+        # A store that was set back to a backup has older revisions, and passes those. It lacks what came last.
+        judged_by = (item for item in evidence.items.values() if item.key.startswith(tuple(rooms)))
+        last = max(judged_by, key=lambda item: item.mod_revision, default=None)
+        if last is not None:
+            compares += [unmodified(last.key, last.mod_revision), valued(last.key, last.value)]
+        return compares
 
 
 def _blocked(unread: Sequence[BucketId], left: Collection[str]) -> Refusal | None:

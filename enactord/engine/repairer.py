@@ -9,25 +9,34 @@ import asyncio
 import random
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from enactord.core.buckets import BucketId
 from enactord.core.errors import ZoneDown
 from enactord.core.events import EndpointDrifted, EndpointHeld, EndpointRepaired, Verified
-from enactord.core.fence import Fence, FenceRecord, describe_fence, parse_fence
-from enactord.core.guard import COVERED, FOREIGN, SERVER
+from enactord.core.fence import (
+    Anchor,
+    Fence,
+    FenceRecord,
+    FenceSeen,
+    Unfenced,
+    describe_fence,
+    out_of_reach,
+    parse_fence,
+)
+from enactord.core.guard import COVERED, FOREIGN, SERVER, in_step
 from enactord.core.ledger import Bucket, Entry, Hold, Version
 from enactord.core.plan import Manifest
 from enactord.core.records import Change, Expect, Records, Requirement, Served
 from enactord.engine.obstacles import has_left
-from enactord.engine.opening import Opening, follow_zone, raise_fence
+from enactord.engine.opening import Opener, Opening, describe
 from enactord.engine.pace import Pacer
 from enactord.engine.retries import Retries
 from enactord.engine.rightful import Rightful, plan_at
 from enactord.engine.settings import Ports, Settings
 from enactord.engine.writer import Fate, FenceMoved, ZoneWriter, covered_detail, dropped_detail
-from enactord.registry.fences import Fences, fence_is
+from enactord.registry.fences import fence_is
 from enactord.registry.keys import Keys
 from enactord.registry.ledger import BUCKETS_A_TRANSACTION, Ledger
 from enactord.registry.mirror import Mirror
@@ -62,6 +71,23 @@ class Look:
     problem: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ground:
+    """What a look at a zone stands on."""
+
+    zone: str
+    record: FenceRecord
+    manifest: Manifest
+    """The plan that is opened in the zone."""
+    anchor: Anchor
+    writable: bool
+
+    @property
+    def known(self) -> bool:
+        """Whether the fence that stands is the one that is known: under another, only what is emptied is put back."""
+        return self.anchor == self.record.txt
+
+
 class Repairer:
     """Looks at zones for one enactor, and puts back what drifted."""
 
@@ -71,6 +97,7 @@ class Repairer:
         ports: Ports,
         mirror: Mirror,
         writers: Mapping[str, ZoneWriter],
+        opener: Opener,
         rng: random.Random,
         *,
         store_up: Callable[[], bool],
@@ -81,6 +108,7 @@ class Repairer:
         self._keys = Keys(settings.scope)
         self._mirror = mirror
         self._writers = writers
+        self._opener = opener
         self._rng = rng
         self._store_up = store_up
         loop_time = asyncio.get_running_loop().time
@@ -89,7 +117,6 @@ class Repairer:
         """Names whose repair the server refused, or acknowledged and did not keep."""
         self._marked: dict[str, tuple[Version, ...]] = {}
         """Names found emptied with a write under way, and what they might serve then."""
-        self._fences = Fences(ports.store, self._keys)
         self._ledger = Ledger(ports.store, self._keys, mirror)
         self._pacer = Pacer()
 
@@ -108,40 +135,37 @@ class Repairer:
             return Look(zone=zone, names=0, drifts=(), repaired=())  # never opened: nothing is owned there
         freeze = self._mirror.freeze
         writable = repair and (freeze is None or freeze.mode != "all")
-        replanted = False
         seen = await self._ports.zones[zone].zone.read_fence()
         standing = parse_fence(seen)
         if standing is not None and standing.generation > record.txt.generation:
             record = await self._shown(zone, standing) or record
-        if standing is not None and (
-            standing.scope != record.scope or standing.hold or standing.generation > record.txt.generation
-        ):
-            # What stands there is not ours, or newer than anything seen here: the ledger as we
-            # have it says nothing about what should be served.
-            if standing.scope == record.scope and self._store_up():
-                await self._follow(zone, standing)
-            return Look(zone=zone, names=0, drifts=(), repaired=(), problem=describe_fence(zone, standing))
+        problem = await self._in_the_way(zone, record, standing)
+        if problem:
+            # The ledger as we have it says nothing about what should be served.
+            return Look(zone=zone, names=0, drifts=(), repaired=(), problem=problem)
         manifest = plan_at(self._mirror, record)
         if manifest is None:
             # Followed to a zone that is ahead of the store: what the ledger has is older than what is served.
             problem = f"{zone}: fenced by {record.txt.text}, a plan that the store does not have; publish the next one"
             return Look(zone=zone, names=0, drifts=(), repaired=(), problem=problem)
+        ground = _Ground(zone=zone, record=record, manifest=manifest, anchor=record.txt, writable=writable)
+        replanted = False
         if seen != record.txt.seen and writable:
-            opened = await raise_fence(self._ports.zones[zone], record.txt, self._ports.observer)
-            writable = replanted = opened.how is Opening.OPEN
+            ground, problem = await self._replant(ground, seen)
+            replanted = ground.writable and ground.known
         drifts: list[Drift] = []
         repaired: set[str] = set()
         names = 0
         for buckets in self._portions(zone):
-            await self._look_at_held(zone, record, buckets)
+            await self._look_at_held(ground, buckets)
             entries = self._entries(buckets)  # behind the last await: as old as the revisions that they are judged by
             if not entries:
                 continue
-            found, fixed, refused = await self._look_at(zone, record, manifest, entries, buckets, writable=writable)
+            found, fixed, refused = await self._look_at(ground, entries, buckets)
             drifts.extend(found)
             repaired |= fixed
             if refused:
-                repaired |= await self._look_again(zone, record, manifest, refused)
+                repaired |= await self._look_again(ground, refused)
             names += len(entries)
             if paced and not replanted and not found:
                 # A zone that shows damage is gone through at once; a sound one slowly.
@@ -156,7 +180,35 @@ class Repairer:
                 at=self._ports.clock.now(),
             )
         )
-        return Look(zone=zone, names=names, drifts=tuple(drifts), repaired=tuple(sorted(repaired)))
+        return Look(zone=zone, names=names, drifts=tuple(drifts), repaired=tuple(sorted(repaired)), problem=problem)
+
+    async def _in_the_way(self, zone: str, record: FenceRecord, standing: Fence | None) -> str:
+        """Return what keeps repair out of a zone: a fence that is not ours, or newer than anything seen here."""
+        limits, newest = self.settings.limits, self._mirror.newest
+        if not in_step(record.generation, newest, limits):
+            return out_of_reach(zone, record.generation, newest)
+        if standing is None:
+            return ""
+        ahead = standing.generation > record.txt.generation
+        if standing.scope == record.scope and ahead and self._store_up():
+            return await self._follow(zone, standing) or describe_fence(zone, standing)
+        return describe_fence(zone, standing) if standing.scope != record.scope or standing.hold or ahead else ""
+
+    async def _replant(self, ground: _Ground, seen: FenceSeen) -> tuple[_Ground, str]:
+        """Bring back a fence that is not as known; returns what to stand on, and what is wrong with the zone."""
+        zone, record = ground.zone, ground.record
+        if self._store_up():
+            opened = await self._opener.replant(zone, record)
+            problem = describe_fence(zone, opened.found) if opened.found is not None else ""
+            return replace(ground, writable=opened.how is Opening.OPEN), problem
+        if await self._opener.replant_alone(zone, record, seen):
+            return ground, ""
+        stands = "the fence record is gone" if not seen else f"at the fence's name stands {describe(seen)}"
+        problem = (
+            f"{zone}: {stands} and the plan store is away: what is known here may be older than what is served;"
+            " only names that are empty are put back"
+        )
+        return replace(ground, anchor=Unfenced(seen=seen)), problem
 
     async def _shown(self, zone: str, standing: Fence) -> FenceRecord | None:
         """Wait, a moment, for the store to show a fence that stands in the zone: an open raises the store's first."""
@@ -169,10 +221,12 @@ class Repairer:
             await self._mirror.wait_until(shown, _SHOW_TIMEOUT_S, zone=zone)
         return self._mirror.fence(zone)
 
-    async def _follow(self, zone: str, found: Fence) -> None:
+    async def _follow(self, zone: str, found: Fence) -> str:
+        """Have the store follow a fence that is ahead of it; "", or why it does not."""
         known = self._mirror.fence(zone)
-        if known is None or known.generation < found.generation:
-            await follow_zone(zone, self._fences, found, self._mirror.head, self._ports.observer)
+        if known is not None and known.generation >= found.generation:
+            return ""
+        return await self._opener.follow(zone, found)
 
     def _portions(self, zone: str) -> list[list[BucketId]]:
         """Cut the zone's buckets into portions of about `_CHUNK_NAMES` names."""
@@ -204,7 +258,7 @@ class Repairer:
         found = {self._mirror.ledger.find(zone, name) for name in names}
         return sorted(bucket for bucket in found if bucket is not None)
 
-    async def _look_again(self, zone: str, record: FenceRecord, manifest: Manifest, refused: Sequence[str]) -> set[str]:
+    async def _look_again(self, ground: _Ground, refused: Sequence[str]) -> set[str]:
         """Look anew at names whose repair was refused, in halves until each is alone; returns those put back.
 
         No repair is sent again as it was judged: in between, the value that it requires may have been
@@ -214,11 +268,9 @@ class Repairer:
         left = _halves(refused)
         while left:
             names, hidden = left.pop()
-            buckets = self._buckets(zone, names)
+            buckets = self._buckets(ground.zone, names)
             entries = {name: entry for name, entry in self._entries(buckets).items() if name in names}
-            _, fixed, refused = await self._look_at(
-                zone, record, manifest, entries, buckets, writable=True, again=True, hidden=hidden
-            )
+            _, fixed, refused = await self._look_at(ground, entries, buckets, again=True, hidden=hidden)
             repaired |= fixed
             if not hidden:
                 left.extend(_halves(refused))
@@ -226,13 +278,10 @@ class Repairer:
 
     async def _look_at(
         self,
-        zone: str,
-        record: FenceRecord,
-        manifest: Manifest,
+        ground: _Ground,
         entries: Mapping[str, Entry],
         buckets: Sequence[BucketId],
         *,
-        writable: bool,
         again: bool = False,
         hidden: bool = False,
     ) -> tuple[list[Drift], set[str], list[str]]:
@@ -241,16 +290,17 @@ class Repairer:
         `again`: they have been told of. `hidden`: they are written over where the zone holds what is wanted, and
         does not show it.
         """
+        zone, record = ground.zone, ground.record
         index = self._mirror.ledger
         read = {bucket: index.revision(bucket) for bucket in buckets}
         served = dict(await self._ports.zones[zone].zone.read(sorted(entries)))
         strange = {name: served[name] for name, entry in entries.items() if self._suspect(entry, served.get(name))}
         if strange:  # a wildcard's answer is none of the name's own, and no prerequisite sees it
-            served |= await self._writers[zone].prober.own(record.txt, strange)
+            served |= await self._writers[zone].prober.own(ground.anchor, strange)
         rightful = Rightful(
             zone=zone,
             mirror=self._mirror,
-            manifest=manifest,
+            manifest=ground.manifest,
             limits=self.settings.limits,
             answers_max=self._ports.zones[zone].settings.answers_max,
             now=self._ports.clock.now(),
@@ -305,9 +355,10 @@ class Repairer:
                     wanted=drift.wanted.texts(),
                 )
             )
-        if not in_turn or not writable:
+        to_put = [drift for drift in in_turn if ground.known or drift.kind == "emptied"]
+        if not to_put or not ground.writable:
             return drifts, set(), []
-        return drifts, *await self._put_back(zone, record, in_turn, hidden=hidden)
+        return drifts, *await self._put_back(ground, to_put, hidden=hidden)
 
     def _judge(self, rightful: Rightful, entry: Entry, answer: Served) -> Drift | None:
         """Return the drift of a suspect name, or None where it is served as it may be."""
@@ -357,15 +408,14 @@ class Repairer:
             if item is not None:
                 self._mirror.keep_chunk(digest, item.value)
 
-    async def _put_back(
-        self, zone: str, record: FenceRecord, drifts: Sequence[Drift], *, hidden: bool
-    ) -> tuple[set[str], list[str]]:
+    async def _put_back(self, ground: _Ground, drifts: Sequence[Drift], *, hidden: bool) -> tuple[set[str], list[str]]:
         """Write the wanted records of drifted names, each required to be exactly as it was read.
 
         `hidden`: as is wanted instead. PowerDNS holds what was written below a delegation and, when
         that has gone, shows it no sooner than it is written anew.
         Returns the names put back, as they were read to be, and those that were refused with others.
         """
+        zone, record = ground.zone, ground.record
         changes = [
             Change(
                 name=drift.name,
@@ -379,7 +429,7 @@ class Repairer:
         if not changes:
             return set(), []
         try:
-            fates = await self._writers[zone].write_once(record.txt, changes)
+            fates = await self._writers[zone].write_once(ground.anchor, changes)
         except FenceMoved:
             return set(), []  # a newer plan is opened: its way through sees to these names
         repaired: set[str] = set()
@@ -425,7 +475,7 @@ class Repairer:
         except ZoneDown:
             return {}
 
-    async def _look_at_held(self, zone: str, record: FenceRecord, buckets: Sequence[BucketId]) -> None:
+    async def _look_at_held(self, ground: _Ground, buckets: Sequence[BucketId]) -> None:
         """Have names tried again at once where what kept the zone from serving them is seen to be gone."""
         index = self._mirror.ledger
         holds: dict[str, Hold] = {}
@@ -436,10 +486,10 @@ class Repairer:
                         holds[name] = entry.held
         if not holds:
             return
-        served = await self._writers[zone].prober.read(record.txt, sorted(holds))
+        served = await self._writers[ground.zone].prober.read(ground.anchor, sorted(holds))
         for name, answer in served.items():
             if has_left(holds[name], answer):
-                self._retries.free(name, zone)
+                self._retries.free(name, ground.zone)
 
     async def _hold(self, zone: str, record: FenceRecord, guard: str, details: Mapping[str, str]) -> None:
         """Enter names as held that the zone does not serve, whatever is put there: their drift is none to repair."""

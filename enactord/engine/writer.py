@@ -17,7 +17,7 @@ from typing import Any
 
 from enactord.core.errors import EnactordError, ZoneDown
 from enactord.core.events import NarrowingPaused, Retried, StaleWriteRefused, WriteFinished
-from enactord.core.fence import Fence, FenceSeen, parse_fence
+from enactord.core.fence import Anchor, FenceSeen, parse_fence
 from enactord.core.records import Change, Committed, Outcome, Reason, Refused, Served, Transaction, Unknown
 from enactord.engine.pace import Backoff, Limiter, RetryBudget
 from enactord.engine.probing import Ground, Narrowing, Prober
@@ -87,7 +87,7 @@ class ZoneWriter:
         self._sending: set[asyncio.Task[Outcome]] = set()
 
     async def write(
-        self, fence: Fence, changes: Sequence[Change], narrowing: Narrowing | None = None
+        self, fence: Anchor, changes: Sequence[Change], narrowing: Narrowing | None = None
     ) -> dict[str, Written]:
         """Write all changes under the fence; returns the fate of each name.
 
@@ -98,7 +98,7 @@ class ZoneWriter:
         """
         return await self._all(changes, partial(self._batch, fence, narrowing or Narrowing()))
 
-    async def write_once(self, fence: Fence, changes: Sequence[Change]) -> dict[str, Written]:
+    async def write_once(self, fence: Anchor, changes: Sequence[Change]) -> dict[str, Written]:
         """Send all changes once, and none of them again whatever becomes of it; returns the fate of each name.
 
         All names of a batch that is refused share its fate. Raises as `write` does.
@@ -117,7 +117,7 @@ class ZoneWriter:
         assert len(fates) == len(changes), (len(fates), len(changes))
         return fates
 
-    async def _once(self, fence: Fence, batch: Sequence[Change]) -> dict[str, Written]:
+    async def _once(self, fence: Anchor, batch: Sequence[Change]) -> dict[str, Written]:
         fates: dict[str, Written] = {}
         written = Written(fate=Fate.OPEN)
         if self._doubted(batch):
@@ -142,7 +142,7 @@ class ZoneWriter:
                         written = written if why else Written(fate=Fate.REJECTED, detail=_answered(detail))
         return {change.name: fates.get(change.name, written) for change in batch}
 
-    async def _refused(self, fence: Fence, batch: Sequence[Change], detail: str) -> Written:
+    async def _refused(self, fence: Anchor, batch: Sequence[Change], detail: str) -> Written:
         """Tell a refusal by the fence, which is raised as `FenceMoved`, from one by a name."""
         try:
             await self._check_fence(fence, batch)
@@ -150,7 +150,7 @@ class ZoneWriter:
             return Written(fate=Fate.OPEN, detail=str(error))
         return Written(fate=Fate.CONFLICT, detail=detail)
 
-    async def _content_refused(self, fence: Fence, batch: Sequence[Change], refused: Refused | None) -> str:
+    async def _content_refused(self, fence: Anchor, batch: Sequence[Change], refused: Refused | None) -> str:
         """Tell a refusal of a message's content, "", from one of key or zone, raised as `ZoneDenied`.
 
         Returns why that could not be told now. `refused` None: the server said that it failed.
@@ -170,7 +170,7 @@ class ZoneWriter:
             case _:
                 return standing.detail or "the server did not answer"
 
-    async def _batch(self, fence: Fence, narrowing: Narrowing, batch: Sequence[Change]) -> dict[str, Written]:
+    async def _batch(self, fence: Anchor, narrowing: Narrowing, batch: Sequence[Change]) -> dict[str, Written]:
         doubtful = [change for change in batch if change.name in self._unknown]
         if doubtful:
             fates = await self._read_back(fence, doubtful)
@@ -178,7 +178,7 @@ class ZoneWriter:
             return fates | (await self._try(fence, narrowing, rest) if rest else {})
         return await self._try(fence, narrowing, batch)
 
-    async def _try(self, fence: Fence, narrowing: Narrowing, batch: Sequence[Change]) -> dict[str, Written]:
+    async def _try(self, fence: Anchor, narrowing: Narrowing, batch: Sequence[Change]) -> dict[str, Written]:
         backoff = Backoff(self._rng, first_s=_BACKOFF_FIRST_S, cap_s=_BACKOFF_CAP_S)
         fates: dict[str, Written] = {}
         left = batch
@@ -225,7 +225,7 @@ class ZoneWriter:
                     return fates
         return fates | {change.name: Written(fate=Fate.OPEN, detail=detail) for change in left}
 
-    async def _send(self, fence: Fence, batch: Sequence[Change]) -> Outcome:
+    async def _send(self, fence: Anchor, batch: Sequence[Change]) -> Outcome:
         """Send one transaction. Cancelled meanwhile, it is not forgotten: its answer is still awaited and counted."""
         sending = asyncio.create_task(self._transact(fence, batch))
         self._sending.add(sending)
@@ -237,7 +237,7 @@ class ZoneWriter:
             sending.add_done_callback(lambda done: self._note_late(fence, batch, done))
             raise
 
-    async def _transact(self, fence: Fence, batch: Sequence[Change]) -> Outcome:
+    async def _transact(self, fence: Anchor, batch: Sequence[Change]) -> Outcome:
         loop = asyncio.get_running_loop()
         async with self.limiter:
             if self._doubted(batch):  # asked here: another write of them may have ended so while this one waited
@@ -270,7 +270,7 @@ class ZoneWriter:
         )
         return outcome
 
-    def _note_late(self, fence: Fence, batch: Sequence[Change], done: asyncio.Task[Outcome]) -> None:
+    def _note_late(self, fence: Anchor, batch: Sequence[Change], done: asyncio.Task[Outcome]) -> None:
         """A write whose plan was given up has got its answer: a refusal means that the fence has moved on."""
         if done.cancelled() or done.exception() is not None:
             return
@@ -289,7 +289,7 @@ class ZoneWriter:
         await asyncio.gather(*self._sending, return_exceptions=True)
 
     async def _narrow(
-        self, fence: Fence, narrowing: Narrowing, batch: Sequence[Change], refused: Written
+        self, fence: Anchor, narrowing: Narrowing, batch: Sequence[Change], refused: Written
     ) -> dict[str, Written]:
         """Find which names of a refused batch the server refuses: by halves, until each is alone."""
         if len(batch) == 1:
@@ -308,7 +308,7 @@ class ZoneWriter:
         first = await self._try(fence, narrowing, batch[:middle])
         return first | await self._try(fence, narrowing, batch[middle:])
 
-    async def _alone(self, fence: Fence, change: Change, refused: Written) -> Written:
+    async def _alone(self, fence: Anchor, change: Change, refused: Written) -> Written:
         """Find out why one name is refused."""
         served: Served | None = None
         with contextlib.suppress(ZoneDown):
@@ -323,7 +323,7 @@ class ZoneWriter:
             return COMMITTED  # an earlier write of ours, re-sent, had landed
         return Written(fate=Fate.CONFLICT, detail=f"the zone holds {', '.join(served.texts()) or 'nothing'}")
 
-    async def _read_back(self, fence: Fence, batch: Sequence[Change]) -> dict[str, Written]:
+    async def _read_back(self, fence: Anchor, batch: Sequence[Change]) -> dict[str, Written]:
         """Resolve an unknown write: names that serve what was to be written are committed.
 
         The others are not written, or not yet: a copy that arrives late carries the same
@@ -343,7 +343,7 @@ class ZoneWriter:
                     fates[change.name] = COMMITTED
         return fates
 
-    async def _check_fence(self, fence: Fence, batch: Sequence[Change]) -> None:
+    async def _check_fence(self, fence: Anchor, batch: Sequence[Change]) -> None:
         seen = await self.ports.zone.read_fence()
         if seen == fence.seen:
             return

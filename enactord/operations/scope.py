@@ -43,7 +43,7 @@ class Scope:
 
     @property
     def plans(self) -> Plans:
-        return Plans(self.store, self.keys, self.clock, zones=self.zones)
+        return Plans(self.store, self.keys, self.clock, zones=self.zones, limits=self.limits)
 
     async def mirror(self) -> Mirror:
         """Return the scope as it is now. Raises `StoreDown`."""

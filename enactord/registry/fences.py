@@ -21,6 +21,11 @@ def not_frozen(keys: Keys) -> Compare:
     return absent(keys.freeze)
 
 
+def not_lowered(keys: Keys, zone: str) -> Compare:
+    """No operator is bringing the zone's fence down."""
+    return absent(keys.lowering(zone))
+
+
 _ATTEMPTS = 5
 QUIET_A_TRANSACTION = (MAX_OPERATIONS - 3) // 3
 """Zones that one transaction settles: three compares each, beside claim, plan and freeze."""
@@ -50,12 +55,12 @@ class Fences:
     async def open(self, zone: str, fence: Fence, claim: Claim, seen: FenceRecord | None) -> FenceRecord | None:
         """Raise the store's fence to the claimed generation; returns the record that stands there now.
 
-        One transaction: the claim lives, the plan exists, nothing is frozen, the fence is
-        the one that the plan was judged by (`seen`, below it). None: frozen, claim or plan
-        gone, or the fence has moved.
+        One transaction: the claim lives, the plan exists, nothing is frozen, nobody lowers the
+        fence, and it is the one that the plan was judged by (`seen`, below it). None: frozen,
+        claim or plan gone, or the fence has moved or is being lowered.
         """
         keys = self._keys
-        conditions = (claim.lives, present(keys.plan(fence.generation)), not_frozen(keys))
+        conditions = (claim.lives, present(keys.plan(fence.generation)), not_frozen(keys), not_lowered(keys, zone))
         if seen is None or seen.generation < fence.generation:
             record = raised(fence, seen.slots if seen else 0)
             stands = absent(keys.fence(zone)) if seen is None else fence_is(keys, zone, seen)
@@ -75,7 +80,8 @@ class Fences:
     async def retext(self, zone: str, record: FenceRecord, fence: Fence, claim: Claim) -> FenceRecord | None:
         """Record that the zone's TXT is to be this plan's own, where its record kept an older one."""
         fresh = raised(fence, record.slots)
-        conditions = (claim.lives, not_frozen(self._keys), fence_is(self._keys, zone, record))
+        keys = self._keys
+        conditions = (claim.lives, not_frozen(keys), not_lowered(keys, zone), fence_is(keys, zone, record))
         return fresh if await self._put(zone, fresh, conditions) else None
 
     async def follow(self, zone: str, fence: Fence) -> bool:
@@ -90,7 +96,8 @@ class Fences:
             if known is not None and known.generation >= fence.generation:
                 return True
             stands = absent(key) if item is None else valued(key, item.value)
-            if await self._put(zone, raised(fence, known.slots if known else 0), (stands,)):
+            conditions = (stands, not_lowered(self._keys, zone))
+            if await self._put(zone, raised(fence, known.slots if known else 0), conditions):
                 return True
         return False
 

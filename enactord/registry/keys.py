@@ -127,6 +127,10 @@ class Keys:
     def retired(self, zone: str) -> str:
         return f"{self.root}control/retired/{zone}"
 
+    def lowering(self, zone: str) -> str:
+        """While it is there, an operator is bringing the zone's fence down, and nobody else moves it."""
+        return f"{self.root}control/lowering/{zone}"
+
     @property
     def rooms(self) -> tuple[str, ...]:
         """The prefixes (and single keys) that a mirror holds: all but the chunks."""

@@ -65,6 +65,12 @@ class Mirror:
         return parsed[0] if parsed else 0
 
     @property
+    def newest(self) -> int:
+        """The highest generation that is known to be published, also where `head` is lost; 0: none."""
+        generations = self.generations
+        return max(self.head, generations[-1] if generations else 0)
+
+    @property
     def generations(self) -> list[int]:
         """The generations of the stored plans, in order."""
         if self._generations is None:
@@ -126,12 +132,21 @@ class Mirror:
     @property
     def retired(self) -> dict[str, bytes]:
         """What was noted of each zone that was retired and has not come back."""
-        names = (name.partition("/") for name in sorted(self._named["control"]))
         return {
             zone: self.items[self.keys.retired(zone)].value
-            for room, _, zone in names
-            if room == "retired" and zone not in self._named["fences"]
+            for zone in self._orders("retired")
+            if zone not in self._named["fences"]
         }
+
+    @property
+    def lowerings(self) -> dict[str, bytes]:
+        """What was noted of each zone whose fence an operator is bringing down."""
+        return {zone: self.items[self.keys.lowering(zone)].value for zone in self._orders("lowering")}
+
+    def _orders(self, kind: str) -> list[str]:
+        """The zones of which an operator has ordered this, sorted."""
+        names = (name.partition("/") for name in sorted(self._named["control"]))
+        return [zone for room, _, zone in names if room == kind]
 
     def claims(self, generation: int) -> list[str]:
         """Return the enactors that claim a generation."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from enactord.core.buckets import FILLING, Filling, slot_of, slots_for
 from enactord.core.errors import PlanUnreadable, StoreUnknown
-from enactord.core.guard import refuse_outside
+from enactord.core.guard import LIMITS, Limits, in_step, judge_step, refuse_outside
 from enactord.core.kv import Compare, Delete, Item, Operation, Put, absent, none_under, prefix_end, unmodified, valued
 from enactord.core.names import zone_of
 from enactord.core.plan import (
@@ -54,14 +54,25 @@ class Plans:
     """The plans of one scope."""
 
     def __init__(
-        self, store: KeyValue, keys: Keys, clock: Clock, *, zones: Collection[str] = (), filling: Filling = FILLING
+        self,
+        store: KeyValue,
+        keys: Keys,
+        clock: Clock,
+        *,
+        zones: Collection[str] = (),
+        filling: Filling = FILLING,
+        limits: Limits = LIMITS,
     ) -> None:
-        """`zones`: those that a publication may hold names of; without them, plans are only read and deleted."""
+        """`zones`: those that a publication may hold names of; without them, plans are only read and deleted.
+
+        `limits`: how far a publication's generation may be above the one before it.
+        """
         self._store = store
         self._keys = keys
         self._clock = clock
         self._zones = frozenset(zones)
         self._filling = filling
+        self._limits = limits
 
     async def manifest(self, generation: int) -> Manifest | None:
         """Return a plan's manifest, None if there is none. Raises `PlanUnreadable`."""
@@ -117,14 +128,18 @@ class Plans:
         head, epoch = found.get(keys.head), found.get(keys.prune_epoch)
         newest = (parse_plan_value(head.value) if head else None) or (0, "")
         floor = max(await self.generations(), default=0) if doubtful or not newest[0] else 0
-        opened = await self._highest_fence()
-        generation = draft.generation or max(newest[0], opened, floor) + 1
+        opened = await self._highest_fence(max(newest[0], floor))
+        before_it = max(newest[0], opened, floor)
+        generation = draft.generation or before_it + 1
         if generation <= max(newest[0], opened):
             return Refusal(
                 guard="generation",
                 detail=f"generation {generation} is not above the newest plan {newest[0]} and the highest fence"
                 f" {opened}; leave it out to be given {max(newest[0], opened) + 1}",
             )
+        refusal = judge_step(generation, before_it, self._limits, approved=orders.approval is not None)
+        if refusal is not None:
+            return refusal
         if generation >= GENERATION_MAX:
             return Refusal(guard="generation", detail=f"generations end at {GENERATION_MAX - 1}")
         if draft.base is not None and draft.base != newest[0]:
@@ -185,11 +200,13 @@ class Plans:
             succeeded = item is not None and item.value == packed
         return manifest if succeeded else None
 
-    async def _highest_fence(self) -> int:
+    async def _highest_fence(self, newest: int) -> int:
+        """Return the highest generation opened in a zone; a fence that is out of all reach counts for nothing."""
         prefix = self._keys.root + "fences/"
         page = await self._store.range(prefix, prefix_end(prefix))
         records = [parse_record(item.value) for item in page.items]
-        return max((record.generation for record in records if record), default=0)
+        opened = (record.generation for record in records if record)
+        return max((generation for generation in opened if in_step(generation, newest, self._limits)), default=0)
 
     async def _build(
         self, draft: Draft, before: Manifest | None, layout: Manifest | None

@@ -94,10 +94,12 @@ class Content:
     be what stood there before a foreign hand came: the newest content that the ledger has,
     or one written after it whose end nobody could record. There are three ways back: after
     a store was set back, what its ledger has is older, and what a held name falls back to;
-    where a zone lost its fence, an enactor that is cut off opens it at the one it last saw,
-    and puts back what that plan left served, until somebody who knows better opens above;
+    where a zone was set back to an older fence, an enactor that is cut off opens it at the one
+    it last saw, and puts back what that plan left served, until somebody who knows better opens above;
     and what an enactor that is cut off puts back by the plan at the fence, no ledger knows:
     should a later plan hold the name, it falls back to the last known good of the ledger.
+    Under a fence that is no plan's, an enactor that is cut off may fill what is empty, with
+    something that was served there before or that a plan has there, and write nothing else.
     """
 
     def __init__(self) -> None:
@@ -135,6 +137,14 @@ class Content:
             case _:
                 pass
 
+    def _promised(self, name: str) -> set[Addresses]:
+        """What any plan has at a name."""
+        return {
+            render(name, generation, parse_content(contents[name]), ANSWERS_MAX).addresses
+            for (generation, _), contents in self._plans.items()
+            if name in contents
+        }
+
     def _record(self, fact: Recorded) -> None:
         """The ledger has caught up: of what landed before, nothing may come back."""
         if fact.records is None:
@@ -152,7 +162,11 @@ class Content:
         plan = self._plans.get((by.generation, by.plan)) if by else None
         where = f"at {fact.at:.3f}: {fact.by} wrote {', '.join(after.texts()) or 'nothing'} at {name}"
         if by is None or plan is None:
-            self.violations.append(f"I3 {where} under {by}, which is no published plan")
+            emptied = change.expect is Expect.EXACT and change.before.empty
+            if not emptied or after.addresses not in self._ever[name] | self._promised(name):
+                self.violations.append(f"I3 {where} under {by}, which is no published plan")
+            self._landed[name].append(after.addresses)
+            self._edited[name] = after  # whoever knows better may put it right
             return
         where += f" under {by.generation}"
         if name in self._edited and not self._edited[name].empty and not self._landed[name]:
@@ -212,7 +226,8 @@ class Truthful:
             case Applied():
                 if fact.after is not None:
                     self._opened[fact.zone] = fact.after.generation
-                below = fact.carried is not None and fact.carried.generation < self._lost.get(fact.zone, 0)
+                carried = 0 if fact.carried is None else fact.carried.generation
+                below = not carried or carried < self._lost.get(fact.zone, 0)
                 for change in fact.changes:
                     self._landed[change.name] = change.after.addresses
                     # What was put back by one who was cut off, in a zone that lost its fence, is like an edit. So is

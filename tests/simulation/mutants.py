@@ -62,8 +62,8 @@ MUTANTS: tuple[Mutant, ...] = (
         edits=(
             Edit(
                 module="enactord.engine.opening",
-                old="    opened = await raise_fence(ports, record.txt, observer)\n",
-                new="    opened = Opened(how=Opening.OPEN)\n",
+                old="        opened = await self._raise(zone, record.txt, word)\n",
+                new="        opened = Opened(how=Opening.OPEN)\n",
             ),
         ),
         seed=7,
@@ -292,6 +292,34 @@ MUTANTS: tuple[Mutant, ...] = (
             ),
         ),
         seed=2,
+    ),
+    Mutant(
+        name="prune-set-back",
+        what="prune does not mind a store that was set back to a backup meanwhile",
+        edits=(Edit(module="enactord.engine.pruner", old="if last is not None:", new="if False:"),),
+        seed=72,
+    ),
+    Mutant(
+        name="blind-fence",
+        what="an enactor without the store plants the fence that it knows where none stands",
+        edits=(
+            Edit(
+                module="enactord.engine.opening",
+                old="if found is None or not in_step(record.txt.generation, found.generation, self.settings.limits):",
+                new="if False:",
+            ),
+        ),
+    ),
+    Mutant(
+        name="blind-value",
+        what="an enactor without the store writes over what is served under a fence that it does not know",
+        edits=(
+            Edit(
+                module="enactord.engine.repairer",
+                old='to_put = [drift for drift in in_turn if ground.known or drift.kind == "emptied"]',
+                new="to_put = in_turn",
+            ),
+        ),
     ),
     Mutant(
         name="reopen",

@@ -3,7 +3,7 @@
 import pytest
 
 from enactord.core.fence import Fence
-from enactord.core.records import NO_RECORDS, Change, Records
+from enactord.core.records import NO_RECORDS, Change, Expect, Records
 from tests.simulation.checkers import check
 from tests.simulation.history import (
     Applied,
@@ -52,6 +52,12 @@ def opened(generation: int, before: int) -> Applied:
     )
 
 
+def filled(after: Records, before: Records = NO_RECORDS) -> Applied:
+    """A write under no fence, by an enactor that is cut off."""
+    change = Change(name=NAME, after=after, expect=Expect.EXACT, before=before)
+    return Applied(at=4.0, by="e1", zone=ZONE, carried=None, before=None, after=None, changes=(change,))
+
+
 def wrote(generation: int, after: Records, *, under: int | None = None) -> Applied:
     stands = fence(under or generation)
     change = Change(name=NAME, after=after)
@@ -61,6 +67,7 @@ def wrote(generation: int, after: Records, *, under: int | None = None) -> Appli
 
 
 WELL: list[Fact] = [published(1), opened(1, 0), wrote(1, records(1)), published(2), opened(2, 1), wrote(2, records(2))]
+FENCE_GONE = Edited(at=3.0, zone=ZONE, name="", records=NO_RECORDS)
 EMPTIED = Edited(at=3.0, zone=ZONE, name=NAME, records=NO_RECORDS)
 RECORDED = Recorded(at=3.0, name=NAME, records=records(2))
 NONE = frozenset[str]()
@@ -77,6 +84,9 @@ NONE = frozenset[str]()
         ([wrote(2, NO_RECORDS)], "I2"),
         ([wrote(1, records(1), under=2)], "I3"),
         ([opened(1, 2)], "I3"),
+        ([FENCE_GONE, EMPTIED, filled(records(2))], ""),
+        ([FENCE_GONE, EMPTIED, filled(records(3))], "I3"),
+        ([FENCE_GONE, filled(records(1), records(2))], "I3"),
         ([Deleted(at=4.0, generation=1, needed=("claim of e1",))], "I4"),
         ([Deleted(at=4.0, generation=1, needed=())], ""),
         ([Torn(at=4.0, generation=2)], "I4"),

@@ -9,8 +9,7 @@ from enactord.core.events import EndpointDrifted, EndpointHeld, Verified
 from enactord.core.fence import Fence, parse_fence
 from enactord.core.guard import Limits
 from enactord.core.records import Change, Outcome, Reason, Records, Refused, Transaction
-from enactord.engine.opening import Opening, open_zone
-from enactord.registry.fences import Fences
+from enactord.engine.opening import Opener, Opening
 from enactord.registry.session import Session
 from tests.world import SCOPE, ZONE, JumpingClock, Member, World, fleet, plan, unfailing
 
@@ -69,9 +68,10 @@ async def test_alone_repair_lets_be_what_the_plan_says(world: World, offset_s: f
 
 
 async def test_what_landed_under_a_fence_set_back_is_put_right() -> None:
-    """Somebody deletes the fence, a late enactor raises an older one, its late write lands: the next look heals both.
+    """Somebody sets the fence back to an older one, under which a late write lands: the next look heals both.
 
-    While its fence is lost a zone is not protected: that is the limit, and this the way back.
+    A zone is not protected while its fence is set back: that is the limit, and this the way back. An enactor
+    without the store does not set it back: it plants no fence where none stands.
     """
     world = World(repair_interval_s=0.2)
     late = await world.add("late")
@@ -80,6 +80,7 @@ async def test_what_landed_under_a_fence_set_back_is_put_right() -> None:
     late.zones[ZONE].open.clear()
     await world.publish(plan(fleet(5, 2)))
     await world.until(lambda: late.zones[ZONE].held > 0)
+    second = world.servers[ZONE].fence
     late.store.cut()
     await world.until(lambda: not late.enactor.store_up)
     world.settings["repair_interval_s"] = 3600.0
@@ -88,7 +89,9 @@ async def test_what_landed_under_a_fence_set_back_is_put_right() -> None:
     await world.applied(3)
     server = world.servers[ZONE]
     server.put_fence(())
-    await world.until(lambda: (found := parse_fence(server.fence)) is not None and found.generation == 2)
+    await world.until(lambda: "the fence record is gone" in late.enactor.zone_problems.get(ZONE, ""))
+    assert server.fence == ()
+    server.put_fence(second)
     late.zones[ZONE].open.set()
     await world.until(lambda: world.serves(fleet(5, 2)))
     await other.enactor.repairer.look(ZONE)
@@ -116,8 +119,9 @@ async def test_repair_refills_with_what_was_served_what_a_plan_is_about_to_write
     assert claim is not None
     fence = Fence(scope=SCOPE, generation=2, plan=second.mark)
     before = judge.enactor.mirror.fence(ZONE)
-    ports, fences = judge.enactor.ports.zones[ZONE], Fences(world.store, world.keys)
-    assert (await open_zone(ports, fences, fence, claim, before, judge.recorder)).how is Opening.OPEN
+    opener = Opener(judge.enactor.settings, judge.enactor.ports, judge.enactor.mirror)
+    opened = await opener.open(ZONE, fence, claim, before)
+    assert opened.how is Opening.OPEN
     await session.close()
     await judge.enactor.mirror.load(world.store)
     world.servers[ZONE].put_foreign(NAME)
