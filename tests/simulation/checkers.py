@@ -68,18 +68,31 @@ class Fenced:
 
 
 class Monotone:
-    """I3: the fence of a zone never goes down, but by a foreign hand."""
+    """I3: the fence of a zone never goes down, but by a foreign hand; where it is lost, no older one takes its place.
+
+    Who has the store knows what was opened, unless the store was set back. Who has not plants none.
+    """
 
     def __init__(self) -> None:
         self.violations: list[str] = []
         self._highest: dict[str, int] = {}
+        self._opened: dict[str, int] = {}
+        self._restored = False
 
     def see(self, fact: Fact) -> None:
         match fact:
+            case Restored():
+                self._restored = True
             case Edited(name=""):
                 self._highest[fact.zone] = 0
+                if fact.set_back:
+                    self._opened[fact.zone] = 0
             case Applied():
                 after = fact.after.generation if fact.after else 0
+                if fact.after is not None:
+                    if fact.before is None and after < self._opened.get(fact.zone, 0) and not self._restored:
+                        self.violations.append(f"I3 at {fact.at:.3f}: {fact.by} planted {after} in {fact.zone}")
+                    self._opened[fact.zone] = max(self._opened.get(fact.zone, 0), after)
                 if after < self._highest.get(fact.zone, 0):
                     self.violations.append(f"I3 at {fact.at:.3f}: {fact.by} lowered {fact.zone} to {after}")
                 self._highest[fact.zone] = max(self._highest.get(fact.zone, 0), after)
@@ -123,7 +136,7 @@ class Content:
                 self._dropped.add(fact.name)
             case Edited() if fact.name:
                 self._edited[fact.name] = fact.records
-            case Edited():
+            case Edited() if fact.set_back:
                 self._lost[fact.zone] = max(self._lost.get(fact.zone, 0), self._opened.get(fact.zone, 0))
             case Recorded():
                 self._record(fact)
@@ -219,7 +232,7 @@ class Truthful:
                 self._plans[fact.generation, fact.mark] = dict(fact.contents)
             case Edited() | Dropped() if fact.name:  # dropped, and perhaps the server could not be asked: unseen
                 self._unsure.add(fact.name)
-            case Edited():
+            case Edited() if fact.set_back:
                 self._lost[fact.zone] = max(self._lost.get(fact.zone, 0), self._opened.get(fact.zone, 0))
             case Restored():
                 self._restored = True

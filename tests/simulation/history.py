@@ -45,12 +45,16 @@ class Dropped:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edited:
-    """A foreign hand changed a name past the fence; the fence itself where `name` is ""."""
+    """A foreign hand changed a name past the fence; the fence itself where `name` is "".
+
+    `set_back`: it now is an older one.
+    """
 
     at: float
     zone: str
     name: str
     records: Records
+    set_back: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -309,6 +309,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 new="if False:",
             ),
         ),
+        seed=4,
     ),
     Mutant(
         name="blind-value",
@@ -320,6 +321,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 new="to_put = in_turn",
             ),
         ),
+        seed=4,
     ),
     Mutant(
         name="reopen",

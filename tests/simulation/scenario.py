@@ -12,6 +12,7 @@ from enactord.adapters.memory_zone import MemoryServer
 from enactord.core.buckets import Filling, slot_of
 from enactord.core.content import parse_content
 from enactord.core.errors import EnactordError, PlanUnreadable
+from enactord.core.fence import parse_fence
 from enactord.core.guard import ZONE_GUARDS, Limits
 from enactord.core.names import zone_of
 from enactord.core.plan import Approval, Manifest, read_plan
@@ -137,9 +138,16 @@ THEMES = (
         gap_s=1.5,
         weather={"drop": 0.02, "late": 0.02, "late_max_s": 5.0},
     ),
+    Theme(
+        name="enactors without the store, and zones whose fence is lost",
+        kinds={"cut": 10, "unfence": 10, "publish": 10, "edit": 4, "restart": 2, "zone_backup": 2},
+        enactors=(2, 3),
+        names=(3, 8),
+        gap_s=3.0,
+    ),
 )  # fmt: skip
 TROUBLED = 4
-TURNS = {11: TROUBLED, 3: 0, 7: 1, 9: 2, 10: 3, 13: 0, 14: 1, 17: 2, 18: 3}
+TURNS = {11: TROUBLED, 4: 5, 3: 0, 7: 1, 9: 2, 10: 3, 13: 0, 14: 1, 17: 2, 18: 3}
 """Of twenty seeds, those that have a theme, and which; in the others anything may happen."""
 
 
@@ -425,6 +433,13 @@ class Scenario:
     async def do_wipe(self, name: str) -> None:
         self._set_zone(self.rng.choice(self.zones), {}, ())
 
+    async def do_unfence(self, name: str) -> None:
+        """A zone keeps its names, and its fence is deleted or garbled."""
+        zone = self.rng.choice(self.zones)
+        server = self.servers[zone]
+        garbage = (b"\x04what",) if self.rng.random() < 0.3 else ()
+        self._set_zone(zone, {n: server.holds(n) for n in server.names()}, garbage)
+
     async def do_zone_backup(self, name: str) -> None:
         """A zone is saved, or set back to what was saved."""
         zone = self.rng.choice(self.zones)
@@ -653,7 +668,9 @@ class Scenario:
             if server.holds(name) != nodes.get(name, NO_RECORDS):
                 self._edit(name, nodes.get(name, NO_RECORDS))
         server.put_fence(fence)
-        self.history.add(Edited(at=simulated().now, zone=zone, name="", records=NO_RECORDS))
+        self.history.add(
+            Edited(at=simulated().now, zone=zone, name="", records=NO_RECORDS, set_back=parse_fence(fence) is not None)
+        )
 
     # -- the end
 

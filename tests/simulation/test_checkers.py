@@ -87,6 +87,8 @@ NONE = frozenset[str]()
         ([FENCE_GONE, EMPTIED, filled(records(2))], ""),
         ([FENCE_GONE, EMPTIED, filled(records(3))], "I3"),
         ([FENCE_GONE, filled(records(1), records(2))], "I3"),
+        ([FENCE_GONE, opened(1, 0)], "I3"),
+        ([FENCE_GONE, opened(2, 0)], ""),
         ([Deleted(at=4.0, generation=1, needed=("claim of e1",))], "I4"),
         ([Deleted(at=4.0, generation=1, needed=())], ""),
         ([Torn(at=4.0, generation=2)], "I4"),
