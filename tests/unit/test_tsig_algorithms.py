@@ -9,14 +9,14 @@ import pytest
 
 from enactord.adapters.wire.tsig import ALGORITHMS, TsigKey, sign, verify
 
-SECRET = bytes(range(48))
 
-
+@pytest.mark.parametrize("secret_bytes", [1, 48, 64, 65, 128, 129, 300])
 @pytest.mark.parametrize("algorithm", sorted(ALGORITHMS))
-def test_a_signature_is_good_to_dnspython_and_its_to_us(algorithm: str) -> None:
-    """Both sides compute the same, for every algorithm that the config takes."""
-    key = TsigKey(name="enactor", algorithm=algorithm, secret=SECRET)
-    keyring = {dns.name.from_text("enactor"): dns.tsig.Key("enactor", SECRET, algorithm)}
+def test_a_signature_is_good_to_dnspython_and_its_to_us(algorithm: str, secret_bytes: int) -> None:
+    """Both sides compute the same, for every algorithm that the config takes and secrets around its block."""
+    secret = bytes(number % 256 for number in range(secret_bytes))
+    key = TsigKey(name="enactor", algorithm=algorithm, secret=secret)
+    keyring = {dns.name.from_text("enactor"): dns.tsig.Key("enactor", secret, algorithm)}
     now_s = int(time.time())
     message, _ = sign(dns.message.make_query("a.example.test.", dns.rdatatype.A).to_wire(), key, now_s=now_s)
     assert dns.message.from_wire(message, keyring=keyring).had_tsig
