@@ -306,11 +306,7 @@ class Stream:
         Raises `NeverSent`, or `MaybeReceived`, or whatever `make` raises.
         """
 
-        def frames(ids: Sequence[int]) -> bytes:
-            message = make(ids[0])
-            return len(message).to_bytes(2, "big") + message
-
-        reply = (await self._exchange(1, owner, frames, timeout_s))[0]
+        reply = (await self.ask_made(1, lambda ids: [make(ids[0])], timeout_s, owner=owner))[0]
         assert reply is not None
         return reply
 
@@ -321,15 +317,23 @@ class Stream:
         one was answered.
         """
 
-        def frames(ids: Sequence[int]) -> bytes:
-            return b"".join(
-                [
-                    (len(body) + 2).to_bytes(2, "big") + message_id.to_bytes(2, "big") + body
-                    for message_id, body in zip(ids, bodies, strict=True)
-                ]
-            )
+        def make(ids: Sequence[int]) -> list[bytes]:
+            return [message_id.to_bytes(2, "big") + body for message_id, body in zip(ids, bodies, strict=True)]
 
-        return await self._exchange(len(bodies), owner, frames, timeout_s)
+        return await self.ask_made(len(bodies), make, timeout_s, owner=owner)
+
+    async def ask_made(
+        self, count: int, make: Callable[[Sequence[int]], Sequence[bytes]], timeout_s: float, *, owner: str = ""
+    ) -> list[bytes | None]:
+        """Do as `ask_all` does with the requests that `make` returns for so many message ids, as they go out.
+
+        Raises whatever `make` raises, too; it is called at most once.
+        """
+
+        def frames(ids: Sequence[int]) -> bytes:
+            return b"".join([part for message in make(ids) for part in (len(message).to_bytes(2, "big"), message)])
+
+        return await self._exchange(count, owner, frames, timeout_s)
 
     async def close(self) -> None:
         """Drop all connections; requests in flight fail with `MaybeReceived`, waiting ones with `NeverSent`."""
