@@ -1,12 +1,15 @@
 """Reading in bulk: two questions a name, pipelined over a few TCP connections.
 
 aiodns asks with a stack that shares no code with the writer, but needs seconds for a
-whole zone. This one asks any authoritative server as fast as it answers, without TSIG.
+whole zone. This one asks any authoritative server as fast as it answers. With a key every
+question is signed, and an answer that the key did not sign is none.
 """
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
+from enactord.adapters.denials import answer_unproved, question_denied, tsig_error
 from enactord.adapters.server_connections import QUESTIONS_IN_FLIGHT_MAX, READ_CONNECTIONS_MAX, ServerConnections
 from enactord.adapters.wire.answer import (
     RCODE_NOERROR,
@@ -21,13 +24,62 @@ from enactord.adapters.wire.answer import (
     pack_question,
     parse_answer,
 )
+from enactord.adapters.wire.signed_questions import SignedQuestions
 from enactord.adapters.wire.stream import MaybeReceived, NeverSent, Stream
+from enactord.adapters.wire.tsig import TsigError, TsigKey
 from enactord.core.errors import ZoneDown
 from enactord.core.records import NO_RECORDS, Records, Served
+from enactord.ports import Clock
 
 _CHUNKS_PER_STREAM = 2  # one is answered while the next one's questions are on their way
 _LOSSES_MAX = 4  # connections lost in a row, without an answer, before a round of questions is given up
 _NOTHING_SERVED = Served(records=NO_RECORDS)
+
+
+@dataclass(frozen=True, slots=True)
+class Signing:
+    """How questions are signed: by the key of the moment, at the time of a clock."""
+
+    key: Callable[[], TsigKey]
+    clock: Clock
+
+
+@dataclass(frozen=True, slots=True)
+class _Answers:
+    """What came back for some questions."""
+
+    questions: Sequence[bytes]
+    messages: Sequence[bytes | None]
+    """The answer to each, None where there is none, or none that may be believed."""
+    complete: bool
+    """Whether each question got an answer, believed or not."""
+    key: TsigKey | None
+    """The key that signed the questions."""
+
+    def parse(self, index: int, problems: list[str]) -> Answer | None:
+        """Return the answer to a question, or None where it cannot be used; why is added to the problems."""
+        message = self.messages[index]
+        if message is None:
+            return None
+        try:
+            return parse_answer(message, self.questions[index])
+        except BrokenAnswer as error:
+            problems.append(str(error))
+            return None
+
+    def useless(self, index: int, answer: Answer, problems: list[str]) -> bool:
+        """Whether an answer says nothing with authority; why is added to the problems."""
+        if answer.rcode not in (RCODE_NOERROR, RCODE_NXDOMAIN):
+            message = self.messages[index]
+            assert message is not None
+            problems.append(question_denied(answer.rcode, self.key, tsig_error(message)))
+        elif not answer.authoritative:
+            problems.append("the server is not authoritative for the name")
+        elif answer.truncated:
+            problems.append("an answer truncated on TCP")
+        else:
+            return False
+        return True
 
 
 class BulkReader:
@@ -37,7 +89,8 @@ class BulkReader:
     to come from below a cut of it. `timeout_s` bounds the wait for one round of questions; a pass over many names ends
     early when rounds time out. At most `connections` times `in_flight_max` questions wait at
     the server. With `shared`, its connections to that server are used, in turn with their
-    other `owner`s, and are left open at the end.
+    other `owner`s, and are left open at the end. With `signing`, questions are signed, and an answer
+    counts only if it is signed by the key, over its question; without, neither is looked at.
     """
 
     def __init__(
@@ -51,11 +104,13 @@ class BulkReader:
         shared: ServerConnections | None = None,
         owner: str = "",
         zone: str = "",
+        signing: Signing | None = None,
     ) -> None:
         assert connections > 0
         assert in_flight_max >= 2 * _CHUNKS_PER_STREAM
         self._peer = f"{host}:{port}"
         self._zone = zone
+        self._signing = signing
         self._timeout_s = timeout_s
         self._chunk = in_flight_max // (2 * _CHUNKS_PER_STREAM)
         self._owner = owner
@@ -83,11 +138,10 @@ class BulkReader:
 
     async def ask(self, name: str, rtype: int) -> Answer:
         """Return the answer to one question. Raises `ZoneDown` unless an authoritative one comes."""
-        question = pack_question(name, rtype)
         problems: list[str] = []
-        reply = (await self._ask_all([question], problems))[0]
-        answer = None if reply is None else _usable(reply, question, problems)
-        if answer is None:
+        answers = await self._ask_all([pack_question(name, rtype)], problems)
+        answer = answers.parse(0, problems)
+        if answer is None or answers.useless(0, answer, problems):
             raise ZoneDown(f"{self._peer}: {name}: {problems[-1]}")
         return answer
 
@@ -101,15 +155,15 @@ class BulkReader:
         """Take chunks until none is left, or one stays without an answer: then the server is asked no more."""
         for chunk in chunks:
             questions = [pack_question(name, rtype) for name in chunk for rtype in (TYPE_A, TYPE_AAAA)]
-            replies = await self._ask_all(questions, problems)
+            answers = await self._ask_all(questions, problems)
             for index, name in enumerate(chunk):
-                served = self._served(replies, questions, 2 * index, problems)
+                served = self._served(answers, 2 * index, problems)
                 if served is not None:
                     found[name] = served
-            if None in replies:
+            if not answers.complete:
                 return
 
-    async def _ask_all(self, questions: list[bytes], problems: list[str]) -> list[bytes | None]:
+    async def _ask_all(self, questions: list[bytes], problems: list[str]) -> _Answers:
         """Ask, again after a connection was lost, until all is answered or the time is over.
 
         A server may close a connection at any time, after any number of answers; it is
@@ -119,14 +173,14 @@ class BulkReader:
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._timeout_s
-        bodies = [pack_query(question) for question in questions]
-        replies: list[bytes | None] = [None] * len(bodies)
-        waiting = list(range(len(bodies)))
+        key = None if self._signing is None else self._signing.key()
+        messages: list[bytes | None] = [None] * len(questions)
+        waiting = list(range(len(questions)))
         losses = 0
         while waiting:
             try:
-                got = await self._stream.ask_all(
-                    [bodies[index] for index in waiting], deadline - loop.time(), owner=self._owner
+                got, believed = await self._ask_once(
+                    [questions[index] for index in waiting], key, deadline - loop.time(), problems
                 )
             except NeverSent as error:
                 problems.append(str(error))
@@ -138,24 +192,47 @@ class BulkReader:
                     break
                 continue
             losses = 0
-            for index, reply in zip(waiting, got, strict=True):
-                replies[index] = reply
-            waiting = [index for index in waiting if replies[index] is None]
-        return replies
+            for index, message in zip(waiting, believed, strict=True):
+                messages[index] = message
+            waiting = [index for index, message in zip(waiting, got, strict=True) if message is None]
+        return _Answers(questions, messages, not waiting, key)
 
-    def _served(
-        self, replies: Sequence[bytes | None], questions: Sequence[bytes], index: int, problems: list[str]
-    ) -> Served | None:
+    async def _ask_once(
+        self, questions: list[bytes], key: TsigKey | None, timeout_s: float, problems: list[str]
+    ) -> tuple[Sequence[bytes | None], Sequence[bytes | None]]:
+        """Return what the server answered to each question, and the same without what is not believed."""
+        if self._signing is None or key is None:
+            got = await self._stream.ask_all([pack_query(one) for one in questions], timeout_s, owner=self._owner)
+            return got, got
+        signed, clock = SignedQuestions(key, questions), self._signing.clock
+        got = await self._stream.ask_made(
+            len(questions),
+            lambda message_ids: signed.messages(message_ids, now_s=int(clock.now())),
+            timeout_s,
+            owner=self._owner,
+        )
+        believed: list[bytes | None] = list(got)
+        now_s = int(clock.now())
+        for index, message in enumerate(got):
+            if message is not None:
+                try:
+                    signed.check(index, message, now_s=now_s)
+                except TsigError as error:
+                    problems.append(answer_unproved(message, key, error))
+                    believed[index] = None
+        return got, believed
+
+    def _served(self, replies: _Answers, first: int, problems: list[str]) -> Served | None:
         """Join the answers for A and AAAA of one name, or None where either is of no use."""
         answers: list[Answer] = []
-        for reply, question in zip(replies[index : index + 2], questions[index : index + 2], strict=True):
-            answer = None if reply is None else _parsed(reply, question, problems)
+        for index in (first, first + 1):
+            answer = replies.parse(index, problems)
             if answer is None:
                 return None
             cut = self._cut(answer)
             if cut:
                 return Served(records=NO_RECORDS, covered=cut)
-            if _useless(answer, problems):
+            if replies.useless(index, answer, problems):
                 return None
             answers.append(answer)
         a, aaaa = answers
@@ -185,30 +262,3 @@ class BulkReader:
 
     def _below(self, owner: str) -> bool:
         return owner.endswith("." + self._zone)
-
-
-def _usable(reply: bytes, question: bytes, problems: list[str]) -> Answer | None:
-    """Return the answer if it says with authority what stands at the name, be it nothing."""
-    answer = _parsed(reply, question, problems)
-    return None if answer is None or _useless(answer, problems) else answer
-
-
-def _parsed(reply: bytes, question: bytes, problems: list[str]) -> Answer | None:
-    try:
-        return parse_answer(reply, question)
-    except BrokenAnswer as error:
-        problems.append(str(error))
-        return None
-
-
-def _useless(answer: Answer, problems: list[str]) -> bool:
-    """Whether an answer says nothing with authority; why is added to the problems."""
-    if answer.rcode not in (RCODE_NOERROR, RCODE_NXDOMAIN):
-        problems.append(f"answered with rcode {answer.rcode}")
-    elif not answer.authoritative:
-        problems.append("the server is not authoritative for the name")
-    elif answer.truncated:
-        problems.append("an answer truncated on TCP")
-    else:
-        return False
-    return True

@@ -16,16 +16,27 @@ whose records it changes in one step (RFC 2136 section 3.7). What its answer pro
 
 A refusal is believed unsigned: servers do not sign what they say to a key that they do
 not accept, and a forged refusal does no harm, because the caller reads before it goes on.
+
+Every question is signed by the same key. What its answer proves:
+
+    answer                                        the name
+    NOERROR NXDOMAIN, signed by the key           is served so
+    NOERROR NXDOMAIN, unsigned, signed wrongly,
+    or signed over another question               is not told of: anyone could have said so
+    any other, none                               is not told of
+
+So reads and writes meet the same view and the same rules of the server, and nobody on the
+way can show a fence or a content that is not there.
 """
 
 from collections.abc import Mapping, Sequence
 
-from enactord.adapters.bulk_reader import BulkReader
+from enactord.adapters.bulk_reader import BulkReader, Signing
+from enactord.adapters.denials import RCODE_TEXTS, TSIG_FIXES, TSIG_NAMES, UPDATE_FIXES, tsig_error
 from enactord.adapters.server_connections import ServerConnections
 from enactord.adapters.wire.answer import TYPE_TXT
-from enactord.adapters.wire.names import Malformed
 from enactord.adapters.wire.stream import MaybeReceived, NeverSent
-from enactord.adapters.wire.tsig import TsigError, TsigKey, find_tsig, sign, verify
+from enactord.adapters.wire.tsig import TsigError, TsigKey, sign, verify
 from enactord.adapters.wire.update import TooLarge, pack_update
 from enactord.core.errors import ZoneDown
 from enactord.core.fence import FenceSeen, parse_fence
@@ -45,12 +56,6 @@ from enactord.ports import Clock
 
 _OPCODE_UPDATE = 5
 
-_RCODE_TEXTS = {
-    1: "FORMERR", 2: "SERVFAIL", 3: "NXDOMAIN", 4: "NOTIMP", 5: "REFUSED", 6: "YXDOMAIN",
-    7: "YXRRSET", 8: "NXRRSET", 9: "NOTAUTH", 10: "NOTZONE",
-}  # fmt: skip
-"""Source: RFC 2136 section 2.2."""
-
 _REASONS = {
     7: Reason.CONDITION, 8: Reason.CONDITION,
     5: Reason.DENIED, 9: Reason.DENIED,
@@ -58,24 +63,6 @@ _REASONS = {
 }  # fmt: skip
 
 _SERVFAIL = 2
-
-_TSIG_NAMES = {16: "BADSIG", 17: "BADKEY", 18: "BADTIME", 22: "BADTRUNC"}
-"""Source: RFC 8945 section 3."""
-
-_TSIG_FIXES = {
-    16: "BADSIG: the server has another secret for this key",
-    17: "BADKEY: the server does not know this key, or does not let it update",
-    18: "BADTIME: the clocks are too far apart; set this machine's or the server's",
-    22: "BADTRUNC: the server wants a longer signature",
-}
-"""Source: RFC 8945 section 5.2; Knot answers BADKEY to a known key without permission."""
-
-_DENIED_FIXES = {
-    5: "this server is a secondary of the zone and not its primary, or the zone is frozen (BIND: rndc thaw), or the"
-    " server's update policy does not let the key update the zone and the types A, AAAA and TXT in it;"
-    " PowerDNS says no more than this for another secret, an unknown key and a clock too far off, too",
-    9: "this server does not serve the zone as its primary, or does not let this key update it",
-}
 
 
 class Rfc2136Zone:
@@ -99,12 +86,20 @@ class Rfc2136Zone:
     ) -> None:
         self._name = name
         self.key = key
-        """Signs the writes that begin from now on; those under way end with the key that they began with."""
+        """Signs what is written and asked from now on; what is under way ends with the key that it began with."""
         self._clock = clock
         self._timeout_s = timeout_s
         self._shared = shared is not None
         self._connections = shared or ServerConnections(host, port)
-        self._reader = BulkReader(host, port, timeout_s=timeout_s, shared=self._connections, owner=name, zone=name)
+        self._reader = BulkReader(
+            host,
+            port,
+            timeout_s=timeout_s,
+            shared=self._connections,
+            owner=name,
+            zone=name,
+            signing=Signing(lambda: self.key, clock),
+        )
 
     async def read(self, names: Sequence[str]) -> Mapping[str, Served]:
         return await self._reader.read(names)
@@ -171,22 +166,13 @@ class Rfc2136Zone:
             except TsigError as error:
                 return Unknown(detail=f"NOERROR that does not verify: {error}")
             return Committed()
-        text = _RCODE_TEXTS.get(rcode, f"rcode {rcode}")
+        text = RCODE_TEXTS.get(rcode, f"rcode {rcode}")
         reason = _REASONS.get(rcode)
         if reason is None:
             return Unknown(detail=text, answered=rcode == _SERVFAIL)
-        fault = _tsig_error(reply)
-        answer = f"{text}, TSIG error {_TSIG_NAMES.get(fault, fault)}" if fault else text
+        fault = tsig_error(reply)
+        answer = f"{text}, TSIG error {TSIG_NAMES.get(fault, fault)}" if fault else text
         if reason is Reason.DENIED:
-            fix = _TSIG_FIXES.get(fault) or _DENIED_FIXES[rcode]
+            fix = TSIG_FIXES.get(fault) or UPDATE_FIXES[rcode]
             return Refused(reason=reason, detail=f"{text} for key {key.name}: {fix}", answer=answer)
         return Refused(reason=reason, detail=text, answer=answer)
-
-
-def _tsig_error(reply: bytes) -> int:
-    """Return the error that a reply's TSIG record names, 0 where there is none. Verifies nothing."""
-    try:
-        record = find_tsig(reply)
-    except Malformed:
-        return 0
-    return 0 if record is None else record.error

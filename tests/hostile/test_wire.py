@@ -32,7 +32,7 @@ from enactord.adapters.wire.tsig import TsigError, TsigKey, find_tsig, sign, ver
 from enactord.adapters.wire.update import MAX_MESSAGE_BYTES, TSIG_RESERVE_BYTES, TooLarge, pack_update
 from enactord.core.errors import ZoneDown
 from enactord.core.fence import Fence
-from enactord.core.records import NO_RECORDS, Change, Committed, Expect, Records, Transaction
+from enactord.core.records import NO_RECORDS, Change, Committed, Expect, Records, Served, Transaction
 from tests.hostile.effort import damaged, tries
 from tests.property.test_update_encoder import ZONE, oracle, section_lines
 from tests.servers.tcp_peer import Peer, serving
@@ -271,6 +271,42 @@ def test_an_update_is_committed_by_a_good_signature_alone(rcode: int, flip: int 
         elif isinstance(outcome, Committed):
             assert rcode == 0
             assert whole.lower() == said.lower(), "only the case of the names of key and algorithm says nothing"
+
+    asyncio.run(run())
+
+
+@tries(60, costly=True)
+@given(flip=st.none() | st.integers(0, 2**16))
+def test_a_name_is_told_of_by_a_good_signature_alone(flip: int | None) -> None:
+    """Any damage to an answer leaves its name out, or says what was signed: never anything else."""
+    truth = {NAME: Served(records=Records(ttl_s=30, a=(b"\xc0\0\2\1", b"\xc0\0\2\2"), aaaa=()))}
+    harmless: list[bool] = []
+
+    async def answering(peer: Peer) -> None:
+        while True:
+            request = await peer.receive()
+            record = find_tsig(request)
+            assert record is not None
+            question = request[12 : record.start]
+            count = 2 if question == QUESTIONS[TYPE_A] else 0
+            records = [b"\xc0\x0c\0\1\0\1\0\0\0\x1e\0\4\xc0\0\2" + bytes((number,)) for number in (1, 2)]
+            plain = request[:2] + b"\x84\0\0\1\0" + bytes((count, 0, 0, 0, 0)) + question + b"".join(records[:count])
+            whole = sign(plain, KEY, now_s=NOW, request_mac=record.mac)[0]
+            said = bytearray(whole)
+            if flip is not None and count:
+                said[2 + flip // 8 % (len(whole) - 2)] ^= 1 << flip % 8
+            harmless.append(whole.lower() == said.lower())
+            peer.reply(bytes(said))
+
+    async def run() -> None:
+        async with serving(answering) as port:
+            zone = Rfc2136Zone(ZONE, host="127.0.0.1", port=port, key=KEY, clock=StillClock(), timeout_s=LIMIT_S)
+            try:
+                assert await zone.read([NAME]) == truth
+                assert all(harmless), "only the case of the names of key and algorithm says nothing"
+            except ZoneDown:
+                assert flip is not None
+            await zone.close()
 
     asyncio.run(run())
 

@@ -9,10 +9,25 @@ import dns.message
 import dns.opcode
 import dns.rcode
 import dns.rdataclass
+import dns.tsig
 import pytest
 
 from enactord.adapters.embedded import EmbeddedServer
-from tests.embedded_lab import LIMIT_S, SIGNER, ZONE, Wire, apply, ask, look_up, put, serial, serving, texts, update
+from tests.embedded_lab import (
+    LIMIT_S,
+    SECRET,
+    SIGNER,
+    ZONE,
+    Wire,
+    apply,
+    ask,
+    look_up,
+    put,
+    serial,
+    serving,
+    texts,
+    update,
+)
 
 
 def rcode(answer: dns.message.Message) -> str:
@@ -217,6 +232,41 @@ async def test_a_signed_question_gets_a_signed_answer() -> None:
             answer = await ask(server, query, tcp=tcp)
             assert answer.had_tsig
             assert len(answer.answer) == 1
+
+
+@pytest.mark.parametrize("tcp", [False, True])
+@pytest.mark.parametrize(
+    ("signer", "error"),
+    [
+        (dns.tsig.Key("enactor.", b"x" * 32, "hmac-sha256"), dns.tsig.PeerBadSignature),
+        (dns.tsig.Key("stranger.", SECRET, "hmac-sha256"), dns.tsig.PeerBadKey),
+        (dns.tsig.Key("enactor.", SECRET, "hmac-sha512"), dns.tsig.PeerBadKey),
+    ],
+)
+async def test_a_question_that_is_signed_wrongly_is_not_answered(
+    signer: dns.tsig.Key, error: type[Exception], tcp: bool
+) -> None:
+    """NOTAUTH, with the fault in an unsigned TSIG record and no records (RFC 8945 section 5.2), cache or not."""
+    async with serving() as server:
+        assert (await look_up(server, ZONE, "SOA", tcp=tcp)).answer
+        query = dns.message.make_query(ZONE, "SOA", use_edns=False)
+        query.use_tsig(signer)
+        with pytest.raises(error):
+            await ask(server, query, tcp=tcp)
+        reply = await raw(server, query.to_wire())
+        assert reply[3] & 15 == dns.rcode.NOTAUTH
+        assert reply[6:10] == bytes(4)
+        assert (await look_up(server, ZONE, "SOA", tcp=tcp)).answer
+
+
+@pytest.mark.parametrize("offset_s", [-400, 400])
+async def test_a_question_of_another_time_is_told_the_time(offset_s: int) -> None:
+    """NOTAUTH with BADTIME, signed, and without records (RFC 8945 section 5.2.3)."""
+    async with serving(clock=lambda: time.time() + offset_s) as server:
+        query = dns.message.make_query(ZONE, "SOA")
+        query.use_tsig(SIGNER)
+        with pytest.raises(dns.tsig.PeerBadTime):
+            await ask(server, query)
 
 
 async def test_what_is_cached_is_forgotten_when_the_zone_changes() -> None:
