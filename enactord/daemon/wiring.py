@@ -11,6 +11,7 @@ from enactord.adapters.aiodns_reader import AiodnsReader
 from enactord.adapters.bulk_reader import BulkReader
 from enactord.adapters.clock import SystemClock
 from enactord.adapters.embedded import EmbeddedServer
+from enactord.adapters.fallback_reader import FallbackReader
 from enactord.adapters.local_copy import SqliteLocalCopy
 from enactord.adapters.rfc2136 import Rfc2136Zone
 from enactord.adapters.server_connections import ServerConnections
@@ -20,7 +21,7 @@ from enactord.adapters.wire.tsig import TsigKey
 from enactord.core.errors import ConfigError
 from enactord.daemon.config import Address, Config, ZoneConfig
 from enactord.engine.settings import Ports, Verifier, ZonePorts
-from enactord.ports import KeyValue, Observer, Zone
+from enactord.ports import KeyValue, Observer, ServedReader, Zone
 
 if TYPE_CHECKING:
     from enactord.adapters.route53 import Route53Api
@@ -42,7 +43,10 @@ async def open_config_store(config: Config) -> KeyValue:
 
 
 def zone_key(config: Config, zone: ZoneConfig) -> TsigKey:
-    """Return the key that signs a zone's updates; the embedded server's own is made where there is none yet."""
+    """Return the key that signs updates of a zone and questions to its server.
+
+    The embedded server's own is made where there is none yet.
+    """
     if zone.backend == "embedded" and not zone.tsig_name:
         return TsigKey(name=EMBEDDED_KEY, algorithm="hmac-sha256", secret=_own_secret(config.enactor.state_dir))
     return TsigKey(name=zone.tsig_name, algorithm=zone.tsig_algorithm, secret=zone.tsig_secret)
@@ -129,15 +133,19 @@ async def open_zones(config: Config) -> AsyncIterator[Mapping[str, ZonePorts]]:
             if not zone.verify_servers:
                 verifiers.append(Verifier(server=zone.backend, bulk=port, sample=port))
             for server in zone.verify_servers:
-                bulk = BulkReader(
-                    server.host,
-                    server.port,
-                    timeout_s=zone.timeout_s,
-                    shared=opener.connections(server),
-                    owner=zone.name,
-                    zone=zone.name,
-                )
-                sample = AiodnsReader(server.host, server.port, timeout_s=zone.timeout_s)
+                sample: ServedReader = AiodnsReader(server.host, server.port, timeout_s=zone.timeout_s)
+                bulk: ServedReader
+                if server == zone.server:  # the key may decide what is answered, and whether
+                    bulk, sample = port, FallbackReader(sample, port)
+                else:
+                    bulk = BulkReader(
+                        server.host,
+                        server.port,
+                        timeout_s=zone.timeout_s,
+                        shared=opener.connections(server),
+                        owner=zone.name,
+                        zone=zone.name,
+                    )
                 verifiers.append(Verifier(server=str(server), bulk=bulk, sample=sample))
             opened[zone.name] = ZonePorts(settings=settings[zone.name], zone=port, verifiers=verifiers)
         yield opened

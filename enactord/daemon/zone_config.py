@@ -55,7 +55,7 @@ class ZoneConfig:
     server: Address
     """rfc2136: the primary server that takes updates; embedded: where it listens (127.0.0.1:5354)."""
     tsig_name: str = ""
-    """rfc2136: name of the key that signs updates; may be left out where tsig_secret_file tells it."""
+    """rfc2136: name of the key that signs updates and questions to `server`; tsig_secret_file may tell it instead."""
     tsig_algorithm: str = "hmac-sha256"
     """rfc2136: algorithm of that key; may be left out where tsig_secret_file tells it."""
     tsig_secret: bytes = field(default=b"", repr=False)

@@ -8,12 +8,12 @@ from tests.contract.route53_site import Route53Site
 from tests.contract.skydns_site import SkydnsSite
 from tests.contract.zone_sites import (
     BindSite,
-    ChoosySite,
     DnsSite,
     EmbeddedProcessSite,
     EmbeddedSite,
     KnotSite,
     MemorySite,
+    OwnSite,
     PowerDnsSite,
     Site,
 )
@@ -121,7 +121,7 @@ async def refusing_site(request: pytest.FixtureRequest) -> AsyncIterator[Site]:
     """A zone whose server refuses some names to our key, and with each the message that holds it."""
     kind, zone = request.param, "choosy.test."
     servers = {"bind": ChoosyBind, "knot": ChoosyKnot}
-    opened = MemorySite.refusing(zone) if kind == "memory" else ChoosySite.open(zone, servers[kind])
+    opened = MemorySite.refusing(zone) if kind == "memory" else OwnSite.open(zone, servers[kind])
     yield opened
     await opened.close()
 
@@ -131,7 +131,7 @@ async def dropping_site(request: pytest.FixtureRequest) -> AsyncIterator[Site]:
     """A zone whose server leaves some names out in silence, and answers success."""
     zone = "choosy.test."
     memory = request.param == "memory"
-    opened = MemorySite.dropping(zone) if memory else ChoosySite.open(zone, ChoosyPowerDns)
+    opened = MemorySite.dropping(zone) if memory else OwnSite.open(zone, ChoosyPowerDns)
     yield opened
     await opened.close()
 

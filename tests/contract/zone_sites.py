@@ -139,11 +139,12 @@ class DnsSite:
         key_name: str = "enactor",
         clock: Clock | None = None,
         zone: str | None = None,
+        port: int | None = None,
     ) -> Zone:
         opened = Rfc2136Zone(
             zone or self.zone,
             host=self.host,
-            port=self.port,
+            port=port or self.port,
             key=tsig_key(key_name, secret),
             clock=clock or FixedClock(),
             timeout_s=_TIMEOUT_S,
@@ -215,32 +216,32 @@ class _ProcessSite(DnsSite):
 
     def __init__(self, zone: str, server: DnsServer, *, owned: bool = False) -> None:
         super().__init__(zone, server.host, server.port)
-        self._server = server
+        self.server = server
         self._owned = owned
 
     async def stop(self) -> None:
         assert self._owned
-        await asyncio.to_thread(self._server.stop)
+        await asyncio.to_thread(self.server.stop)
 
     async def kill(self) -> None:
         assert self._owned
-        self._server.kill()  # in this very step: a thread would let the answers come in first
+        self.server.kill()  # in this very step: a thread would let the answers come in first
 
     async def start(self) -> None:
         assert self._owned
-        await asyncio.to_thread(self._server.start)
+        await asyncio.to_thread(self.server.start)
 
     async def close(self) -> None:
         await super().close()
         if self._owned:
-            await asyncio.to_thread(self._server.remove)
+            await asyncio.to_thread(self.server.remove)
 
 
-class ChoosySite(_ProcessSite):
-    """A zone whose server's policy forbids the key some names."""
+class OwnSite(_ProcessSite):
+    """A zone of a server that is this site's alone."""
 
     @classmethod
-    def open(cls, zone: str, kind: type[DnsServer]) -> "ChoosySite":
+    def open(cls, zone: str, kind: type[DnsServer]) -> "OwnSite":
         server = kind([zone])
         server.start()
         return cls(zone, server, owned=True)

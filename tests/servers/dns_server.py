@@ -1,5 +1,6 @@
 """A real DNS server as a child process: loopback only, a directory of its own, no privileges."""
 
+import base64
 import contextlib
 import random
 import shutil
@@ -14,6 +15,7 @@ from typing import ClassVar, Self
 
 import dns.message
 import dns.query
+import dns.tsig
 import pytest
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -51,6 +53,8 @@ class DnsServer:
 
     program: ClassVar[str]
     template: ClassVar[str]
+    signed_only = False
+    """Whether only signed questions are answered."""
     secret = SECRET
     foreign_secret = FOREIGN_SECRET
 
@@ -121,6 +125,8 @@ class DnsServer:
         assert self._process is not None
         deadline = time.monotonic() + _READY_LIMIT_S
         query = dns.message.make_query(self.zones[-1], "SOA")
+        if self.signed_only:
+            query.use_tsig(dns.tsig.Key("enactor.", base64.b64decode(self.secret), dns.tsig.HMAC_SHA256))
         while time.monotonic() < deadline and self._process.poll() is None:
             with contextlib.suppress(OSError, dns.exception.DNSException):
                 if dns.query.udp(query, self.host, timeout=0.5, port=self.port).answer:

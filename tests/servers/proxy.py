@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 
 import dns.message
@@ -13,7 +13,10 @@ import dns.rdatatype
 
 
 class Proxy:
-    """Between a client and a server on loopback; `hold` keeps the client's bytes until `release`."""
+    """Between a client and a server on loopback; `hold` keeps the client's bytes until `release`.
+
+    `answers` says what is passed on in place of an answer of the server.
+    """
 
     def __init__(self, host: str, port: int) -> None:
         self._upstream = (host, port)
@@ -24,6 +27,7 @@ class Proxy:
         self._writers: set[asyncio.StreamWriter] = set()
         self.held = 0
         self._which: Callable[[bytes], bool] = lambda message: True
+        self.answers: Callable[[bytes], Sequence[bytes]] = lambda message: [message]
         self.host = "127.0.0.1"
         self.port = 0
 
@@ -89,7 +93,8 @@ class Proxy:
                 if held and not self._flowing.is_set() and self._which(message):
                     self.held += 1
                     await self._flowing.wait()
-                writer.write(length + message)
+                for passed in [message] if held else self.answers(message):
+                    writer.write(len(passed).to_bytes(2, "big") + passed)
                 await writer.drain()
         except (ConnectionError, OSError, asyncio.IncompleteReadError):
             writer.transport.abort()
