@@ -12,7 +12,9 @@ from bench.fleet import ANSWERS_MAX, Fleet
 from enactord.adapters.clock import SystemClock
 from enactord.adapters.sqlite_store import SqliteStore
 from enactord.adapters.stores import open_store
-from enactord.adapters.wire.tsig import TsigKey, sign
+from enactord.adapters.wire.answer import TYPE_A, TYPE_AAAA, pack_question
+from enactord.adapters.wire.signed_questions import SignedQuestions
+from enactord.adapters.wire.tsig import TsigKey, sign, verify
 from enactord.adapters.wire.update import pack_update
 from enactord.core.buckets import BucketId, bucket_of, slots_for
 from enactord.core.content import parse_content
@@ -87,6 +89,26 @@ def test_encode_and_sign(benchmark: Benchmark, fleet: Fleet) -> None:
         return sign(pack_update(ZONE, transaction, 1), KEY, now_s=1_800_000_000)[0]
 
     assert len(measure(benchmark, "encode and sign a batch", BATCH, encode)) > BATCH
+
+
+def test_sign_questions_and_check_answers(benchmark: Benchmark, fleet: Fleet) -> None:
+    """What signing adds to reading names back: two questions a name, and a check of each answer."""
+    questions = [pack_question(name, rtype) for name in sorted(fleet.names) for rtype in (TYPE_A, TYPE_AAAA)]
+    now_s, ids = 1_800_000_000, range(len(questions))
+    answers = []
+    for message, question in zip(SignedQuestions(KEY, questions).messages(ids, now_s=now_s), questions, strict=True):
+        records = b"\xc0\x0c\0\1\0\1\0\0\0\x1e\0\4\xc0\0\2\1" * 8
+        plain = message[:2] + b"\x84\0\0\1\0\x08\0\0\0\0" + question + records
+        mac = verify(message, [KEY], now_s=now_s).mac
+        answers.append(sign(plain, KEY, now_s=now_s, request_mac=mac)[0])
+
+    def ask() -> None:
+        signed = SignedQuestions(KEY, questions)
+        signed.messages(ids, now_s=now_s)
+        for index, answer in enumerate(answers):
+            signed.check(index, answer, now_s=now_s)
+
+    measure(benchmark, "sign questions, check answers", COUNT, ask)
 
 
 def test_read_plan(benchmark: Benchmark, document: bytes) -> None:
