@@ -54,7 +54,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 new="if transaction.fence_after and tuple(sorted(transaction.fence_seen)) != self.fence:",
             ),
         ),
-        seed=0,
+        seed=1,
     ),
     Mutant(
         name="open",
@@ -133,11 +133,11 @@ MUTANTS: tuple[Mutant, ...] = (
             ),
             Edit(
                 module="enactord.registry.fences",
-                old="conditions = (claim.lives, present(keys.plan(fence.generation)), not_frozen(keys))",
-                new="conditions = (present(keys.plan(fence.generation)), not_frozen(keys))",
+                old="conditions = (claim.lives, present(keys.plan(fence.generation)), not_frozen(keys), ",
+                new="conditions = (present(keys.plan(fence.generation)), not_frozen(keys), ",
             ),
         ),
-        seed=9,
+        seed=19,
     ),
     Mutant(
         name="ledger-fence",
@@ -172,11 +172,11 @@ MUTANTS: tuple[Mutant, ...] = (
             ),
             Edit(
                 module="enactord.registry.fences",
-                old="conditions = (claim.lives, present(keys.plan(fence.generation)), not_frozen(keys))",
-                new="conditions = (claim.lives, present(keys.plan(fence.generation)))",
+                old="conditions = (claim.lives, present(keys.plan(fence.generation)), not_frozen(keys), ",
+                new="conditions = (claim.lives, present(keys.plan(fence.generation)), ",
             ),
         ),
-        seed=4,
+        seed=0,
     ),
     Mutant(
         name="prune-fence",
@@ -219,7 +219,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 new="[unmodified(key",
             ),
         ),
-        seed=0,
+        seed=3,
     ),
     Mutant(
         name="sweep",
@@ -267,7 +267,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 new="            if False:\n",
             ),
         ),
-        seed=10,
+        seed=50,
     ),
     Mutant(
         name="repair-moved",
@@ -279,7 +279,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 new="== ''",
             ),
         ),
-        seed=1,
+        seed=6,
     ),
     Mutant(
         name="repair-plan",
@@ -360,7 +360,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 new="",
             ),
         ),
-        seed=1,
+        seed=3,
     ),
     Mutant(
         name="since",
@@ -372,7 +372,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 new="if not same or lost or not",
             ),
         ),
-        seed=5,
+        seed=106,
     ),
     Mutant(
         name="earlier",
@@ -384,7 +384,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 new="    versions = [*(",
             ),
         ),
-        seed=3,
+        seed=7,
     ),
     Mutant(
         name="refused",
@@ -428,7 +428,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 new="            True for bucket in suspects",
             ),
         ),
-        seed=0,
+        seed=9,
     ),
     Mutant(
         name="slots",
@@ -445,7 +445,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 new="return 0",
             ),
         ),
-        seed=0,
+        seed=4,
     ),
     Mutant(
         name="probe",
