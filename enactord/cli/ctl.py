@@ -9,6 +9,7 @@ from enactord.cli.completion import completion
 from enactord.cli.diff import diff
 from enactord.cli.emergency import emergency
 from enactord.cli.endpoints import endpoints
+from enactord.cli.fence import fence
 from enactord.cli.freeze import freeze, thaw
 from enactord.cli.history import history
 from enactord.cli.plans import plans, show
@@ -45,7 +46,7 @@ def main() -> None:
 
 for verb in (
     status, plans, show, endpoints, diff, watch, publish, rollback, freeze, thaw, verify, adopt, prune, history,
-    emergency, zone, backup, restore, completion,
+    emergency, fence, zone, backup, restore, completion,
 ):  # fmt: skip
     main.add_command(verb)
 

@@ -134,8 +134,6 @@ class Opener:
         newest = self._mirror.newest
         if not in_step(found.generation, newest, self.settings.limits):
             return out_of_reach(zone, found.generation, newest)
-        if zone in self._mirror.lowerings:
-            return f"{zone}: an operator is lowering its fence; to finish that: enactorctl fence lower {zone}"
         ports = self._ports.zones[zone]
         unconfirmed = await confirm(ports, found)
         if unconfirmed:

@@ -185,6 +185,11 @@ class Repairer:
     async def _in_the_way(self, zone: str, record: FenceRecord, standing: Fence | None) -> str:
         """Return what keeps repair out of a zone: a fence that is not ours, or newer than anything seen here."""
         limits, newest = self.settings.limits, self._mirror.newest
+        if zone in self._mirror.lowerings:
+            return (
+                f"{zone}: an operator is bringing its fence down, and nobody else may move it; to finish that:"
+                f" enactorctl fence lower {zone} --reason …"
+            )
         if not in_step(record.generation, newest, limits):
             return out_of_reach(zone, record.generation, newest)
         if standing is None:

@@ -75,7 +75,11 @@ class Fences:
             record = raised(fence, 0)
             done = await self._put(zone, record, (*conditions, valued(keys.fence(zone), item.value)))
             return record if done else None
-        return found if (found.generation, found.plan) == (fence.generation, fence.plan) else None
+        if (found.generation, found.plan) != (fence.generation, fence.plan):
+            return None
+        # Opened before, by whomever. The zone's own fence may have to be raised all the same: may it, now?
+        allowed = await self._store.transact((*conditions, valued(keys.fence(zone), item.value)), ())
+        return found if allowed.succeeded else None
 
     async def retext(self, zone: str, record: FenceRecord, fence: Fence, claim: Claim) -> FenceRecord | None:
         """Record that the zone's TXT is to be this plan's own, where its record kept an older one."""

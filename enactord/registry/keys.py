@@ -100,8 +100,16 @@ class Keys:
     def applied(self, zone: str) -> str:
         return f"{self.root}applied/{zone}"
 
+    def aside(self, generation: int) -> str:
+        """A plan that was out of reach, as an operator set it aside: nothing reads it but people."""
+        return f"{self.root}aside/{pad(generation)}"
+
+    @property
+    def all_claims(self) -> str:
+        return self.root + "claims/"
+
     def claims(self, generation: int) -> str:
-        return f"{self.root}claims/{pad(generation)}/"
+        return f"{self.all_claims}{pad(generation)}/"
 
     def claim(self, generation: int, enactor: str) -> str:
         return self.claims(generation) + enactor
@@ -130,6 +138,10 @@ class Keys:
     def lowering(self, zone: str) -> str:
         """While it is there, an operator is bringing the zone's fence down, and nobody else moves it."""
         return f"{self.root}control/lowering/{zone}"
+
+    def lowered(self, zone: str) -> str:
+        """What was noted when the zone's fence was last brought down."""
+        return f"{self.root}control/lowered/{zone}"
 
     @property
     def rooms(self) -> tuple[str, ...]:

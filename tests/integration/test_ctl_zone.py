@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import dns.message
 import dns.query
 import dns.tsig
 import dns.update
@@ -14,6 +16,7 @@ from click.testing import CliRunner, Result
 from enactord.adapters.stores import open_store
 from enactord.cli.ctl import main as ctl
 from enactord.core.fence import Fence
+from enactord.registry.control import Freeze, freeze
 from enactord.registry.fences import Fences
 from enactord.registry.keys import Keys
 from enactord.registry.mirror import Mirror
@@ -168,3 +171,27 @@ def test_a_zone_is_retired_with_its_records(server: Embedded, tmp_path: Path) ->
     other = run(tmp_path, "zone", "retire", "other.test", "--reason", "moved", "--remove-records")
     assert other.exit_code == 2
     assert "--config FILE" in other.output
+
+
+async def test_a_fence_set_by_hand_is_lowered(server: Embedded, tmp_path: Path) -> None:
+    """The operator's way back, by the commands of the runbook; the freeze is old enough already."""
+    far = Fence(scope=SCOPE, generation=10**15, plan="0123456789abcdef")
+    put(server, f"_enactord.{ZONE}", "TXT", f'"{far.text}"')
+    refused = await asyncio.to_thread(run, tmp_path, "fence", "lower", ZONE, "--reason", "INC-1")
+    assert refused.exit_code == 1
+    assert json.loads(refused.stdout)["error"]["refusals"][0]["guard"] == "freeze"
+    store = await open_store(f"sqlite://{tmp_path}/store.db")
+    try:
+        old = Freeze(mode="all", reason="r", author="x", since=time.time() - 400)
+        await freeze(store, Keys(SCOPE), old)
+    finally:
+        await store.close()
+    done = await asyncio.to_thread(run, tmp_path, "fence", "lower", "--all", "--reason", "INC-1")
+    assert done.exit_code == 0, done.output
+    document = json.loads(done.stdout)
+    assert document["zones"][0]["before"] == far.text
+    assert document["zones"][0]["generation"] == document["to"] == 1
+    answer = dns.query.tcp(dns.message.make_query(f"_enactord.{ZONE}", "TXT"), server.host, port=server.port, timeout=5)
+    assert document["zones"][0]["fence"] in answer.answer[0].to_text()
+    again = await asyncio.to_thread(run, tmp_path, "fence", "lower", ZONE, "--reason", "INC-1")
+    assert json.loads(again.stdout)["error"]["refusals"][0]["guard"] == "reach"

@@ -1,0 +1,336 @@
+"""Bringing fences down: the operator's way back from a generation that is out of all reach.
+
+Fences only go up, as a late write must find one above its own. So while one goes down nobody else may
+move it, whatever was under way must have had its end, and the new record must never have stood before:
+no message that is still on its way can require it.
+"""
+
+import asyncio
+import json
+import secrets
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from enactord.adapters.wire.tsig import FUDGE_S
+from enactord.core.errors import PlanUnreadable, StoreUnknown, ZoneDown
+from enactord.core.fence import Fence, parse_fence, parse_fence_text, raised
+from enactord.core.guard import Limits, in_step
+from enactord.core.kv import MAX_OPERATIONS, Compare, Delete, Operation, Put, absent, none_under, unmodified, valued
+from enactord.core.plan import GENERATION_MAX
+from enactord.core.records import Committed, Reason, Refused, Transaction
+from enactord.core.refusal import Refusal
+from enactord.engine.opening import RAISE_WITHIN_S, describe
+from enactord.engine.settings import ZonePorts
+from enactord.engine.writer import ZoneDenied
+from enactord.operations.scope import Denied, Scope, Stage, silent
+from enactord.registry.control import parse_freeze
+from enactord.registry.keys import parse_record, plan_value, record_value, stored_json
+from enactord.registry.mirror import Mirror
+
+QUIET_S = RAISE_WITHIN_S + FUDGE_S
+"""How long the scope must have been frozen: until then a raise that the store let may be sent, and be taken."""
+_CLAIMS_S = 30.0
+_CLAIMS_POLL_S = 0.5
+_ATTEMPTS = 5
+_ASIDE_A_TRANSACTION = (MAX_OPERATIONS - 3) // 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Brought:
+    """A zone whose fence was brought down: what stood in the DNS, and what does now."""
+
+    zone: str
+    before: str
+    fence: Fence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lowered:
+    """What was brought down. `aside`: the plans that were out of reach; `head`: the newest plan that is left.
+
+    `waiting`: zones whose fence must come down, too, before such plans are set aside.
+    """
+
+    to: int
+    zones: tuple[Brought, ...]
+    aside: tuple[int, ...]
+    head: int
+    waiting: tuple[str, ...]
+
+    def document(self) -> dict[str, Any]:
+        return {
+            "to": self.to,
+            "zones": [
+                {"zone": each.zone, "before": each.before, "fence": each.fence.text, "generation": self.to}
+                for each in self.zones
+            ],
+            "aside": list(self.aside),
+            "head": self.head,
+            "waiting": list(self.waiting),
+        }
+
+
+class _No(Exception):
+    """Why it cannot go on."""
+
+    def __init__(self, guard: str, detail: str) -> None:
+        self.refusal = Refusal(guard=guard, detail=detail)
+
+
+async def lower(
+    scope: Scope,
+    ports: Mapping[str, ZonePorts],
+    *,
+    to: int | None,
+    reason: str,
+    author: str,
+    stage: Stage = silent,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> Lowered | Denied:
+    """Bring the fences of zones down to one generation; plans above it are set aside after the last zone.
+
+    `ports`: the zones. `to`: a generation above every sound plan; None: the lowest such.
+    Run again, it finishes what broke off. Raises `StoreDown`, `ZoneDown`, `ZoneDenied`.
+    """
+    try:
+        return await _Lowering(scope, ports, to, {"reason": reason, "author": author}, stage, sleep).run()
+    except _No as no:
+        return Denied(refusals=(no.refusal,))
+
+
+def sound_top(mirror: Mirror, limits: Limits) -> int:
+    """Return the highest generation that plans came to step by step; 0: there is no such plan.
+
+    A plan that is further above the one before it is out of reach, unless an operator approved it.
+    So is a plan so high that generations would end within a step.
+    """
+    top = 0
+    for generation in mirror.generations:
+        if generation >= GENERATION_MAX - limits.generation_step_max:
+            break
+        if top and not in_step(generation, top, limits) and not _approved(mirror, generation):
+            break
+        top = generation
+    return top
+
+
+def _approved(mirror: Mirror, generation: int) -> bool:
+    try:
+        manifest = mirror.manifest(generation)
+    except PlanUnreadable:
+        return False
+    return manifest is not None and manifest.approval is not None
+
+
+class _Lowering:
+    def __init__(
+        self,
+        scope: Scope,
+        ports: Mapping[str, ZonePorts],
+        to: int | None,
+        order: Mapping[str, str],
+        stage: Stage,
+        sleep: Callable[[float], Awaitable[None]],
+    ) -> None:
+        self._scope = scope
+        self._store, self._keys = scope.store, scope.keys
+        self._ports = ports
+        self._asked = to
+        self._order = order
+        self._stage = stage
+        self._sleep = sleep
+
+    async def run(self) -> Lowered:
+        self._stage("reading")
+        frozen, since = await self._frozen()
+        mirror = await self._scope.mirror()
+        top = sound_top(mirror, self._scope.limits)
+        to = self._target(mirror, top)
+        high = tuple(generation for generation in mirror.generations if generation > to)
+        await self._await_claims()
+        wanted: dict[str, Fence] = {}
+        for zone in self._ports:
+            fence = await self._begin(zone, to, top, mirror, frozen)
+            if fence is not None:
+                wanted[zone] = fence
+        if not wanted and not high:
+            shown = ", ".join(f"{zone} at {mirror.fences.get(zone, 0)}" for zone in self._ports)
+            raise _No("reach", f"no fence is out of reach ({shown}): the next publication goes above it by itself")
+        await self._quiet(since)
+        zones = [await self._bring(zone, fence, frozen) for zone, fence in wanted.items()]
+        mirror = await self._scope.mirror()
+        waiting = tuple(zone for zone in self._scope.zones if high and mirror.fences.get(zone, 0) > to)
+        if high and not waiting:
+            self._stage("setting plans aside")
+            await self._set_aside(mirror, high, top, frozen)
+        return Lowered(
+            to=to,
+            zones=tuple(zones),
+            aside=() if waiting else high,
+            head=top if high and not waiting else mirror.head,
+            waiting=waiting,
+        )
+
+    # -- what must hold
+
+    async def _frozen(self) -> tuple[bytes, float]:
+        """Return the freeze as it is stored, and since when it holds."""
+        item = (await self._store.get([self._keys.freeze])).get(self._keys.freeze)
+        freeze = None if item is None else parse_freeze(item.value)
+        if item is None or freeze is None or freeze.mode != "all":
+            raise _No(
+                "freeze",
+                "nothing may be at work meanwhile: first stop all writing with: enactorctl freeze --reason …",
+            )
+        return item.value, freeze.since
+
+    def _target(self, mirror: Mirror, top: int) -> int:
+        """Return the generation to bring fences down to: that of a lowering under way, or as it was asked for."""
+        begun = {zone: note for zone in self._ports if (note := read_note(mirror.lowerings.get(zone)))}
+        to = next((note.generation for note in begun.values()), None) or self._asked or top + 1
+        other = next((zone for zone, note in begun.items() if note.generation != (self._asked or to)), None)
+        if other is not None:
+            down_to = begun[other].generation
+            raise _No(
+                "lowering", f"the fence of {other} is on its way down to {down_to}: finish that first, without --to"
+            )
+        step = self._scope.limits.generation_step_max
+        if not top < to <= top + step:
+            detail = (
+                f"{to} must be above the newest plan in reach, {top}, and by {step} at most (generation_step_max);"
+                f" without --to it is {top + 1}"
+            )
+            raise _No("generation", detail)
+        return to
+
+    async def _await_claims(self) -> None:
+        """Wait for enactors to let go of the plans that they were at work on: frozen, they do so soon."""
+        left_s = _CLAIMS_S
+        while claims := (await self._scope.mirror()).all_claims:
+            if left_s <= 0:
+                holders = ", ".join(sorted({enactor for _, enactor in claims}))
+                raise _No("claimed", f"{holders} still holds a claim on a plan: wait until it lets go, or stop it")
+            self._stage("waiting for claims to end")
+            await self._sleep(_CLAIMS_POLL_S)
+            left_s -= _CLAIMS_POLL_S
+
+    async def _quiet(self, since: float) -> None:
+        """Wait until nothing is left that was let through before the freeze."""
+        while (left_s := QUIET_S - max(0.0, self._scope.clock.now() - since)) > 0:
+            self._stage(f"waiting {left_s:.0f} s: until then a message from before the freeze may be taken")
+            await self._sleep(min(left_s, 1.0))
+
+    # -- one zone
+
+    async def _begin(self, zone: str, to: int, top: int, mirror: Mirror, frozen: bytes) -> Fence | None:
+        """Note in the store that a zone's fence goes down; returns the fence to put there, None: it is in reach."""
+        keys, limits = self._keys, self._scope.limits
+        noted = mirror.lowerings.get(zone)
+        begun = read_note(noted)
+        if begun is not None:
+            return begun
+        seen = await self._ports[zone].zone.read_fence()
+        standing = parse_fence(seen)
+        if standing is not None and standing.scope != self._scope.name:
+            raise _No("scope", f"{zone} is fenced by scope {standing.scope!r}: use that scope's config")
+        if standing is not None and standing.hold:
+            detail = f"an operator holds {zone} ({standing.hold}): first enactorctl emergency release {zone}"
+            raise _No("held", detail)
+        record = mirror.fence(zone)
+        stands = max(standing.generation if standing else 0, record.generation if record else 0)
+        if noted is None and in_step(stands, top, limits):
+            return None
+        fence = Fence(scope=self._scope.name, generation=to, plan=secrets.token_hex(8))
+        note = {**self._order, "from": describe(seen), "fence": fence.text, "at": self._scope.clock.now()}
+        free = absent(keys.lowering(zone)) if noted is None else valued(keys.lowering(zone), noted)  # it is garbled
+        compares = [valued(keys.freeze, frozen), free]
+        put = Put(key=keys.lowering(zone), value=json.dumps(note).encode())
+        if not (await self._store.transact(compares, (put,))).succeeded:
+            raise _No("changed", "somebody else froze, thawed or lowered meanwhile: look at enactorctl status")
+        return fence
+
+    async def _bring(self, zone: str, fence: Fence, frozen: bytes) -> Brought:
+        self._stage(f"lowering {zone}")
+        before = await self._write(zone, fence)
+        keys = self._keys
+        found = await self._store.get([keys.fence(zone), keys.lowering(zone), keys.applied(zone)])
+        item, note = found.get(keys.fence(zone)), found.get(keys.lowering(zone))
+        known = None if item is None else parse_record(item.value)
+        noted = None if note is None else note.value
+        if read_note(noted) != fence:
+            raise _No("changed", f"somebody else lowered the fence of {zone} meanwhile: run it again")
+        assert noted is not None
+        record = raised(fence, known.slots if known else 0)
+        compares: list[Compare] = [
+            valued(keys.freeze, frozen),
+            none_under(keys.all_claims),
+            valued(keys.lowering(zone), noted),
+            absent(keys.fence(zone)) if item is None else valued(keys.fence(zone), item.value),
+        ]
+        operations: list[Operation] = [
+            Put(key=keys.fence(zone), value=record_value(record)),
+            # What was applied there is of a plan that is no longer opened: the next plan looks at every name.
+            Delete(key=keys.applied(zone)),
+            Delete(key=keys.lowering(zone)),
+            Put(key=keys.lowered(zone), value=noted),
+        ]
+        if not (await self._store.transact(compares, operations)).succeeded:
+            raise _No("changed", f"the scope was thawed, or {zone} changed, meanwhile: run it again")
+        return Brought(zone=zone, before=before, fence=fence)
+
+    async def _write(self, zone: str, fence: Fence) -> str:
+        """Put the fence into the zone, in place of exactly what stands there; returns that."""
+        port = self._ports[zone].zone
+        before, last = "", ""
+        for _ in range(_ATTEMPTS):
+            seen = await port.read_fence()
+            if seen == fence.seen:
+                return before or describe(seen)
+            standing = parse_fence(seen)
+            if standing is not None and (standing.scope != fence.scope or standing.hold):
+                raise _No("changed", f"{zone} is fenced by {standing.text} now: look at who did that")
+            before = describe(seen)
+            match await port.write(Transaction(fence_seen=seen, fence_after=fence)):
+                case Committed():
+                    return before
+                case Refused(reason=Reason.DENIED | Reason.CONTENT, detail=detail):
+                    raise ZoneDenied(f"{zone}: {detail}")
+                case other:
+                    last = other.detail
+        raise ZoneDown(f"{zone}: its fence was not lowered for certain ({last}); run it again")
+
+    # -- plans
+
+    async def _set_aside(self, mirror: Mirror, high: Collection[int], top: int, frozen: bytes) -> None:
+        """Take plans out of the way of publications; the newest plan is then the highest that is in reach."""
+        keys = self._keys
+        manifest = mirror.manifest(top) if top else None
+        head = mirror.items.get(keys.head)
+        compares = [valued(keys.freeze, frozen), none_under(keys.all_claims)]
+        compares.append(absent(keys.head) if head is None else valued(keys.head, head.value))
+        left = sorted(high, reverse=True)
+        while left:
+            some, left = left[:_ASIDE_A_TRANSACTION], left[_ASIDE_A_TRANSACTION:]
+            operations: list[Operation] = []
+            for generation in some:
+                item = mirror.items[keys.plan(generation)]
+                compares.append(unmodified(item.key, item.mod_revision))
+                operations += [Delete(key=item.key), Put(key=keys.aside(generation), value=item.value)]
+            lowered = None if manifest is None else plan_value(top, manifest.mark)
+            operations.append(Delete(key=keys.head) if lowered is None else Put(key=keys.head, value=lowered))
+            try:
+                done = (await self._store.transact(compares, operations)).succeeded
+            except StoreUnknown as error:
+                raise StoreUnknown(f"{error}; run it again") from error
+            if not done:
+                raise _No("changed", "the scope was thawed, or plans changed, meanwhile: run it again")
+            compares = compares[:2]
+            compares.append(absent(keys.head) if lowered is None else valued(keys.head, lowered))
+
+
+def read_note(value: bytes | None) -> Fence | None:
+    """Return the fence that a note of a lowering says to put into a zone; None where there is no note, or no fence."""
+    found = None if value is None else stored_json(value)
+    text = found.get("fence") if isinstance(found, dict) else None
+    return parse_fence_text(text.encode("utf-8", "replace")) if isinstance(text, str) else None
