@@ -129,7 +129,8 @@ class LocalCopy(Protocol):
     async def load(self) -> tuple[list[Item], dict[str, bytes]]:
         """Return the store's items as last saved, and chunks by digest; nothing where there is no copy.
 
-        A damaged copy is the same as none: it is set aside, not an error.
+        Raises `CopyUnreadable` where it cannot be used: damaged, or another version's. It is then out of the way,
+        or is replaced by the next save.
         """
         ...
 

@@ -7,12 +7,17 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
+from enactord.core.errors import CopyUnreadable
 from enactord.core.kv import Item
 
 T = TypeVar("T")
 
 _NAME = "last-known-good.sqlite"
+_FORMAT = 1
+"""The format of the file, as its `user_version` says it; 0: no version has written to it yet."""
+_COLUMNS = "key, value, created, modified, version"
 _SCHEMA = (
+    f"PRAGMA user_version = {_FORMAT}",
     "CREATE TABLE IF NOT EXISTS items (key TEXT PRIMARY KEY, value BLOB NOT NULL,"
     " created INTEGER, modified INTEGER, version INTEGER) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS chunks (digest TEXT PRIMARY KEY, packed BLOB NOT NULL) WITHOUT ROWID",
@@ -54,29 +59,45 @@ class SqliteLocalCopy:
         return await asyncio.get_running_loop().run_in_executor(self._worker, work)
 
     def _load(self) -> tuple[list[Item], dict[str, bytes]]:
-        if not self._path.exists() or not self._path.stat().st_size:
-            return [], {}
         try:
+            if not self._path.exists() or (self._path.is_file() and not self._path.stat().st_size):
+                return [], {}
+            if not self._path.is_file():
+                raise CopyUnreadable(self._set_aside("damaged", "it is no file"))
             with _connected(self._path) as db:
-                items = [
-                    Item(key=key, value=value, create_revision=created, mod_revision=modified, version=version)
-                    for key, value, created, modified, version in db.execute("SELECT * FROM items")
-                ]
-                return items, dict(db.execute("SELECT digest, packed FROM chunks"))
+                return self._read(db)
         except sqlite3.DatabaseError as error:
             # An error of Python's own sqlite3 has no code: it could not make sense of what it read.
             if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF in _DAMAGED:
-                self._set_aside()
-            else:
-                self._unread = True
-            return [], {}
+                raise CopyUnreadable(self._set_aside("damaged", str(error))) from error
+            self._unread = True
+            raise CopyUnreadable(f"{self._path}: {error}; it counts as empty") from error
+        except OSError as error:
+            raise CopyUnreadable(f"{self._path}: {error}; it counts as empty") from error
 
-    def _set_aside(self) -> None:
-        """Out of the way, but not deleted: somebody may want to know what happened to it."""
-        for suffix in ("", "-journal", "-wal", "-shm"):
-            damaged = Path(f"{self._path}{suffix}")
-            if damaged.exists():
-                damaged.replace(f"{self._path}.damaged{suffix}")
+    def _read(self, db: sqlite3.Connection) -> tuple[list[Item], dict[str, bytes]]:
+        found = db.execute("PRAGMA user_version").fetchone()[0]
+        if found not in (0, _FORMAT):
+            why = f"it has format {found}, this version reads format {_FORMAT}"
+            raise CopyUnreadable(self._set_aside(f"format-{found}", why))
+        rows = db.execute(f"SELECT {_COLUMNS} FROM items").fetchall()
+        chunks = db.execute("SELECT digest, packed FROM chunks").fetchall()
+        kinds = {tuple(map(type, row)) for row in rows} | {(*map(type, row), int, int, int) for row in chunks}
+        if not kinds <= {(str, bytes, int, int, int)}:
+            raise sqlite3.DatabaseError("a value of another type than was written")
+        items = [
+            Item(key=key, value=value, create_revision=created, mod_revision=modified, version=version)
+            for key, value, created, modified, version in rows
+        ]
+        return items, dict(chunks)
+
+    def _set_aside(self, suffix: str, why: str) -> str:
+        """Move the copy out of the way without deleting it; returns what to tell."""
+        for part in ("", "-journal", "-wal", "-shm"):
+            file = Path(f"{self._path}{part}")
+            if file.exists():
+                file.replace(f"{self._path}.{suffix}{part}")
+        return f"{self._path} was moved to {self._path.name}.{suffix}, and counts as empty: {why}"
 
     def _save(
         self, items: Mapping[str, Item | None], chunks: Mapping[str, bytes], keep_chunks: Set[str] | None
@@ -94,8 +115,8 @@ class SqliteLocalCopy:
                     db.execute("DELETE FROM items WHERE key = ?", (key,))
                 else:
                     row = (key, item.value, item.create_revision, item.mod_revision, item.version)
-                    db.execute("INSERT OR REPLACE INTO items VALUES (?, ?, ?, ?, ?)", row)
-            db.executemany("INSERT OR REPLACE INTO chunks VALUES (?, ?)", chunks.items())
+                    db.execute(f"INSERT OR REPLACE INTO items ({_COLUMNS}) VALUES (?, ?, ?, ?, ?)", row)
+            db.executemany("INSERT OR REPLACE INTO chunks (digest, packed) VALUES (?, ?)", chunks.items())
             if keep_chunks is not None:
                 known = [row[0] for row in db.execute("SELECT digest FROM chunks")]
                 unused = [(digest,) for digest in known if digest not in keep_chunks]

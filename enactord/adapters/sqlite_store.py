@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-from enactord.core.errors import Compacted, EnactordError, LeaseLost, StoreDown, StoreRefused, StoreUnknown
+from enactord.core.errors import Compacted, LeaseLost, StoreDown, StoreRefused, StoreUnknown
 from enactord.core.kv import (
     Changes,
     Compare,
@@ -37,7 +37,10 @@ _KEEP_REVISIONS = 1_000
 _COMPACT_EVERY = 200
 _EVENTS_A_READ = 256
 """So a late watch holds some 100 MB of the largest values at a time; no less than a transaction's operations."""
-_SCHEMA = """
+_FORMAT = 1
+"""The format of the file, as its `user_version` says it; 0: nobody has written to it yet."""
+_SCHEMA = f"""
+PRAGMA user_version = {_FORMAT};
 CREATE TABLE IF NOT EXISTS meta (id INTEGER PRIMARY KEY CHECK (id = 1), revision INTEGER, compacted INTEGER);
 INSERT OR IGNORE INTO meta VALUES (1, 1, 0);
 CREATE TABLE IF NOT EXISTS live (
@@ -54,7 +57,11 @@ CREATE TABLE IF NOT EXISTS leases (id INTEGER PRIMARY KEY AUTOINCREMENT, ttl_s I
 
 
 class SqliteStore:
-    """Implements `KeyValue`. Open with `SqliteStore.open`."""
+    """Implements `KeyValue`. The file is opened, and made where there is none, by the first call that needs it.
+
+    So a file that is away, locked or damaged at the start is the same as one that is lost later:
+    each call says so, and the first one after the file has come back succeeds.
+    """
 
     def __init__(self, path: Path, *, timeout_s: float = 5.0) -> None:
         self._path = path
@@ -63,17 +70,6 @@ class SqliteStore:
         self._db: sqlite3.Connection | None = None
         self._closed = False
         self._changed = asyncio.Event()
-
-    @classmethod
-    async def open(cls, path: Path, *, timeout_s: float = 5.0) -> "SqliteStore":
-        """Open the file, creating it where there is none. Raises `StoreDown`, `StoreRefused`."""
-        store = cls(path, timeout_s=timeout_s)
-        try:
-            await store._run(lambda db: None)
-        except EnactordError:
-            await store.close()
-            raise
-        return store
 
     # -- the port
 
@@ -159,14 +155,9 @@ class SqliteStore:
             except StoreUnknown:
                 self._disconnect()
                 raise
-            except sqlite3.OperationalError as error:
+            except sqlite3.Error as error:
                 self._disconnect()
-                if "full" in str(error) or "readonly" in str(error):
-                    raise StoreRefused(f"{self._path}: {error}; make room, or let this user write there") from error
-                raise StoreDown(f"{self._path}: {error}") from error
-            except sqlite3.DatabaseError as error:
-                self._disconnect()
-                raise StoreRefused(f"{self._path}: {error}; restore the file from a backup") from error
+                raise _told(self._path, error) from error
 
         if self._closed:
             raise StoreDown(f"{self._path}: the store is closed")
@@ -176,10 +167,11 @@ class SqliteStore:
         if self._db is None:
             db = sqlite3.connect(self._path, timeout=self._timeout_s, isolation_level=None)
             try:
+                _check_format(self._path, db)
                 _use_wal(db, until=time.monotonic() + self._timeout_s)
                 db.execute("PRAGMA synchronous = FULL")
                 db.executescript(_SCHEMA)
-            except sqlite3.Error:
+            except (sqlite3.Error, StoreRefused):
                 db.close()
                 raise
             self._db = db
@@ -224,6 +216,35 @@ class SqliteStore:
         finally:
             if db.in_transaction:
                 db.execute("ROLLBACK")
+
+
+def _told(path: Path, error: sqlite3.Error) -> StoreDown | StoreRefused:
+    """Return a failure with what mends it. Source of the codes: sqlite.org/rescode.html."""
+    match getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF:
+        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+            return StoreDown(f"{path}: {error}: another process keeps it; find that process with: fuser -v {path}")
+        case sqlite3.SQLITE_CANTOPEN if not path.parent.is_dir():
+            return StoreDown(f"{path}: the directory {path.parent} is not there; mount it, or make it")
+        case sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM | sqlite3.SQLITE_READONLY:
+            return StoreRefused(f"{path}: {error}; let the user that runs enactord read and write {path.parent}")
+        case sqlite3.SQLITE_FULL:
+            return StoreRefused(f"{path}: {error}; make room on that disk")
+        case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
+            return StoreRefused(
+                f"{path}: {error}; the file is damaged and left as it is: move it away, then: enactorctl restore BACKUP"
+            )
+        case _:
+            return StoreDown(f"{path}: {error}")
+
+
+def _check_format(path: Path, db: sqlite3.Connection) -> None:
+    """Refuse a file that another version has made. Raises `StoreRefused`."""
+    found = db.execute("PRAGMA user_version").fetchone()[0]
+    if found not in (0, _FORMAT):
+        raise StoreRefused(
+            f"{path}: the file has format {found}, this version reads format {_FORMAT}:"
+            f" start enactord of a version that writes format {found}"
+        )
 
 
 def _revision(db: sqlite3.Connection) -> int:

@@ -20,7 +20,7 @@ class Renewable(Protocol):
 async def open_store(
     url: str, *, tls: Tls | None = None, username: str = "", password: str = "", timeout_s: float = 5.0
 ) -> KeyValue:
-    """Open a store. Raises `ConfigError` for a URL of another form; etcd may be down at this time.
+    """Open a store, which may be away at this time. Raises `ConfigError` for a URL of another form.
 
     Libraries are imported only for the store that is used.
     """
@@ -28,7 +28,7 @@ async def open_store(
     if kind == "sqlite" and rest.startswith("/"):
         from enactord.adapters.sqlite_store import SqliteStore
 
-        return await SqliteStore.open(Path(rest), timeout_s=timeout_s)
+        return SqliteStore(Path(rest), timeout_s=timeout_s)
     if kind == "etcd" and rest:
         from enactord.adapters.etcd_store import EtcdStore
 

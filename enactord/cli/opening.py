@@ -28,7 +28,7 @@ class Tools:
 
 @asynccontextmanager
 async def open_tools() -> AsyncIterator[Tools]:
-    """Read the config that the command names, and open its store. Raises `ConfigError`, `StoreDown`."""
+    """Read the config that the command names, and open its store. Raises `ConfigError`."""
     config = load_config(config_path(), for_daemon=False)
     settings = config.settings
     store = await open_config_store(config)
@@ -43,6 +43,6 @@ async def open_tools() -> AsyncIterator[Tools]:
 
 @asynccontextmanager
 async def open_scope() -> AsyncIterator[Scope]:
-    """Open the scope of the config that the command names. Raises `ConfigError`, `StoreDown`."""
+    """Open the scope of the config that the command names. Raises `ConfigError`."""
     async with open_tools() as tools:
         yield tools.scope

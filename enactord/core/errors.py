@@ -44,6 +44,10 @@ class ArchiveUnreadable(EnactordError):
     """A backup that is damaged, cut short, or none; or a restore that somebody else's act stopped."""
 
 
+class CopyUnreadable(EnactordError):
+    """The copy on local disk cannot be used; it counts as empty, and the next save makes another."""
+
+
 class StoreDown(EnactordError):
     """The plan store did not answer; nothing was changed by this call."""
 

@@ -38,8 +38,7 @@ FILES_AGAIN_S = 30.0
 async def serve(config: Config, read: Callable[[], Config]) -> None:
     """Run an enactor until SIGTERM or SIGINT; SIGHUP reads the config anew by `read`.
 
-    Raises `ConfigError`, `StoreRefused`, `StoreDown` at the start; `SystemExit` for an error that no rule foresees,
-    which then stands in the log.
+    Raises `ConfigError` at the start; `SystemExit` for an error that no rule foresees, which then stands in the log.
     """
     # Its own lines, before anything can go wrong. A background job that writes to its terminal must not be stopped.
     signal.signal(signal.SIGTTOU, signal.SIG_IGN)

@@ -31,7 +31,7 @@ _SECRET_BYTES = 32
 
 
 async def open_config_store(config: Config) -> KeyValue:
-    """Open the plan store. Raises `ConfigError`, `StoreDown`, `StoreRefused`."""
+    """Open the plan store, which may be away at this time. Raises `ConfigError`."""
     store = config.store
     return await open_store(
         store.url,
@@ -178,7 +178,7 @@ async def serve_embedded(config: Config) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def open_ports(config: Config, observer: Observer) -> AsyncIterator[Ports]:
-    """Open everything that an enactor needs. Raises `ConfigError`, `StoreRefused`, `StoreDown`."""
+    """Open everything that an enactor needs; store and servers may be away. Raises `ConfigError`."""
     state_dir = config.enactor.state_dir
     try:
         state_dir.mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from enactord.core.errors import PlanUnreadable
+from enactord.core.errors import CopyUnreadable, PlanUnreadable
 from enactord.core.events import StepFailed
 from enactord.core.kv import Item
 from enactord.engine.settings import Ports
@@ -20,11 +20,15 @@ class Copier:
         self._mirror = mirror
         self._chunks: set[str] = set()
         self.problem = ""
-        """Why changes cannot be saved now; nothing while they can."""
+        """Why the copy cannot be used, or changes not be saved; nothing while all is well."""
 
     async def restore(self) -> None:
-        """Start the mirror from what was last saved."""
-        items, chunks = await self._ports.copy.load()
+        """Start the mirror from what was last saved. A copy that cannot be used is told, and counts as empty."""
+        try:
+            items, chunks = await self._ports.copy.load()
+        except CopyUnreadable as error:
+            self._fails(str(error))
+            return
         self._mirror.restore(items, chunks)
         self._chunks = set(chunks)
 
@@ -51,12 +55,16 @@ class Copier:
             await self._ports.copy.save(changed, chunks, keep)
         except OSError as error:
             mirror.dirty.update(changed)
-            if not self.problem:
-                self._ports.observer.observe(StepFailed(step="copy", detail=str(error), traceback=""))
-            self.problem = f"local copy: {error}"
+            self._fails(str(error))
             return
         self.problem = ""
         self._chunks = (self._chunks & wanted) | set(chunks)
+
+    def _fails(self, detail: str) -> None:
+        """Tell of a failure, unless the one before it has not ended."""
+        if not self.problem:
+            self._ports.observer.observe(StepFailed(step="copy", detail=detail, traceback=""))
+        self.problem = f"local copy: {detail}"
 
     def _wanted_chunks(self) -> set[str]:
         """The chunks of the plans that the fences stand at."""

@@ -1,15 +1,17 @@
 """The copy on local disk, on disks that are full, locked or damaged: it is never lost for what may pass."""
 
+import os
 import resource
 import sqlite3
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 
 from enactord.adapters.local_copy import SqliteLocalCopy
+from enactord.core.errors import CopyUnreadable
 from enactord.core.kv import Item
 
 NAME = "last-known-good.sqlite"
@@ -80,7 +82,8 @@ async def test_a_save_without_room_leaves_the_copy_as_it_was(copy: SqliteLocalCo
 async def test_a_damaged_copy_is_set_aside(copy: SqliteLocalCopy, tmp_path: Path, there: bytes) -> None:
     """It counts as none, and is kept for whoever wants to know what happened to it."""
     (tmp_path / NAME).write_bytes(there)
-    assert await copy.load() == ([], {})
+    with pytest.raises(CopyUnreadable, match=r"moved to .*\.damaged"):
+        await copy.load()
     assert (tmp_path / f"{NAME}.damaged").read_bytes() == there
     await copy.save(items("a"), {}, None)
     assert await reopened(tmp_path) == (["a"], [])
@@ -91,9 +94,69 @@ async def test_a_copy_that_could_not_be_read_is_replaced_whole(copy: SqliteLocal
     await copy.save(items("old"), {"x": b"1"}, None)
     with sqlite3.connect(tmp_path / NAME, isolation_level=None) as other:
         other.execute("BEGIN EXCLUSIVE")
-        assert await copy.load() == ([], {})
+        with pytest.raises(CopyUnreadable, match="locked"):
+            await copy.load()
         other.execute("ROLLBACK")
     other.close()
     assert not list(tmp_path.glob("*.damaged*"))
     await copy.save(items("new"), {}, None)
     assert await reopened(tmp_path) == (["new"], [])
+
+
+def changed(path: Path, statement: str) -> None:
+    with sqlite3.connect(path / NAME) as other:
+        other.execute(statement)
+    other.close()
+
+
+async def test_a_copy_of_another_format_is_set_aside(copy: SqliteLocalCopy, tmp_path: Path) -> None:
+    """It is kept for the version that wrote it, and both numbers are told."""
+    await copy.save(items("a"), {"x": b"1"}, None)
+    changed(tmp_path, "PRAGMA user_version = 2")
+    before = (tmp_path / NAME).read_bytes()
+    with pytest.raises(CopyUnreadable, match="it has format 2, this version reads format 1"):
+        await copy.load()
+    assert (tmp_path / f"{NAME}.format-2").read_bytes() == before
+    await copy.save(items("b"), {}, None)
+    assert await reopened(tmp_path) == (["b"], [])
+
+
+async def test_a_column_that_this_version_does_not_know_changes_nothing(copy: SqliteLocalCopy, tmp_path: Path) -> None:
+    """A version that only adds to the table leaves a copy that this version reads and writes."""
+    await copy.save(items("a"), {"x": b"1"}, None)
+    changed(tmp_path, "ALTER TABLE items ADD COLUMN checksum TEXT")
+    assert await reopened(tmp_path) == (["a"], ["x"])
+    await copy.save(items("b"), {}, None)
+    assert await reopened(tmp_path) == (["a", "b"], ["x"])
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE items SET value = 'a text'",
+        "UPDATE items SET modified = NULL",
+        "UPDATE items SET created = 'abc'",
+        "UPDATE chunks SET packed = 'a text'",
+    ],
+)
+async def test_a_copy_with_values_of_another_type_is_set_aside(
+    copy: SqliteLocalCopy, tmp_path: Path, statement: str
+) -> None:
+    """No value that this version would not have written comes into the engine."""
+    await copy.save(items("a"), {"x": b"1"}, None)
+    changed(tmp_path, statement)
+    with pytest.raises(CopyUnreadable, match="another type"):
+        await copy.load()
+    assert await reopened(tmp_path) == ([], [])
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+async def test_what_is_no_file_is_set_aside(
+    copy: SqliteLocalCopy, tmp_path: Path, make: Callable[[Path], None]
+) -> None:
+    """A pipe or a folder in place of the copy neither blocks a start nor ends it."""
+    make(tmp_path / NAME)
+    with pytest.raises(CopyUnreadable, match="it is no file"):
+        await copy.load()
+    await copy.save(items("a"), {}, None)
+    assert await reopened(tmp_path) == (["a"], [])

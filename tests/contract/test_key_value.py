@@ -2,6 +2,7 @@
 
 import asyncio
 import resource
+import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -77,7 +78,7 @@ async def site(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
 
         yield Site(memory, prefix, forget)
     elif request.param == "sqlite":
-        sqlite = await SqliteStore.open(tmp_path / "store.sqlite")
+        sqlite = SqliteStore(tmp_path / "store.sqlite")
         yield Site(sqlite, prefix, sqlite.compact)
         await sqlite.close()
     else:
@@ -410,8 +411,8 @@ async def test_a_put_without_the_lease_frees_the_key_from_it(site: Site) -> None
 
 async def test_processes_on_one_file_see_each_other(tmp_path: Path) -> None:
     """Two SQLite stores on one file: changes, watches and leases are shared."""
-    one = await SqliteStore.open(tmp_path / "s.sqlite")
-    two = await SqliteStore.open(tmp_path / "s.sqlite")
+    one = SqliteStore(tmp_path / "s.sqlite")
+    two = SqliteStore(tmp_path / "s.sqlite")
 
     async def watch() -> list[Changes]:
         async with aclosing(two.watch("/", start_revision=2)) as changes:  # type: ignore[type-var]
@@ -427,17 +428,96 @@ async def test_processes_on_one_file_see_each_other(tmp_path: Path) -> None:
     await two.close()
 
 
-async def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
-    """With its path and what to do."""
-    (tmp_path / "s.sqlite").write_bytes(b"no database" * 1000)
-    with pytest.raises(StoreRefused, match=r"s\.sqlite"):
-        await SqliteStore.open(tmp_path / "s.sqlite")
+def take_away(path: Path) -> None:
+    path.parent.rename(path.parent.with_name("away"))
+
+
+def bring_back(path: Path) -> None:
+    path.parent.with_name("away").rename(path.parent)
+
+
+def damage(path: Path) -> None:
+    for suffix in ("-wal", "-shm"):
+        Path(f"{path}{suffix}").unlink(missing_ok=True)
+    path.rename(path.with_name("sound"))
+    path.write_bytes(b"no database" * 1000)
+
+
+def put_sound_file_back(path: Path) -> None:
+    path.with_name("sound").rename(path)
+
+
+def put_folder_there(path: Path) -> None:
+    damage(path)
+    path.unlink()
+    path.mkdir()
+
+
+def remove_folder(path: Path) -> None:
+    path.rmdir()
+    put_sound_file_back(path)
+
+
+def set_format(path: Path, number: int) -> None:
+    with sqlite3.connect(path) as db:
+        db.execute(f"PRAGMA user_version = {number}")
+    db.close()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "undo", "error", "fix"),
+    [
+        pytest.param(take_away, bring_back, StoreDown, "directory .*/mnt is not there; mount it", id="directory away"),
+        pytest.param(damage, put_sound_file_back, StoreRefused, "left as it is: .*enactorctl restore", id="damaged"),
+        pytest.param(put_folder_there, remove_folder, StoreRefused, "let the user .* read and write", id="permission"),
+        pytest.param(
+            lambda path: set_format(path, 2),
+            lambda path: set_format(path, 1),
+            StoreRefused,
+            "format 2, this version reads format 1: start enactord of a version that writes format 2",
+            id="newer format",
+        ),
+    ],
+)
+async def test_a_file_that_is_away_is_told_with_its_fix_and_comes_back(
+    tmp_path: Path, spoil: Callable[[Path], None], undo: Callable[[Path], None], error: type[Exception], fix: str
+) -> None:
+    """A store is made whatever stands there; each call says what to do, and changes nothing of it."""
+    path = tmp_path / "mnt" / "s.sqlite"
+    path.parent.mkdir()
+    first = SqliteStore(path)
+    await first.transact((), (Put(key="/k", value=b"v"),))
+    await first.close()
+    spoil(path)
+    store = SqliteStore(path)
+    before = path.read_bytes() if path.is_file() else b""
+    for _ in range(2):
+        with pytest.raises(error, match=fix):
+            await store.get(["/k"])
+    assert not before or path.read_bytes() == before
+    undo(path)
+    assert (await store.get(["/k"]))["/k"].value == b"v"
+    await store.close()
+
+
+async def test_a_file_that_is_locked_is_told_with_its_fix_and_comes_back(tmp_path: Path) -> None:
+    """The message says how to find who keeps it."""
+    path = tmp_path / "s.sqlite"
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("PRAGMA locking_mode = EXCLUSIVE")
+    other.execute("BEGIN EXCLUSIVE")
+    store = SqliteStore(path, timeout_s=0.1)
+    with pytest.raises(StoreDown, match=r"locked: .*fuser -v"):
+        await store.get(["/k"])
+    other.close()
+    assert await store.get(["/k"]) == {}
+    await store.close()
 
 
 async def test_a_full_disk_is_refused_and_changes_nothing(tmp_path: Path) -> None:
     """The message says what to do; reads go on, and so do writes when there is room."""
     path = tmp_path / "s.sqlite"
-    store = await SqliteStore.open(path)
+    store = SqliteStore(path)
     await store._run(lambda db: db.execute("PRAGMA max_page_count = 40").fetchall())
 
     async def fill() -> None:
@@ -456,7 +536,7 @@ async def test_a_full_disk_is_refused_and_changes_nothing(tmp_path: Path) -> Non
 
 async def test_a_commit_that_the_disk_fails_is_unknown(tmp_path: Path) -> None:
     """What is in the log may count after a crash: the caller must read before it writes again."""
-    store = await SqliteStore.open(tmp_path / "s.sqlite")
+    store = SqliteStore(tmp_path / "s.sqlite")
 
     async def fill() -> None:
         for _ in range(200):
@@ -475,7 +555,7 @@ async def test_a_commit_that_the_disk_fails_is_unknown(tmp_path: Path) -> None:
 
 async def test_many_open_a_new_file_at_once(tmp_path: Path) -> None:
     """Enactors that are started together share one new file; none finds it locked."""
-    stores = await asyncio.gather(*(SqliteStore.open(tmp_path / "s.sqlite") for _ in range(8)))
+    stores = [SqliteStore(tmp_path / "s.sqlite") for _ in range(8)]
     await asyncio.gather(*(s.transact((), (Put(key=f"/{n}", value=b""),)) for n, s in enumerate(stores)))
     assert len((await stores[0].range("/", "0")).items) == 8
     await asyncio.gather(*(store.close() for store in stores))

@@ -20,3 +20,14 @@ async def test_a_store_that_is_away_is_told_once(tmp_path: Path) -> None:
             etcd.start()
             await enactor.until(lambda: enactor.event("store.up", 2))
             assert len([event for event in enactor.events if event["event"].startswith("store.")]) == 3
+
+
+async def test_a_sqlite_store_that_is_away_at_the_start_comes_back_by_itself(tmp_path: Path) -> None:
+    """The enactor runs, says what to do, and goes on once the directory is there."""
+    away = tmp_path / "mnt"
+    async with service(write(tmp_path, f"sqlite://{away}/store.db")) as enactor:
+        await enactor.until(lambda: f"the directory {away} is not there; mount it" in enactor.standing())
+        assert enactor.notices.count("READY=1") == 1
+        assert len([event for event in enactor.events if event["event"] == "store.down"]) == 1
+        away.mkdir()
+        await enactor.until(lambda: enactor.event("store.up"))
