@@ -93,6 +93,11 @@ STORE = [
         words(v0=("failing", "red"), v1=("saved", "green")),
     ),
     graph(
+        "Values of another version",
+        "What the store holds in a format that this version does not read, by kind.",
+        {"{{kind}}": f"max by (kind) (enactord_other_format_values{{{SCOPE}}}) > 0"},
+    ),
+    graph(
         "Newest plan seen",
         "By each enactor; one that stays below the others has lost its watch.",
         {"{{instance}}": f'enactord_generation{{kind="head", {SCOPE}}}'},

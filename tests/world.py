@@ -13,7 +13,7 @@ from enactord.core.errors import StoreDown
 from enactord.core.events import Happening, StepFailed
 from enactord.core.fence import FenceSeen
 from enactord.core.guard import Limits
-from enactord.core.kv import Item
+from enactord.core.kv import Item, Operation, Put
 from enactord.core.plan import Manifest, read_plan
 from enactord.core.records import Outcome, Served, Transaction
 from enactord.core.refusal import Refusal
@@ -154,12 +154,22 @@ class Breaking:
         return getattr(self._store, name)
 
 
+def _check_declared(operations: Sequence[Operation]) -> None:
+    """Whatever an enactor writes is of a kind of the table, and begins as that says."""
+    for operation in operations:
+        if isinstance(operation, Put):
+            kind, _ = Keys(operation.key.split("/")[2]).split(operation.key)
+            assert kind is not None, f"{operation.key} is of no kind of store/layout.py"
+            assert operation.value.startswith(kind.header), f"the value of {operation.key} does not say its format"
+
+
 class Cuttable:
     """A store that can be cut off from one enactor."""
 
     def __init__(self, store: MemoryStore) -> None:
         self._store = store
         self.up = True
+        self.calls = 0
         self._cut = asyncio.Event()
 
     def cut(self) -> None:
@@ -174,6 +184,9 @@ class Cuttable:
         method = getattr(self._store, name)
 
         async def guarded(*args: Any, **kwargs: Any) -> Any:
+            self.calls += 1
+            if name == "transact":
+                _check_declared(args[1])
             if not self.up:
                 raise StoreDown("cut off by the test")
             return await method(*args, **kwargs)
@@ -188,10 +201,13 @@ class Cuttable:
         while True:
             step = asyncio.ensure_future(changes.__anext__())
             stop = asyncio.ensure_future(cut.wait())
-            done, _ = await asyncio.wait({step, stop}, return_when=asyncio.FIRST_COMPLETED)
-            stop.cancel()
+            try:
+                done, _ = await asyncio.wait({step, stop}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                stop.cancel()
+                if not step.done():
+                    step.cancel()
             if step not in done:
-                step.cancel()
                 raise StoreDown("cut off by the test")
             yield step.result()
 

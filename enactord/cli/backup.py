@@ -40,6 +40,8 @@ def _print_saved(out: Out, file: Path, saved: Saved) -> None:
         f"{file}: scope {saved.scope} at revision {saved.revision}, {saved.plans} plans, "
         f"{saved.keys:,} keys, {saved.bytes:,} bytes"
     )
+    if saved.unknown:
+        out.line(f"of them {', '.join(saved.unknown)} are of a newer version: only that version restores this file")
 
 
 @click.command(
@@ -82,5 +84,7 @@ def _print_restored(out: Out, done: Restored) -> None:
         out.line(f"{zone} stands at generation {generation}{waits}")
     for zone, problem in sorted(done.unread.items()):
         out.line(f"{zone}: its own fence was not taken over: {problem}")
+    for other in done.other_formats:
+        out.line(f"the store holds a {other}")
     if done.frozen:
         out.line(f"still frozen by {done.frozen}")

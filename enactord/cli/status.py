@@ -33,6 +33,14 @@ def _print(out: Out, document: dict[str, Any]) -> None:
                 "bold white on red",
             )
         )
+    for other in document["other_formats"]:
+        out.line(
+            (
+                f"{other['kind']} of format {other['found']} in the store ({other['values']} values, the first"
+                f" {other['first']}); this version reads format {other['reads']}",
+                "yellow",
+            )
+        )
     plans, counts = document["plans"], document["endpoints"]
     out.line(
         f"scope {document['scope']}: newest plan {document['head'] or 'none'}, {plans['stored']} stored"

@@ -37,7 +37,7 @@ class PlanUnreadable(EnactordError):
 
 
 class PlanOfOtherFormat(PlanUnreadable):
-    """A stored plan in a format that this version does not know: a newer one reads it."""
+    """A stored plan whose manifest or chunk another version has written; the message names both formats."""
 
 
 class ArchiveUnreadable(EnactordError):

@@ -221,6 +221,27 @@ class ClaimLost(Happening):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FormatUnknown(Happening):
+    """The store holds values that another version has written: they are left alone until that version runs."""
+
+    id: ClassVar[str] = "format.unknown"
+    severity: ClassVar[Severity] = "error"
+    kind: str
+    found: int
+    reads: int
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FormatKnown(Happening):
+    """Of a kind of stored thing, the store holds no value of that format any more."""
+
+    id: ClassVar[str] = "format.known"
+    kind: str
+    found: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StoreWentDown(Happening):
     id: ClassVar[str] = "store.down"
     severity: ClassVar[Severity] = "error"

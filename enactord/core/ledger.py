@@ -1,8 +1,8 @@
 """The ledger's values: per endpoint what is applied, last known good, pending, held; and their stored form.
 
-A bucket is stored as a header in clear, "l1 SLOTS", which names the format and the number of
-slots of its zone that it was written under, and a compressed text behind it: one line an
-endpoint, sorted by name, six cells or more parted by tabs (contents are JSON without tabs):
+A bucket is stored as a line in clear, the number of slots of its zone that it was written
+under, and a compressed text behind it: one line an endpoint, sorted by name, six cells or
+more parted by tabs (contents are JSON without tabs):
 
     name    applied    good    pending    held    peaks    [earlier ...]
 
@@ -28,11 +28,9 @@ EARLIER_MAX = 8
 BUCKET_TEXT_MAX = 64 * 1024 * 1024
 """Largest bucket after decompression: a bound on what a damaged store can make a reader allocate."""
 REMOVAL = "-"
-GARBAGE, OTHER_FORMAT = 0, -1
-"""What stands in place of a number of slots: the bucket cannot be read, or is another version's."""
-_FORMAT = b"l1"
-_HEADER = re.compile(_FORMAT + rb" ([1-9][0-9]{0,5})\n")
-_OTHER_HEADER = re.compile(rb"l(?!1 )[1-9][0-9]{0,3} ")
+GARBAGE = 0
+"""What stands in place of a number of slots where the bucket cannot be read."""
+_SLOTS = re.compile(rb"([1-9][0-9]{0,5})\n")
 
 _TARGET = r'\["[0-9a-f.:]{2,45}",(?:0|[1-9]\d{0,9})(?:,"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-f]{4}))*+")?\]'
 _GENERATION, _ANSWERS = r"(?:0|[1-9]\d{0,17})", r"(?:0|[1-9]\d{0,2})"
@@ -221,19 +219,13 @@ def greatest_capacity(peaks: tuple[Peak, ...], since_s: float, last_s: float) ->
 def pack_bucket(entries: Mapping[str, Entry], slots: int) -> bytes:
     """Return the stored form of a bucket of a zone of so many slots."""
     text = "".join([_line(entries[name]) for name in sorted(entries)])
-    return b"%s %d\n" % (_FORMAT, slots) + zlib.compress(text.encode("ascii"), 1)
+    return b"%d\n" % slots + zlib.compress(text.encode("ascii"), 1)
 
 
 def packed_slots(packed: bytes) -> int:
-    """Return the number of slots that a stored bucket was written under.
-
-    `GARBAGE` where it does not say so, `OTHER_FORMAT` where it is of a format that this version does not know.
-    """
-    found = _HEADER.match(packed)
-    if found is None:
-        return OTHER_FORMAT if _OTHER_HEADER.match(packed) else GARBAGE
-    slots = int(found[1])
-    return slots if valid_slots(slots) else GARBAGE
+    """Return the number of slots that a stored bucket was written under, `GARBAGE` where it does not say so."""
+    found = _SLOTS.match(packed)
+    return int(found[1]) if found and valid_slots(int(found[1])) else GARBAGE
 
 
 def _line(entry: Entry) -> str:
@@ -297,7 +289,7 @@ def says_exactly(packed: bytes, wanted: Mapping[str, str]) -> bool:
 
 def _lines(packed: bytes) -> list[str] | None:
     """Return a bucket's lines; None where it is cut short, or too long: without its checksum no line can be trusted."""
-    if packed_slots(packed) <= 0:
+    if packed_slots(packed) == GARBAGE:
         return None
     decompressor = zlib.decompressobj()
     try:

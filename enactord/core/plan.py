@@ -7,7 +7,6 @@ The manifest lists them by zone and slot.
 
 import hashlib
 import json
-import re
 import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -25,7 +24,7 @@ from enactord.core.content import (
     pack_address,
     unpack_address,
 )
-from enactord.core.errors import InvalidName, InvalidPlan, PlanOfOtherFormat, PlanUnreadable
+from enactord.core.errors import InvalidName, InvalidPlan, PlanUnreadable
 from enactord.core.names import FENCE_LABEL, parse_name, zone_of
 
 SCHEMA = "enactord.plan/v1"
@@ -44,9 +43,6 @@ _SLOTS_A_NAME = 4
 """Slots that a zone gets for that at most, for each of its names: two large names may lie together by bad luck."""
 MANIFEST_TEXT_MAX = 8 * 1024 * 1024
 """Largest manifest after decompression, likewise; one of a million names has 2 MB."""
-_FORMAT = b"m1\n"
-"""What a stored manifest begins with, in clear: its format."""
-_OTHER_FORMAT = re.compile(rb"m([1-9][0-9]{0,5})\n")
 GENERATION_MAX = 10**18
 """Generations stay below this, so that 20 digits always hold one and every language can count them."""
 MAX_PROBLEMS = 20
@@ -465,25 +461,14 @@ def pack_manifest(manifest: Manifest) -> bytes:
             for zone, part in manifest.zones.items()
         },
     }
-    return _FORMAT + zlib.compress(json.dumps(document, separators=(",", ":")).encode(), 1)
+    return zlib.compress(json.dumps(document, separators=(",", ":")).encode(), 1)
 
 
 def unpack_manifest(packed: bytes, generation: int) -> Manifest:
-    """Return a stored manifest.
-
-    Raises `PlanUnreadable` where it is damaged or another generation's, `PlanOfOtherFormat` where it says
-    that it has another format.
-    """
-    if not packed.startswith(_FORMAT) and (other := _OTHER_FORMAT.match(packed)):
-        raise PlanOfOtherFormat(
-            f"the manifest of generation {generation} has format {int(other[1])}, this version reads 1: start the"
-            " version that wrote it"
-        )
+    """Return a stored manifest. Raises `PlanUnreadable` where it is damaged or another generation's."""
     try:
-        if not packed.startswith(_FORMAT):
-            raise ValueError("it does not say its format")
         decompressor = zlib.decompressobj()
-        text = decompressor.decompress(packed.removeprefix(_FORMAT), MANIFEST_TEXT_MAX)
+        text = decompressor.decompress(packed, MANIFEST_TEXT_MAX)
         if not decompressor.eof:
             raise ValueError(f"longer than {MANIFEST_TEXT_MAX} bytes or cut short")
         document = json.loads(text)

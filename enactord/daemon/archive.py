@@ -1,5 +1,8 @@
 """Backup and restore of a scope's store: every key that is not bound to a lease, as of one revision.
 
+Values go into an archive and out of it as they are stored, also those that this version cannot read.
+A restore writes the kinds in the order of `store/layout.py`.
+
 An archive is gzip of JSON lines: a header, one line a key (relative to the scope's root,
 value in base64), and a last line with the number of keys and the SHA-256 of all lines
 before it; one that was cut short or changed is not taken for whole.
@@ -22,29 +25,27 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from enactord.core.errors import ArchiveUnreadable, Compacted, ZoneDown
-from enactord.core.fence import out_of_reach, parse_fence
+from enactord.core.fence import FenceRecord, out_of_reach, parse_fence
 from enactord.core.guard import in_step
 from enactord.core.kv import MAX_REQUEST_BYTES, Delete, Operation, Put, valued
 from enactord.core.refusal import Refusal
 from enactord.engine.opening import confirm
 from enactord.engine.settings import ZonePorts
 from enactord.operations.scope import Denied, Scope, Stage, silent
-from enactord.registry.control import Freeze, pack_freeze, parse_freeze
+from enactord.registry.control import Freeze, freeze_value, parse_freeze
 from enactord.registry.fences import Fences
 from enactord.registry.keys import Keys, parse_record, record_value
+from enactord.store.layout import FENCE, FREEZE, KINDS, PLAN, OtherFormat, split_name
 from enactord.store.paging import items_under
 
-SCHEMA = "enactord.backup/v1"
+_SCHEMAS = "enactord.backup/"
+SCHEMA = _SCHEMAS + "v1"
 _PAGE = 512
 _BATCH_OPERATIONS = 100
 _BATCH_BYTES = MAX_REQUEST_BYTES // 2
 _LINE_MAX = 4 * MAX_REQUEST_BYTES
 """Longest line that is read: no value in the store is larger than a request."""
 _ATTEMPTS = 3
-_LEASED = ("claims/", "configured/", "enactors/")
-_FREEZE = "control/freeze"
-_ORDER = ("chunks/", "plans/", "head", "ledger/", "control/", "prune_epoch", "fences/", "applied/")
-"""Ledgers before what is recorded as applied: a bucket written after that record is looked at again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,10 +57,12 @@ class Saved:
     keys: int
     plans: int
     bytes: int
+    unknown: tuple[str, ...] = ()
+    """Kinds of keys that this version does not know, by how they begin: only a version that does restores them."""
 
     def document(self) -> dict[str, Any]:
         names = ("scope", "revision", "keys", "plans", "bytes")
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in names} | {"unknown": list(self.unknown)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +81,8 @@ class Restored:
     """Zones whose own fence could not be read, and why: enactors find out by themselves."""
     frozen: str = ""
     """Who keeps the scope frozen, as before the restore."""
+    other_formats: tuple[str, ...] = ()
+    """What the store now holds that another version has written, each with both formats."""
 
     def document(self) -> dict[str, Any]:
         return {
@@ -90,6 +95,7 @@ class Restored:
             "ahead": list(self.ahead),
             "unread": self.unread,
             "frozen": self.frozen or None,
+            "other_formats": list(self.other_formats),
         }
 
 
@@ -112,6 +118,7 @@ async def _backup_once(scope: Scope, path: Path, stage: Stage) -> Saved:
     fresh = path.with_name(path.name + ".new")
     digest = sha256()
     count = plans = 0
+    unknown: set[str] = set()
     revision = (await scope.store.range(scope.keys.head)).revision
     try:
         with (
@@ -127,11 +134,14 @@ async def _backup_once(scope: Scope, path: Path, stage: Stage) -> Saved:
             write({"schema": SCHEMA, "scope": scope.name, "revision": revision, "taken_at": scope.clock.now()})
             async for item in items_under(scope.store, scope.keys.root, revision=revision):
                 key = item.key[len(scope.keys.root) :]
-                if key.startswith(_LEASED):
+                kind, _ = split_name(key)
+                if item.lease or (kind is not None and kind.leased):
                     continue
+                if kind is None:
+                    unknown.add(_room(key))
                 write({"key": key, "value": base64.b64encode(item.value).decode("ascii")})
                 count += 1
-                plans += key.startswith("plans/")
+                plans += kind is PLAN
                 if count % _PAGE == 0:
                     stage(f"{count:,} keys")
             packed.write(json.dumps({"keys": count, "sha256": digest.hexdigest()}).encode() + b"\n")
@@ -144,7 +154,19 @@ async def _backup_once(scope: Scope, path: Path, stage: Stage) -> Saved:
         with suppress(OSError):
             fresh.unlink(missing_ok=True)
         raise
-    return Saved(scope=scope.name, revision=revision, keys=count, plans=plans, bytes=size)
+    return Saved(
+        scope=scope.name,
+        revision=revision,
+        keys=count,
+        plans=plans,
+        bytes=size,
+        unknown=tuple(sorted(unknown)),
+    )
+
+
+def _room(key: str) -> str:
+    """Return how a key of an unknown kind begins, for people."""
+    return key[: key.find("/") + 1] or key
 
 
 # -- restore
@@ -162,21 +184,29 @@ async def restore(
     """Put an archive into the store. Raises `ArchiveUnreadable`, `StoreDown`, OSError.
 
     The scope is frozen while it lasts; a restore that broke off leaves it so, and is begun
-    again by the same command. Denied: the archive is of another scope, or the store holds
-    a scope already and `replace` is not given.
+    again by the same command. Denied: the archive is of another scope or has keys of a kind
+    that this version does not know, or the store holds a scope already and `replace` is not
+    given. Keys of the store of a kind that this version does not know are left alone.
     """
     stage("checking")
     header = check(path)
     if header["scope"] != scope.name:
         detail = f"{path} is of scope {header['scope']!r}, this config is of {scope.name!r}"
         return Denied(refusals=(Refusal(guard="scope", detail=detail),))
+    unknown = {_room(key) for key, _ in _entries(path) if split_name(key)[0] is None}
+    if unknown:
+        detail = f"{path} has keys of kinds that this version does not know ({', '.join(sorted(unknown))}):"
+        return Denied(refusals=(Refusal(guard="kind", detail=f"{detail} restore it with the version that wrote it"),))
     root = scope.keys.root
-    found = {item.key[len(root) :]: item.value async for item in items_under(scope.store, root)}
-    there = {key: value for key, value in found.items() if not key.startswith(_LEASED)}
-    author_of = parse_freeze(there[_FREEZE]).author if _FREEZE in there else ""
+    there: dict[str, bytes] = {}
+    async for item in items_under(scope.store, root):
+        kind, _ = scope.keys.split(item.key)
+        if kind is not None and not kind.leased:
+            there[item.key[len(root) :]] = item.value
+    author_of = parse_freeze(there[FREEZE.prefix]).author if FREEZE.prefix in there else ""
     begun = author_of.startswith(_MARK)
     if there and not replace and not begun:
-        plans = sum(key.startswith("plans/") for key in there)
+        plans = sum(key.startswith(PLAN.prefix) for key in there)
         detail = f"the store holds this scope already ({plans} plans, {len(there)} keys); to replace it: --replace"
         return Denied(refusals=(Refusal(guard="not_empty", detail=detail),))
     return await _Restoring(scope, path, header, there, author, stage).run(zones)
@@ -197,11 +227,11 @@ class _Restoring:
         self._header = header
         self._there = there
         self._stage = stage
-        before = there.get(_FREEZE)
+        before = there.get(FREEZE.prefix)
         if before is not None and parse_freeze(before).author.startswith(_MARK):
             before = None  # a restore that broke off
         self._freeze_after = before
-        self._frozen = pack_freeze(
+        self._frozen = freeze_value(
             Freeze(mode="all", reason=f"restoring {path.name}", author=_MARK + author, since=scope.clock.now())
         )
 
@@ -210,14 +240,14 @@ class _Restoring:
         await store.transact((), (Put(key=keys.freeze, value=self._frozen),))
         archived: dict[str, None] = {}
         written = 0
-        for room in _ORDER:
-            self._stage(room.rstrip("/"))
+        for kind in (kind for kind in KINDS if not kind.leased):
+            self._stage(kind.prefix.rstrip("/"))
             batch: list[Operation] = []
             size = 0
             for key, value in _entries(self._path):
-                if not key.startswith(room) if room.endswith("/") else key != room:
+                if split_name(key)[0] is not kind:
                     continue
-                if key == _FREEZE:
+                if kind is FREEZE:
                     if self._freeze_after is None:
                         self._freeze_after = value
                     continue
@@ -230,7 +260,7 @@ class _Restoring:
                 size += len(put.value)
                 written += 1
             await self._write(batch)
-        gone = [key for key in self._there if key not in archived and key != _FREEZE and not key.startswith("fences/")]
+        gone = [key for key in self._there if key not in archived and split_name(key)[0] not in (FREEZE, FENCE)]
         for start in range(0, len(gone), _BATCH_OPERATIONS):
             await self._write([Delete(key=keys.root + key) for key in gone[start : start + _BATCH_OPERATIONS]])
         self._stage("zones' fences")
@@ -250,18 +280,17 @@ class _Restoring:
             ahead=tuple(zone for zone, generation in sorted(fences.items()) if generation > mirror.head),
             unread=unread,
             frozen="" if freeze is None else f"{freeze.author}: {freeze.reason}",
+            other_formats=tuple(sorted({str(other) for other in mirror.other_formats.values()})),
         )
 
     def _highest(self, key: str, value: bytes) -> bytes:
         """The value to write: a fence is never lowered, and how the ledger was cut is found out anew."""
-        if not key.startswith("fences/"):
+        if split_name(key)[0] is not FENCE:
             return value
         record = parse_record(value)
-        if record is not None:
+        if isinstance(record, FenceRecord):
             value = record_value(replace(record, slots=0))
-        if key not in self._there:
-            return value
-        return max(value, self._there[key], key=_generation)
+        return max(value, self._there.get(key, b""), key=_height)
 
     async def _write(self, operations: Sequence[Operation]) -> None:
         """Carry out a batch while the scope is frozen by this very restore."""
@@ -298,9 +327,15 @@ class _Restoring:
         return unread
 
 
-def _generation(value: bytes) -> int:
-    record = parse_record(value)
-    return record.generation if record is not None else 0
+def _height(value: bytes) -> int:
+    """Order stored fences: by generation, below those another version's, below that garbage."""
+    match parse_record(value):
+        case FenceRecord(generation=generation):
+            return generation
+        case OtherFormat():
+            return 0
+        case None:
+            return -1
 
 
 # -- the file
@@ -321,6 +356,11 @@ def check(path: Path) -> dict[str, Any]:
         last = _parse(path, line)
         if header is None:
             header = last
+            if str(header.get("schema")).startswith(_SCHEMAS) and header["schema"] != SCHEMA:
+                raise ArchiveUnreadable(
+                    f"{path} has format {header['schema']}, this version reads {SCHEMA}: restore it with the version"
+                    " that wrote it"
+                )
             if header.get("schema") != SCHEMA:
                 raise ArchiveUnreadable(f"{path} is no backup of enactord ({SCHEMA})")
     if header is None or last.get("sha256") != digest.hexdigest() or last.get("keys") != keys - 1:
@@ -340,7 +380,8 @@ def _entries(path: Path) -> Iterator[tuple[str, bytes]]:
             key, value = document["key"], base64.b64decode(document["value"], validate=True)
         except (KeyError, TypeError, ValueError, binascii.Error) as error:
             raise ArchiveUnreadable(f"{path}: a line is no key with its value") from error
-        if not isinstance(key, str) or not key.isascii() or key.startswith(_LEASED):
+        kind = split_name(key)[0] if isinstance(key, str) else None
+        if not isinstance(key, str) or not key.isascii() or (kind is not None and kind.leased):
             raise ArchiveUnreadable(f"{path}: {key!r} is no key of a backup")
         yield key, value
 

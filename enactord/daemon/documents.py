@@ -15,6 +15,7 @@ from enactord.operations.retiring import retired_document
 from enactord.registry.control import Freeze
 from enactord.registry.mirror import Mirror
 from enactord.registry.plans import Plans
+from enactord.store.layout import OtherFormat
 
 Document = dict[str, Any]
 
@@ -49,6 +50,7 @@ def status_document(mirror: Mirror, zones: Sequence[str]) -> Document:
         "claims": [{"generation": generation, "enactor": enactor} for generation, enactor in mirror.all_claims],
         "enactors": [{"id": presence.id} | presence.facts for presence in mirror.enactors],
         "retired": retired_document(mirror),
+        "other_formats": other_formats_document(mirror),
     }
 
 
@@ -58,6 +60,8 @@ def _zone_document(mirror: Mirror, zone: str, *, configured: bool) -> Document:
     opened, applied = (fence.generation if fence else 0), mirror.applied(zone)
     if not configured:
         state = "not in this config"
+    elif mirror.of_other_version(zone):
+        state = "of another version"
     elif not opened:
         state = "never opened"
     elif applied < opened:
@@ -73,6 +77,17 @@ def _zone_document(mirror: Mirror, zone: str, *, configured: bool) -> Document:
         "state": state,
         "endpoints": {"total": totals.entries, "pending": totals.pending, "held": totals.held, "unseen": totals.unseen},
     }
+
+
+def other_formats_document(mirror: Mirror) -> list[Document]:
+    """Return what another version has written: kind, both formats, how many values, and the first key."""
+    keys: dict[OtherFormat, list[str]] = {}
+    for key, other in sorted(mirror.other_formats.items()):
+        keys.setdefault(other, []).append(key)
+    return [
+        {"kind": o.kind, "found": o.found, "reads": o.reads, "values": len(names), "first": names[0]}
+        for o, names in keys.items()
+    ]
 
 
 def held_document(mirror: Mirror) -> list[Document]:

@@ -200,6 +200,10 @@ def witness(happening: Happening) -> News | None:
             return _of(happening, f"the plan store does not answer: {detail}")
         case events.StoreCameUp():
             return _of(happening, "the plan store answers")
+        case events.FormatUnknown(kind=kind, detail=detail):
+            return _of(happening, detail, kind=kind)
+        case events.FormatKnown(kind=kind, found=found):
+            return _of(happening, f"the store holds no {kind} of format {found} any more", kind=kind)
         case events.ZoneWentDown(zone=zone, detail=detail):
             return _of(happening, f"{zone} cannot be worked on: {detail}", zone=zone)
         case events.ZoneCameUp(zone=zone):

@@ -5,9 +5,10 @@ from dataclasses import dataclass, replace
 
 from enactord.core.buckets import bucket_of
 from enactord.core.content import parse_content
+from enactord.core.fence import FenceRecord
 from enactord.core.guard import judge_endpoint, judge_removals, refuse_outside
 from enactord.core.kv import Changes, Compare, Item, Operation, Page, Result
-from enactord.core.ledger import Bucket, Entry, parse_bucket
+from enactord.core.ledger import Bucket, Entry
 from enactord.core.names import zone_of
 from enactord.core.plan import Approval, Draft, Manifest, content_digest
 from enactord.core.refusal import Refusal
@@ -17,6 +18,7 @@ from enactord.ports import KeyValue
 from enactord.registry.control import parse_freeze
 from enactord.registry.keys import parse_record
 from enactord.registry.plans import Orders, Plans
+from enactord.store.ledger_index import read_bucket
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,11 +190,11 @@ async def _touched(scope: Scope, names: Iterable[str]) -> dict[str, Entry]:
     for zone, some in by_zone.items():
         item = records.get(scope.keys.fence(zone))
         record = parse_record(item.value) if item else None
-        slots = record.slots if record else 0
+        slots = record.slots if isinstance(record, FenceRecord) else 0
         keys |= {scope.keys.ledger(bucket_of(name, zone, slots)) for name in some} if slots else set()
     found: Bucket = {}
     for item in (await scope.store.get(sorted(keys))).values():
-        found.update(parse_bucket(item.value))
+        found.update(read_bucket(item.value))
     return found
 
 

@@ -13,7 +13,6 @@ from enactord.core.buckets import BucketId
 from enactord.core.errors import LeaseLost, ZoneDown
 from enactord.core.events import ClaimLost, PlanApplied
 from enactord.core.fence import Fence, FenceRecord, describe_fence
-from enactord.core.ledger import OTHER_FORMAT
 from enactord.core.plan import Manifest
 from enactord.engine.claims import Claims
 from enactord.engine.health import Aspect, Health
@@ -30,6 +29,7 @@ from enactord.registry.keys import Keys, record_value
 from enactord.registry.ledger import BUCKETS_A_TRANSACTION, Ledger, Permit
 from enactord.registry.mirror import Mirror
 from enactord.registry.session import Claim
+from enactord.store.ledger_index import OTHER_FORMAT
 
 _SLICE_ENDPOINTS = 1_000
 """Endpoints of one slice, about: large enough to fill messages, small enough that a crash leaves few marks."""
@@ -184,6 +184,7 @@ class Applier:
         """Slices until nothing is left to do; marks of others are taken over when they stand still."""
         left = self._sharing.order(work.generation, view.zones[work.zone])
         while True:
+            self._check_formats(work.zone)
             left = [bucket for bucket in left if work.open_at(bucket)]
             mine = [bucket for bucket in left if not self._others_at_work(work, bucket)]
             progress = await self._run_slices(work, view, mine) if mine else False
@@ -195,6 +196,11 @@ class Applier:
             if not await self._mirror.wait_until(partial(self._moved, stuck), _TAKE_OVER_S, zone=work.zone):
                 await self._run_slices(work, view, left, take_over=True)
                 return
+
+    def _check_formats(self, zone: str) -> None:
+        """A pass ends where another version has begun to write what it would replace. Raises `Interrupted`."""
+        if self._mirror.of_other_version(zone):
+            raise Interrupted(f"{zone}: another version has written what the store holds of it")
 
     def _moved(self, revisions: Mapping[BucketId, int]) -> bool:
         index = self._mirror.ledger
@@ -277,6 +283,7 @@ class Applier:
         zone, generation = work.zone, work.generation
         if unfinished or self._mirror.applied(zone) == generation:
             return unfinished
+        self._check_formats(zone)
         if await self._ledger.settle(work.permit):
             self._ports.observer.observe(
                 PlanApplied(

@@ -12,6 +12,7 @@ from enactord.engine.pace import Patience
 from enactord.engine.planning import Planning, PlanView
 from enactord.engine.settings import Ports, Settings
 from enactord.registry.mirror import Mirror
+from enactord.store.layout import HEAD
 
 _PATIENCE_FIRST_S = 0.1
 _PATIENCE_CAP_S = 10.0
@@ -58,6 +59,8 @@ class Choosing:
         """Return the newest acceptable plan above the known generation, if there is work on it. Raises `StoreDown`."""
         mirror = self._mirror
         self._note_open(mirror.opened_max)
+        if HEAD.prefix in mirror.other_formats:
+            return None  # which plan is the newest, another version knows
         for generation in reversed(mirror.generations):
             if generation <= known:
                 return None

@@ -9,7 +9,6 @@ from enactord.engine.settings import Ports
 from enactord.registry.mirror import Mirror
 
 _PAUSE_S = 0.5
-_ROOMS = ("applied/", "control/", "fences/", "head", "ledger/", "plans/")
 
 
 class Copier:
@@ -43,9 +42,9 @@ class Copier:
         mirror = self._mirror
         if not mirror.dirty or not mirror.loaded:
             return
-        root = mirror.keys.root
+        kinds = {key: mirror.keys.split(key)[0] for key in sorted(mirror.dirty)}
         changed: dict[str, Item | None] = {
-            key: mirror.items.get(key) for key in sorted(mirror.dirty) if key[len(root) :].startswith(_ROOMS)
+            key: mirror.items.get(key) for key, kind in kinds.items() if kind is not None and kind.copied
         }
         wanted = self._wanted_chunks()
         chunks = {digest: packed for digest in sorted(wanted - self._chunks) if (packed := mirror.chunk(digest))}

@@ -266,6 +266,7 @@ class Enactor:
             while True:
                 self.progress = loop.time()
                 self._note_freeze()
+                self.health.note_formats(self.mirror.other_formats)
                 pipelines.reap()
                 if self.store_up and self.mirror.loaded and self.mirror.freeze is None:
                     try:
@@ -365,6 +366,7 @@ class Enactor:
         found = []
         if not self.store_up:
             found.append(f"store: {self.health.store_problem}")
+        found.extend(self.health.format_problems)
         unfinished = self._pipelines.unfinished
         if unfinished:
             zones = ", ".join(list(unfinished)[:_ZONES_SHOWN]) + (", …" if len(unfinished) > _ZONES_SHOWN else "")

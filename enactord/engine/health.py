@@ -1,10 +1,20 @@
 """What is not well, in one place: each state is told once when it begins, and once when it ends."""
 
 import traceback
+from collections.abc import Mapping
 from enum import StrEnum
 
-from enactord.core.events import StepFailed, StoreCameUp, StoreWentDown, ZoneCameUp, ZoneWentDown
+from enactord.core.events import (
+    FormatKnown,
+    FormatUnknown,
+    StepFailed,
+    StoreCameUp,
+    StoreWentDown,
+    ZoneCameUp,
+    ZoneWentDown,
+)
 from enactord.ports import Observer
+from enactord.store.layout import OtherFormat
 
 NOT_CONNECTED = "not connected yet"
 
@@ -31,6 +41,7 @@ class Health:
         self.store_problem = NOT_CONNECTED
         self._zones: dict[str, dict[Aspect, str]] = {}
         self._loops: dict[str, str] = {}
+        self._formats: dict[OtherFormat, str] = {}
 
     def store_is_up(self, revision: int) -> None:
         """The store answered, and the mirror shows it."""
@@ -45,6 +56,27 @@ class Health:
             self._observer.observe(StoreWentDown(detail=problem))
         self.store_up = False
         self.store_problem = problem
+
+    def note_formats(self, found: Mapping[str, OtherFormat]) -> None:
+        """Enter what another version has written, by key: told when a format of a kind appears, and when it is gone."""
+        if not found and not self._formats:
+            return
+        keys: dict[OtherFormat, list[str]] = {}
+        for key, other in found.items():
+            keys.setdefault(other, []).append(key)
+        for other in [other for other in self._formats if other not in keys]:
+            self._observer.observe(FormatKnown(kind=other.kind, found=other.found))
+        told = {other: _told(other, keys[other]) for other in sorted(keys, key=str)}
+        for other in [other for other in told if other not in self._formats]:
+            self._observer.observe(
+                FormatUnknown(kind=other.kind, found=other.found, reads=other.reads, detail=told[other])
+            )
+        self._formats = told
+
+    @property
+    def format_problems(self) -> list[str]:
+        """What is said of values that another version has written, in order."""
+        return list(self._formats.values())
 
     def loop_failed(self, name: str, error: Exception) -> None:
         """One of the enactor's loops ("step" or "step zone") ended by an error that no rule foresees."""
@@ -101,3 +133,8 @@ class Health:
     def zone_problems(self) -> dict[str, str]:
         """What is wrong, by zone, in order; those of which all is well left out."""
         return {zone: self.zone_problem(zone) for zone in sorted(self._zones)}
+
+
+def _told(other: OtherFormat, keys: list[str]) -> str:
+    more = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
+    return f"the store holds a {other} ({min(keys)}{more})"

@@ -109,6 +109,8 @@ class Pipelines:
     def zone_has_work(self, manifest: Manifest, zone: str) -> bool:
         """Whether the plan may not be applied in a zone yet."""
         lane, generation = self._lanes[zone], manifest.generation
+        if self._mirror.of_other_version(zone):
+            return False
         record = self._mirror.fence(zone)
         if record is not None and record.generation > generation:
             return False  # a newer plan is opened there, or a fence was found that no plan of the store has

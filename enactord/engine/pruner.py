@@ -4,16 +4,17 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from enactord.core.buckets import BucketId
-from enactord.core.errors import PlanOfOtherFormat, PlanUnreadable
+from enactord.core.errors import PlanUnreadable
 from enactord.core.events import PlanPruned, PruneRefused
 from enactord.core.kv import Compare, unmodified, valued
-from enactord.core.ledger import is_whole, references
+from enactord.core.ledger import references
 from enactord.core.refusal import Refusal
 from enactord.core.retention import RETIRE, judge_prune
 from enactord.ports import Clock, KeyValue, Observer
 from enactord.registry.keys import Keys
 from enactord.registry.mirror import Mirror
 from enactord.registry.plans import Plans
+from enactord.store.layout import APPLIED, FENCE, LEDGER
 from enactord.store.ledger_index import ledger_name
 
 _ATTEMPTS = 3
@@ -85,16 +86,15 @@ class Pruner:
         needed: dict[int, str] = {}
         unread: list[BucketId] = []
         for bucket_id in evidence.ledger.all_stored():
-            packed = evidence.ledger.packed(bucket_id)
             bucket = evidence.ledger.bucket(bucket_id)
-            if packed is None or not is_whole(packed, bucket):
+            if not evidence.ledger.is_whole(bucket_id):
                 unread.append(bucket_id)
             for generation, why in references(bucket.values()).items():
                 needed.setdefault(generation, why)
             for entry in bucket.values():
                 if entry.applied is not None and entry.applied.generation > applied.get(bucket_id.zone, 0):
                     needed.setdefault(entry.applied.generation, f"active at {entry.name}")
-        blocked = _blocked(unread, left)
+        blocked = _other_format(evidence) or _blocked(unread, left)
         compares = self._compares(evidence)
         candidates: set[str] = set()
         named_unread = False
@@ -114,9 +114,7 @@ class Pruner:
             if refusal is None and generation == evidence.head:
                 refusal = Refusal(guard="newest", detail=f"generation {generation} is the newest plan")
             digests, problem = _chunks(evidence, generation)
-            if refusal is None and isinstance(problem, PlanOfOtherFormat):
-                refusal = Refusal(guard="format", detail=str(problem))
-            elif refusal is not None and problem is not None:
+            if refusal is not None and problem is not None:
                 detail = f"{refusal.detail}; {problem}, so no chunk can be removed"
                 refusal = Refusal(guard=refusal.guard, detail=detail)
             verdicts[generation] = Verdict(generation=generation, refusal=refusal)
@@ -145,15 +143,24 @@ class Pruner:
         The ledger, as a bucket changed since then might have made an entry held, and so its own
         generation active. By revision, in one compare each: a scope has up to a thousand zones.
         """
-        root, since = self._keys.root, evidence.revision + 1
-        rooms = [f"{root}{room}/" for room in ("fences", "applied", "ledger")]
-        compares = [Compare(key=room, field="mod", operator="<", operand=since, prefix=True) for room in rooms]
+        keys, since = self._keys, evidence.revision + 1
+        kinds = (FENCE, APPLIED, LEDGER)
+        compares = [
+            Compare(key=keys.key(kind), field="mod", operator="<", operand=since, prefix=True) for kind in kinds
+        ]
         # A store that was set back to a backup has older revisions, and passes those. It lacks what came last.
-        judged_by = (item for item in evidence.items.values() if item.key.startswith(tuple(rooms)))
+        judged_by = (item for item in evidence.items.values() if keys.split(item.key)[0] in kinds)
         last = max(judged_by, key=lambda item: item.mod_revision, default=None)
         if last is not None:
             compares += [unmodified(last.key, last.mod_revision), valued(last.key, last.value)]
         return compares
+
+
+def _other_format(evidence: Mirror) -> Refusal | None:
+    """Return why no plan may go where another version has written something: it may need any plan."""
+    for name, other in sorted(evidence.other_formats.items()):
+        return Refusal(guard="format", detail=f"{name} is a {other}")
+    return None
 
 
 def _blocked(unread: Sequence[BucketId], left: Collection[str]) -> Refusal | None:

@@ -15,8 +15,9 @@ from enactord.core.errors import PlanUnreadable
 from enactord.core.fence import FenceRecord
 from enactord.core.guard import ZONE_GUARDS, Limits
 from enactord.core.ledger import REMOVAL, Entry, Version
-from enactord.core.plan import Manifest, chunk_digest, chunk_text, parse_chunk, unpack_chunk
+from enactord.core.plan import Manifest, chunk_digest, chunk_text, parse_chunk
 from enactord.core.records import Served
+from enactord.registry.keys import read_chunk
 from enactord.registry.mirror import Mirror
 
 
@@ -115,7 +116,7 @@ class Rightful:
         if packed is None:
             return None
         try:
-            return parse_chunk(unpack_chunk(packed, digest)).get(entry.name, REMOVAL)
+            return parse_chunk(read_chunk(packed, digest)).get(entry.name, REMOVAL)
         except PlanUnreadable:
             return None
 

@@ -6,7 +6,6 @@ no message that is still on its way can require it.
 """
 
 import asyncio
-import json
 import secrets
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from typing import Any
 
 from enactord.adapters.wire.tsig import FUDGE_S
 from enactord.core.errors import PlanUnreadable, StoreUnknown, ZoneDown
-from enactord.core.fence import Fence, parse_fence, parse_fence_text, raised
+from enactord.core.fence import Fence, FenceRecord, parse_fence, parse_fence_text, raised
 from enactord.core.guard import Limits, in_step
 from enactord.core.kv import MAX_OPERATIONS, Compare, Delete, Operation, Put, absent, none_under, unmodified, valued
 from enactord.core.plan import GENERATION_MAX
@@ -25,8 +24,9 @@ from enactord.engine.settings import ZonePorts
 from enactord.engine.writer import ZoneDenied
 from enactord.operations.scope import Denied, Scope, Stage, silent
 from enactord.registry.control import parse_freeze
-from enactord.registry.keys import parse_record, plan_value, record_value, stored_json
+from enactord.registry.keys import head_value, json_value, parse_record, record_value, stored_json
 from enactord.registry.mirror import Mirror
+from enactord.store.layout import ASIDE, LOWERED, LOWERING
 
 QUIET_S = RAISE_WITHIN_S + FUDGE_S
 """How long the scope must have been frozen: until then a raise that the store let may be sent, and be taken."""
@@ -145,6 +145,9 @@ class _Lowering:
         self._stage("reading")
         frozen, since = await self._frozen()
         mirror = await self._scope.mirror()
+        other = next((f"{name} is a {other}" for name, other in sorted(mirror.other_formats.items())), "")
+        if other:
+            raise _No("format", f"{other}, and lower fences with that version")
         top = sound_top(mirror, self._scope.limits)
         to = self._target(mirror, top)
         high = tuple(generation for generation in mirror.generations if generation > to)
@@ -245,7 +248,7 @@ class _Lowering:
         note = {**self._order, "from": describe(seen), "fence": fence.text, "at": self._scope.clock.now()}
         free = absent(keys.lowering(zone)) if noted is None else valued(keys.lowering(zone), noted)  # it is garbled
         compares = [valued(keys.freeze, frozen), free]
-        put = Put(key=keys.lowering(zone), value=json.dumps(note).encode())
+        put = Put(key=keys.lowering(zone), value=json_value(LOWERING, note))
         if not (await self._store.transact(compares, (put,))).succeeded:
             raise _No("changed", "somebody else froze, thawed or lowered meanwhile: look at enactorctl status")
         return fence
@@ -261,7 +264,7 @@ class _Lowering:
         if read_note(noted) != fence:
             raise _No("changed", f"somebody else lowered the fence of {zone} meanwhile: run it again")
         assert noted is not None
-        record = raised(fence, known.slots if known else 0)
+        record = raised(fence, known.slots if isinstance(known, FenceRecord) else 0)
         compares: list[Compare] = [
             valued(keys.freeze, frozen),
             none_under(keys.all_claims),
@@ -273,7 +276,7 @@ class _Lowering:
             # What was applied there is of a plan that is no longer opened: the next plan looks at every name.
             Delete(key=keys.applied(zone)),
             Delete(key=keys.lowering(zone)),
-            Put(key=keys.lowered(zone), value=noted),
+            Put(key=keys.lowered(zone), value=json_value(LOWERED, stored_json(LOWERING, noted))),
         ]
         if not (await self._store.transact(compares, operations)).succeeded:
             raise _No("changed", f"the scope was thawed, or {zone} changed, meanwhile: run it again")
@@ -316,8 +319,8 @@ class _Lowering:
             for generation in some:
                 item = mirror.items[keys.plan(generation)]
                 compares.append(unmodified(item.key, item.mod_revision))
-                operations += [Delete(key=item.key), Put(key=keys.aside(generation), value=item.value)]
-            lowered = None if manifest is None else plan_value(top, manifest.mark)
+                operations += [Delete(key=item.key), Put(key=keys.aside(generation), value=ASIDE.value(item.value))]
+            lowered = None if manifest is None else head_value(top, manifest.mark)
             operations.append(Delete(key=keys.head) if lowered is None else Put(key=keys.head, value=lowered))
             try:
                 done = (await self._store.transact(compares, operations)).succeeded
@@ -331,6 +334,6 @@ class _Lowering:
 
 def read_note(value: bytes | None) -> Fence | None:
     """Return the fence that a note of a lowering says to put into a zone; None where there is no note, or no fence."""
-    found = None if value is None else stored_json(value)
+    found = None if value is None else stored_json(LOWERING, value)
     text = found.get("fence") if isinstance(found, dict) else None
     return parse_fence_text(text.encode("utf-8", "replace")) if isinstance(text, str) else None

@@ -4,7 +4,6 @@ A zone that was taken out of every config keeps its plans from being pruned and 
 `status` for ever, until an operator says that it is not coming back.
 """
 
-import json
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,9 +19,10 @@ from enactord.engine.settings import ZonePorts
 from enactord.engine.writer import Fate, FenceMoved, ZoneWriter
 from enactord.operations.emergency import hold_text, raise_by_hand
 from enactord.operations.scope import Denied, Scope, Stage, Unheard, silent
-from enactord.registry.keys import stored_json
+from enactord.registry.keys import json_value, stored_json
 from enactord.registry.mirror import Mirror
 from enactord.registry.session import enactors_with
+from enactord.store.layout import RETIRED
 
 _NAMES_AT_ONCE = 500
 _DELETES_A_TRANSACTION = 100
@@ -99,7 +99,7 @@ async def retire(
     record = mirror.fence(zone)
     generation = record.generation if record else 0
     note = {"reason": reason, "author": author, "at": scope.clock.now(), "generation": generation}
-    if not await _forget(scope, zone, mirror, json.dumps(note).encode()):
+    if not await _forget(scope, zone, mirror, json_value(RETIRED, note)):
         detail = (
             f"the fence of {zone} was raised meanwhile: an enactor has the zone; look for it with: enactorctl status"
         )
@@ -125,12 +125,19 @@ async def _refusal(scope: Scope, zone: str, mirror: Mirror) -> Refusal | None:
         )
         return Refusal(guard="configured", detail=detail)
     keys = scope.keys
+    if mirror.of_other_version(zone):
+        detail = f"another version has written what the store holds of {zone}: {_of_other_format(mirror, zone)}"
+        return Refusal(guard="format", detail=detail)
     known = {*mirror.fences, *mirror.ledger.zones}
     if zone not in known and keys.applied(zone) not in mirror.items:
         left = sorted(known - set(scope.zones))
         shown = f"zones that are in no config: {', '.join(left)}" if left else "no other zone waits for it"
         return Refusal(guard="zone", detail=f"the store knows nothing of {zone}; {shown}")
     return None
+
+
+def _of_other_format(mirror: Mirror, zone: str) -> str:
+    return next(str(other) for name, other in sorted(mirror.other_formats.items()) if zone in name.split("/"))
 
 
 def _planned(mirror: Mirror, zone: str) -> int:
@@ -224,7 +231,7 @@ def retired_document(mirror: Mirror) -> list[dict[str, Any]]:
 
 def _note(value: bytes) -> dict[str, Any]:
     """Return what was written when a zone was retired; what cannot be read of it, as nothing."""
-    found = stored_json(value)
+    found = stored_json(RETIRED, value)
     note = found if isinstance(found, dict) else {}
     at, generation = note.get("at"), note.get("generation")
     return {

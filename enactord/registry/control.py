@@ -1,12 +1,12 @@
 """The operator's switch: freeze and thaw, with reason and author."""
 
-import json
 import math
 from dataclasses import dataclass
 
 from enactord.core.kv import Delete, Put
 from enactord.ports import Transacting
-from enactord.registry.keys import Keys
+from enactord.registry.keys import Keys, json_value, stored_json
+from enactord.store.layout import FREEZE, OtherFormat
 
 MODES = ("all", "repair-only")
 
@@ -21,27 +21,32 @@ class Freeze:
     since: float
 
 
-def pack_freeze(freeze: Freeze) -> bytes:
-    return json.dumps(
-        {"mode": freeze.mode, "reason": freeze.reason, "author": freeze.author, "since": freeze.since}
-    ).encode()
+def freeze_value(freeze: Freeze) -> bytes:
+    """Return what `control/freeze` holds."""
+    document = {"mode": freeze.mode, "reason": freeze.reason, "author": freeze.author, "since": freeze.since}
+    return json_value(FREEZE, document)
+
+
+UNREADABLE = "the stored freeze is damaged; when nobody needs it: enactorctl thaw"
 
 
 def parse_freeze(value: bytes) -> Freeze:
-    """Return a stored freeze; what cannot be read freezes all: the careful reading of a damaged switch."""
+    """Return a stored freeze; what cannot be read freezes all: the careful reading of a switch."""
+    found = stored_json(FREEZE, value)
+    if isinstance(found, OtherFormat):
+        return Freeze(mode="all", reason=f"{found}, or thaw with: enactorctl thaw", author="", since=0.0)
     try:
-        found = json.loads(value)
         mode, reason, author, since = found["mode"], found["reason"], found["author"], float(found["since"])
         if mode in MODES and isinstance(reason, str) and isinstance(author, str) and math.isfinite(since):
             return Freeze(mode=mode, reason=reason, author=author, since=since)
-    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+    except (ValueError, KeyError, TypeError, OverflowError):
         pass
-    return Freeze(mode="all", reason="the stored freeze cannot be read", author="", since=0.0)
+    return Freeze(mode="all", reason=UNREADABLE, author="", since=0.0)
 
 
 async def freeze(store: Transacting, keys: Keys, freeze: Freeze) -> None:
     """Freeze the scope: every later store transaction of every plan compares this key."""
-    await store.transact((), (Put(key=keys.freeze, value=pack_freeze(freeze)),))
+    await store.transact((), (Put(key=keys.freeze, value=freeze_value(freeze)),))
 
 
 async def thaw(store: Transacting, keys: Keys) -> None:

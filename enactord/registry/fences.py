@@ -7,8 +7,9 @@ from enactord.core.errors import StoreUnknown
 from enactord.core.fence import Fence, FenceRecord, raised
 from enactord.core.kv import MAX_OPERATIONS, Compare, Operation, Page, Put, absent, present, unmodified, valued
 from enactord.ports import KeyValue
-from enactord.registry.keys import Keys, parse_record, plan_value, record_value
+from enactord.registry.keys import Keys, applied_value, parse_record, record_value
 from enactord.registry.session import Claim
+from enactord.store.layout import OtherFormat
 
 
 def fence_is(keys: Keys, zone: str, record: FenceRecord) -> Compare:
@@ -47,17 +48,18 @@ class Fences:
         self._keys = keys
 
     async def read(self, zone: str) -> FenceRecord | None:
-        """Return the zone's fence in the store."""
+        """Return the zone's fence in the store; None where there is none, or none that can be read."""
         key = self._keys.fence(zone)
         item = (await self._store.get([key])).get(key)
-        return parse_record(item.value) if item else None
+        record = parse_record(item.value) if item else None
+        return record if isinstance(record, FenceRecord) else None
 
     async def open(self, zone: str, fence: Fence, claim: Claim, seen: FenceRecord | None) -> FenceRecord | None:
         """Raise the store's fence to the claimed generation; returns the record that stands there now.
 
         One transaction: the claim lives, the plan exists, nothing is frozen, nobody lowers the
         fence, and it is the one that the plan was judged by (`seen`, below it). None: frozen,
-        claim or plan gone, or the fence has moved or is being lowered.
+        claim or plan gone, or the fence has moved, is being lowered, or is another version's.
         """
         keys = self._keys
         conditions = (claim.lives, present(keys.plan(fence.generation)), not_frozen(keys), not_lowered(keys, zone))
@@ -70,6 +72,8 @@ class Fences:
         if item is None:
             return None
         found = parse_record(item.value)
+        if isinstance(found, OtherFormat):
+            return None  # it is not ours to replace
         if found is None:
             # Garbage must not block the way: exactly what was read is replaced.
             record = raised(fence, 0)
@@ -97,6 +101,8 @@ class Fences:
         for _ in range(_ATTEMPTS):
             item = (await self._store.get([key])).get(key)
             known = parse_record(item.value) if item else None
+            if isinstance(known, OtherFormat):
+                return False
             if known is not None and known.generation >= fence.generation:
                 return True
             stands = absent(key) if item is None else valued(key, item.value)
@@ -144,13 +150,13 @@ class Fences:
             ledger = keys.zone_ledger(zone)
             compares += [
                 fence_is(keys, zone, record),
-                valued(keys.applied(zone), plan_value(record.generation, record.plan)),
+                valued(keys.applied(zone), applied_value(record.generation, record.plan)),
                 Compare(key=ledger, field="mod", operator="<", operand=ledger_revision + 1, prefix=True),
             ]
             kept = replace(record, generation=generation, plan=plan)
             operations += [
                 Put(key=keys.fence(zone), value=record_value(kept)),
-                Put(key=keys.applied(zone), value=plan_value(generation, plan)),
+                Put(key=keys.applied(zone), value=applied_value(generation, plan)),
             ]
         try:
             return (await self._store.transact(compares, operations)).succeeded

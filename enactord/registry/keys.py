@@ -1,20 +1,43 @@
-"""Where everything is kept in the plan store: `/enactord/<scope>/…`."""
+"""Where everything is kept in the plan store, `/enactord/<scope>/…`, and in what form."""
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from enactord.core.buckets import BucketId, valid_slots
+from enactord.core.errors import PlanOfOtherFormat, PlanUnreadable
 from enactord.core.fence import FenceRecord, parse_fence_text
-from enactord.core.plan import GENERATION_MAX
+from enactord.core.kv import prefix_end
+from enactord.core.plan import GENERATION_MAX, Manifest, pack_chunk, pack_manifest, unpack_chunk, unpack_manifest
+from enactord.store.layout import (
+    APPLIED,
+    ASIDE,
+    CHUNK,
+    CLAIM,
+    CONFIGURED,
+    ENACTOR,
+    FENCE,
+    FREEZE,
+    HEAD,
+    LEDGER,
+    LOWERED,
+    LOWERING,
+    PLAN,
+    PRUNE_EPOCH,
+    RETIRED,
+    Kind,
+    OtherFormat,
+    split_name,
+)
 from enactord.store.ledger_index import ledger_name
 
 _SCOPE = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?\Z")
 _DIGITS = 20
-_PLAN_VALUE = re.compile(rb"([0-9]{20}) ([0-9a-f]{16})\Z")
-_RECORD_VALUE = re.compile(rb"([0-9]{20}) ([0-9a-f]{16}) (0|[1-9][0-9]{0,5}) (v=.*)\Z", re.DOTALL)
+_PLAN_BODY = re.compile(rb"([0-9]{20}) ([0-9a-f]{16})\Z")
+_RECORD_BODY = re.compile(rb"([0-9]{20}) ([0-9a-f]{16}) (0|[1-9][0-9]{0,5}) (v=.*)\Z", re.DOTALL)
 
 
 def valid_scope(scope: str) -> bool:
@@ -27,14 +50,34 @@ def pad(generation: int) -> str:
     return f"{generation:0{_DIGITS}d}"
 
 
-def plan_value(generation: int, mark: str) -> bytes:
-    """Return what `head` and `applied/<zone>` hold for a generation."""
+def head_value(generation: int, mark: str) -> bytes:
+    """Return what `head` holds for the newest plan."""
+    return HEAD.value(_plan_body(generation, mark))
+
+
+def applied_value(generation: int, mark: str) -> bytes:
+    """Return what `applied/<zone>` holds for a plan."""
+    return APPLIED.value(_plan_body(generation, mark))
+
+
+def _plan_body(generation: int, mark: str) -> bytes:
     return f"{pad(generation)} {mark}".encode("ascii")
 
 
-def parse_plan_value(value: bytes) -> tuple[int, str] | None:
-    """Return generation and plan mark of a `head` or `applied/<zone>`, or None where it is garbage."""
-    found = _PLAN_VALUE.match(value)
+def parse_head(value: bytes) -> tuple[int, str] | OtherFormat | None:
+    """Return generation and plan mark of a stored `head`; None where it is garbage."""
+    return _parse_plan_body(HEAD.body(value))
+
+
+def parse_applied(value: bytes) -> tuple[int, str] | OtherFormat | None:
+    """Return generation and plan mark of a stored `applied/<zone>`; None where it is garbage."""
+    return _parse_plan_body(APPLIED.body(value))
+
+
+def _parse_plan_body(body: bytes | OtherFormat | None) -> tuple[int, str] | OtherFormat | None:
+    if not isinstance(body, bytes):
+        return body
+    found = _PLAN_BODY.match(body)
     if found is None or int(found[1]) >= GENERATION_MAX:
         return None
     return int(found[1]), found[2].decode("ascii")
@@ -42,13 +85,17 @@ def parse_plan_value(value: bytes) -> tuple[int, str] | None:
 
 def record_value(record: FenceRecord) -> bytes:
     """Return what `fences/<zone>` holds: generation opened, its plan's mark, slots of the ledger, TXT in the DNS."""
-    return f"{pad(record.generation)} {record.plan} {record.slots} {record.txt.text}".encode("ascii")
+    body = f"{pad(record.generation)} {record.plan} {record.slots} {record.txt.text}"
+    return FENCE.value(body.encode("ascii"))
 
 
 @lru_cache(maxsize=4096)
-def parse_record(value: bytes) -> FenceRecord | None:
-    """Return the record that a `fences/<zone>` value stands for, or None where it is garbage."""
-    found = _RECORD_VALUE.match(value)
+def parse_record(value: bytes) -> FenceRecord | OtherFormat | None:
+    """Return the record that a `fences/<zone>` value stands for; None where it is garbage."""
+    body = FENCE.body(value)
+    if not isinstance(body, bytes):
+        return body
+    found = _RECORD_BODY.match(body)
     txt = parse_fence_text(found[4]) if found else None
     if found is None or txt is None:
         return None
@@ -58,10 +105,47 @@ def parse_record(value: bytes) -> FenceRecord | None:
     return FenceRecord(generation=generation, plan=found[2].decode("ascii"), slots=slots, txt=txt)
 
 
-def stored_json(value: bytes) -> Any:
-    """Return what a value of the store says that is JSON; None where it is none."""
+def manifest_value(manifest: Manifest) -> bytes:
+    """Return what `plans/<generation>` holds."""
+    return PLAN.value(pack_manifest(manifest))
+
+
+def read_manifest(value: bytes, generation: int) -> Manifest:
+    """Return a stored manifest. Raises `PlanUnreadable`: `PlanOfOtherFormat` where another version wrote it."""
+    return unpack_manifest(_plan_part(PLAN, value, f"the manifest of generation {generation}"), generation)
+
+
+def chunk_value(text: str) -> bytes:
+    """Return what `chunks/<digest>` holds. Raises `InvalidPlan` where one bucket holds too much."""
+    return CHUNK.value(pack_chunk(text))
+
+
+def read_chunk(value: bytes, digest: str) -> str:
+    """Return a stored chunk's text. Raises `PlanUnreadable`: `PlanOfOtherFormat` where another version wrote it."""
+    return unpack_chunk(_plan_part(CHUNK, value, f"chunk {digest}"), digest)
+
+
+def _plan_part(kind: Kind, value: bytes, what: str) -> bytes:
+    body = kind.body(value)
+    if isinstance(body, OtherFormat):
+        raise PlanOfOtherFormat(f"{what} is a {body}")
+    if body is None:
+        raise PlanUnreadable(f"{what} is damaged: it does not say its format")
+    return body
+
+
+def json_value(kind: Kind, document: Mapping[str, Any] | list[Any]) -> bytes:
+    """Return what is stored of a kind whose values are JSON."""
+    return kind.value(json.dumps(document).encode("ascii"))
+
+
+def stored_json(kind: Kind, value: bytes) -> Any:
+    """Return what a value says that is JSON; None where it is damaged, `OtherFormat` where another version wrote it."""
+    body = kind.body(value)
+    if not isinstance(body, bytes):
+        return body
     try:
-        return json.loads(value)
+        return json.loads(body)
     except (ValueError, RecursionError):
         return None
 
@@ -76,78 +160,84 @@ class Keys:
     def root(self) -> str:
         return f"/enactord/{self.scope}/"
 
+    def key(self, kind: Kind, name: str = "") -> str:
+        """Return the key of one thing of a kind; without a name, what the keys of the kind begin with."""
+        return self.root + kind.prefix + name
+
+    def bounds(self, kind: Kind) -> tuple[str, str]:
+        """Return from where to where a read of a whole kind goes."""
+        start = self.key(kind)
+        return start, "" if kind.single else prefix_end(start)
+
+    def split(self, key: str) -> tuple[Kind | None, str]:
+        """Return the kind of a key of this scope, and what it is called there; None: no kind of this version."""
+        return split_name(key[len(self.root) :]) if key.startswith(self.root) else (None, "")
+
     @property
     def head(self) -> str:
-        return self.root + "head"
+        return self.key(HEAD)
 
     @property
     def prune_epoch(self) -> str:
-        return self.root + "prune_epoch"
+        return self.key(PRUNE_EPOCH)
 
     @property
     def freeze(self) -> str:
-        return self.root + "control/freeze"
+        return self.key(FREEZE)
 
     def plan(self, generation: int) -> str:
-        return f"{self.root}plans/{pad(generation)}"
+        return self.key(PLAN, pad(generation))
 
     def chunk(self, digest: str) -> str:
-        return f"{self.root}chunks/{digest}"
+        return self.key(CHUNK, digest)
 
     def fence(self, zone: str) -> str:
-        return f"{self.root}fences/{zone}"
+        return self.key(FENCE, zone)
 
     def applied(self, zone: str) -> str:
-        return f"{self.root}applied/{zone}"
+        return self.key(APPLIED, zone)
 
     def aside(self, generation: int) -> str:
         """A plan that was out of reach, as an operator set it aside: nothing reads it but people."""
-        return f"{self.root}aside/{pad(generation)}"
+        return self.key(ASIDE, pad(generation))
 
     @property
     def all_claims(self) -> str:
-        return self.root + "claims/"
+        return self.key(CLAIM)
 
     def claims(self, generation: int) -> str:
-        return f"{self.all_claims}{pad(generation)}/"
+        return self.key(CLAIM, f"{pad(generation)}/")
 
     def claim(self, generation: int, enactor: str) -> str:
         return self.claims(generation) + enactor
 
     @property
     def all_ledger(self) -> str:
-        return self.root + "ledger/"
+        return self.key(LEDGER)
 
     def zone_ledger(self, zone: str) -> str:
-        return f"{self.all_ledger}{zone}/"
+        return self.key(LEDGER, f"{zone}/")
 
     def ledger(self, bucket: BucketId) -> str:
-        return self.all_ledger + ledger_name(bucket.zone, bucket.slot)
+        return self.key(LEDGER, ledger_name(bucket.zone, bucket.slot))
 
     def enactor(self, enactor: str) -> str:
-        return f"{self.root}enactors/{enactor}"
+        return self.key(ENACTOR, enactor)
 
-    @property
-    def configured(self) -> str:
-        """Under it, each enactor alive says which zones its config has."""
-        return self.root + "configured/"
+    def configured(self, enactor: str) -> str:
+        """Under it, an enactor alive says which zones its config has."""
+        return self.key(CONFIGURED, enactor)
 
     def retired(self, zone: str) -> str:
-        return f"{self.root}control/retired/{zone}"
+        return self.key(RETIRED, zone)
 
     def lowering(self, zone: str) -> str:
         """While it is there, an operator is bringing the zone's fence down, and nobody else moves it."""
-        return f"{self.root}control/lowering/{zone}"
+        return self.key(LOWERING, zone)
 
     def lowered(self, zone: str) -> str:
         """What was noted when the zone's fence was last brought down."""
-        return f"{self.root}control/lowered/{zone}"
-
-    @property
-    def rooms(self) -> tuple[str, ...]:
-        """The prefixes (and single keys) that a mirror holds: all but the chunks."""
-        names = ("applied/", "claims/", "control/", "enactors/", "fences/", "head", "ledger/", "plans/")
-        return tuple(self.root + name for name in (*names, "prune_epoch"))
+        return self.key(LOWERED, zone)
 
 
 def parse_pad(text: str, digits: int = _DIGITS) -> int | None:

@@ -7,13 +7,13 @@ from enactord.core.buckets import BucketId
 from enactord.core.errors import StoreUnknown
 from enactord.core.fence import FenceRecord
 from enactord.core.kv import MAX_REQUEST_BYTES, Compare, Delete, Item, Operation, Put, prefix_end, unmodified
-from enactord.core.ledger import Bucket, pack_bucket
+from enactord.core.ledger import Bucket
 from enactord.ports import KeyValue
 from enactord.registry.fences import Fences, fence_is, not_frozen
-from enactord.registry.keys import Keys, plan_value
+from enactord.registry.keys import Keys, applied_value
 from enactord.registry.mirror import Mirror
 from enactord.registry.session import Claim
-from enactord.store.ledger_index import NOT_STORED_SO, LedgerIndex
+from enactord.store.ledger_index import NOT_STORED_SO, LedgerIndex, bucket_value
 from enactord.store.reshaping import Move, plan_moves
 
 BUCKETS_A_TRANSACTION = 100
@@ -73,7 +73,7 @@ class Ledger:
 
     async def settle(self, permit: Permit) -> bool:
         """Record that every endpoint of the zone conforms to the generation or is held."""
-        value = plan_value(permit.record.generation, permit.record.plan)
+        value = applied_value(permit.record.generation, permit.record.plan)
         put = Put(key=self._keys.applied(permit.zone), value=value)
         return (await self._store.transact(permit.compares(self._keys), (put,))).succeeded
 
@@ -131,7 +131,7 @@ class Ledger:
             # Either the number of slots is changing, or the mirror has missed that it did.
             await self._refresh_zones({bucket.zone for bucket in order})
             return False
-        puts = [Put(key=self._keys.ledger(b), value=pack_bucket(buckets[b], b.slots)) for b in order]
+        puts = [Put(key=self._keys.ledger(b), value=bucket_value(buckets[b], b.slots)) for b in order]
         for bucket, put in zip(order, puts, strict=True):
             # Before it is sent: the watch often brings our own change sooner than the answer.
             self._mirror.ledger.keep_parsed(bucket, put.value, dict(buckets[bucket]))
@@ -171,7 +171,7 @@ class Ledger:
 def _packed(keys: Keys, move: Move) -> dict[str, bytes | None]:
     """Return what a move leaves under each key that it touches, in order of key; None: nothing."""
     left: dict[str, bytes | None] = dict.fromkeys(keys.ledger(bucket) for bucket in move.read)
-    left.update({keys.ledger(bucket): pack_bucket(entries, bucket.slots) for bucket, entries in move.written.items()})
+    left.update({keys.ledger(bucket): bucket_value(entries, bucket.slots) for bucket, entries in move.written.items()})
     return dict(sorted(left.items()))
 
 

@@ -6,20 +6,32 @@ own transaction, or by the DNS server. `ledger` holds the ledger's buckets.
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from enactord.core.fence import FenceRecord
-from enactord.core.kv import Changes, Event, Item, prefix_end
-from enactord.core.plan import Manifest, unpack_manifest
+from enactord.core.kv import Changes, Event, Item
+from enactord.core.plan import Manifest
 from enactord.ports import KeyValue, Reading
 from enactord.registry.control import Freeze, parse_freeze
-from enactord.registry.keys import Keys, parse_pad, parse_plan_value, parse_record, stored_json
-from enactord.store.ledger_index import LedgerIndex
+from enactord.registry.keys import Keys, parse_applied, parse_head, parse_pad, parse_record, read_manifest, stored_json
+from enactord.store.layout import (
+    APPLIED,
+    CHUNK,
+    CLAIM,
+    ENACTOR,
+    FENCE,
+    KINDS,
+    LEDGER,
+    LOWERING,
+    PLAN,
+    RETIRED,
+    Kind,
+    OtherFormat,
+)
+from enactord.store.ledger_index import OTHER_FORMAT, LedgerIndex
 
 CHUNK_CACHE_BYTES = 96 * 1024 * 1024
-_LISTED = ("claims", "control", "enactors", "fences", "plans")
-"""Rooms of which one asks what there is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,8 +50,9 @@ class Mirror:
         self.revision = 0
         self.loaded = False
         self.items: dict[str, Item] = {}
-        self._named: dict[str, dict[str, None]] = {room: {} for room in _LISTED}
-        """What the keys of the listed rooms are called there: few among the many of the ledger."""
+        self._named: dict[Kind, dict[str, None]] = {kind: {} for kind in KINDS if kind.cached}
+        """What there is of each kind."""
+        self._other_formats: dict[str, OtherFormat] = {}
         self.ledger = LedgerIndex(newest_only=True)
         self._generations: list[int] | None = None
         self._opened_max: int | None = None
@@ -61,8 +74,8 @@ class Mirror:
     def head(self) -> int:
         """The newest generation ever published; 0: none."""
         item = self.items.get(self.keys.head)
-        parsed = item and parse_plan_value(item.value)
-        return parsed[0] if parsed else 0
+        parsed = item and parse_head(item.value)
+        return parsed[0] if isinstance(parsed, tuple) else 0
 
     @property
     def newest(self) -> int:
@@ -74,7 +87,7 @@ class Mirror:
     def generations(self) -> list[int]:
         """The generations of the stored plans, in order."""
         if self._generations is None:
-            numbers = (parse_pad(name) for name in self._named["plans"])
+            numbers = (parse_pad(name) for name in self._named[PLAN])
             self._generations = sorted(number for number in numbers if number is not None)
         return list(self._generations)
 
@@ -84,19 +97,20 @@ class Mirror:
             item = self.items.get(self.keys.plan(generation))
             if item is None:
                 return None
-            self._manifests[generation] = unpack_manifest(item.value, generation)
+            self._manifests[generation] = read_manifest(item.value, generation)
         return self._manifests[generation]
 
     def fence(self, zone: str) -> FenceRecord | None:
-        """Return the fence that the store holds for a zone; None where there is none, or garbage."""
+        """Return the fence that the store holds for a zone; None where there is none, or none that can be read."""
         item = self.items.get(self.keys.fence(zone))
-        return None if item is None else parse_record(item.value)
+        record = None if item is None else parse_record(item.value)
+        return record if isinstance(record, FenceRecord) else None
 
     @property
     def fences(self) -> dict[str, int]:
         """The generation opened in every zone, those of zones that are not configured any more included."""
         found: dict[str, int] = {}
-        for zone in sorted(self._named["fences"]):
+        for zone in sorted(self._named[FENCE]):
             record = self.fence(zone)
             found[zone] = record.generation if record else 0
         return found
@@ -116,8 +130,8 @@ class Mirror:
     def applied(self, zone: str) -> int:
         """Return the generation that every endpoint of a zone conforms to; 0: none."""
         item = self.items.get(self.keys.applied(zone))
-        parsed = item and parse_plan_value(item.value)
-        return parsed[0] if parsed else 0
+        parsed = item and parse_applied(item.value)
+        return parsed[0] if isinstance(parsed, tuple) else 0
 
     def applied_revision(self, zone: str) -> int:
         """Return the revision at which that was recorded; 0: never."""
@@ -132,21 +146,23 @@ class Mirror:
     @property
     def retired(self) -> dict[str, bytes]:
         """What was noted of each zone that was retired and has not come back."""
-        return {
-            zone: self.items[self.keys.retired(zone)].value
-            for zone in self._orders("retired")
-            if zone not in self._named["fences"]
-        }
+        gone = sorted(self._named[RETIRED].keys() - self._named[FENCE].keys())
+        return {zone: self.items[self.keys.retired(zone)].value for zone in gone}
+
+    @property
+    def other_formats(self) -> Mapping[str, OtherFormat]:
+        """What another version has written, by key below the scope's root; this version leaves it alone."""
+        return self._other_formats
+
+    def of_other_version(self, zone: str) -> bool:
+        """Whether another version has written something of a zone: then this version applies no plan there."""
+        own = (FENCE.prefix + zone, APPLIED.prefix + zone)
+        return any(name in self._other_formats for name in own) or OTHER_FORMAT in self.ledger.levels(zone)
 
     @property
     def lowerings(self) -> dict[str, bytes]:
         """What was noted of each zone whose fence an operator is bringing down."""
-        return {zone: self.items[self.keys.lowering(zone)].value for zone in self._orders("lowering")}
-
-    def _orders(self, kind: str) -> list[str]:
-        """The zones of which an operator has ordered this, sorted."""
-        names = (name.partition("/") for name in sorted(self._named["control"]))
-        return [zone for room, _, zone in names if room == kind]
+        return {zone: self.items[self.keys.lowering(zone)].value for zone in sorted(self._named[LOWERING])}
 
     def claims(self, generation: int) -> list[str]:
         """Return the enactors that claim a generation."""
@@ -156,7 +172,7 @@ class Mirror:
     def all_claims(self) -> list[tuple[int, str]]:
         """Every claim as (generation, enactor)."""
         found = []
-        for name in self._named["claims"]:
+        for name in self._named[CLAIM]:
             generation, _, enactor = name.partition("/")
             number = parse_pad(generation)
             if number is not None:
@@ -166,8 +182,8 @@ class Mirror:
     @property
     def enactors(self) -> list[Presence]:
         found = []
-        for name in sorted(self._named["enactors"]):
-            facts = stored_json(self.items[self.keys.enactor(name)].value)
+        for name in sorted(self._named[ENACTOR]):
+            facts = stored_json(ENACTOR, self.items[self.keys.enactor(name)].value)
             found.append(Presence(id=name, facts=facts if isinstance(facts, dict) else {}))
         return found
 
@@ -189,9 +205,8 @@ class Mirror:
         page = await store.range(self.keys.head)
         revision = page.revision
         items = {item.key: item for item in page.items}
-        for room in self.keys.rooms:
-            end = prefix_end(room) if room.endswith("/") else ""
-            page = await store.range(room, end, revision=revision)
+        for kind in self._named:
+            page = await store.range(*self.keys.bounds(kind), revision=revision)
             items.update((item.key, item) for item in page.items)
         self.dirty.update(key for key in self.items.keys() | items.keys() if self.items.get(key) != items.get(key))
         self.items = items
@@ -213,11 +228,7 @@ class Mirror:
     def apply(self, changes: Changes) -> None:
         """Take in what a watch brought."""
         for event in changes.events:
-            if event.key.startswith(self.keys.root + "chunks/"):
-                if event.item is not None:
-                    self.keep_chunk(event.key.rpartition("/")[2], event.item.value)
-            else:
-                self._take(event, changes.revision)
+            self._take(event, changes.revision)
         self.revision = max(self.revision, changes.revision)
         self._notify()
 
@@ -237,7 +248,7 @@ class Mirror:
 
     def restore(self, items: Iterable[Item], chunks: dict[str, bytes]) -> None:
         """Start from the copy on local disk; the first `load` replaces it."""
-        self.items = {item.key: item for item in items}
+        self.items = {item.key: item for item in items if self.keys.split(item.key)[0] in self._named}
         for digest, packed in chunks.items():
             self.keep_chunk(digest, packed)
         self._survey()
@@ -289,31 +300,42 @@ class Mirror:
             self.on_change()
 
     def _take(self, event: Event, revision: int) -> None:
+        kind, name = self.keys.split(event.key)
+        if kind is None:
+            return  # a newer version's
         known = self.items.get(event.key)
         if known is not None and known.mod_revision >= revision:
             return
+        self._note_format(kind, name, event.item)
+        if kind is CHUNK and event.item is not None:
+            self.keep_chunk(name, event.item.value)
+        if kind not in self._named:
+            return
         if event.item is None:
             self.items.pop(event.key, None)
+            self._named[kind].pop(name, None)
         else:
             self.items[event.key] = event.item
+            self._named[kind][name] = None
         self.dirty.add(event.key)
-        room, _, rest = event.key[len(self.keys.root) :].partition("/")
-        if room in self._named:
-            if event.item is None:
-                self._named[room].pop(rest, None)
-            else:
-                self._named[room][rest] = None
-        if room == "fences":
-            self._note_fence(rest, event.item)
-        if room in ("fences", "applied"):
-            self._note_moved(rest)
-        elif room == "ledger":
-            zone = self.ledger.take(rest, event.item)
+        if kind is FENCE:
+            self._note_fence(name, event.item)
+        if kind is FENCE or kind is APPLIED:
+            self._note_moved(name)
+        elif kind is LEDGER:
+            zone = self.ledger.take(name, event.item)
             if zone is not None:
                 self._note_moved(zone)
-        elif room == "plans":
+        elif kind is PLAN:
             self._generations = None
-            self._manifests.pop(parse_pad(rest) or 0, None)
+            self._manifests.pop(parse_pad(name) or 0, None)
+
+    def _note_format(self, kind: Kind, name: str, item: Item | None) -> None:
+        other = None if item is None else kind.other_format(item.value)
+        if other is None:
+            self._other_formats.pop(kind.prefix + name, None)
+        else:
+            self._other_formats[kind.prefix + name] = other
 
     def _note_fence(self, zone: str, item: Item | None) -> None:
         """Keep the highest generation opened: a fence that rises needs no look at the others."""
@@ -332,9 +354,12 @@ class Mirror:
     def _survey(self) -> None:
         """Learn what there is, after all of it has been replaced."""
         self._generations = self._opened_max = self._moved = self._changed_zones = None
-        for room, named in self._named.items():
-            prefix = f"{self.keys.root}{room}/"
+        for named in self._named.values():
             named.clear()
-            named.update((key[len(prefix) :], None) for key in self.items if key.startswith(prefix))
-        prefix = self.keys.all_ledger
-        self.ledger.replace({key[len(prefix) :]: item for key, item in self.items.items() if key.startswith(prefix)})
+        self._other_formats = {}
+        for key, item in self.items.items():
+            kind, name = self.keys.split(key)
+            assert kind is not None, key
+            self._named[kind][name] = None
+            self._note_format(kind, name, item)
+        self.ledger.replace({name: self.items[self.keys.key(LEDGER, name)] for name in self._named[LEDGER]})

@@ -5,9 +5,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from enactord.core.buckets import FILLING, Filling, slot_of, slots_for
-from enactord.core.errors import PlanUnreadable, StoreUnknown
+from enactord.core.errors import PlanOfOtherFormat, PlanUnreadable, StoreUnknown
+from enactord.core.fence import FenceRecord
 from enactord.core.guard import LIMITS, Limits, in_step, judge_step, refuse_outside
-from enactord.core.kv import Compare, Delete, Item, Operation, Put, absent, none_under, prefix_end, unmodified, valued
+from enactord.core.kv import Compare, Delete, Item, Operation, Put, absent, none_under, unmodified, valued
 from enactord.core.names import zone_of
 from enactord.core.plan import (
     GENERATION_MAX,
@@ -21,16 +22,23 @@ from enactord.core.plan import (
     crowded,
     cut_zone,
     merge,
-    pack_chunk,
-    pack_manifest,
     plan_digest,
     split_zones,
-    unpack_chunk,
-    unpack_manifest,
 )
 from enactord.core.refusal import Refusal
 from enactord.ports import Clock, KeyValue, Reading
-from enactord.registry.keys import Keys, parse_pad, parse_plan_value, parse_record, plan_value
+from enactord.registry.keys import (
+    Keys,
+    chunk_value,
+    head_value,
+    manifest_value,
+    parse_head,
+    parse_pad,
+    parse_record,
+    read_chunk,
+    read_manifest,
+)
+from enactord.store.layout import CHUNK, FENCE, HEAD, PLAN, PRUNE_EPOCH
 from enactord.store.paging import items_under
 
 _PUTS_A_TRANSACTION = 100
@@ -78,18 +86,16 @@ class Plans:
         """Return a plan's manifest, None if there is none. Raises `PlanUnreadable`."""
         key = self._keys.plan(generation)
         item = (await self._store.get([key])).get(key)
-        return None if item is None else unpack_manifest(item.value, generation)
+        return None if item is None else read_manifest(item.value, generation)
 
     async def newest(self) -> tuple[int, str]:
-        """Return generation and mark of the newest plan; (0, "") before the first."""
-        item = (await self._store.get([self._keys.head])).get(self._keys.head)
-        return (parse_plan_value(item.value) if item else None) or (0, "")
+        """Return generation and mark of the newest plan; (0, "") before the first, and where `head` cannot be read."""
+        return _newest((await self._store.get([self._keys.head])).get(self._keys.head))
 
     async def generations(self) -> list[int]:
         """Return the generations of all stored plans, in order."""
-        prefix = self._keys.root + "plans/"
-        page = await self._store.range(prefix, prefix_end(prefix))
-        numbers = (parse_pad(item.key[len(prefix) :]) for item in page.items)
+        page = await self._store.range(*self._keys.bounds(PLAN))
+        numbers = (parse_pad(self._keys.split(item.key)[1]) for item in page.items)
         return [number for number in numbers if number is not None]
 
     async def texts(self, digests: Collection[str], known: Mapping[str, bytes] = {}) -> dict[str, str]:
@@ -126,7 +132,10 @@ class Plans:
         keys = self._keys
         found = await self._store.get([keys.head, keys.prune_epoch])
         head, epoch = found.get(keys.head), found.get(keys.prune_epoch)
-        newest = (parse_plan_value(head.value) if head else None) or (0, "")
+        refusal = _of_other_format(head, epoch)
+        if refusal is not None:
+            return refusal
+        newest = _newest(head)
         floor = max(await self.generations(), default=0) if doubtful or not newest[0] else 0
         opened = await self._highest_fence(max(newest[0], floor))
         before_it = max(newest[0], opened, floor)
@@ -150,6 +159,8 @@ class Plans:
         try:
             before = await self.manifest(newest[0]) if newest[0] else None
             built = await self._build(draft, before, layout or before)
+        except PlanOfOtherFormat as error:
+            return Refusal(guard="format", detail=str(error))
         except PlanUnreadable as error:
             if draft.base is not None:
                 return _unreadable(draft.base, str(error))
@@ -158,8 +169,10 @@ class Plans:
             return built
         parts, texts = built
         named = {chunk for part in parts.values() for chunk in part.chunks.values()}
-        counted_on = named & set(before.digests()) if before else set()
-        sound, _ = await _readable_chunks(self._store, keys, counted_on)
+        sound, problems = await _readable_chunks(self._store, keys, named)
+        for problem in problems:
+            if isinstance(problem, PlanOfOtherFormat):
+                return Refusal(guard="format", detail=str(problem))
         if draft.base is not None:
             lost = named - texts.keys() - sound.keys()
             if lost:
@@ -186,10 +199,10 @@ class Plans:
             valued(keys.head, head.value) if head else absent(keys.head),
             valued(keys.prune_epoch, epoch.value) if epoch else absent(keys.prune_epoch),
         ]
-        packed = pack_manifest(manifest)
+        packed = manifest_value(manifest)
         operations = [
             Put(key=keys.plan(generation), value=packed),
-            Put(key=keys.head, value=plan_value(generation, manifest.mark)),
+            Put(key=keys.head, value=head_value(generation, manifest.mark)),
         ]
         try:
             succeeded = (await self._store.transact(compares, operations)).succeeded
@@ -202,10 +215,9 @@ class Plans:
 
     async def _highest_fence(self, newest: int) -> int:
         """Return the highest generation opened in a zone; a fence that is out of all reach counts for nothing."""
-        prefix = self._keys.root + "fences/"
-        page = await self._store.range(prefix, prefix_end(prefix))
-        records = [parse_record(item.value) for item in page.items]
-        opened = (record.generation for record in records if record)
+        page = await self._store.range(*self._keys.bounds(FENCE))
+        records = (parse_record(item.value) for item in page.items)
+        opened = (record.generation for record in records if isinstance(record, FenceRecord))
         return max((generation for generation in opened if in_step(generation, newest, self._limits)), default=0)
 
     async def _build(
@@ -277,7 +289,7 @@ class Plans:
         batches: list[list[Operation]] = []
         size = _BYTES_A_TRANSACTION
         for digest, text in texts.items():
-            put = Put(key=self._keys.chunk(digest), value=pack_chunk(text))
+            put = Put(key=self._keys.chunk(digest), value=chunk_value(text))
             if not batches or size + len(put.value) > _BYTES_A_TRANSACTION or len(batches[-1]) == _PUTS_A_TRANSACTION:
                 batches.append([])
                 size = 0
@@ -333,31 +345,31 @@ class Plans:
         is gone unread, nobody knows.
         Raises `prune_epoch` in the same transaction: a publication that counts on a chunk
         which stood there at its start then fails its own compare and starts again.
-        A manifest that cannot be read may name any chunk: then nothing is deleted.
+        A manifest that cannot be read may name any chunk, and another version's epoch cannot be raised: then
+        nothing is deleted.
         """
         keys = self._keys
         found = await self._store.get([keys.head, keys.prune_epoch])
         head, epoch = found.get(keys.head), found.get(keys.prune_epoch)
-        prefix = keys.root + "plans/"
-        page = await self._store.range(prefix, prefix_end(prefix))
+        if _of_other_format(head, epoch) is not None:
+            return 0
+        page = await self._store.range(*keys.bounds(PLAN))
         if head is not None and page.revision < head.mod_revision:
             return 0  # an answer from before the newest publication (etcd has given such): it may lack a plan
         if candidates is None:
             # Read after the list of plans: a chunk that a later publication put is of a newer `head`, and stays.
-            chunks = keys.root + "chunks/"
-            candidates = [item.key[len(chunks) :] async for item in items_under(self._store, chunks)]
+            candidates = [keys.split(item.key)[1] async for item in items_under(self._store, keys.key(CHUNK))]
         named: set[str] = set()
         for item in page.items:
             try:
-                named.update(unpack_manifest(item.value, parse_pad(item.key[len(prefix) :]) or 0).digests())
+                named.update(read_manifest(item.value, parse_pad(keys.split(item.key)[1]) or 0).digests())
             except PlanUnreadable:
                 return 0
         unused = sorted(set(candidates) - named)
         swept = 0
         for start in range(0, len(unused), _PUTS_A_TRANSACTION):
             some = unused[start : start + _PUTS_A_TRANSACTION]
-            number = int(epoch.value) if epoch and epoch.value.isdigit() else 0
-            raised = str(number + 1).encode()
+            raised = _raised(epoch)
             compares = [
                 valued(keys.head, head.value) if head else absent(keys.head),
                 valued(keys.prune_epoch, epoch.value) if epoch else absent(keys.prune_epoch),
@@ -370,6 +382,27 @@ class Plans:
             swept += len(some)
             epoch = Item(key=keys.prune_epoch, value=raised, create_revision=0, mod_revision=result.revision, version=0)
         return swept
+
+
+def _raised(epoch: Item | None) -> bytes:
+    """Return the next `prune_epoch`; what is damaged begins anew."""
+    body = PRUNE_EPOCH.body(epoch.value) if epoch else None
+    number = int(body) if isinstance(body, bytes) and body.isdigit() else 0
+    return PRUNE_EPOCH.value(b"%d" % (number + 1))
+
+
+def _newest(head: Item | None) -> tuple[int, str]:
+    found = parse_head(head.value) if head else None
+    return found if isinstance(found, tuple) else (0, "")
+
+
+def _of_other_format(head: Item | None, epoch: Item | None) -> Refusal | None:
+    """Return the refusal of a publication or a sweep where another version has written what it would replace."""
+    for kind, item in ((HEAD, head), (PRUNE_EPOCH, epoch)):
+        other = kind.other_format(item.value) if item else None
+        if other is not None:
+            return Refusal(guard="format", detail=f"the store holds a {other}")
+    return None
 
 
 def _moved(draft: Draft, base: Manifest, zones: Collection[str]) -> str:
@@ -421,7 +454,7 @@ async def _readable_chunks(
         try:
             if packed is None:
                 raise PlanUnreadable(f"chunk {digest} is not in the store")
-            texts[digest] = unpack_chunk(packed, digest)
+            texts[digest] = read_chunk(packed, digest)
         except PlanUnreadable as error:
             problems.append(error)
     return texts, problems

@@ -4,14 +4,14 @@ A claim is a comparison to put into one's own transaction: the store decides at 
 whether it still lives. Nothing here is asked "do I hold it?".
 """
 
-import json
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 
 from enactord.core.errors import LeaseLost, StoreDown
-from enactord.core.kv import Compare, Delete, Operation, Put, absent, prefix_end, present
+from enactord.core.kv import Compare, Delete, Operation, Put, absent, present
 from enactord.ports import Clock, KeyValue, Reading
-from enactord.registry.keys import Keys, stored_json
+from enactord.registry.keys import Keys, json_value, stored_json
+from enactord.store.layout import CLAIM, CONFIGURED, ENACTOR
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,11 +55,12 @@ class Session:
             self.lease = await self._store.grant(self.ttl_s)
             self._facts = {}
         if facts != self._facts:
-            value = json.dumps(facts | {"updated_at": self._clock.now()}).encode()
-            puts: list[Operation] = [Put(key=self._keys.enactor(self.enactor), value=value, lease=self.lease)]
-            if not self._facts:
-                zones = json.dumps(self._zones).encode()
-                puts.append(Put(key=self._keys.configured + self.enactor, value=zones, lease=self.lease))
+            said = json_value(ENACTOR, facts | {"updated_at": self._clock.now()})
+            zones = json_value(CONFIGURED, list(self._zones))
+            puts: list[Operation] = [
+                Put(key=self._keys.enactor(self.enactor), value=said, lease=self.lease),
+                Put(key=self._keys.configured(self.enactor), value=zones, lease=self.lease),
+            ]
             try:
                 await self._store.transact((), puts)
             except LeaseLost:
@@ -74,7 +75,7 @@ class Session:
         key = self._keys.claim(generation, self.enactor)
         exists = present(self._keys.plan(generation))
         result = await self._store.transact(
-            (exists, absent(key)), (Put(key=key, value=self.enactor.encode(), lease=self.lease),)
+            (exists, absent(key)), (Put(key=key, value=CLAIM.value(self.enactor.encode()), lease=self.lease),)
         )
         if result.succeeded:
             return Claim(generation=generation, key=key, create_revision=result.revision)
@@ -86,7 +87,7 @@ class Session:
         # Left by an earlier life of this enactor: it must not outlive us, so it is replaced.
         await self._store.transact((), (Delete(key=key),))
         result = await self._store.transact(
-            (exists, absent(key)), (Put(key=key, value=self.enactor.encode(), lease=self.lease),)
+            (exists, absent(key)), (Put(key=key, value=CLAIM.value(self.enactor.encode()), lease=self.lease),)
         )
         return Claim(generation=generation, key=key, create_revision=result.revision) if result.succeeded else None
 
@@ -119,10 +120,10 @@ class Session:
 
 async def enactors_with(store: Reading, keys: Keys, zone: str) -> list[str]:
     """Return the enactors alive whose config has a zone, or cannot be read."""
-    page = await store.range(keys.configured, prefix_end(keys.configured))
+    page = await store.range(*keys.bounds(CONFIGURED))
     found = []
     for item in page.items:
-        zones = stored_json(item.value)
+        zones = stored_json(CONFIGURED, item.value)
         if not isinstance(zones, list) or zone in zones:
-            found.append(item.key[len(keys.configured) :])
+            found.append(keys.split(item.key)[1])
     return found

@@ -11,10 +11,13 @@ from typing import NamedTuple
 
 from enactord.core.buckets import BucketId, bucket_of, slot_of
 from enactord.core.kv import Item
-from enactord.core.ledger import GARBAGE, OTHER_FORMAT, Bucket, Entry, packed_slots, parse_bucket
+from enactord.core.ledger import GARBAGE, Bucket, Entry, is_whole, pack_bucket, packed_slots, parse_bucket
+from enactord.store.layout import LEDGER, OtherFormat
 
 PARSED_ENTRIES = 20_000
 """Ledger entries kept unpacked: enough for what a plan works on, a bound for scopes of any size."""
+OTHER_FORMAT = -1
+"""What stands in place of a number of slots where another version has written the bucket."""
 NOT_STORED_SO = -1
 """The revision of a bucket that is stored under another number of slots: no compare with it ever holds."""
 _SLOT_DIGITS = 5
@@ -69,6 +72,29 @@ def parse_ledger_name(name: str) -> tuple[str, int] | None:
     if not zone or len(slot) != _SLOT_DIGITS or not slot.isascii() or not slot.isdigit():
         return None
     return zone, int(slot)
+
+
+def bucket_value(entries: Bucket, slots: int) -> bytes:
+    """Return what is stored for a bucket of a zone of so many slots."""
+    return LEDGER.value(pack_bucket(entries, slots))
+
+
+def stored_slots(value: bytes) -> int:
+    """Return the number of slots that a stored bucket was written under; `GARBAGE` or `OTHER_FORMAT` in its place."""
+    body = LEDGER.body(value)
+    if isinstance(body, OtherFormat):
+        return OTHER_FORMAT
+    return GARBAGE if body is None else packed_slots(body)
+
+
+def read_bucket(value: bytes) -> Bucket:
+    """Return the entries of a stored bucket; what cannot be read is left out."""
+    return parse_bucket(_packed(value))
+
+
+def _packed(value: bytes) -> bytes:
+    body = LEDGER.body(value)
+    return body if isinstance(body, bytes) else b""
 
 
 class _Stored(NamedTuple):
@@ -160,10 +186,10 @@ class LedgerIndex:
         stored = zone.stored.get(parsed[1]) if zone and parsed else None
         return None if stored is None else stored.item
 
-    def packed(self, bucket: BucketId) -> bytes | None:
-        """Return a bucket as it is stored, None where it is not stored so."""
+    def is_whole(self, bucket: BucketId) -> bool:
+        """Whether a bucket is stored so, and holds nothing that cannot be read."""
         stored = self._exact(bucket)
-        return None if stored is None else stored.item.value
+        return stored is not None and is_whole(_packed(stored.item.value), self.bucket(bucket))
 
     def revision(self, bucket: BucketId) -> int:
         """Return the mod revision to compare before a bucket is written: 0 where it is not there yet.
@@ -246,16 +272,18 @@ class LedgerIndex:
                 yield from [bucket for bucket in self.stored(zone) if self.summary(bucket).held]
 
     def unread(self, bucket: BucketId) -> bytes | None:
-        """Return a bucket as it is stored, where its entries have not been read yet."""
-        packed = self.packed(bucket)
-        return None if packed is None or self._at_hand((bucket.zone, bucket.slot), packed) is not None else packed
+        """Return a bucket as it was packed, where it is stored so and its entries have not been read yet."""
+        stored = self._exact(bucket)
+        if stored is None or self._at_hand((bucket.zone, bucket.slot), stored.item.value) is not None:
+            return None
+        return _packed(stored.item.value)
 
-    def keep_parsed(self, bucket: BucketId, packed: bytes, entries: Bucket) -> Bucket:
-        """Remember the entries of a packed bucket, within `PARSED_ENTRIES` in all."""
+    def keep_parsed(self, bucket: BucketId, value: bytes, entries: Bucket) -> Bucket:
+        """Remember the entries of a stored bucket, within `PARSED_ENTRIES` in all."""
         key = (bucket.zone, bucket.slot)
         old = self._parsed.pop(key, None)
         self._parsed_entries += len(entries) - (len(old[1]) if old else 0)
-        self._parsed[key] = (packed, entries)
+        self._parsed[key] = (value, entries)
         while self._parsed_entries > PARSED_ENTRIES and len(self._parsed) > 1:
             _, (_, dropped) = self._parsed.popitem(last=False)
             self._parsed_entries -= len(dropped)
@@ -300,7 +328,7 @@ class LedgerIndex:
         zone = self._zones.setdefault(zone_name, _Zone())
         zone.forget(slot)
         if item is not None:
-            slots = packed_slots(item.value)
+            slots = stored_slots(item.value)
             # A slot beyond the number that its own header names was never written by anybody.
             stored = _Stored(item, GARBAGE if 0 < slots <= slot else slots)
             if not self._newest_only or not self._outdated(zone, slot, stored):
@@ -381,7 +409,7 @@ class LedgerIndex:
         entries = self._at_hand((zone, slot), stored.item.value)
         if entries is None:
             bucket = BucketId(zone, slot, stored.slots)
-            found = parse_bucket(stored.item.value)
+            found = read_bucket(stored.item.value)
             inside = "." + zone
             # A name that does not belong here was never written here: the bucket that is its own tells of it.
             own = {
@@ -392,9 +420,9 @@ class LedgerIndex:
             entries = self.keep_parsed(bucket, stored.item.value, own)
         return entries
 
-    def _at_hand(self, key: tuple[str, int], packed: bytes) -> Bucket | None:
+    def _at_hand(self, key: tuple[str, int], value: bytes) -> Bucket | None:
         known = self._parsed.get(key)
-        return None if known is None or known[0] != packed else known[1]
+        return None if known is None or known[0] != value else known[1]
 
     def _summary(self, zone: str, slot: int, stored: _Stored) -> Summary:
         found = self._zones[zone]

@@ -1,5 +1,6 @@
 """Every metric, in one screen; names and labels are promises (no endpoint name is ever a label)."""
 
+from collections import Counter as Counts
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ from enactord import __version__
 from enactord.core import events
 from enactord.core.events import Happening
 from enactord.registry.mirror import Mirror
+from enactord.store.layout import KINDS
 from enactord.telemetry.failures import PARTS
 
 _APPLY_BUCKETS_S = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
@@ -18,7 +20,7 @@ _LAG_BUCKETS_S = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10
 # Counters of these start at 0: one that first shows itself at 1 has, to Prometheus, never increased.
 PLAN_GUARDS = ("endpoints_removed", "unreadable", "zone")
 ENDPOINT_GUARDS = ("address", "covered", "foreign", "server", "targets_min", "ttl", "velocity")
-PRUNE_REASONS = ("active", "changed", "claimed", "fence", "referenced")
+PRUNE_REASONS = ("active", "changed", "claimed", "fence", "format", "referenced")
 STEPS = ("apply", "copy", "follow", "prune", "repair", "session")
 
 
@@ -82,6 +84,9 @@ class Metrics:
         self.zone_up = gauge("zone_up", "1 while the zone can be looked at and written", "zone")
         self.zone_lag = gauge(
             "zone_lag_seconds", "Time since the oldest plan was published that the zone has not applied", "zone"
+        )
+        self.other_formats = gauge(
+            "other_format_values", "Values in the store that another version has written", "kind"
         )
         self.copy_up = gauge("copy_up", "1 while the copy on local disk can be saved")
         self.config_refused = gauge(
@@ -212,6 +217,9 @@ class Metrics:
         self.claims.set(len(mirror.all_claims))
         self.store_up.set(standing.store_up)
         self.copy_up.set(standing.copy_up)
+        counts = Counts(other.kind for other in mirror.other_formats.values())
+        for kind in KINDS:
+            self.other_formats.labels(kind.name).set(counts[kind.name])
         self.head_refused.set(standing.head_refused)
         self.still.set(standing.still_s)
         freeze = mirror.freeze

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from enactord.adapters.etcd_store import EtcdStore
 from enactord.core.errors import Compacted, StoreDown, StoreRefused
 from enactord.core.kv import Changes, Event, prefix_end
-from enactord.core.ledger import Bucket, parse_bucket
+from enactord.core.ledger import Bucket
 from enactord.core.plan import Manifest, parse_chunk
 from enactord.registry.keys import Keys
 from enactord.registry.mirror import Mirror
 from enactord.registry.plans import read_chunks
+from enactord.store.ledger_index import read_bucket
 from tests.chaos.checkers import Versions
 from tests.chaos.history import Dangling, Deleted, Frozen, History, Known, Plan
 
@@ -152,7 +153,7 @@ class StoreView:
     def _entries(self, key: str) -> Bucket:
         """What stands in a key of the ledger."""
         item = self.mirror.items.get(key)
-        return {} if item is None else parse_bucket(item.value)
+        return {} if item is None else read_bucket(item.value)
 
     def _note_bucket(self, at: float, key: str, before: Bucket) -> None:
         for name, entry in self._entries(key).items():

@@ -14,13 +14,13 @@ import pytest
 
 from enactord.adapters.stores import open_store
 from enactord.core.events import PruneRefused, StaleWriteRefused, StepFailed
-from enactord.core.ledger import parse_bucket
 from enactord.core.plan import Manifest, read_plan
 from enactord.engine.pruner import Pruner
 from enactord.ports import KeyValue
 from enactord.registry.keys import Keys
 from enactord.registry.mirror import Mirror
 from enactord.registry.plans import Orders, Plans
+from enactord.store.ledger_index import read_bucket
 from tests.e2e.runner import SystemTime, build
 from tests.e2e.watcher import Watcher
 from tests.servers.bind import Bind
@@ -132,7 +132,7 @@ class Scope:
         async with asyncio.timeout(limit_s):
             async for changes in self.store.watch(self.keys.root, start_revision=published.mod_revision):
                 puts = [event.item for event in changes.events if event.item and "/ledger/" in event.key]
-                entries = [entry for item in puts for entry in parse_bucket(item.value).values()]
+                entries = [entry for item in puts for entry in read_bucket(item.value).values()]
                 if any(entry.pending and entry.pending.generation == generation for entry in entries):
                     return
 

@@ -37,8 +37,11 @@ from enactord.core.plan import (
 )
 from enactord.core.records import NO_RECORDS
 from enactord.core.render import ANSWERS_MAX_LIMIT
-from enactord.registry.control import MODES, Freeze, pack_freeze, parse_freeze
-from enactord.registry.keys import parse_plan_value, parse_record, plan_value, record_value
+from enactord.registry.control import MODES, UNREADABLE, Freeze, freeze_value, parse_freeze
+from enactord.registry.keys import applied_value, parse_applied, parse_record, record_value
+from enactord.store.layout import APPLIED, FENCE, HEAD, PRUNE_EPOCH
+from enactord.store.layout import FREEZE as FREEZE_KIND
+from enactord.store.layout import LEDGER as LEDGER_KIND
 from enactord.store.ledger_index import ledger_name, summarise
 from tests.hostile.effort import damaged, tries
 from tests.world import SCOPE, ZONE, Member, World, fleet, plan
@@ -60,7 +63,7 @@ MANIFEST = Manifest(
     zones=ZONES,
     approval=Approval(of=6, author="operator", reason="meant"),
 )
-MANIFEST_TEXT = zlib.decompress(pack_manifest(MANIFEST).removeprefix(b"m1\n"))
+MANIFEST_TEXT = zlib.decompress(pack_manifest(MANIFEST))
 VERSION = Version(generation=5, content='[5,[["10.0.0.1",10,"lb-1"],["10.0.0.2",1]]]', answers_max=1)
 ENTRIES: Bucket = {
     entry.name: entry
@@ -70,9 +73,9 @@ ENTRIES: Bucket = {
         Entry(name=f"*.c.{ZONE}", held=Hold(generation=6, guard="velocity", detail="tab\t ü", since_s=10)),
     )
 }
-HEADER = b"l1 4\n"
+HEADER = b"4\n"
 LEDGER = zlib.decompress(pack_bucket(ENTRIES, 4).removeprefix(HEADER))
-FREEZE = pack_freeze(Freeze(mode="repair-only", reason="x", author="y", since=1.5))
+FREEZE = freeze_value(Freeze(mode="repair-only", reason="x", author="y", since=1.5))
 WANTED = parse_content('[5,[["198.51.100.1",1]]]')
 DEEP = "[" * 100_000
 JUNK: list[Any] = [None, True, -1, 0.5, 10**18, 10**400, math.nan, math.inf, "", "\ud800", "x", [], {}, [1], {"a": 1}]
@@ -125,7 +128,7 @@ def read_manifest(text: bytes) -> None:
     found: Manifest | None = None
     problem = ""
     try:
-        found = unpack_manifest(b"m1\n" + zlib.compress(text), MANIFEST.generation)
+        found = unpack_manifest(zlib.compress(text), MANIFEST.generation)
     except PlanUnreadable as error:
         problem = str(error)
     if found is None:
@@ -147,7 +150,7 @@ def read_manifest(text: bytes) -> None:
     "read",
     [
         pytest.param(lambda packed: unpack_chunk(packed, ""), id="chunk"),
-        pytest.param(lambda packed: unpack_manifest(b"m1\n" + packed, 1), id="manifest"),
+        pytest.param(lambda packed: unpack_manifest(packed, 1), id="manifest"),
     ],
 )
 def test_what_inflates_is_bounded(read: Callable[[bytes], object]) -> None:
@@ -231,10 +234,10 @@ def test_ledger_of_any_cells(cells: list[str], name: str) -> None:
 
 @tries(300)
 @given(damaged([FREEZE], tokens=[b"NaN", b"1e999", b"null", b"[]", DEEP.encode(), b"1" * 400]))
-@example(b'{"mode":"all","reason":"","author":"","since":1' + b"0" * 400 + b"}")
-@example(b'{"mode":"repair-only","reason":"","author":"","since":NaN}')
-@example(b'{"mode":["all"],"reason":{},"author":"","since":1}')
-@example(b"[]")
+@example(FREEZE_KIND.value(b'{"mode":"all","reason":"","author":"","since":1' + b"0" * 400 + b"}"))
+@example(FREEZE_KIND.value(b'{"mode":"repair-only","reason":"","author":"","since":NaN}'))
+@example(FREEZE_KIND.value(b'{"mode":["all"],"reason":{},"author":"","since":1}'))
+@example(FREEZE_KIND.value(b"[]"))
 def test_freeze_that_cannot_be_read_freezes_all(value: bytes) -> None:
     """A damaged switch is read carefully, and its values can be shown and stored again."""
     found = parse_freeze(value)
@@ -242,20 +245,20 @@ def test_freeze_that_cannot_be_read_freezes_all(value: bytes) -> None:
     assert isinstance(found.reason, str)
     assert isinstance(found.author, str)
     assert math.isfinite(found.since)
-    assert parse_freeze(pack_freeze(found)) == found
-    if found.reason == "the stored freeze cannot be read":
+    assert parse_freeze(freeze_value(found)) == found
+    if found.reason == UNREADABLE:
         assert found.mode == "all"
 
 
 @tries(300)
-@given(st.binary(max_size=60) | damaged([plan_value(7, MANIFEST.mark)], tokens=["²".encode(), b"9" * 20, b" "]))
-@example(b"9" * 20 + b" " + b"a" * 16)
-@example(b"0" * 20 + b" \xff\xff")
+@given(st.binary(max_size=60) | damaged([applied_value(7, MANIFEST.mark)], tokens=["²".encode(), b"9" * 20, b" "]))
+@example(APPLIED.value(b"9" * 20 + b" " + b"a" * 16))
+@example(APPLIED.value(b"0" * 20 + b" \xff\xff"))
 def test_plan_value_is_exact_or_garbage(value: bytes) -> None:
     """What passes for a head or an applied plan is the very text that we would write: it is compared byte by byte."""
-    parsed = parse_plan_value(value)
-    if parsed is not None:
-        assert plan_value(*parsed) == value
+    parsed = parse_applied(value)
+    if isinstance(parsed, tuple):
+        assert applied_value(*parsed) == value
         assert parsed[0] < GENERATION_MAX
 
 
@@ -267,15 +270,16 @@ RECORD_TOKENS = ["²".encode(), b"9" * 20, b" ", b"0", b"v=", b"\n", b" 65536 ",
 
 @tries(400)
 @given(st.binary(max_size=60) | damaged([record_value(KEPT), record_value(raised(KEPT.txt, 0))], tokens=RECORD_TOKENS))
-@example(b"9" * 20 + b" " + b"a" * 16 + b" 4 " + KEPT.txt.text.encode())
+@example(FENCE.value(b"9" * 20 + b" " + b"a" * 16 + b" 4 " + KEPT.txt.text.encode()))
 @example(record_value(KEPT) + b"\n")
 @example(record_value(replace(KEPT, slots=3)))
 @example(record_value(replace(KEPT, generation=6)))
-@example(plan_value(7, MANIFEST.mark))
+@example(applied_value(7, MANIFEST.mark))
 def test_fence_record_is_exact_or_garbage(value: bytes) -> None:
     """What passes for a zone's record is the very text that we would write, and its TXT is not ahead of its plan."""
     record = parse_record(value)
-    if record is None:
+    if not isinstance(record, FenceRecord):
+        assert record is None or (record.kind, record.reads) == ("fence", FENCE.format) != ("fence", record.found)
         return
     assert record_value(record) == value
     assert record.txt.generation <= record.generation < GENERATION_MAX
@@ -301,7 +305,7 @@ OWNED = next(iter(fleet(1)))
 
 
 def line(*cells: str, slots: int = 1) -> bytes:
-    return b"l1 %d\n" % slots + zlib.compress(("\t".join(cells) + "\n").encode())
+    return LEDGER_KIND.value(b"%d\n" % slots + zlib.compress(("\t".join(cells) + "\n").encode()))
 
 
 GARBAGE = {
@@ -327,10 +331,10 @@ GARBAGE = {
     "ledger/other.test./00000": line(
         "a.other.test.", '5/16/[5,[["10.0.0.1",1]]]', "=", '6/16/[5,[["10.0.0.2",1]]]', "-", "-"
     ),
-    "prune_epoch": b"junk",
-    "head": b"\xff\xfe",
-    f"applied/{ZONE}": b"9" * 20 + b" " + b"a" * 16,
-    f"fences/{ZONE}": b"0" * 19 + b"1 \xff\xff",
+    "prune_epoch": PRUNE_EPOCH.value(b"junk"),
+    "head": HEAD.value(b"\xff\xfe"),
+    f"applied/{ZONE}": APPLIED.value(b"9" * 20 + b" " + b"a" * 16),
+    f"fences/{ZONE}": FENCE.value(b"0" * 19 + b"1 \xff\xff"),
     f"fences/{ZONE} ahead of all": record_value(replace(KEPT, slots=0)),
     f"fences/{ZONE} of other slots": record_value(
         FenceRecord(generation=1, plan="0" * 16, slots=1024, txt=Fence(scope=SCOPE, generation=1, plan="0" * 16))
@@ -338,8 +342,8 @@ GARBAGE = {
 }
 LINES = {
     "bytes": b"junk",
-    "header": b"l1 1",
-    "text": b"l1 1\njunk",
+    "header": b"ledger 1\n1",
+    "text": b"ledger 1\n1\njunk",
     "other slots": line(OWNED, '1/16/[5,[["10.1.0.1",10]]]', "=", "-", "-", "-", slots=2),
     "slots that are none": line(OWNED, '1/16/[5,[["10.1.0.1",10]]]', "=", "-", "-", "-", slots=3),
     "content": line(OWNED, "1/16/notjson", "=", "-", "-", "-"),

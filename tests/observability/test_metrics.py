@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from enactord.adapters.memory_zone import MemoryZone
+from enactord.core.kv import Put
 from enactord.core.records import NO_RECORDS, Outcome, Records, Transaction, Unknown
 from enactord.daemon.http import standing
 from enactord.registry.control import Freeze, freeze, thaw
@@ -39,6 +40,7 @@ PROMISED = {
     "enactord_zone_up": set(),
     "enactord_zone_lag_seconds": set(),
     "enactord_copy_up": set(),
+    "enactord_other_format_values": {"retired"},
     "enactord_head_refused": set(),
     "enactord_frozen": {"all", "repair-only"},
     "enactord_retries": set(),
@@ -196,6 +198,11 @@ async def test_every_metric_moves() -> None:
     disk.full = True
     await world.applied(8)
     await world.until(lambda: page.moved("enactord_steps_failed") and page.moved("enactord_copy_up"))
+
+    # Another version writes what this version does not read.
+    newer = Put(key=world.keys.retired("old.test."), value=b"retired 2\n{}")
+    await world.store.transact((), (newer,))
+    await world.until(lambda: page.moved("enactord_other_format_values", "|retired|"))
 
     # The log has no reader any more, and a metric cannot be read.
     page.lines.write("a line\n")

@@ -18,10 +18,11 @@ from enactord.adapters.memory_zone import MemoryServer
 from enactord.core.errors import Compacted, LeaseLost, StoreDown, StoreUnknown, ZoneDown
 from enactord.core.fence import FenceSeen, parse_fence
 from enactord.core.kv import Changes, Compare, Delete, Item, Operation, Page, Put, Result
-from enactord.core.ledger import Bucket, parse_bucket
+from enactord.core.ledger import Bucket
 from enactord.core.records import Committed, Outcome, Reason, Refused, Served, Transaction, Unknown
-from enactord.registry.keys import Keys, parse_plan_value
+from enactord.registry.keys import Keys, parse_applied, parse_head
 from enactord.registry.mirror import Mirror
+from enactord.store.ledger_index import read_bucket
 from tests.simulation.history import (
     Applied,
     Asked,
@@ -97,7 +98,7 @@ class WatchedStore(MemoryStore):
                 self._history.add(Deleted(at=now, generation=int(key.rpartition("/")[2]), needed=who))
             self._note(
                 {
-                    operation.key: parse_bucket(operation.value) if isinstance(operation, Put) else {}
+                    operation.key: read_bucket(operation.value) if isinstance(operation, Put) else {}
                     for operation in operations
                     if operation.key.startswith(self._keys.all_ledger)
                 }
@@ -117,7 +118,8 @@ class WatchedStore(MemoryStore):
                 self._history.add(Torn(at=asyncio.get_running_loop().time(), generation=generation))
 
     def _settle(self, zone: str, value: bytes) -> None:
-        generation, mark = parse_plan_value(value) or (0, "")
+        found = parse_applied(value)
+        generation, mark = found if isinstance(found, tuple) else (0, "")
         held = frozenset(n for bucket in self._ledger.values() for n, entry in bucket.items() if entry.held is not None)
         now = asyncio.get_running_loop().time()
         self._history.add(Settled(at=now, zone=zone, generation=generation, mark=mark, held=held))
@@ -181,9 +183,10 @@ class WatchedStore(MemoryStore):
         self._leases.clear()
         head = items.get(self._keys.head)
         now = asyncio.get_running_loop().time()
-        self._history.add(Restored(at=now, head=int(head.value.split()[0]) if head else 0))
+        newest = parse_head(head.value) if head else None
+        self._history.add(Restored(at=now, head=newest[0] if isinstance(newest, tuple) else 0))
         known = sorted(self._ledger.keys() | {key for key in items if key.startswith(self._keys.all_ledger)})
-        self._note({key: parse_bucket(items[key].value) if key in items else {} for key in known})
+        self._note({key: read_bucket(items[key].value) if key in items else {} for key in known})
         self.restart()
 
     def restart(self) -> None:

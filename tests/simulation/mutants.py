@@ -409,7 +409,7 @@ MUTANTS: tuple[Mutant, ...] = (
         edits=(
             Edit(
                 module="enactord.registry.fences",
-                old="                valued(keys.applied(zone), plan_value(record.generation, record.plan)),\n",
+                old="                valued(keys.applied(zone), applied_value(record.generation, record.plan)),\n",
                 new="",
             ),
             Edit(

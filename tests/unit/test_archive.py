@@ -10,6 +10,7 @@ import pytest
 
 from enactord.adapters.memory_store import MemoryStore
 from enactord.core.errors import ArchiveUnreadable, StoreDown
+from enactord.core.fence import FenceRecord
 from enactord.core.guard import Limits
 from enactord.core.kv import Delete, Put
 from enactord.daemon.archive import Restored, backup, check, restore
@@ -152,7 +153,7 @@ async def test_a_restore_that_breaks_off_leaves_a_freeze_and_is_begun_again(
     after = await contents(world)
     assert {k: v for k, v in after.items() if k != fence} == {k: v for k, v in before.items() if k != fence}
     known, found = parse_record(before[fence]), parse_record(after[fence])
-    assert known is not None
+    assert isinstance(known, FenceRecord)
     assert known.slots == 1
     assert found == replace(known, slots=0), "how the ledger is cut is for the next pass to find out"
     assert done.frozen == ""

@@ -19,12 +19,13 @@ from enactord.core.events import (
 from enactord.core.fence import Fence, parse_fence
 from enactord.core.guard import Limits
 from enactord.core.kv import Delete, Put
-from enactord.core.ledger import REMOVAL, Version, pack_bucket, with_pending
+from enactord.core.ledger import REMOVAL, Version, with_pending
 from enactord.core.records import NO_RECORDS, Outcome, Records, Served, Transaction, Unknown
 from enactord.engine.pruner import Pruner
 from enactord.registry.control import Freeze, freeze, thaw
 from enactord.registry.fences import Fences
 from enactord.registry.mirror import Mirror
+from enactord.store.ledger_index import bucket_value
 from tests.world import SCOPE, ZONE, World, fleet, plan, unfailing
 
 A = f"a.{ZONE}"
@@ -358,7 +359,7 @@ async def begun_by_another(world: World, mirror: Mirror) -> None:
     assert bucket_id is not None
     bucket = mirror.ledger.bucket(bucket_id)
     begun = with_pending(bucket[GONE], Version(generation=2, content=REMOVAL, answers_max=16))
-    put = Put(key=world.keys.ledger(bucket_id), value=pack_bucket(bucket | {GONE: begun}, bucket_id.slots))
+    put = Put(key=world.keys.ledger(bucket_id), value=bucket_value(bucket | {GONE: begun}, bucket_id.slots))
     await world.store.transact((), [put])
 
 
@@ -668,7 +669,7 @@ async def test_a_lost_ledger_is_written_anew(world: World) -> None:
     await world.add("a")
     await world.publish(plan(fleet(60, 1)))
     await world.applied(1)
-    await world.store.transact((), (Delete(key=world.keys.root + "ledger/", prefix=True),))
+    await world.store.transact((), (Delete(key=world.keys.all_ledger, prefix=True),))
     await world.publish(plan(fleet(60, 1)))
     await world.applied(2)
     assert (await world.view()).ledger.totals.owned == 60

@@ -10,15 +10,20 @@ from hypothesis import strategies as st
 
 from enactord.core.buckets import BucketId, slot_of
 from enactord.core.kv import Item
-from enactord.core.ledger import OTHER_FORMAT, Bucket, Entry, Hold, Version, pack_bucket, packed_slots, parse_bucket
+from enactord.core.ledger import Bucket, Entry, Hold, Version
+from enactord.store.layout import LEDGER
 from enactord.store.ledger_index import (
     NOT_STORED_SO,
     NOTHING,
+    OTHER_FORMAT,
     LedgerIndex,
     Summary,
     add_up,
+    bucket_value,
     ledger_name,
     parse_ledger_name,
+    read_bucket,
+    stored_slots,
     summarise,
 )
 from tests.hostile.effort import tries
@@ -26,7 +31,7 @@ from tests.ledger_cuts import Leaf, cuts
 
 ZONE, SUB = "example.test.", "sub.example.test."
 LEVELS = (1, 2, 4, 8, 16)
-UNREADABLE = (b"", b"junk", b"l1 3\njunk")
+UNREADABLE = (b"", b"junk", b"ledger 1\n3\njunk")
 APPLIED = Version(generation=5, content='[5,[["10.0.0.1",1]]]', answers_max=8)
 NEWER = Version(generation=6, content='[5,[["10.0.0.2",1]]]', answers_max=8)
 KINDS = (
@@ -71,7 +76,7 @@ def add(index: LedgerIndex, entries: Bucket, leaves: list[Leaf], zone: str, *, k
     for revision, (slot, slots) in enumerate(leaves, 10):
         bucket = {name: one for name, one in entries.items() if slot_of(name, slots) == slot}
         if bucket or keep_empty:
-            index.take(ledger_name(zone, slot), item(pack_bucket(bucket, slots), revision))
+            index.take(ledger_name(zone, slot), item(bucket_value(bucket, slots), revision))
 
 
 puts = st.tuples(
@@ -95,7 +100,7 @@ def test_sums_are_those_of_all_buckets_whatever_came_and_went(
             there.pop((zone, slot), None)
             index.take(ledger_name(zone, slot), None)
         else:
-            value = what if isinstance(what, bytes) else pack_bucket(entries_of(what[1], zone), what[0])
+            value = what if isinstance(what, bytes) else bucket_value(entries_of(what[1], zone), what[0])
             there[zone, slot] = value, revision
             assert index.take(ledger_name(zone, slot), item(value, revision)) == zone
         if ask:
@@ -110,10 +115,10 @@ def test_sums_are_those_of_all_buckets_whatever_came_and_went(
 
 def own(zone: str, slot: int, value: bytes) -> Bucket:
     """What a stored bucket says of names that lie there."""
-    slots = packed_slots(value)
+    slots = stored_slots(value)
     if not slot < slots:
         return {}
-    found = parse_bucket(value)
+    found = read_bucket(value)
     return {n: one for n, one in found.items() if n.endswith("." + zone) and slot_of(n, slots) == slot}
 
 
@@ -129,8 +134,10 @@ def check(index: LedgerIndex, there: Mapping[tuple[str, int], tuple[bytes, int]]
         assert index.zone_revision(zone) == max([r for (of, _), (_, r) in there.items() if of == zone], default=0)
         for bucket in index.stored(zone):
             value, revision = there[zone, bucket.slot]
-            assert (bucket.slots == 0) == (value in UNREADABLE or packed_slots(value) <= bucket.slot)
-            assert index.packed(bucket) == value
+            assert (bucket.slots == 0) == (value in UNREADABLE or stored_slots(value) <= bucket.slot)
+            stored = index.item(ledger_name(*bucket[:2]))
+            assert stored is not None
+            assert stored.value == value
             assert index.revision(bucket) == revision
             assert index.summary(bucket) == summarise(buckets[bucket.slot])
     assert index.totals == add_up(summarise(own(*key, value)) for key, (value, _) in there.items())
@@ -220,7 +227,7 @@ def test_a_bucket_whose_header_cannot_be_read_is_of_no_number_of_slots(value: by
 def test_a_bucket_of_another_format_is_never_written_over() -> None:
     """Another version's: no compare with it holds, under any number of slots, and it holds nothing that is known."""
     index = index_of({}, [])
-    index.take(ledger_name(ZONE, 3), item(b"l2 8\n", 7))
+    index.take(ledger_name(ZONE, 3), item(b"ledger 2\n8\n", 7))
     assert index.stored(ZONE) == [BucketId(ZONE, 3, OTHER_FORMAT)]
     assert index.zone_totals(ZONE) == NOTHING
     for slots in (4, 16):
@@ -242,17 +249,17 @@ def test_what_is_handed_out_is_the_callers_own() -> None:
 def test_a_bucket_is_unread_until_its_entries_were_asked_for() -> None:
     """Or were known before it was sent; a change makes it unread again."""
     bucket = BucketId(ZONE, 0, 1)
-    values = [pack_bucket(entries_of({number: 0}, ZONE), 1) for number in (1, 2, 3)]
+    values = [bucket_value(entries_of({number: 0}, ZONE), 1) for number in (1, 2, 3)]
     index = LedgerIndex()
     assert index.unread(bucket) is None
     index.take(ledger_name(ZONE, 0), item(values[0], 1))
-    assert index.unread(bucket) == values[0]
+    assert index.unread(bucket) == LEDGER.body(values[0])
     index.bucket(bucket)
     assert index.unread(bucket) is None
     index.take(ledger_name(ZONE, 0), item(values[1], 2))
-    assert index.unread(bucket) == values[1]
+    assert index.unread(bucket) == LEDGER.body(values[1])
     index.keep_parsed(bucket, values[2], entries_of({3: 0}, ZONE))
-    assert index.unread(bucket) == values[1]
+    assert index.unread(bucket) == LEDGER.body(values[1])
     index.take(ledger_name(ZONE, 0), item(values[2], 3))
     assert index.unread(bucket) is None
     assert index.bucket(bucket) == entries_of({3: 0}, ZONE)
@@ -266,7 +273,7 @@ def test_a_key_that_is_none_of_ours_is_left_alone(name: str) -> None:
     """Nothing is known by it, and it stands for no zone."""
     index = index_of(entries_of({1: 0}, ZONE), [(0, 1)])
     assert parse_ledger_name(name) is None
-    assert index.take(name, item(pack_bucket({}, 1), 99)) is None
+    assert index.take(name, item(bucket_value({}, 1), 99)) is None
     assert index.zones == [ZONE]
     assert index.item(name) is None
     assert index.totals == Summary(entries=1, owned=1, live=1)
@@ -290,7 +297,7 @@ def test_what_a_watch_left_behind_is_not_believed(
     old = entries_of(kinds, ZONE)
     new = {name: one._replace(applied=NEWER, good=NEWER) for name, one in old.items()}
     changes = [
-        (ledger_name(ZONE, slot), item(pack_bucket(bucket, slots), revision))
+        (ledger_name(ZONE, slot), item(bucket_value(bucket, slots), revision))
         for entries, slots, revision in ((old, before, 10), (new, after, 20))
         for slot in range(slots)
         for bucket in [{name: one for name, one in entries.items() if slot_of(name, slots) == slot}]
@@ -310,17 +317,17 @@ def test_what_a_watch_left_behind_is_not_believed(
 
 
 @pytest.mark.parametrize("newest_only", [False, True])
-@pytest.mark.parametrize("value", [*UNREADABLE, b"l2 4\nof another version"])
+@pytest.mark.parametrize("value", [*UNREADABLE, b"ledger 2\n4\nof another version"])
 def test_a_bucket_that_cannot_be_read_holds_no_name(value: bytes, newest_only: bool) -> None:
     """Whoever goes through all that is stored passes it by; the buckets beside it say what they said."""
     kept = {name: one for name, one in entries_of(dict.fromkeys(range(40), 0), ZONE).items() if slot_of(name, 4) != 1}
     index = LedgerIndex(newest_only=newest_only)
     for slot in (0, 2, 3):
         bucket = {name: one for name, one in kept.items() if slot_of(name, 4) == slot}
-        index.take(ledger_name(ZONE, slot), item(pack_bucket(bucket, 4), 3))
+        index.take(ledger_name(ZONE, slot), item(bucket_value(bucket, 4), 3))
     index.take(ledger_name(ZONE, 1), item(value, 4))
     assert {entry.name: entry for entry in index.entries()} == kept
     (unread,) = [bucket for bucket in index.stored(ZONE) if bucket.slots <= 0]
     assert index.bucket(unread) == {}
-    assert index.packed(unread) == value
+    assert not index.is_whole(unread)
     assert index.summary(unread) == NOTHING

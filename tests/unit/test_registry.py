@@ -13,18 +13,18 @@ from enactord.core.content import TARGETS_MAX, Content, Target, content_json, co
 from enactord.core.errors import StoreUnknown
 from enactord.core.fence import Fence, FenceRecord, raised
 from enactord.core.kv import Compare, Delete, Operation, Put, Result, prefix_end
-from enactord.core.ledger import Bucket, Entry, Version, pack_bucket
-from enactord.core.plan import Manifest, content_digest, pack_manifest, plan_digest, read_plan
+from enactord.core.ledger import Bucket, Entry, Version
+from enactord.core.plan import Manifest, content_digest, plan_digest, read_plan
 from enactord.core.refusal import Refusal
 from enactord.engine.pruner import Pruner
 from enactord.registry.control import Freeze, freeze
 from enactord.registry.fences import QUIET_A_TRANSACTION, Fences, Quiet
-from enactord.registry.keys import Keys, plan_value, record_value
+from enactord.registry.keys import Keys, applied_value, manifest_value, record_value
 from enactord.registry.ledger import Ledger, Permit
 from enactord.registry.mirror import Mirror
 from enactord.registry.plans import Orders, Plans
 from enactord.registry.session import Claim, Session
-from enactord.store.ledger_index import NOT_STORED_SO
+from enactord.store.ledger_index import NOT_STORED_SO, bucket_value
 from tests.world import SCOPE, ZONE, Breaking, Recorder, WallClock, fleet, plan
 
 KEYS = Keys(SCOPE)
@@ -188,10 +188,10 @@ def deletes_the_plan(operation: Operation) -> bool:
     [
         Put(key=KEYS.claim(1, "late"), value=b"late"),
         Put(key=KEYS.fence(ZONE), value=b"junk"),
-        Put(key=KEYS.applied(ZONE), value=plan_value(1, "0" * 16)),
+        Put(key=KEYS.applied(ZONE), value=applied_value(1, "0" * 16)),
         Put(key=KEYS.ledger(ID), value=b"changed"),
         Put(key=KEYS.ledger(BucketId("other.", 3, 4)), value=b"changed"),
-        Put(key=KEYS.plan(1), value=pack_manifest(OTHER)),
+        Put(key=KEYS.plan(1), value=manifest_value(OTHER)),
     ],
     ids=["claim", "fence", "applied", "ledger", "ledger of another zone", "manifest"],
 )
@@ -203,7 +203,7 @@ async def test_what_changes_between_judging_and_deleting_keeps_the_plan(ground: 
         seen = await ground.fences.open(ZONE, fence, claim, seen)
         assert seen is not None
         await ground.session.release(claim)
-    await ground.store.transact((), (Put(key=KEYS.applied(ZONE), value=plan_value(3, "0" * 16)),))
+    await ground.store.transact((), (Put(key=KEYS.applied(ZONE), value=applied_value(3, "0" * 16)),))
     await ground.session.release(ground.claim)
     store: Any = Meddling(ground.store, meddle, deletes_the_plan)
     pruner = Pruner(store, SCOPE, zones=[ZONE], keep_plans=1, clock=WallClock(), observer=Recorder())
@@ -315,8 +315,8 @@ async def write_the_bucket_again(ground: Ground) -> None:
         pytest.param(raise_the_fence, id="a newer plan is opened"),
         pytest.param(deleting(KEYS.fence(ZONE)), id="the fence is lost"),
         pytest.param(deleting(KEYS.applied(ZONE)), id="nothing is known as applied"),
-        pytest.param(putting(KEYS.applied(ZONE), plan_value(1, "f" * 16)), id="another plan is applied"),
-        pytest.param(putting(KEYS.applied(ZONE), plan_value(3, "f" * 16)), id="a newer plan is applied"),
+        pytest.param(putting(KEYS.applied(ZONE), applied_value(1, "f" * 16)), id="another plan is applied"),
+        pytest.param(putting(KEYS.applied(ZONE), applied_value(3, "f" * 16)), id="a newer plan is applied"),
         pytest.param(write_the_bucket_again, id="a bucket was written"),
         pytest.param(putting(KEYS.ledger(BucketId(ZONE, 3, 4)), b"x"), id="there is another bucket"),
     ],
@@ -360,7 +360,7 @@ async def test_as_many_zones_as_may_be_are_settled_at_once_or_none(ground: Groun
     zones = [ZONE, *(f"z{number:03d}.{'x' * 60}.{'y' * 60}.test." for number in range(QUIET_A_TRANSACTION - 1))]
     for zone in zones[1:]:
         await putting(KEYS.fence(zone), record_value(quiet.record))(ground)
-        await putting(KEYS.applied(zone), plan_value(1, quiet.record.plan))(ground)
+        await putting(KEYS.applied(zone), applied_value(1, quiet.record.plan))(ground)
     judged = {zone: replace(quiet, ledger_revision=quiet.ledger_revision if zone == ZONE else 0) for zone in zones}
     await write_the_bucket_again(ground)
     assert not await ground.fences.keep(claim, 2, fence.plan, judged)
@@ -444,7 +444,7 @@ def entries_of(count: int) -> Bucket:
 async def fill(ground: Ground, entries: Bucket, slots: int) -> None:
     """Store a ledger under a number of slots."""
     for slot, bucket in split_names(entries, slots).items():
-        await putting(KEYS.ledger(BucketId(ZONE, slot, slots)), pack_bucket(bucket, slots))(ground)
+        await putting(KEYS.ledger(BucketId(ZONE, slot, slots)), bucket_value(bucket, slots))(ground)
     await ground.mirror.load(ground.store)
 
 
@@ -509,7 +509,7 @@ def ends(operation: Operation) -> bool:
     return operation.key == KEYS.fence(ZONE)
 
 
-CHANGED = pack_bucket(entries_of(3), 2)
+CHANGED = bucket_value(entries_of(3), 2)
 
 
 @pytest.mark.parametrize("when", [moves, ends])

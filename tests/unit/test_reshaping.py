@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from enactord.core.buckets import BucketId, slot_of, split_names
 from enactord.core.kv import MAX_OPERATIONS, Item
-from enactord.core.ledger import Bucket, Entry, Version, pack_bucket
-from enactord.store.ledger_index import LedgerIndex, ledger_name
+from enactord.core.ledger import Bucket, Entry, Version
+from enactord.store.ledger_index import LedgerIndex, bucket_value, ledger_name
 from enactord.store.reshaping import Move, plan_moves
 from tests.hostile.effort import tries
 from tests.ledger_cuts import cuts
@@ -57,7 +57,7 @@ def carry_out(stored: Stored, move: Move) -> None:
     for bucket in move.read:
         del stored[ledger_name(bucket.zone, bucket.slot)]
     for bucket, entries in move.written.items():
-        stored[ledger_name(bucket.zone, bucket.slot)] = pack_bucket(entries, bucket.slots)
+        stored[ledger_name(bucket.zone, bucket.slot)] = bucket_value(entries, bucket.slots)
 
 
 def reshaped(stored: Stored, slots: int, *, sound: bool = True) -> int:
@@ -98,8 +98,8 @@ def test_any_mixture_of_slots_comes_to_the_wanted_number(
     for slot, of in leaves:
         bucket = {name: one for name, one in entries.items() if slot_of(name, of) == slot}
         if bucket or keep_empty:
-            stored[ledger_name(ZONE, slot)] = pack_bucket(bucket, of)
-    beside = {ledger_name(OTHER, 1): pack_bucket({}, 2), ledger_name(OTHER, 2): b"junk"}
+            stored[ledger_name(ZONE, slot)] = bucket_value(bucket, of)
+    beside = {ledger_name(OTHER, 1): bucket_value({}, 2), ledger_name(OTHER, 2): b"junk"}
     stored |= beside
     reshaped(stored, slots)
     assert all_at(stored, slots)
@@ -113,7 +113,7 @@ def test_any_mixture_of_slots_comes_to_the_wanted_number(
 def test_a_step_for_each_doubling(some: list[int], before: int, after: int) -> None:
     """From one number to another there are as many steps as there are powers of two between them."""
     parts = split_names(entries_of(some), before)
-    stored = {ledger_name(ZONE, slot): pack_bucket(bucket, before) for slot, bucket in parts.items()}
+    stored = {ledger_name(ZONE, slot): bucket_value(bucket, before) for slot, bucket in parts.items()}
     steps = reshaped(stored, after)
     assert steps == (abs(after.bit_length() - before.bit_length()) if some else 0)
 
@@ -129,7 +129,7 @@ def test_of_what_overlaps_the_finer_is_believed(chosen: dict[tuple[int, int], li
         inside = entries_of(some, of)
         buckets[slot % of] = of, {name: one for name, one in inside.items() if slot_of(name, of) == slot % of}
     for slot, (of, bucket) in buckets.items():
-        stored[ledger_name(ZONE, slot)] = pack_bucket(bucket, of)
+        stored[ledger_name(ZONE, slot)] = bucket_value(bucket, of)
         for name, one in bucket.items():
             believed[name] = max(believed.get(name, (0, one)), (of, one), key=lambda pair: pair[0])
     reshaped(stored, slots, sound=False)
@@ -140,10 +140,10 @@ def test_of_what_overlaps_the_finer_is_believed(chosen: dict[tuple[int, int], li
 def test_a_stray_bucket_of_few_slots_is_taken_in_by_steps_that_fit() -> None:
     """It overlaps with hundreds of others, which are more than one transaction can change."""
     entries = entries_of(range(400))
-    stored = {ledger_name(ZONE, s): pack_bucket(b, 256) for s, b in split_names(entries, 256).items()}
+    stored = {ledger_name(ZONE, s): bucket_value(b, 256) for s, b in split_names(entries, 256).items()}
     stray = entries_of(range(400, 403))
     lost = {name for name in entries if slot_of(name, 256) == 0}
-    stored[ledger_name(ZONE, 0)] = pack_bucket(stray, 1)
+    stored[ledger_name(ZONE, 0)] = bucket_value(stray, 1)
     reshaped(stored, 256, sound=False)
     assert all_at(stored, 256)
     assert entries_in(stored) == {name: one for name, one in entries.items() if name not in lost} | stray
@@ -160,7 +160,7 @@ def test_what_cannot_be_read_goes_where_nobody_would_write_it_anew(
     for slot, bucket in split_names(entries_of(some), before).items():
         if slot not in junk:
             entries |= bucket
-            stored[ledger_name(ZONE, slot)] = pack_bucket(bucket, before)
+            stored[ledger_name(ZONE, slot)] = bucket_value(bucket, before)
     stored |= {ledger_name(ZONE, slot): b"junk" for slot in junk}
     reshaped(stored, after)
     assert index_of(stored).levels(ZONE) <= {after, 0}
@@ -173,8 +173,8 @@ def test_what_cannot_be_read_goes_where_nobody_would_write_it_anew(
 def test_a_bucket_in_a_slot_that_is_none_of_its_number_does_no_harm(slot: int, of: int, slots: int) -> None:
     """It cannot be one that was written: whatever becomes of it, the others are moved, and keep what they say."""
     entries = entries_of(range(40))
-    stored = {ledger_name(ZONE, s): pack_bucket(b, of) for s, b in split_names(entries, of).items()}
-    stored[ledger_name(ZONE, slot)] = pack_bucket({}, of)
+    stored = {ledger_name(ZONE, s): bucket_value(b, of) for s, b in split_names(entries, of).items()}
+    stored[ledger_name(ZONE, slot)] = bucket_value({}, of)
     reshaped(stored, slots, sound=False)
     assert {name: one for name, one in entries_in(stored).items() if name in entries} == entries
     assert all(b.slots in (slots, 0) and b.slot < slots for b in index_of(stored).stored(ZONE))
@@ -182,7 +182,7 @@ def test_a_bucket_in_a_slot_that_is_none_of_its_number_does_no_harm(slot: int, o
 
 def test_a_ledger_that_is_cut_as_wanted_is_left_alone() -> None:
     """Nothing to do is nothing done; nor is there for a zone without a ledger."""
-    stored = {ledger_name(ZONE, s): pack_bucket(b, 8) for s, b in split_names(entries_of(range(40)), 8).items()}
+    stored = {ledger_name(ZONE, s): bucket_value(b, 8) for s, b in split_names(entries_of(range(40)), 8).items()}
     assert plan_moves(index_of(stored), ZONE, 8) == []
     assert plan_moves(index_of(stored), OTHER, 8) == []
     assert BucketId(ZONE, 0, 8) in index_of(stored).stored(ZONE)

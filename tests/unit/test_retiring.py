@@ -68,7 +68,7 @@ async def test_a_zone_that_an_enactor_has_in_its_config_is_not_retired(world: Le
     assert "a has old.test. in its config" in sentence(await retire(world.at_hand, OLD, reason="x", author="y"))
     assert await world.keys_of_old() == before
     await world.leave()
-    await world.store.transact((), (Put(key=world.keys.configured + "c", value=b"junk"),))
+    await world.store.transact((), (Put(key=world.keys.configured("c"), value=b"junk"),))
     assert "c has old.test." in sentence(await retire(world.at_hand, OLD, reason="x", author="y"))
 
 
