@@ -13,7 +13,7 @@ TESTING := $(VENV)/.testing-installed
 FUZZING := $(VENV)/.fuzzing-installed
 SOURCES := enactord planner_stub bench grafana tests
 
-.PHONY: help setup run test lint types unit integration sim mutants small naive model chaos fuzz bench bench-quick micro \
+.PHONY: help setup run test lint types unit integration sim mutants small stored naive model chaos fuzz bench bench-quick micro \
 	docs lock clean
 
 help: ## List the targets
@@ -64,6 +64,9 @@ mutants: $(TESTING) ## Each safety mechanism switched off in turn: which seed no
 
 small: $(TESTING) ## Small worlds in every order of their calls
 	$(BIN)/python -m tests.simulation.small
+
+stored: $(TESTING) ## Every kind of stored thing, lost, damaged and of a newer format: a table of what becomes of it
+	$(BIN)/python -m tests.stored
 
 naive: $(TESTING) ## The naive enactor in the same hostile worlds, and its shortest way into the outage
 	$(BIN)/python -m tests.simulation.naive --seeds $(SEEDS)

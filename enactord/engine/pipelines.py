@@ -109,10 +109,12 @@ class Pipelines:
     def zone_has_work(self, manifest: Manifest, zone: str) -> bool:
         """Whether the plan may not be applied in a zone yet."""
         lane, generation = self._lanes[zone], manifest.generation
-        if self._mirror.of_other_version(zone):
+        if self._mirror.of_other_version(zone) or zone in self._mirror.lowerings:
             return False
         record = self._mirror.fence(zone)
-        if record is not None and record.generation > generation:
+        if record is None:
+            return True
+        if record.generation > generation:
             return False  # a newer plan is opened there, or a fence was found that no plan of the store has
         if self._mirror.applied(zone) != generation or self._health.has(zone, Aspect.FENCE):
             return True
@@ -126,7 +128,8 @@ class Pipelines:
         return unequal or totals.held > 0 or totals.entries != totals.owned
 
     async def take(self, plan: Accepted, view: PlanView) -> None:
-        """Work on this plan from now on; passes on another are given up."""
+        """Work on this plan from now on; passes on another are given up. Judged anew, a plan does not end a pause."""
+        again = plan.manifest.generation == self.generation
         await self.stop(by=plan.manifest.generation)
         self._plan, self._view = plan, view
         self.judge_again = False
@@ -137,7 +140,7 @@ class Pipelines:
             unmoved = plan.fences[zone] == self._mirror.fence(zone) and not self._health.has(zone, Aspect.FENCE)
             if unmoved and self._planning.quiet(view, zone):
                 self._quiet.append(zone)
-            lane.not_before = now
+            lane.not_before = max(now, lane.not_before) if again else now
             if sum(self._planning.size(view, bucket) for bucket in view.zones[zone]) <= _SMALL_ENDPOINTS:
                 lane.not_before += self._sharing.turn(generation, zone) * head_start_s
         self._quiet_at = now + self._sharing.turn(generation, "") * head_start_s

@@ -10,7 +10,6 @@ import random
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from enactord.core.buckets import BucketId
 from enactord.core.errors import ZoneDown
@@ -28,12 +27,13 @@ from enactord.core.fence import (
 from enactord.core.guard import COVERED, FOREIGN, SERVER, in_step
 from enactord.core.ledger import Bucket, Entry, Hold, Version
 from enactord.core.plan import Manifest
-from enactord.core.records import Change, Expect, Records, Requirement, Served
+from enactord.core.records import Change, Expect, Requirement, Served
 from enactord.engine.obstacles import has_left
 from enactord.engine.opening import Opener, Opening, describe
 from enactord.engine.pace import Pacer
+from enactord.engine.refilling import Refiller
 from enactord.engine.retries import Retries
-from enactord.engine.rightful import Rightful, plan_at
+from enactord.engine.rightful import Drift, DriftKind, Rightful, plan_at
 from enactord.engine.settings import Ports, Settings
 from enactord.engine.writer import Fate, FenceMoved, ZoneWriter, covered_detail, dropped_detail
 from enactord.registry.fences import fence_is
@@ -44,20 +44,6 @@ from enactord.registry.mirror import Mirror
 _CHUNK_NAMES = 500
 _MARKED_MAX = 100_000
 _SHOW_TIMEOUT_S = 0.25
-
-DriftKind = Literal["emptied", "drifted"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Drift:
-    """A name that is not served as the ledger has it."""
-
-    name: str
-    kind: DriftKind
-    served: Served
-    wanted: Records
-    content: str
-    """What is wanted, as the ledger has it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,10 +63,12 @@ class _Ground:
 
     zone: str
     record: FenceRecord
-    manifest: Manifest
-    """The plan that is opened in the zone."""
+    manifest: Manifest | None
+    """The plan that is opened in the zone; None: it cannot be read."""
     anchor: Anchor
     writable: bool
+    recorded: bool
+    """Whether the store has the zone's record; else it is made of the fence that stands."""
 
     @property
     def known(self) -> bool:
@@ -119,6 +107,7 @@ class Repairer:
         """Names found emptied with a write under way, and what they might serve then."""
         self._ledger = Ledger(ports.store, self._keys, mirror)
         self._pacer = Pacer()
+        self._refiller = Refiller(ports, self._keys, mirror, writers, store_up=store_up, rightful=self._rightful)
 
     @property
     def waiting(self) -> bool:
@@ -131,12 +120,16 @@ class Repairer:
         Raises `ZoneDown`, `ZoneDenied`; `StoreDown` when the store goes away in between.
         """
         record = self._mirror.fence(zone)
-        if record is None:
+        recorded = record is not None
+        if record is None and not self._mirror.ledger.stored(zone):
             return Look(zone=zone, names=0, drifts=(), repaired=())  # never opened: nothing is owned there
         freeze = self._mirror.freeze
         writable = repair and (freeze is None or freeze.mode != "all")
         seen = await self._ports.zones[zone].zone.read_fence()
         standing = parse_fence(seen)
+        record = record or self._refiller.record(standing)
+        if record is None:
+            return Look(zone=zone, names=0, drifts=(), repaired=())
         if standing is not None and standing.generation > record.txt.generation:
             record = await self._shown(zone, standing) or record
         problem = await self._in_the_way(zone, record, standing)
@@ -144,19 +137,23 @@ class Repairer:
             # The ledger as we have it says nothing about what should be served.
             return Look(zone=zone, names=0, drifts=(), repaired=(), problem=problem)
         manifest = plan_at(self._mirror, record)
-        if manifest is None:
+        lacking = "" if manifest is not None else self._refiller.lacking(zone, record)
+        if manifest is None and not self._refiller.settled(zone, record):
             # Followed to a zone that is ahead of the store: what the ledger has is older than what is served.
-            problem = f"{zone}: fenced by {record.txt.text}, a plan that the store does not have; publish the next one"
-            return Look(zone=zone, names=0, drifts=(), repaired=(), problem=problem)
-        ground = _Ground(zone=zone, record=record, manifest=manifest, anchor=record.txt, writable=writable)
+            return Look(zone=zone, names=0, drifts=(), repaired=(), problem=lacking)
+        ground = _Ground(
+            zone=zone, record=record, manifest=manifest, anchor=record.txt, writable=writable, recorded=recorded
+        )
         replanted = False
         if seen != record.txt.seen and writable:
             ground, problem = await self._replant(ground, seen)
             replanted = ground.writable and ground.known
+        problem = problem or lacking
         drifts: list[Drift] = []
         repaired: set[str] = set()
         names = 0
-        for buckets in self._portions(zone):
+        whole = manifest is not None and recorded
+        for buckets in self._portions(zone) if whole else ():
             await self._look_at_held(ground, buckets)
             entries = self._entries(buckets)  # behind the last await: as old as the revisions that they are judged by
             if not entries:
@@ -170,6 +167,16 @@ class Repairer:
             if paced and not replanted and not found:
                 # A zone that shows damage is gone through at once; a sound one slowly.
                 await self._pacer.take(len(entries), self.settings.repair_names_per_s)
+        refills = [] if whole else [*self._refiller.known(zone)]
+        if manifest is not None and (unknown := await self._refiller.unknown(zone, manifest)):
+            refills.append(unknown)
+        for entries in refills:
+            found, fixed = await self._refill(ground, entries)
+            drifts.extend(found)
+            repaired |= fixed
+            names += len(entries)
+            if paced and not found:
+                await self._pacer.take(len(entries), self.settings.repair_names_per_s)
         left = [drift for drift in drifts if drift.name not in repaired]
         self._ports.observer.observe(
             Verified(
@@ -181,6 +188,21 @@ class Repairer:
             )
         )
         return Look(zone=zone, names=names, drifts=tuple(drifts), repaired=tuple(sorted(repaired)), problem=problem)
+
+    async def _refill(
+        self, ground: _Ground, entries: Mapping[str, Entry], *, again: bool = False
+    ) -> tuple[list[Drift], set[str]]:
+        """Put back the names of these that serve nothing; those refused together are judged anew, half by half."""
+        drifts = await self._refiller.emptied(ground.zone, ground.anchor, ground.manifest, entries)
+        in_turn = self._in_turn(ground.zone, drifts, again=again)
+        if not in_turn or not ground.writable:
+            return drifts, set()
+        repaired, refused = await self._put_back(ground, in_turn, hidden=False)
+        for names, alone in _halves(refused):
+            if not alone:
+                _, fixed = await self._refill(ground, {name: entries[name] for name in names}, again=True)
+                repaired |= fixed
+        return drifts, repaired
 
     async def _in_the_way(self, zone: str, record: FenceRecord, standing: Fence | None) -> str:
         """Return what keeps repair out of a zone: a fence that is not ours, or newer than anything seen here."""
@@ -302,16 +324,8 @@ class Repairer:
         strange = {name: served[name] for name, entry in entries.items() if self._suspect(entry, served.get(name))}
         if strange:  # a wildcard's answer is none of the name's own, and no prerequisite sees it
             served |= await self._writers[zone].prober.own(ground.anchor, strange)
-        rightful = Rightful(
-            zone=zone,
-            mirror=self._mirror,
-            manifest=ground.manifest,
-            limits=self.settings.limits,
-            answers_max=self._ports.zones[zone].settings.answers_max,
-            now=self._ports.clock.now(),
-            store_up=self._store_up(),
-            refused=self._refused,
-        )
+        assert ground.manifest is not None
+        rightful = self._rightful(zone, ground.manifest)
         suspects = {name: entries[name] for name in strange if self._suspect(entries[name], served[name])}
         await self._read_chunks(rightful, suspects.values())
         drifts = []
@@ -349,6 +363,14 @@ class Repairer:
             if covered:
                 details = {name: covered_detail(cut) for name, cut in covered.items()}
                 await self._hold(zone, record, COVERED, details)
+        in_turn = self._in_turn(zone, drifts, again=again)
+        to_put = [drift for drift in in_turn if ground.known or drift.kind == "emptied"]
+        if not to_put or not ground.writable:
+            return drifts, set(), []
+        return drifts, *await self._put_back(ground, to_put, hidden=hidden)
+
+    def _in_turn(self, zone: str, drifts: Sequence[Drift], *, again: bool) -> list[Drift]:
+        """Return those that are to be put back now, and tell of them unless that was done (`again`)."""
         in_turn = [drift for drift in drifts if self._put_in_vain.due(drift.name, drift.content)]
         for drift in () if again else in_turn:
             self._ports.observer.observe(
@@ -360,10 +382,19 @@ class Repairer:
                     wanted=drift.wanted.texts(),
                 )
             )
-        to_put = [drift for drift in in_turn if ground.known or drift.kind == "emptied"]
-        if not to_put or not ground.writable:
-            return drifts, set(), []
-        return drifts, *await self._put_back(ground, to_put, hidden=hidden)
+        return in_turn
+
+    def _rightful(self, zone: str, manifest: Manifest) -> Rightful:
+        return Rightful(
+            zone=zone,
+            mirror=self._mirror,
+            manifest=manifest,
+            limits=self.settings.limits,
+            answers_max=self._ports.zones[zone].settings.answers_max,
+            now=self._ports.clock.now(),
+            store_up=self._store_up(),
+            refused=self._refused,
+        )
 
     def _judge(self, rightful: Rightful, entry: Entry, answer: Served) -> Drift | None:
         """Return the drift of a suspect name, or None where it is served as it may be."""

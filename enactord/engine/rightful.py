@@ -8,6 +8,7 @@ while others went on. Putting its content back would undo what they wrote.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Literal
 
 from enactord.core.buckets import BucketId, bucket_of
 from enactord.core.diff import Kind, diff_bucket
@@ -16,9 +17,23 @@ from enactord.core.fence import FenceRecord
 from enactord.core.guard import ZONE_GUARDS, Limits
 from enactord.core.ledger import REMOVAL, Entry, Version
 from enactord.core.plan import Manifest, chunk_digest, chunk_text, parse_chunk
-from enactord.core.records import Served
+from enactord.core.records import Records, Served
 from enactord.registry.keys import read_chunk
 from enactord.registry.mirror import Mirror
+
+DriftKind = Literal["emptied", "drifted"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drift:
+    """A name that is not served as the ledger has it."""
+
+    name: str
+    kind: DriftKind
+    served: Served
+    wanted: Records
+    content: str
+    """What is wanted, as the ledger has it."""
 
 
 def plan_at(mirror: Mirror, record: FenceRecord) -> Manifest | None:

@@ -53,6 +53,12 @@ def test_what_is_copied_is_cached() -> None:
     assert not [kind.name for kind in KINDS if kind.leased and kind.copied]
 
 
+def test_every_kind_is_told_of() -> None:
+    """ARCHITECTURE.md says of each kind what its values hold."""
+    text = (PRODUCT.parent / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    assert [kind.name for kind in KINDS if f"| `{kind.prefix}" not in text] == []
+
+
 def sources() -> Iterator[tuple[str, ast.Module]]:
     for path in sorted(PRODUCT.rglob("*.py")):
         yield path.relative_to(PRODUCT).as_posix(), ast.parse(path.read_text(encoding="utf-8"))
