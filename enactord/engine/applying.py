@@ -43,6 +43,7 @@ _ZONES_AT_ONCE = 16
 """Zones on their way at once, likewise."""
 _PATIENCE_S = 1.0
 _SHOW_OPEN_TIMEOUT_S = 5.0
+_SHOW_SETTLED_TIMEOUT_S = 0.25
 _CONFLICT_PAUSE_S = 0.02
 _TAKE_OVER_S = 1.0
 """How long marks of another enactor may stand without a change before they are taken over."""
@@ -284,18 +285,22 @@ class Applier:
         if unfinished or self._mirror.applied(zone) == generation:
             return unfinished
         self._check_formats(zone)
-        if await self._ledger.settle(work.permit):
-            self._ports.observer.observe(
-                PlanApplied(
-                    zone=zone,
-                    generation=generation,
-                    written=work.tally.written,
-                    held=work.tally.held,
-                    duration_s=asyncio.get_running_loop().time() - start,
-                )
+        shown = partial(self._shows_applied, zone, generation)
+        if not await self._ledger.settle(work.permit):
+            # Another enactor was first, and the mirror is about to show it; or the plan's ground is gone.
+            if not await self._mirror.wait_until(shown, _SHOW_SETTLED_TIMEOUT_S, zone=zone):
+                raise Interrupted(f"{zone}: generation {generation} was not recorded as applied")
+            return 0
+        self._ports.observer.observe(
+            PlanApplied(
+                zone=zone,
+                generation=generation,
+                written=work.tally.written,
+                held=work.tally.held,
+                duration_s=asyncio.get_running_loop().time() - start,
             )
-            shown = partial(self._shows_applied, zone, generation)
-            await self._mirror.wait_until(shown, _SHOW_OPEN_TIMEOUT_S, zone=zone)
+        )
+        await self._mirror.wait_until(shown, _SHOW_OPEN_TIMEOUT_S, zone=zone)
         return 0
 
     def _shows_applied(self, zone: str, generation: int) -> bool:

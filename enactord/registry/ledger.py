@@ -72,10 +72,14 @@ class Ledger:
         return (await self._store.transact(compares, ())).succeeded
 
     async def settle(self, permit: Permit) -> bool:
-        """Record that every endpoint of the zone conforms to the generation or is held."""
-        value = applied_value(permit.record.generation, permit.record.plan)
-        put = Put(key=self._keys.applied(permit.zone), value=value)
-        return (await self._store.transact(permit.compares(self._keys), (put,))).succeeded
+        """Record that every endpoint of the zone conforms to the generation or is held.
+
+        What is recorded must be as the mirror has it: another version may have recorded more.
+        """
+        key = self._keys.applied(permit.zone)
+        put = Put(key=key, value=applied_value(permit.record.generation, permit.record.plan))
+        unmoved = unmodified(key, self._mirror.applied_revision(permit.zone))
+        return (await self._store.transact([*permit.compares(self._keys), unmoved], (put,))).succeeded
 
     async def reshape(self, permit: Permit, slots: int) -> Permit | None:
         """Bring all buckets of the zone to one number of slots; returns the permit to go on with.

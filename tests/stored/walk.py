@@ -178,6 +178,7 @@ class _Step:
             served = world.serves(fleet(NAMES, 3))
             assert served or kind in (FENCE, APPLIED, LEDGER, *ORDERS), kind.name
             said = "served by all" if served else "stored; the zone waits for that version"
+            assert kind not in (HEAD, PLAN, PRUNE_EPOCH), kind.name
         else:
             assert published.guard == "format", published
             said = "refused: format"

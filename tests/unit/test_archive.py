@@ -10,14 +10,15 @@ import pytest
 
 from enactord.adapters.memory_store import MemoryStore
 from enactord.core.errors import ArchiveUnreadable, StoreDown
-from enactord.core.fence import FenceRecord
+from enactord.core.fence import Fence, FenceRecord, raised
 from enactord.core.guard import Limits
 from enactord.core.kv import Delete, Put
-from enactord.daemon.archive import Restored, backup, check, restore
+from enactord.daemon.archive import Restored, _height, backup, check, restore
 from enactord.engine.settings import ZonePorts
 from enactord.operations.scope import Denied, Scope
 from enactord.registry.control import Freeze, freeze, parse_freeze
-from enactord.registry.keys import parse_record
+from enactord.registry.keys import parse_record, record_value
+from enactord.store.layout import APPLIED, FENCE, HEAD, LEDGER, PLAN
 from tests.world import SCOPE, ZONE, Breaking, World, fleet, plan
 
 
@@ -232,3 +233,48 @@ async def test_a_backup_that_fails_leaves_the_last_one(world: World, tmp_path: P
         await backup(scope_of(world, Away(world.store, 0)), path)
     assert path.read_bytes() == whole
     assert [each.name for each in tmp_path.iterdir()] == ["backup"]
+
+
+async def test_keys_of_an_unknown_kind_are_backed_up_and_never_dropped(world: World, tmp_path: Path) -> None:
+    """A newer version has one more kind: only that version restores the file, and this one deletes no such key."""
+    await world.publish(plan(fleet(5, 1)))
+    before = tmp_path / "before"
+    await backup(scope_of(world), before)
+    policy, presence = world.keys.root + "policies/alice", world.keys.root + "guests/a"
+    lease = await world.store.grant(60)
+    await world.store.transact((), (Put(key=policy, value=b"x"), Put(key=presence, value=b"x", lease=lease)))
+    saved = await backup(scope_of(world), tmp_path / "backup")
+    assert saved.document()["unknown"] == ["policies/"]
+    found = await contents(world)
+    done = await restore(scope_of(world), tmp_path / "backup", {}, author="alice", replace=True)
+    assert isinstance(done, Denied)
+    assert "policies/" in str(done.refusals[0])
+    assert await contents(world) == found
+    done = await restore(scope_of(world), before, {}, author="alice", replace=True)
+    assert isinstance(done, Restored)
+    assert await contents(world) == found
+
+
+async def test_a_restore_that_replaces_is_the_way_back_from_a_newer_version(world: World, tmp_path: Path) -> None:
+    """It is an operator's order: the older version then goes on with what it can read."""
+    await world.add("a")
+    await applied(world, 1)
+    await backup(scope_of(world), tmp_path / "backup")
+    ports = zones(world)
+    await world.stop("a")
+    for kind in (PLAN, HEAD, LEDGER, FENCE, APPLIED):
+        for item in (await world.store.range(*world.keys.bounds(kind))).items:
+            newer = b"%s 2\n" % kind.name.encode() + item.value.removeprefix(kind.header)
+            await world.store.transact((), (Put(key=item.key, value=newer),))
+    assert len((await world.view()).other_formats) == 5
+    done = await restore(scope_of(world), tmp_path / "backup", ports, author="alice", replace=True)
+    assert isinstance(done, Restored)
+    assert (done.other_formats, done.fences) == ((), {ZONE: 1})
+    await world.add("b")
+    await applied(world, 2)
+
+
+def test_fences_are_ordered_by_what_can_be_known_of_them() -> None:
+    """A fence that can be read is above one of another version, and that above garbage: none is lowered."""
+    readable = record_value(raised(Fence(scope=SCOPE, generation=1, plan="0" * 16), 0))
+    assert _height(readable) > _height(b"fence 2\nwhatever") > _height(b"junk")

@@ -269,6 +269,25 @@ async def test_a_zone_that_a_plan_leaves_as_it_is_is_settled_in_the_store(ground
     assert not await ground.ledger.begin(ground.permit, BUCKET, {ID: quiet.ledger_revision})
 
 
+async def test_what_another_version_has_recorded_as_applied_is_not_replaced(ground: Ground) -> None:
+    """Though the mirror has not shown it yet: the store compares."""
+    newer = b"applied 2\nmore"
+    await ground.store.transact((), (Put(key=KEYS.applied(ZONE), value=newer),))
+    assert not await ground.ledger.settle(ground.permit)
+    assert (await ground.store.get([KEYS.applied(ZONE)]))[KEYS.applied(ZONE)].value == newer
+
+
+async def test_a_fence_of_another_version_is_not_replaced(ground: Ground) -> None:
+    """Neither by an open nor by one that follows the zone."""
+    newer = b"fence 2\nmore"
+    await ground.store.transact((), (Put(key=KEYS.fence(ZONE), value=newer),))
+    fence = Fence(scope=SCOPE, generation=5, plan="5" * 16)
+    assert await ground.fences.read(ZONE) is None
+    assert await ground.fences.open(ZONE, ground.record.txt, ground.permit.claim, None) is None
+    assert not await ground.fences.follow(ZONE, fence)
+    assert (await ground.store.get([KEYS.fence(ZONE)]))[KEYS.fence(ZONE)].value == newer
+
+
 async def revoke(ground: Ground) -> None:
     await ground.store.revoke(ground.session.lease)
 

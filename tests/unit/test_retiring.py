@@ -72,6 +72,17 @@ async def test_a_zone_that_an_enactor_has_in_its_config_is_not_retired(world: Le
     assert "c has old.test." in sentence(await retire(world.at_hand, OLD, reason="x", author="y"))
 
 
+async def test_a_zone_of_another_version_is_not_retired(world: Left) -> None:
+    """What this version cannot read it does not delete."""
+    await world.leave()
+    fence = world.keys.fence(OLD)
+    await world.store.transact((), (Put(key=fence, value=b"fence 2\nmore"),))
+    before = await world.keys_of_old()
+    said = sentence(await retire(world.at_hand, OLD, reason="x", author="y"))
+    assert "fence of format 2, and this version reads format 1" in said
+    assert await world.keys_of_old() == before
+
+
 async def test_a_retired_zone_leaves_the_store_and_is_served_on(world: Left) -> None:
     """Its keys go, with a note of who did it and why; what it serves stays, and so do the other zones."""
     await world.leave()
