@@ -24,7 +24,7 @@ class OtherFormat:
 
     def __str__(self) -> str:
         return (
-            f"{self.kind} of format {self.found}, and this version reads format {self.reads}:"
+            f"value of kind {self.kind} in format {self.found}, and this version reads format {self.reads}:"
             f" start enactord of a version that writes format {self.found}"
         )
 

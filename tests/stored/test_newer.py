@@ -38,7 +38,7 @@ async def test_no_plan_is_applied_where_another_version_knows_which_is_the_newes
     await world.publish(plan(fleet(5, 2)))
     await put_newer(world, HEAD, (await items(world, HEAD))[0])
     member = await world.add("b")
-    await world.until(lambda: any("head of format 2" in reason for reason in member.enactor.reasons()))
+    await world.until(lambda: any("kind head in format 2" in reason for reason in member.enactor.reasons()))
     await asyncio.sleep(0.5)
     assert world.serves(fleet(5, 1))
 
@@ -50,7 +50,7 @@ async def test_a_chunk_of_another_version_is_not_replaced_by_the_same_content(wo
     newer = await put_newer(world, CHUNK, chunk)
     refusal = await world.refused(plan(fleet(5, 1)))
     assert refusal.guard == "format"
-    assert "chunk of format 2, and this version reads format 1" in refusal.detail
+    assert "kind chunk in format 2, and this version reads format 1" in refusal.detail
     assert [item.value for item in await items(world, CHUNK)] == [newer]
     await world.publish(plan(fleet(5, 2)))
 

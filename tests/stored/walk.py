@@ -156,7 +156,9 @@ class _Step:
     async def _newer(self, key: str, sound: bytes, spoilt: bytes) -> str:
         """Check that the value stays and is told, by enactors at work and by one that starts; then read it again."""
         world, kind = self._world, self._kind
-        words = f"{kind.name} of format {kind.format + 1}, and this version reads format {kind.format}: start enactord"
+        words = (
+            f"kind {kind.name} in format {kind.format + 1}, and this version reads format {kind.format}: start enactord"
+        )
         late = await world.add("c")
         await world.until(lambda: late.enactor.store_up)
         at_work = [*self._members, *([late] if kind.cached else [])]

@@ -79,7 +79,7 @@ async def test_a_zone_of_another_version_is_not_retired(world: Left) -> None:
     await world.store.transact((), (Put(key=fence, value=b"fence 2\nmore"),))
     before = await world.keys_of_old()
     said = sentence(await retire(world.at_hand, OLD, reason="x", author="y"))
-    assert "fence of format 2, and this version reads format 1" in said
+    assert "kind fence in format 2, and this version reads format 1" in said
     assert await world.keys_of_old() == before
 
 
