@@ -14,6 +14,8 @@ FenceSeen = tuple[bytes, ...]
 PLAN_MARK_LENGTH = 16
 NO_PLAN = "0" * PLAN_MARK_LENGTH
 """The mark of a fence that an operator raised by hand: no plan has it."""
+FENCE_MAX = 10**19 - 1
+"""The highest generation that a fence's text can name: far above those of plans, which end at 18 digits."""
 HOLD_MAX = 120
 """Longest text of a hold: with it, the fence still is one character-string."""
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from enactord.core.errors import ZoneDown
-from enactord.core.fence import HOLD_MAX, NO_PLAN, Fence, parse_fence
+from enactord.core.fence import FENCE_MAX, HOLD_MAX, NO_PLAN, Fence, parse_fence
 from enactord.core.records import NO_RECORDS, Change, Committed, Reason, Records, Refused, Served, Transaction, Unknown
 from enactord.core.refusal import Refusal
 from enactord.engine.opening import describe
@@ -95,7 +95,8 @@ async def raise_by_hand(ports: ZonePorts, scope: str, hold: str, changes: Sequen
             detail = f"{zone} is fenced by scope {found.scope!r}, this config is of {scope!r}: use that scope's config"
             return Denied(refusals=(Refusal(guard="scope", detail=detail),))
         before = describe(seen)
-        fence = Fence(scope=scope, generation=(found.generation if found else 0) + 1, plan=NO_PLAN, hold=hold)
+        above = min((found.generation if found else 0) + 1, FENCE_MAX)
+        fence = Fence(scope=scope, generation=above, plan=NO_PLAN, hold=hold)
         match await ports.zone.write(Transaction(fence_seen=seen, fence_after=fence, changes=changes)):
             case Committed():
                 return Taken(zone=zone, before=before, fence=fence)

@@ -305,15 +305,21 @@ async def flood(port: int, start: bytes, unit: bytes) -> int:
 
 
 async def drip(writer: asyncio.StreamWriter, reader: asyncio.StreamReader, unit: bytes) -> bytes:
-    """Send a byte now and then until the server ends it; returns what it said."""
-    said = asyncio.ensure_future(reader.read())
+    """Send a byte now and then until the server ends it; returns what it said, also where a reset came behind it."""
+    said = bytearray()
+
+    async def listen() -> None:
+        with OVER:
+            while data := await reader.read(65_536):
+                said.extend(data)
+
+    listening = asyncio.ensure_future(listen())
     with contextlib.suppress(ConnectionError):
-        while not said.done():
+        while not listening.done():
             writer.write(unit)
-            await asyncio.wait({said}, timeout=0.2)
-    with OVER:
-        return await said
-    return b""
+            await asyncio.wait({listening}, timeout=0.2)
+    await listening
+    return bytes(said)
 
 
 async def test_slow_clients_hold_nobody_up() -> None:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from enactord.core.errors import ZoneDown
-from enactord.core.fence import HOLD_MAX, NO_PLAN, Fence, parse_fence
+from enactord.core.fence import FENCE_MAX, HOLD_MAX, NO_PLAN, Fence, parse_fence
 from enactord.core.records import Outcome, Records, Transaction, Unknown
 from enactord.engine.settings import ZonePorts
 from enactord.operations.emergency import Taken, hold_text, release, seal, set_records
@@ -71,6 +71,18 @@ async def test_a_hold_below_the_store_s_fence_holds_all_the_same(world: World) -
     await asyncio.sleep(1.0)
     assert world.serves({A: ["192.0.2.1"]})
     assert parse_fence(world.servers[ZONE].fence) == taken.fence
+
+
+async def test_at_the_end_of_generations_a_zone_is_held_and_given_back_all_the_same(world: World) -> None:
+    """Nothing is above: a fence with one digit more would be taken for garbage, and an older plan raised over it."""
+    member = await world.add("a")
+    last = Fence(scope=SCOPE, generation=FENCE_MAX, plan="0123456789abcdef")
+    world.servers[ZONE].put_fence(last.seen)
+    for done in (await seal(ports(member), SCOPE, HOLD), await release(ports(member), SCOPE)):
+        assert isinstance(done, Taken)
+        assert parse_fence(done.fence.seen) == done.fence
+        assert done.fence.generation == FENCE_MAX
+    assert world.servers[ZONE].fence == Fence(scope=SCOPE, generation=FENCE_MAX, plan=NO_PLAN).seen
 
 
 async def test_a_late_write_of_an_enactor_finds_the_zone_held(world: World) -> None:

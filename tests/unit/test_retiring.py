@@ -169,7 +169,7 @@ async def test_a_zone_that_comes_back_goes_on_above_its_fence(world: Left) -> No
         await back.publish(plan(fleet(10, generation) | fleet(20, generation, zone=OLD)))
     await back.until(lambda: back.serves(fleet(20, 5, zone=OLD)), 20.0)
     assert status_document(await world.view(), [ZONE, OLD])["retired"] == []
-    assert member.enactor.mirror.applied(OLD) == 5
+    await back.until(lambda: member.enactor.mirror.applied(OLD) == 5)
     await back.stop("c")
 
 
