@@ -69,6 +69,13 @@ class _Ground:
     writable: bool
     recorded: bool
     """Whether the store has the zone's record; else it is made of the fence that stands."""
+    replanted: bool = False
+    """Whether the fence was brought back just now."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether record and plan are there, so that all names can be judged; else only what is empty is refilled."""
+        return self.manifest is not None and self.recorded
 
     @property
     def known(self) -> bool:
@@ -119,41 +126,13 @@ class Repairer:
 
         Raises `ZoneDown`, `ZoneDenied`; `StoreDown` when the store goes away in between.
         """
-        record = self._mirror.fence(zone)
-        recorded = record is not None
-        if record is None and not self._mirror.ledger.stored(zone):
-            return Look(zone=zone, names=0, drifts=(), repaired=())  # never opened: nothing is owned there
-        freeze = self._mirror.freeze
-        writable = repair and (freeze is None or freeze.mode != "all")
-        seen = await self._ports.zones[zone].zone.read_fence()
-        standing = parse_fence(seen)
-        record = record or self._refiller.record(standing)
-        if record is None:
-            return Look(zone=zone, names=0, drifts=(), repaired=())
-        if standing is not None and standing.generation > record.txt.generation:
-            record = await self._shown(zone, standing) or record
-        problem = await self._in_the_way(zone, record, standing)
-        if problem:
-            # The ledger as we have it says nothing about what should be served.
+        ground, problem = await self._stand_on(zone, repair=repair)
+        if ground is None:
             return Look(zone=zone, names=0, drifts=(), repaired=(), problem=problem)
-        manifest = plan_at(self._mirror, record)
-        lacking = "" if manifest is not None else self._refiller.lacking(zone, record)
-        if manifest is None and not self._refiller.settled(zone, record):
-            # Followed to a zone that is ahead of the store: what the ledger has is older than what is served.
-            return Look(zone=zone, names=0, drifts=(), repaired=(), problem=lacking)
-        ground = _Ground(
-            zone=zone, record=record, manifest=manifest, anchor=record.txt, writable=writable, recorded=recorded
-        )
-        replanted = False
-        if seen != record.txt.seen and writable:
-            ground, problem = await self._replant(ground, seen)
-            replanted = ground.writable and ground.known
-        problem = problem or lacking
         drifts: list[Drift] = []
         repaired: set[str] = set()
         names = 0
-        whole = manifest is not None and recorded
-        for buckets in self._portions(zone) if whole else ():
+        for buckets in self._portions(zone) if ground.whole else ():
             await self._look_at_held(ground, buckets)
             entries = self._entries(buckets)  # behind the last await: as old as the revisions that they are judged by
             if not entries:
@@ -164,11 +143,11 @@ class Repairer:
             if refused:
                 repaired |= await self._look_again(ground, refused)
             names += len(entries)
-            if paced and not replanted and not found:
+            if paced and not ground.replanted and not found:
                 # A zone that shows damage is gone through at once; a sound one slowly.
                 await self._pacer.take(len(entries), self.settings.repair_names_per_s)
-        refills = [] if whole else [*self._refiller.known(zone)]
-        if manifest is not None and (unknown := await self._refiller.unknown(zone, manifest)):
+        refills = [] if ground.whole else [*self._refiller.known(zone)]
+        if ground.manifest is not None and (unknown := await self._refiller.unknown(zone, ground.manifest)):
             refills.append(unknown)
         for entries in refills:
             found, fixed = await self._refill(ground, entries)
@@ -188,6 +167,36 @@ class Repairer:
             )
         )
         return Look(zone=zone, names=names, drifts=tuple(drifts), repaired=tuple(sorted(repaired)), problem=problem)
+
+    async def _stand_on(self, zone: str, *, repair: bool) -> tuple[_Ground | None, str]:
+        """Return what a look goes by, None where nothing can be looked at; and what is wrong with the zone."""
+        record = self._mirror.fence(zone)
+        recorded = record is not None
+        if record is None and not self._mirror.ledger.stored(zone):
+            return None, ""  # never opened: nothing is owned there
+        freeze = self._mirror.freeze
+        writable = repair and (freeze is None or freeze.mode != "all")
+        seen = await self._ports.zones[zone].zone.read_fence()
+        standing = parse_fence(seen)
+        record = record or self._refiller.record(standing)
+        if record is None:
+            return None, ""
+        if standing is not None and standing.generation > record.txt.generation:
+            record = await self._shown(zone, standing) or record
+        problem = await self._in_the_way(zone, record, standing)
+        if problem:
+            return None, problem  # the ledger as we have it says nothing about what should be served
+        manifest = plan_at(self._mirror, record)
+        lacking = "" if manifest is not None else self._refiller.lacking(zone, record)
+        if manifest is None and not self._refiller.settled(zone, record):
+            return None, lacking  # followed to a zone ahead of the store: the ledger is older than what is served
+        ground = _Ground(
+            zone=zone, record=record, manifest=manifest, anchor=record.txt, writable=writable, recorded=recorded
+        )
+        if seen != record.txt.seen and writable:
+            ground, problem = await self._replant(ground, seen)
+            ground = replace(ground, replanted=ground.writable and ground.known)
+        return ground, problem or lacking
 
     async def _refill(
         self, ground: _Ground, entries: Mapping[str, Entry], *, again: bool = False
@@ -218,7 +227,9 @@ class Repairer:
             return ""
         ahead = standing.generation > record.txt.generation
         if standing.scope == record.scope and ahead and self._store_up():
-            return await self._follow(zone, standing) or describe_fence(zone, standing)
+            known = self._mirror.fence(zone)
+            if known is None or known.generation < standing.generation:
+                return await self._opener.follow(zone, standing) or describe_fence(zone, standing)
         return describe_fence(zone, standing) if standing.scope != record.scope or standing.hold or ahead else ""
 
     async def _replant(self, ground: _Ground, seen: FenceSeen) -> tuple[_Ground, str]:
@@ -247,13 +258,6 @@ class Repairer:
         if self._store_up() and standing.scope == self.settings.scope and not standing.hold:
             await self._mirror.wait_until(shown, _SHOW_TIMEOUT_S, zone=zone)
         return self._mirror.fence(zone)
-
-    async def _follow(self, zone: str, found: Fence) -> str:
-        """Have the store follow a fence that is ahead of it; "", or why it does not."""
-        known = self._mirror.fence(zone)
-        if known is not None and known.generation >= found.generation:
-            return ""
-        return await self._opener.follow(zone, found)
 
     def _portions(self, zone: str) -> list[list[BucketId]]:
         """Cut the zone's buckets into portions of about `_CHUNK_NAMES` names."""
