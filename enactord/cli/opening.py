@@ -11,6 +11,7 @@ from enactord.daemon.config import Config, load_config
 from enactord.daemon.operations import Scope
 from enactord.daemon.wiring import open_config_store, open_zones
 from enactord.engine.settings import Settings, ZonePorts
+from enactord.registry.reports import WAIT_S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,14 +28,24 @@ class Tools:
 
 
 @asynccontextmanager
-async def open_tools() -> AsyncIterator[Tools]:
-    """Read the config that the command names, and open its store. Raises `ConfigError`."""
+async def open_tools(*, wait_s: float = WAIT_S) -> AsyncIterator[Tools]:
+    """Read the config that the command names, and open its store. Raises `ConfigError`.
+
+    `wait_s`: how long a publication waits for a report of an enactor.
+    """
     config = load_config(config_path(), for_daemon=False)
     settings = config.settings
     store = await open_config_store(config)
     try:
         zones = [zone.name for zone in settings.zones]
-        scope = Scope(store=store, name=settings.scope, zones=zones, limits=settings.limits, clock=SystemClock())
+        scope = Scope(
+            store=store,
+            name=settings.scope,
+            zones=zones,
+            limits=settings.limits,
+            clock=SystemClock(),
+            wait_s=wait_s,
+        )
         yield Tools(scope=scope, config=config, settings=settings)
     finally:
         with suppress(EnactordError, OSError):  # what was asked is done or not: letting go does not decide it
@@ -42,7 +53,7 @@ async def open_tools() -> AsyncIterator[Tools]:
 
 
 @asynccontextmanager
-async def open_scope() -> AsyncIterator[Scope]:
-    """Open the scope of the config that the command names. Raises `ConfigError`."""
-    async with open_tools() as tools:
+async def open_scope(*, wait_s: float = WAIT_S) -> AsyncIterator[Scope]:
+    """Open the scope of the config that the command names, as `open_tools` does. Raises `ConfigError`."""
+    async with open_tools(wait_s=wait_s) as tools:
         yield tools.scope

@@ -9,12 +9,26 @@ import click
 
 from enactord.cli.diff import print_diff
 from enactord.cli.opening import open_scope
-from enactord.cli.program import common, examples
+from enactord.cli.program import F, common, examples
 from enactord.cli.terminal import Bar, Out, deny, progress, show, tell_done, warn
 from enactord.core.plan import PLAN_BYTES_MAX, Draft, parse_plan
 from enactord.daemon.operations import Denied, Published, approve
 from enactord.daemon.operations import publish as publish_draft
 from enactord.registry.plans import Orders
+from enactord.registry.reports import WAIT_S
+
+
+def waiting(command: F) -> F:
+    """Give a command the option --wait of publications."""
+    return click.option(
+        "--wait",
+        "wait_s",
+        metavar="SECONDS",
+        type=click.FloatRange(0, 600),
+        default=WAIT_S,
+        show_default=True,
+        help="How long to wait for an enactor to report the fences that stand; then publish as unconfirmed.",
+    )(command)
 
 
 def author_or_user(author: str | None) -> str:
@@ -49,12 +63,14 @@ enactorctl publish 104 --approve --reason "half of us-east-1 is being rebuilt, a
 @click.option("--approve", "approved", is_flag=True, help="Let this exact plan pass the guards that weigh change.")
 @click.option("--reason", metavar="TEXT", default="", help="Why; kept with the plan. Needed with --approve.")
 @click.option("--author", metavar="NAME", help="Who says so [default: the plan's author; with --approve, you].")
+@waiting
 @common
-def publish(plan: str, dry_run: bool, approved: bool, reason: str, author: str | None) -> int:
+def publish(plan: str, dry_run: bool, approved: bool, reason: str, author: str | None, wait_s: float) -> int:
     """Publish a plan ("-": from stdin); prints the generation that it was given.
 
     With --approve, PLAN may be a stored plan's generation: its content is published anew
-    as an approved generation.
+    as an approved generation. The generation is above the newest plan and above every fence
+    that enactors report; a plan that no enactor could confirm is published with a warning.
     """
     if approved and not reason:
         raise click.UsageError('--approve needs a reason, which is kept: --reason "…"')
@@ -66,14 +82,23 @@ def publish(plan: str, dry_run: bool, approved: bool, reason: str, author: str |
         )
     with progress("reading") as bar:
         what = int(plan) if stored else parse_plan(read_document(plan))
-        done = asyncio.run(_publish(what, bar, dry_run=dry_run, approved=approved, reason=reason, author=author))
+        done = asyncio.run(
+            _publish(what, bar, dry_run=dry_run, approved=approved, reason=reason, author=author, wait_s=wait_s)
+        )
     return show_published(done)
 
 
 async def _publish(
-    what: Draft | int, bar: Bar, *, dry_run: bool, approved: bool, reason: str, author: str | None
+    what: Draft | int,
+    bar: Bar,
+    *,
+    dry_run: bool,
+    approved: bool,
+    reason: str,
+    author: str | None,
+    wait_s: float,
 ) -> Published | Denied:
-    async with open_scope() as scope:
+    async with open_scope(wait_s=wait_s) as scope:
         if approved or isinstance(what, int):
             name = author_or_user(author)
             return await approve(scope, what, author=name, reason=reason, dry_run=dry_run, stage=bar.stage)

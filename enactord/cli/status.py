@@ -57,7 +57,9 @@ def _print(out: Out, document: dict[str, Any]) -> None:
     for enactor in document["enactors"]:
         working_on = enactor.get("working_on")
         doing = f"works on plan {working_on}" if working_on else "waits for work"
-        out.line(f"enactor {enactor['id']}: {doing}")
+        interval_s = enactor.get("fence_interval_s")
+        asking = f", asks each zone for its fence every {interval_s:g} s" if isinstance(interval_s, float) else ""
+        out.line(f"enactor {enactor['id']}: {doing}{asking}")
     for hold in document["held"]:
         out.line((f"held: {hold['name']} ({hold['guard']}): {hold['detail']}", "yellow"))
     if counts["held"] > len(document["held"]):

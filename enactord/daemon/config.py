@@ -85,6 +85,10 @@ class RepairConfig:
     """Pause between two looks at all that is served (300 where a zone is Route 53's, which counts requests)."""
     names_per_s: float = 500.0
     """Bound on the questions of such a look."""
+    fence_interval_s: float = 5.0
+    """How often each zone is asked for its fence: one that is lost protects nothing until it is back."""
+    fence_questions_per_s: float = 20.0
+    """Bound on these questions to one server; for more zones on it, the interval grows (`enactorctl status`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,6 +156,8 @@ class Config:
                     batch_names_max=zone.batch_names_max,
                     in_flight_max=zone.in_flight_max,
                     verify_timeout_s=zone.verify_timeout_s,
+                    server=zone.asked_server,
+                    fence_questions_per_s=zone.fence_questions_per_s,
                 )
                 for zone in self.zones
             ],
@@ -161,6 +167,8 @@ class Config:
             prune_interval_s=self.prune.interval_s,
             repair_interval_s=self.repair.interval_s,
             repair_names_per_s=self.repair.names_per_s,
+            fence_interval_s=self.repair.fence_interval_s,
+            fence_questions_per_s=self.repair.fence_questions_per_s,
         )
 
 
@@ -206,7 +214,7 @@ _TABLES: Mapping[str, tuple[str, ...]] = {
     ),
     "guard": tuple(f.name for f in fields(Limits)),
     "prune": ("keep_plans", "interval_s"),
-    "repair": ("interval_s", "names_per_s"),
+    "repair": ("interval_s", "names_per_s", "fence_interval_s", "fence_questions_per_s"),
     "http": (
         "listen", "token_file", "tls_cert_file", "tls_key_file", "connections_max", "events_clients_max",
         "requests_per_s", "request_timeout_s", "plan_bytes_max",
@@ -279,6 +287,8 @@ class Reader:
             repair=RepairConfig(
                 interval_s=repair.number("interval_s", repair_interval_s(zones), low=0.1, high=86_400),
                 names_per_s=repair.number("names_per_s", 500.0, low=1, high=1_000_000),
+                fence_interval_s=repair.number("fence_interval_s", 5.0, low=0.1, high=86_400),
+                fence_questions_per_s=repair.number("fence_questions_per_s", 20.0, low=0.1, high=100_000),
             ),
             http=HttpConfig(
                 listen=http.listen("listen", (LISTEN,)),

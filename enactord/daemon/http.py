@@ -31,6 +31,7 @@ from enactord.daemon.web.stream import Streams
 from enactord.daemon.web.writing import Writing
 from enactord.engine.enactor import Enactor
 from enactord.operations.scope import Scope
+from enactord.registry.reports import WAIT_S
 from enactord.telemetry.failures import Failures
 from enactord.telemetry.metrics import Metrics, Pacing, Standing
 
@@ -72,6 +73,7 @@ class Pages:
             zones=zones,
             limits=enactor.settings.limits,
             clock=ports.clock,
+            wait_s=min(WAIT_S, config.request_timeout_s / 3),
         )
         self._reading = Reading(enactor.mirror, scope.plans, zones)
         self._writing = Writing(scope, config.token, plan_bytes_max=config.plan_bytes_max, fine=self._rates.fine)
@@ -205,6 +207,7 @@ def standing(enactor: Enactor) -> Standing:
         zones_down=enactor.zone_problems,
         copy_up=not enactor.copy_problem,
         lag_s=enactor.lag_s(),
+        fence_interval_s=enactor.fence_intervals_s(),
         head_refused=enactor.head_refusal is not None,
         still_s=asyncio.get_running_loop().time() - enactor.progress,
     )

@@ -18,6 +18,7 @@ from enactord.ports import KeyValue
 from enactord.registry.control import parse_freeze
 from enactord.registry.keys import parse_record
 from enactord.registry.plans import Orders, Plans
+from enactord.registry.reports import Report, await_reports
 from enactord.store.ledger_index import read_bucket
 
 
@@ -124,8 +125,11 @@ async def publish(
         told = {refusal.guard for refusal in weighed.refusals}
         more = (done,) if isinstance(done, Refusal) and done.guard not in told else ()
         return Denied(refusals=(*more, *weighed.refusals))
+    stage("asking enactors")
+    reports = await await_reports(scope.store, scope.keys, scope.clock, wait_s=0.0 if dry_run else scope.wait_s)
+    above = max((report.fence for report in reports), default=0)
     stage("rehearsing" if dry_run else "storing")
-    done = await (rehearsal if dry_run else scope.plans).publish(draft, orders, layout=layout)
+    done = await (rehearsal if dry_run else scope.plans).publish(draft, orders, layout=layout, above=above)
     if isinstance(done, Refusal):
         return Denied(refusals=(done,))
     return Published(
@@ -135,11 +139,22 @@ async def publish(
         after=draft.endpoints,
         # What will be held keeps nothing from being stored; so enactors need not wait until it is known here, too.
         held=_judge_endpoints(draft.endpoints, weighed.entries, scope, approved=approved),
-        warnings=await _warnings(scope),
+        warnings=(*_unconfirmed(reports), *await _frozen(scope)),
     )
 
 
-async def _warnings(scope: Scope) -> tuple[str, ...]:
+def _unconfirmed(reports: Sequence[Report]) -> tuple[str, ...]:
+    """Return the warning that no enactor knows all fences that stand: the generation may be below one of them."""
+    if any(not report.unknown for report in reports):
+        return ()
+    what = "no enactor reports the fences of its zones"
+    if reports:
+        zones = min(report.unknown for report in reports)
+        what = f"of {zones} zone{'s' if zones > 1 else ''} the fence is not known to the enactors"
+    return (f"unconfirmed: {what}, so one may stand above this generation, and hold it up (see: enactorctl status)",)
+
+
+async def _frozen(scope: Scope) -> tuple[str, ...]:
     item = (await scope.store.get([scope.keys.freeze])).get(scope.keys.freeze)
     if item is None:
         return ()

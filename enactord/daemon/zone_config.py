@@ -31,6 +31,8 @@ _ANSWERS_MAX = {"skydns": 50}
 _BATCH_NAMES = {"skydns": 10}
 _IN_FLIGHT = {"route53": 2}
 _VERIFY_TIMEOUT_S = {"route53": 90.0}
+_FENCE_REQUESTS_RATIO = 0.2
+"""What part of the requests to Route 53 may ask for fences."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +88,16 @@ class ZoneConfig:
     def verify_servers(self) -> tuple[Address, ...]:
         """The DNS servers that are asked after a write: by default the one that was written to, if it was one."""
         return self.verify or ((self.server,) if self.backend in ("rfc2136", "embedded") else ())
+
+    @property
+    def asked_server(self) -> str:
+        """What answers questions for the fence: a DNS server, the store's etcd, or the account of Route 53."""
+        return str(self.server) if self.backend in ("rfc2136", "embedded") else self.backend
+
+    @property
+    def fence_questions_per_s(self) -> float | None:
+        """A bound of its own on those questions: of the requests to Route 53, most are left for plans."""
+        return self.requests_per_s * _FENCE_REQUESTS_RATIO if self.backend == "route53" else None
 
 
 def read_zone(table: "Table", *, for_daemon: bool, before: Sequence[ZoneConfig]) -> ZoneConfig:

@@ -22,6 +22,7 @@ from enactord.engine.applying import Applier
 from enactord.engine.choosing import Choosing
 from enactord.engine.claims import Claims
 from enactord.engine.copying import Copier
+from enactord.engine.fence_watch import FenceWatch
 from enactord.engine.health import Aspect, Health
 from enactord.engine.loops import supervised
 from enactord.engine.opening import Opener
@@ -37,6 +38,7 @@ from enactord.engine.writer import ZoneDenied, ZoneWriter
 from enactord.registry.control import Freeze
 from enactord.registry.keys import Keys
 from enactord.registry.mirror import Mirror
+from enactord.registry.reports import REPORT_EVERY_S
 from enactord.registry.session import Session
 
 _REASONS_MAX, _REASON_LENGTH_MAX = 8, 300
@@ -110,6 +112,9 @@ class Enactor:
             store_up=lambda: self.store_up,
             retries=self.retries,
         )
+        self._wanted = {zone: asyncio.Event() for zone in self.writers}
+        """Zones that are to be looked at without waiting for their turn."""
+        self.fence_watch = FenceWatch(settings, ports, self.mirror, look=lambda zone: self._wanted[zone].set())
         self._looks = Gate(_LOOKS_AT_ONCE, patience_s=_LOOK_PATIENCE_S)
         self._pruner = Pruner(
             ports.store,
@@ -147,6 +152,8 @@ class Enactor:
             ("session", self._keep_session),
             ("apply", self._apply_loop),
             *((f"repair {zone}", partial(self._repair_loop, zone)) for zone in self.writers),
+            ("fences", self.fence_watch.run),
+            ("report", self._report_loop),
             ("prune", self._prune_loop),
             ("copy", self._copier.run),
         )
@@ -176,11 +183,13 @@ class Enactor:
             prune_interval_s=settings.prune_interval_s,
             repair_interval_s=settings.repair_interval_s,
             repair_names_per_s=settings.repair_names_per_s,
+            fence_interval_s=settings.fence_interval_s,
+            fence_questions_per_s=settings.fence_questions_per_s,
         )
         assert tuned == settings, "this needs another enactor"
         self.settings = self._applier.settings = self.repairer.settings = settings
         self._planning.settings = self._choosing.settings = self._pipelines.settings = settings
-        self._opener.settings = settings
+        self._opener.settings = self.fence_watch.settings = settings
         self._pruner.keep_plans = settings.keep_plans
         self.retries.interval_s = settings.repair_interval_s
         self._choosing.forget()
@@ -228,7 +237,14 @@ class Enactor:
         while True:
             try:
                 degraded = [reason[:_REASON_LENGTH_MAX] for reason in self.reasons()[:_REASONS_MAX]]
-                await self.session.keep({"working_on": self.working_on, "head": self.mirror.head, "degraded": degraded})
+                await self.session.keep(
+                    {
+                        "working_on": self.working_on,
+                        "head": self.mirror.head,
+                        "degraded": degraded,
+                        "fence_interval_s": max(self.fence_intervals_s().values(), default=0.0),
+                    }
+                )
                 await self.session.release_all_but(self._claims.generations, self.mirror.all_claims)
                 await self._check_watch()
                 self._store_is_up()
@@ -298,10 +314,16 @@ class Enactor:
     async def _repair_loop(self, zone: str) -> None:
         """Look at a zone at a slow, bounded pace of its own."""
         await asyncio.sleep(self._rng.uniform(0.0, min(1.0, self.settings.repair_interval_s)))
+        wanted = self._wanted[zone]
         while True:
+            wanted.clear()
             async with self._looks.place():
                 await self._look(zone)
-            await asyncio.sleep(self.settings.repair_interval_s * self._rng.uniform(0.8, 1.0))
+            try:
+                async with asyncio.timeout(self.settings.repair_interval_s * self._rng.uniform(0.8, 1.0)):
+                    await wanted.wait()
+            except TimeoutError:
+                pass
 
     async def _look(self, zone: str) -> None:
         self.writers[zone].budget.trickle()
@@ -321,6 +343,18 @@ class Enactor:
             self.health.zone_is_up(zone, Aspect.FENCE)
             if not look.drifts:
                 self.verified = max(self.verified, self.mirror.applied(zone))
+
+    async def _report_loop(self) -> None:
+        """Tell those who publish of the fences, while the store answers."""
+        await self.fence_watch.asked(patience_s=REPORT_EVERY_S)
+        while True:
+            told = False
+            if self.store_up:
+                try:
+                    told = await self.session.report(self.fence_watch.report())
+                except (StoreDown, StoreRefused, LeaseLost):
+                    pass  # the session's own loop finds that, too, and tells
+            await asyncio.sleep(REPORT_EVERY_S if told else _IDLE_S)
 
     async def _prune_loop(self) -> None:
         """Prune now and then, when there are more plans than are kept."""
@@ -401,6 +435,10 @@ class Enactor:
             lags[zone] = 0.0 if manifest is None else max(0.0, now - manifest.published_at)
         return lags
 
+    def fence_intervals_s(self) -> dict[str, float]:
+        """Return how many seconds pass, by zone, between two questions for its fence."""
+        return {zone: self.fence_watch.interval_s(zone) for zone in self.writers}
+
     def status(self) -> dict[str, object]:
         """Return what this enactor itself knows besides the mirror, for the status document."""
         return {
@@ -409,7 +447,11 @@ class Enactor:
             "working_on": self.working_on,
             "verified": self.verified,
             "zones": {
-                zone: {"problem": self.health.zone_problem(zone), "unfinished": self._pipelines.unfinished.get(zone, 0)}
+                zone: {
+                    "problem": self.health.zone_problem(zone),
+                    "unfinished": self._pipelines.unfinished.get(zone, 0),
+                    "fence_interval_s": self.fence_watch.interval_s(zone),
+                }
                 for zone in self.writers
             },
             "refused": {

@@ -21,6 +21,10 @@ class ZoneSettings:
     """DNS messages under way at once; pacing moves below it."""
     verify_timeout_s: float | None = None
     """How long a written name may take here to be seen; None: as the enactor's settings say."""
+    server: str = ""
+    """The server that is asked; zones with the same text here share its questions. "": it has this zone alone."""
+    fence_questions_per_s: float | None = None
+    """Questions for fences that this server takes; None: as the enactor's settings say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +40,10 @@ class Settings:
     prune_interval_s: float = 60.0
     repair_interval_s: float = 30.0
     repair_names_per_s: float = 500.0
+    fence_interval_s: float = 5.0
+    """How often the fence of each zone is asked for."""
+    fence_questions_per_s: float = 20.0
+    """How many such questions a server gets at most; with many zones on it the interval grows."""
     verify_timeout_s: float = 3.0
     """How long a written name may take to be seen on every verify server."""
     head_start_s: float = HEAD_START_S

@@ -11,6 +11,7 @@ from enactord.ports import Clock, KeyValue
 from enactord.registry.keys import Keys
 from enactord.registry.mirror import Mirror
 from enactord.registry.plans import Plans
+from enactord.registry.reports import WAIT_S
 
 Stage = Callable[[str], None]
 """Told the name of each stage that may take a while."""
@@ -36,6 +37,8 @@ class Scope:
     zones: Sequence[str]
     limits: Limits
     clock: Clock
+    wait_s: float = WAIT_S
+    """How long a publication waits for an enactor's report of the fences, where an enactor is alive."""
     keys: Keys = field(init=False)
 
     def __post_init__(self) -> None:

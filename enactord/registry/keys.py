@@ -27,6 +27,7 @@ from enactord.store.layout import (
     LOWERING,
     PLAN,
     PRUNE_EPOCH,
+    REPORT,
     RETIRED,
     Kind,
     OtherFormat,
@@ -223,6 +224,10 @@ class Keys:
 
     def enactor(self, enactor: str) -> str:
         return self.key(ENACTOR, enactor)
+
+    def report(self, enactor: str) -> str:
+        """What an enactor alive reports of the fences that it sees."""
+        return self.key(REPORT, enactor)
 
     def configured(self, enactor: str) -> str:
         """Under it, an enactor alive says which zones its config has."""

@@ -107,10 +107,13 @@ class Plans:
         texts = await self.texts(set(manifest.digests()))
         return merge(texts[digest] for digest in manifest.digests())
 
-    async def publish(self, draft: Draft, orders: Orders, *, layout: Manifest | None = None) -> Manifest | Refusal:
+    async def publish(
+        self, draft: Draft, orders: Orders, *, layout: Manifest | None = None, above: int = 0
+    ) -> Manifest | Refusal:
         """Give the draft a generation and put it into the store, whole or not at all.
 
         `layout`: the plan whose numbers of slots are kept where that is possible; the newest, if it is left out.
+        `above`: the highest fence that enactors see in a zone; the store's own is not taken for it.
 
         Refusals: `scope`, `generation` (not above the newest plan and every fence),
         `base` (not the newest), `digest`, `withdraw`, `zone`. Raises `InvalidPlan`, `StoreDown`.
@@ -119,14 +122,14 @@ class Plans:
             detail = f"the plan is for {draft.scope!r}, this store holds {self._keys.scope!r}"
             return Refusal(guard="scope", detail=detail)
         for attempt in range(_ATTEMPTS):
-            done = await self._publish_once(draft, orders, layout, doubtful=attempt > _ATTEMPTS // 2)
+            done = await self._publish_once(draft, orders, layout, above, doubtful=attempt > _ATTEMPTS // 2)
             if done is not None:
                 return done
             await asyncio.sleep(0.01 * 2**attempt)  # another publication or a prune came first: take the new state
         return Refusal(guard="contention", detail="other publications came first each time; publish again")
 
     async def _publish_once(
-        self, draft: Draft, orders: Orders, layout: Manifest | None, *, doubtful: bool
+        self, draft: Draft, orders: Orders, layout: Manifest | None, above: int, *, doubtful: bool
     ) -> Manifest | Refusal | None:
         """Do what `publish` does, once; None where something else came first. `doubtful`: `head` may hide plans."""
         keys = self._keys
@@ -137,7 +140,7 @@ class Plans:
             return refusal
         newest = _newest(head)
         floor = max(await self.generations(), default=0) if doubtful or not newest[0] else 0
-        opened = await self._highest_fence(max(newest[0], floor))
+        opened = await self._highest_fence(max(newest[0], floor), above)
         before_it = max(newest[0], opened, floor)
         generation = draft.generation or before_it + 1
         if generation <= max(newest[0], opened):
@@ -213,12 +216,13 @@ class Plans:
             succeeded = item is not None and item.value == packed
         return manifest if succeeded else None
 
-    async def _highest_fence(self, newest: int) -> int:
-        """Return the highest generation opened in a zone; a fence that is out of all reach counts for nothing."""
+    async def _highest_fence(self, newest: int, seen: int) -> int:
+        """Return the highest generation opened in a zone, or seen there, of those that are in reach."""
         page = await self._store.range(*self._keys.bounds(FENCE))
         records = (parse_record(item.value) for item in page.items)
         opened = (record.generation for record in records if isinstance(record, FenceRecord))
-        return max((generation for generation in opened if in_step(generation, newest, self._limits)), default=0)
+        candidates = (seen, *opened)
+        return max((generation for generation in candidates if in_step(generation, newest, self._limits)), default=0)
 
     async def _build(
         self, draft: Draft, before: Manifest | None, layout: Manifest | None

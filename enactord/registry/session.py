@@ -11,6 +11,7 @@ from enactord.core.errors import LeaseLost, StoreDown
 from enactord.core.kv import Compare, Delete, Operation, Put, absent, present
 from enactord.ports import Clock, KeyValue, Reading
 from enactord.registry.keys import Keys, json_value, stored_json
+from enactord.registry.reports import Report, pack_report
 from enactord.store.layout import CLAIM, CONFIGURED, ENACTOR
 
 
@@ -67,6 +68,16 @@ class Session:
                 self.lease = 0
                 return
             self._facts = facts
+
+    async def report(self, report: Report) -> bool:
+        """Tell those who publish what is known of the fences, while there is a lease; returns whether it is told.
+
+        Raises `StoreDown`, `LeaseLost`.
+        """
+        if self.lease:
+            put = Put(key=self._keys.report(self.enactor), value=pack_report(report), lease=self.lease)
+            await self._store.transact((), (put,))
+        return bool(self.lease)
 
     async def claim(self, generation: int) -> Claim | None:
         """Claim a plan; None if it does not exist (any more). Raises `StoreDown`, `LeaseLost`."""

@@ -90,6 +90,7 @@ KINDS: tuple[Kind, ...] = (
     APPLIED := Kind(name="applied", prefix="applied/", cached=True, copied=True),
     CLAIM := Kind(name="claim", prefix="claims/", cached=True, leased=True),
     ENACTOR := Kind(name="enactor", prefix="enactors/", cached=True, leased=True),
+    REPORT := Kind(name="report", prefix="reports/", leased=True),
     CONFIGURED := Kind(name="configured", prefix="configured/", leased=True),
 )
 """All kinds, in the order in which a restore writes them.

@@ -47,6 +47,8 @@ class Standing:
     head_refused: bool
     lag_s: Mapping[str, float]
     """Seconds, by zone, since the oldest plan was published that the zone has not applied; 0: it has the newest."""
+    fence_interval_s: Mapping[str, float]
+    """Seconds, by zone, between two questions for its fence."""
     still_s: float
     """Seconds since the apply loop last turned."""
 
@@ -85,6 +87,7 @@ class Metrics:
         self.zone_lag = gauge(
             "zone_lag_seconds", "Time since the oldest plan was published that the zone has not applied", "zone"
         )
+        self.fence_interval = gauge("fence_interval_seconds", "Time between two questions for the zone's fence", "zone")
         self.other_formats = gauge(
             "other_format_values", "Values in the store that another version has written", "kind"
         )
@@ -196,6 +199,7 @@ class Metrics:
             self.generation.labels("applied", zone).set(self._applied[zone])
             self.zone_up.labels(zone).set(zone not in standing.zones_down)
             self.zone_lag.labels(zone).set(standing.lag_s.get(zone, 0.0))
+            self.fence_interval.labels(zone).set(standing.fence_interval_s.get(zone, 0.0))
         self.generation.labels("head", "").set(mirror.head)
         self.generation.labels("verified", "").set(standing.verified)
         totals = mirror.ledger.totals

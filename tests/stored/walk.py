@@ -22,6 +22,7 @@ from enactord.operations.scope import Scope
 from enactord.registry.control import Freeze, freeze_value
 from enactord.registry.keys import json_value, pad
 from enactord.registry.plans import Orders
+from enactord.registry.reports import Report, pack_report
 from enactord.store.layout import (
     APPLIED,
     ASIDE,
@@ -38,6 +39,7 @@ from enactord.store.layout import (
     LOWERING,
     PLAN,
     PRUNE_EPOCH,
+    REPORT,
     RETIRED,
     Kind,
 )
@@ -232,6 +234,7 @@ class _Step:
             APPLIED: ZONE,
             CLAIM: f"{pad(2)}/x",
             ENACTOR: of,
+            REPORT: of,
             CONFIGURED: of,
         }[self._kind]
         made = {
@@ -242,6 +245,7 @@ class _Step:
             ASIDE: ASIDE.value(b"whatever"),
             PRUNE_EPOCH: PRUNE_EPOCH.value(b"7"),
             CLAIM: CLAIM.value(b"x"),
+            REPORT: pack_report(Report(at=world.clock.now(), fence=2, unknown=0)),
         }
         if of == "z":
             made |= {ENACTOR: json_value(ENACTOR, {}), CONFIGURED: json_value(CONFIGURED, [])}

@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -64,7 +65,7 @@ class Counting(MemoryZone):
 class Site:
     """A zone with a writer, opened at `FENCE`."""
 
-    def __init__(self, **settings: int) -> None:
+    def __init__(self, **settings: Any) -> None:
         self.server = MemoryServer(ZONE)
         self.server.put_fence(FENCE.seen)
         self.zone = Counting(self.server)
