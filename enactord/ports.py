@@ -5,6 +5,8 @@ memory ones for simulation too, so that a double cannot lie.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence, Set
+from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol
 
 from enactord.core.events import Happening
@@ -107,6 +109,24 @@ class Zone(ServedReader, Protocol):
     async def close(self) -> None:
         """Let go of connections; answers still awaited become `Unknown`."""
         ...
+
+
+class Duty(StrEnum):
+    """What a server is for a zone, by its own word."""
+
+    PRIMARY = "primary"
+    OTHER = "other"
+    """A secondary, or a server without the zone."""
+    UNKNOWN = "unknown"
+    """It did not say: no answer, no word that proves anything, or a kind of server that is never told apart."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """A server's word of its duty; `detail`: how it said so, for people."""
+
+    duty: Duty
+    detail: str
 
 
 class Clock(Protocol):

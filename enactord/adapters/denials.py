@@ -1,7 +1,12 @@
 """What a DNS server's "no" means, and what mends it, in words for the operator."""
 
+from dataclasses import replace
+
+from enactord.adapters.wire.expire import Expiry
 from enactord.adapters.wire.names import Malformed
 from enactord.adapters.wire.tsig import TsigError, TsigFault, TsigKey, find_tsig
+from enactord.core.records import Refused
+from enactord.ports import Duty, Said
 
 RCODE_TEXTS = {
     1: "FORMERR", 2: "SERVFAIL", 3: "NXDOMAIN", 4: "NOTIMP", 5: "REFUSED", 6: "YXDOMAIN",
@@ -70,3 +75,34 @@ def answer_unproved(reply: bytes, key: TsigKey, error: TsigError) -> str:
         case _:
             why = str(error)
     return f"an answer to key {key.name} is not believed: {why}; {_SOMEBODY}"
+
+
+def said(expiry: Expiry) -> Said:
+    """Return what a signed answer to the question for EXPIRE says of the server's duty."""
+    if expiry.rcode in (5, 9):
+        detail = f"it answers {RCODE_TEXTS[expiry.rcode]} when it is asked for the zone: it does not serve it"
+        return Said(duty=Duty.OTHER, detail=detail)
+    if expiry.rcode != 0:
+        return Said(duty=Duty.UNKNOWN, detail=f"answered {RCODE_TEXTS.get(expiry.rcode, f'rcode {expiry.rcode}')}")
+    if not expiry.authoritative or expiry.expire_s is None:
+        return Said(duty=Duty.OTHER, detail="it is not authoritative for the zone")
+    if expiry.left_s is None:
+        return Said(duty=Duty.UNKNOWN, detail="it does not tell a primary from a secondary (no EXPIRE in its answer)")
+    if expiry.left_s < expiry.expire_s:
+        detail = f"it is a secondary of the zone: its copy expires in {expiry.left_s} s"
+        return Said(duty=Duty.OTHER, detail=detail)
+    return Said(duty=Duty.PRIMARY, detail="it is the zone's primary")
+
+
+def refused_whole(asked: Said, key: TsigKey, outcome: Refused) -> Refused:
+    """Say why an update is refused that changes nothing, or the fence alone, by what the server says of its duty."""
+    if asked.duty is Duty.UNKNOWN:
+        return outcome
+    answer = outcome.answer
+    why = f"{asked.detail}; name the zone's primary in `server`"
+    if asked.duty is Duty.PRIMARY:
+        why = (
+            f"{asked.detail}, and refuses every update: the zone is frozen (BIND: rndc thaw), or does not let this"
+            " key update it (allow-update)"
+        )
+    return replace(outcome, detail=f"{answer} for key {key.name}: {why}")

@@ -32,9 +32,18 @@ way can show a fence or a content that is not there.
 from collections.abc import Mapping, Sequence
 
 from enactord.adapters.bulk_reader import BulkReader, Signing
-from enactord.adapters.denials import RCODE_TEXTS, TSIG_FIXES, TSIG_NAMES, UPDATE_FIXES, tsig_error
+from enactord.adapters.denials import (
+    RCODE_TEXTS,
+    TSIG_FIXES,
+    TSIG_NAMES,
+    UPDATE_FIXES,
+    refused_whole,
+    said,
+    tsig_error,
+)
 from enactord.adapters.server_connections import ServerConnections
-from enactord.adapters.wire.answer import TYPE_TXT
+from enactord.adapters.wire.answer import TYPE_TXT, BrokenAnswer
+from enactord.adapters.wire.expire import pack_expire_query, parse_expiry
 from enactord.adapters.wire.stream import MaybeReceived, NeverSent
 from enactord.adapters.wire.tsig import TsigError, TsigKey, sign, verify
 from enactord.adapters.wire.update import TooLarge, pack_update
@@ -52,7 +61,7 @@ from enactord.core.records import (
     Transaction,
     Unknown,
 )
-from enactord.ports import Clock
+from enactord.ports import Clock, Duty, Said
 
 _OPCODE_UPDATE = 5
 
@@ -145,7 +154,28 @@ class Rfc2136Zone:
             return Refused(reason=Reason.BUSY, detail=str(error))
         except MaybeReceived as error:
             return Unknown(detail=str(error))
-        return self._outcome(reply, key, mac)
+        outcome = self._outcome(reply, key, mac)
+        denied = isinstance(outcome, Refused) and outcome.reason is Reason.DENIED
+        if denied and not transaction.changes and not tsig_error(reply):
+            return refused_whole(await self.duty(), key, outcome)  # type: ignore[arg-type]
+        return outcome
+
+    async def duty(self) -> Said:
+        """Ask the server whether it is the zone's primary. Only an answer that the key signed proves anything."""
+        key, mac = self.key, b""
+        query = pack_expire_query(self._name)
+
+        def signed(message_id: int) -> bytes:
+            nonlocal mac
+            message, mac = sign(message_id.to_bytes(2, "big") + query, key, now_s=self._now_s())
+            return message
+
+        try:
+            reply = await self._connections.reads.ask(signed, self._timeout_s, owner=self._name)
+            verify(reply, [key], now_s=self._now_s(), request_mac=mac)
+            return said(parse_expiry(reply, self._name))
+        except (NeverSent, MaybeReceived, TsigError, BrokenAnswer) as error:
+            return Said(duty=Duty.UNKNOWN, detail=str(error))
 
     async def close(self) -> None:
         if not self._shared:
