@@ -187,7 +187,8 @@ class Enactor:
             fence_questions_per_s=settings.fence_questions_per_s,
         )
         assert tuned == settings, "this needs another enactor"
-        self.settings = self._applier.settings = self.repairer.settings = settings
+        self.settings = self._applier.settings = settings
+        self.repairer.retune(settings)
         self._planning.settings = self._choosing.settings = self._pipelines.settings = settings
         self._opener.settings = self.fence_watch.settings = settings
         self._pruner.keep_plans = settings.keep_plans

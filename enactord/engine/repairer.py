@@ -9,31 +9,25 @@ import asyncio
 import random
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from enactord.core.buckets import BucketId
 from enactord.core.errors import ZoneDown
 from enactord.core.events import EndpointDrifted, EndpointHeld, EndpointRepaired, Verified
 from enactord.core.fence import (
-    Anchor,
-    Fence,
     FenceRecord,
-    FenceSeen,
-    Unfenced,
-    describe_fence,
-    out_of_reach,
-    parse_fence,
 )
-from enactord.core.guard import COVERED, FOREIGN, SERVER, in_step
+from enactord.core.guard import COVERED, FOREIGN, SERVER
 from enactord.core.ledger import Bucket, Entry, Hold, Version
 from enactord.core.plan import Manifest
 from enactord.core.records import Change, Expect, Requirement, Served
+from enactord.engine.basis import Basis, BasisFinder
 from enactord.engine.obstacles import has_left
-from enactord.engine.opening import Opener, Opening, describe
+from enactord.engine.opening import Opener
 from enactord.engine.pace import Pacer
 from enactord.engine.refilling import Refiller
 from enactord.engine.retries import Retries
-from enactord.engine.rightful import Drift, DriftKind, Rightful, plan_at
+from enactord.engine.rightful import Drift, DriftKind, Rightful
 from enactord.engine.settings import Ports, Settings
 from enactord.engine.writer import Fate, FenceMoved, ZoneWriter, covered_detail, dropped_detail
 from enactord.registry.fences import fence_is
@@ -43,7 +37,6 @@ from enactord.registry.mirror import Mirror
 
 _CHUNK_NAMES = 500
 _MARKED_MAX = 100_000
-_SHOW_TIMEOUT_S = 0.25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,32 +48,6 @@ class Look:
     drifts: tuple[Drift, ...]
     repaired: tuple[str, ...]
     problem: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Ground:
-    """What a look at a zone stands on."""
-
-    zone: str
-    record: FenceRecord
-    manifest: Manifest | None
-    """The plan that is opened in the zone; None: it cannot be read."""
-    anchor: Anchor
-    writable: bool
-    recorded: bool
-    """Whether the store has the zone's record; else it is made of the fence that stands."""
-    replanted: bool = False
-    """Whether the fence was brought back just now."""
-
-    @property
-    def whole(self) -> bool:
-        """Whether record and plan are there, so that all names can be judged; else only what is empty is refilled."""
-        return self.manifest is not None and self.recorded
-
-    @property
-    def known(self) -> bool:
-        """Whether the fence that stands is the one that is known: under another, only what is emptied is put back."""
-        return self.anchor == self.record.txt
 
 
 class Repairer:
@@ -103,7 +70,6 @@ class Repairer:
         self._keys = Keys(settings.scope)
         self._mirror = mirror
         self._writers = writers
-        self._opener = opener
         self._rng = rng
         self._store_up = store_up
         loop_time = asyncio.get_running_loop().time
@@ -115,6 +81,11 @@ class Repairer:
         self._ledger = Ledger(ports.store, self._keys, mirror)
         self._pacer = Pacer()
         self._refiller = Refiller(ports, self._keys, mirror, writers, store_up=store_up, rightful=self._rightful)
+        self._bases = BasisFinder(settings, ports, mirror, opener, self._refiller, store_up=store_up)
+
+    def retune(self, settings: Settings) -> None:
+        """Go by other limits and another pace from the next look on."""
+        self.settings = self._bases.settings = settings
 
     @property
     def waiting(self) -> bool:
@@ -126,31 +97,31 @@ class Repairer:
 
         Raises `ZoneDown`, `ZoneDenied`; `StoreDown` when the store goes away in between.
         """
-        ground, problem = await self._stand_on(zone, repair=repair)
-        if ground is None:
+        basis, problem = await self._bases.find(zone, repair=repair)
+        if basis is None:
             return Look(zone=zone, names=0, drifts=(), repaired=(), problem=problem)
         drifts: list[Drift] = []
         repaired: set[str] = set()
         names = 0
-        for buckets in self._portions(zone) if ground.whole else ():
-            await self._look_at_held(ground, buckets)
+        for buckets in self._portions(zone) if basis.whole else ():
+            await self._look_at_held(basis, buckets)
             entries = self._entries(buckets)  # behind the last await: as old as the revisions that they are judged by
             if not entries:
                 continue
-            found, fixed, refused = await self._look_at(ground, entries, buckets)
+            found, fixed, refused = await self._look_at(basis, entries, buckets)
             drifts.extend(found)
             repaired |= fixed
             if refused:
-                repaired |= await self._look_again(ground, refused)
+                repaired |= await self._look_again(basis, refused)
             names += len(entries)
-            if paced and not ground.replanted and not found:
+            if paced and not basis.replanted and not found:
                 # A zone that shows damage is gone through at once; a sound one slowly.
                 await self._pacer.take(len(entries), self.settings.repair_names_per_s)
-        refills = [] if ground.whole else [*self._refiller.known(zone)]
-        if ground.manifest is not None and (unknown := await self._refiller.unknown(zone, ground.manifest)):
+        refills = [] if basis.whole else [*self._refiller.known(zone)]
+        if basis.manifest is not None and (unknown := await self._refiller.unknown(zone, basis.manifest)):
             refills.append(unknown)
         for entries in refills:
-            found, fixed = await self._refill(ground, entries)
+            found, fixed = await self._refill(basis, entries)
             drifts.extend(found)
             repaired |= fixed
             names += len(entries)
@@ -168,96 +139,20 @@ class Repairer:
         )
         return Look(zone=zone, names=names, drifts=tuple(drifts), repaired=tuple(sorted(repaired)), problem=problem)
 
-    async def _stand_on(self, zone: str, *, repair: bool) -> tuple[_Ground | None, str]:
-        """Return what a look goes by, None where nothing can be looked at; and what is wrong with the zone."""
-        record = self._mirror.fence(zone)
-        recorded = record is not None
-        if record is None and not self._mirror.ledger.stored(zone):
-            return None, ""  # never opened: nothing is owned there
-        freeze = self._mirror.freeze
-        writable = repair and (freeze is None or freeze.mode != "all")
-        seen = await self._ports.zones[zone].zone.read_fence()
-        standing = parse_fence(seen)
-        record = record or self._refiller.record(standing)
-        if record is None:
-            return None, ""
-        if standing is not None and standing.generation > record.txt.generation:
-            record = await self._shown(zone, standing) or record
-        problem = await self._in_the_way(zone, record, standing)
-        if problem:
-            return None, problem  # the ledger as we have it says nothing about what should be served
-        manifest = plan_at(self._mirror, record)
-        lacking = "" if manifest is not None else self._refiller.lacking(zone, record)
-        if manifest is None and not self._refiller.settled(zone, record):
-            return None, lacking  # followed to a zone ahead of the store: the ledger is older than what is served
-        ground = _Ground(
-            zone=zone, record=record, manifest=manifest, anchor=record.txt, writable=writable, recorded=recorded
-        )
-        if seen != record.txt.seen and writable:
-            ground, problem = await self._replant(ground, seen)
-            ground = replace(ground, replanted=ground.writable and ground.known)
-        return ground, problem or lacking
-
     async def _refill(
-        self, ground: _Ground, entries: Mapping[str, Entry], *, again: bool = False
+        self, basis: Basis, entries: Mapping[str, Entry], *, again: bool = False
     ) -> tuple[list[Drift], set[str]]:
         """Put back the names of these that serve nothing; those refused together are judged anew, half by half."""
-        drifts = await self._refiller.emptied(ground.zone, ground.anchor, ground.manifest, entries)
-        in_turn = self._in_turn(ground.zone, drifts, again=again)
-        if not in_turn or not ground.writable:
+        drifts = await self._refiller.emptied(basis.zone, basis.anchor, basis.manifest, entries)
+        in_turn = self._in_turn(basis.zone, drifts, again=again)
+        if not in_turn or not basis.writable:
             return drifts, set()
-        repaired, refused = await self._put_back(ground, in_turn, hidden=False)
+        repaired, refused = await self._put_back(basis, in_turn, hidden=False)
         for names, alone in _halves(refused):
             if not alone:
-                _, fixed = await self._refill(ground, {name: entries[name] for name in names}, again=True)
+                _, fixed = await self._refill(basis, {name: entries[name] for name in names}, again=True)
                 repaired |= fixed
         return drifts, repaired
-
-    async def _in_the_way(self, zone: str, record: FenceRecord, standing: Fence | None) -> str:
-        """Return what keeps repair out of a zone: a fence that is not ours, or newer than anything seen here."""
-        limits, newest = self.settings.limits, self._mirror.newest
-        if zone in self._mirror.lowerings:
-            return (
-                f"{zone}: an operator is bringing its fence down, and nobody else may move it; to finish that:"
-                f" enactorctl fence lower {zone} --reason …"
-            )
-        if not in_step(record.generation, newest, limits):
-            return out_of_reach(zone, record.generation, newest)
-        if standing is None:
-            return ""
-        ahead = standing.generation > record.txt.generation
-        if standing.scope == record.scope and ahead and self._store_up():
-            known = self._mirror.fence(zone)
-            if known is None or known.generation < standing.generation:
-                return await self._opener.follow(zone, standing) or describe_fence(zone, standing)
-        return describe_fence(zone, standing) if standing.scope != record.scope or standing.hold or ahead else ""
-
-    async def _replant(self, ground: _Ground, seen: FenceSeen) -> tuple[_Ground, str]:
-        """Bring back a fence that is not as known; returns what to stand on, and what is wrong with the zone."""
-        zone, record = ground.zone, ground.record
-        if self._store_up():
-            opened = await self._opener.replant(zone, record)
-            problem = describe_fence(zone, opened.found) if opened.found is not None else ""
-            return replace(ground, writable=opened.how is Opening.OPEN), problem
-        if await self._opener.replant_alone(zone, record, seen):
-            return ground, ""
-        stands = "the fence record is gone" if not seen else f"at the fence's name stands {describe(seen)}"
-        problem = (
-            f"{zone}: {stands} and the plan store is away: what is known here may be older than what is served;"
-            " only names that are empty are put back"
-        )
-        return replace(ground, anchor=Unfenced(seen=seen)), problem
-
-    async def _shown(self, zone: str, standing: Fence) -> FenceRecord | None:
-        """Wait, a moment, for the store to show a fence that stands in the zone: an open raises the store's first."""
-
-        def shown() -> bool:
-            record = self._mirror.fence(zone)
-            return record is not None and record.generation >= standing.generation
-
-        if self._store_up() and standing.scope == self.settings.scope and not standing.hold:
-            await self._mirror.wait_until(shown, _SHOW_TIMEOUT_S, zone=zone)
-        return self._mirror.fence(zone)
 
     def _portions(self, zone: str) -> list[list[BucketId]]:
         """Cut the zone's buckets into portions of about `_CHUNK_NAMES` names."""
@@ -289,7 +184,7 @@ class Repairer:
         found = {self._mirror.ledger.find(zone, name) for name in names}
         return sorted(bucket for bucket in found if bucket is not None)
 
-    async def _look_again(self, ground: _Ground, refused: Sequence[str]) -> set[str]:
+    async def _look_again(self, basis: Basis, refused: Sequence[str]) -> set[str]:
         """Look anew at names whose repair was refused, in halves until each is alone; returns those put back.
 
         No repair is sent again as it was judged: in between, the value that it requires may have been
@@ -299,9 +194,9 @@ class Repairer:
         left = _halves(refused)
         while left:
             names, hidden = left.pop()
-            buckets = self._buckets(ground.zone, names)
+            buckets = self._buckets(basis.zone, names)
             entries = {name: entry for name, entry in self._entries(buckets).items() if name in names}
-            _, fixed, refused = await self._look_at(ground, entries, buckets, again=True, hidden=hidden)
+            _, fixed, refused = await self._look_at(basis, entries, buckets, again=True, hidden=hidden)
             repaired |= fixed
             if not hidden:
                 left.extend(_halves(refused))
@@ -309,7 +204,7 @@ class Repairer:
 
     async def _look_at(
         self,
-        ground: _Ground,
+        basis: Basis,
         entries: Mapping[str, Entry],
         buckets: Sequence[BucketId],
         *,
@@ -321,15 +216,15 @@ class Repairer:
         `again`: they have been told of. `hidden`: they are written over where the zone holds what is wanted, and
         does not show it.
         """
-        zone, record = ground.zone, ground.record
+        zone, record = basis.zone, basis.record
         index = self._mirror.ledger
         read = {bucket: index.revision(bucket) for bucket in buckets}
         served = dict(await self._ports.zones[zone].zone.read(sorted(entries)))
         strange = {name: served[name] for name, entry in entries.items() if self._suspect(entry, served.get(name))}
         if strange:  # a wildcard's answer is none of the name's own, and no prerequisite sees it
-            served |= await self._writers[zone].prober.own(ground.anchor, strange)
-        assert ground.manifest is not None
-        rightful = self._rightful(zone, ground.manifest)
+            served |= await self._writers[zone].prober.own(basis.anchor, strange)
+        assert basis.manifest is not None
+        rightful = self._rightful(zone, basis.manifest)
         suspects = {name: entries[name] for name in strange if self._suspect(entries[name], served[name])}
         await self._read_chunks(rightful, suspects.values())
         drifts = []
@@ -368,10 +263,10 @@ class Repairer:
                 details = {name: covered_detail(cut) for name, cut in covered.items()}
                 await self._hold(zone, record, COVERED, details)
         in_turn = self._in_turn(zone, drifts, again=again)
-        to_put = [drift for drift in in_turn if ground.known or drift.kind == "emptied"]
-        if not to_put or not ground.writable:
+        to_put = [drift for drift in in_turn if basis.known or drift.kind == "emptied"]
+        if not to_put or not basis.writable:
             return drifts, set(), []
-        return drifts, *await self._put_back(ground, to_put, hidden=hidden)
+        return drifts, *await self._put_back(basis, to_put, hidden=hidden)
 
     def _in_turn(self, zone: str, drifts: Sequence[Drift], *, again: bool) -> list[Drift]:
         """Return those that are to be put back now, and tell of them unless that was done (`again`)."""
@@ -448,14 +343,14 @@ class Repairer:
             if item is not None:
                 self._mirror.keep_chunk(digest, item.value)
 
-    async def _put_back(self, ground: _Ground, drifts: Sequence[Drift], *, hidden: bool) -> tuple[set[str], list[str]]:
+    async def _put_back(self, basis: Basis, drifts: Sequence[Drift], *, hidden: bool) -> tuple[set[str], list[str]]:
         """Write the wanted records of drifted names, each required to be exactly as it was read.
 
         `hidden`: as is wanted instead. PowerDNS holds what was written below a delegation and, when
         that has gone, shows it no sooner than it is written anew.
         Returns the names put back, as they were read to be, and those that were refused with others.
         """
-        zone, record = ground.zone, ground.record
+        zone, record = basis.zone, basis.record
         changes = [
             Change(
                 name=drift.name,
@@ -469,7 +364,7 @@ class Repairer:
         if not changes:
             return set(), []
         try:
-            fates = await self._writers[zone].write_once(ground.anchor, changes)
+            fates = await self._writers[zone].write_once(basis.anchor, changes)
         except FenceMoved:
             return set(), []  # a newer plan is opened: its way through sees to these names
         repaired: set[str] = set()
@@ -515,7 +410,7 @@ class Repairer:
         except ZoneDown:
             return {}
 
-    async def _look_at_held(self, ground: _Ground, buckets: Sequence[BucketId]) -> None:
+    async def _look_at_held(self, basis: Basis, buckets: Sequence[BucketId]) -> None:
         """Have names tried again at once where what kept the zone from serving them is seen to be gone."""
         index = self._mirror.ledger
         holds: dict[str, Hold] = {}
@@ -526,10 +421,10 @@ class Repairer:
                         holds[name] = entry.held
         if not holds:
             return
-        served = await self._writers[ground.zone].prober.read(ground.anchor, sorted(holds))
+        served = await self._writers[basis.zone].prober.read(basis.anchor, sorted(holds))
         for name, answer in served.items():
             if has_left(holds[name], answer):
-                self._retries.free(name, ground.zone)
+                self._retries.free(name, basis.zone)
 
     async def _hold(self, zone: str, record: FenceRecord, guard: str, details: Mapping[str, str]) -> None:
         """Enter names as held that the zone does not serve, whatever is put there: their drift is none to repair."""

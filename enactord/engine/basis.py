@@ -1,0 +1,147 @@
+"""What a look at a zone stands on: the store's record, the zone's own fence, and the plan that is opened there."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from enactord.core.fence import (
+    Anchor,
+    Fence,
+    FenceRecord,
+    FenceSeen,
+    Unfenced,
+    describe_fence,
+    out_of_reach,
+    parse_fence,
+)
+from enactord.core.guard import in_step
+from enactord.core.plan import Manifest
+from enactord.engine.opening import Opener, Opening, describe
+from enactord.engine.refilling import Refiller
+from enactord.engine.rightful import plan_at
+from enactord.engine.settings import Ports, Settings
+from enactord.registry.mirror import Mirror
+
+_SHOW_TIMEOUT_S = 0.25
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Basis:
+    """What a look at a zone stands on."""
+
+    zone: str
+    record: FenceRecord
+    manifest: Manifest | None
+    """The plan that is opened in the zone; None: it cannot be read."""
+    anchor: Anchor
+    writable: bool
+    recorded: bool
+    """Whether the store has the zone's record; else it is made of the fence that stands."""
+    replanted: bool = False
+    """Whether the fence was brought back just now."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether record and plan are there, so that all names can be judged; else only what is empty is refilled."""
+        return self.manifest is not None and self.recorded
+
+    @property
+    def known(self) -> bool:
+        """Whether the fence that stands is the one that is known: under another, only what is emptied is put back."""
+        return self.anchor == self.record.txt
+
+
+class BasisFinder:
+    """Finds out what a look at a zone stands on, and brings back a fence that is lost."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        ports: Ports,
+        mirror: Mirror,
+        opener: Opener,
+        refiller: Refiller,
+        *,
+        store_up: Callable[[], bool],
+    ) -> None:
+        self.settings = settings
+        self._ports = ports
+        self._mirror = mirror
+        self._opener = opener
+        self._refiller = refiller
+        self._store_up = store_up
+
+    async def find(self, zone: str, *, repair: bool) -> tuple[Basis | None, str]:
+        """Return what a look goes by, None where nothing can be looked at; and what is wrong with the zone."""
+        record = self._mirror.fence(zone)
+        recorded = record is not None
+        if record is None and not self._mirror.ledger.stored(zone):
+            return None, ""  # never opened: nothing is owned there
+        freeze = self._mirror.freeze
+        writable = repair and (freeze is None or freeze.mode != "all")
+        seen = await self._ports.zones[zone].zone.read_fence()
+        standing = parse_fence(seen)
+        record = record or self._refiller.record(standing)
+        if record is None:
+            return None, ""
+        if standing is not None and standing.generation > record.txt.generation:
+            record = await self._shown(zone, standing) or record
+        problem = await self._in_the_way(zone, record, standing)
+        if problem:
+            return None, problem  # the ledger as we have it says nothing about what should be served
+        manifest = plan_at(self._mirror, record)
+        lacking = "" if manifest is not None else self._refiller.lacking(zone, record)
+        if manifest is None and not self._refiller.settled(zone, record):
+            return None, lacking  # followed to a zone ahead of the store: the ledger is older than what is served
+        basis = Basis(
+            zone=zone, record=record, manifest=manifest, anchor=record.txt, writable=writable, recorded=recorded
+        )
+        if seen != record.txt.seen and writable:
+            basis, problem = await self._replant(basis, seen)
+            basis = replace(basis, replanted=basis.writable and basis.known)
+        return basis, problem or lacking
+
+    async def _in_the_way(self, zone: str, record: FenceRecord, standing: Fence | None) -> str:
+        """Return what keeps repair out of a zone: a fence that is not ours, or newer than anything seen here."""
+        limits, newest = self.settings.limits, self._mirror.newest
+        if zone in self._mirror.lowerings:
+            return (
+                f"{zone}: an operator is bringing its fence down, and nobody else may move it; to finish that:"
+                f" enactorctl fence lower {zone} --reason …"
+            )
+        if not in_step(record.generation, newest, limits):
+            return out_of_reach(zone, record.generation, newest)
+        if standing is None:
+            return ""
+        ahead = standing.generation > record.txt.generation
+        if standing.scope == record.scope and ahead and self._store_up():
+            known = self._mirror.fence(zone)
+            if known is None or known.generation < standing.generation:
+                return await self._opener.follow(zone, standing) or describe_fence(zone, standing)
+        return describe_fence(zone, standing) if standing.scope != record.scope or standing.hold or ahead else ""
+
+    async def _replant(self, basis: Basis, seen: FenceSeen) -> tuple[Basis, str]:
+        """Bring back a fence that is not as known; returns what to stand on, and what is wrong with the zone."""
+        zone, record = basis.zone, basis.record
+        if self._store_up():
+            opened = await self._opener.replant(zone, record)
+            problem = describe_fence(zone, opened.found) if opened.found is not None else ""
+            return replace(basis, writable=opened.how is Opening.OPEN), problem
+        if await self._opener.replant_alone(zone, record, seen):
+            return basis, ""
+        stands = "the fence record is gone" if not seen else f"at the fence's name stands {describe(seen)}"
+        problem = (
+            f"{zone}: {stands} and the plan store is away: what is known here may be older than what is served;"
+            " only names that are empty are put back"
+        )
+        return replace(basis, anchor=Unfenced(seen=seen)), problem
+
+    async def _shown(self, zone: str, standing: Fence) -> FenceRecord | None:
+        """Wait, a moment, for the store to show a fence that stands in the zone: an open raises the store's first."""
+
+        def shown() -> bool:
+            record = self._mirror.fence(zone)
+            return record is not None and record.generation >= standing.generation
+
+        if self._store_up() and standing.scope == self.settings.scope and not standing.hold:
+            await self._mirror.wait_until(shown, _SHOW_TIMEOUT_S, zone=zone)
+        return self._mirror.fence(zone)
