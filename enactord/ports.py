@@ -4,7 +4,7 @@ Every implementation passes the contract suite of its port (tests/contract), the
 memory ones for simulation too, so that a double cannot lie.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence, Set
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -127,6 +127,32 @@ class Said:
 
     duty: Duty
     detail: str
+
+
+class Primaries(Protocol):
+    """The servers that a zone's config names as its primary; one of them is written to."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The servers, in the order in which they are tried."""
+        ...
+
+    @property
+    def current(self) -> str:
+        """The server that is asked and written to now."""
+        ...
+
+    def go_by(self, chosen: Callable[[], str], first: str) -> None:
+        """Go by what is chosen at each moment; where that is none of the servers, by `first`."""
+        ...
+
+    async def duty(self, name: str) -> Said:
+        """Ask a server whether it is the zone's primary."""
+        ...
+
+    async def takes_over(self, name: str) -> Said:
+        """Ask a server whether it is the zone's primary, and takes updates: only a signed word counts."""
+        ...
 
 
 class Clock(Protocol):

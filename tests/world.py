@@ -110,7 +110,7 @@ class Gated:
     """
 
     def __init__(self, zone: MemoryZone) -> None:
-        self._zone = zone
+        self.zone = zone
         self.open = asyncio.Event()
         self.open.set()
         self.answers = asyncio.Event()
@@ -122,18 +122,18 @@ class Gated:
         if transaction.changes and not self.open.is_set():
             self.held += 1
             await self.open.wait()
-        return await self._zone.write(transaction)
+        return await self.zone.write(transaction)
 
     async def read(self, names: Sequence[str]) -> Mapping[str, Served]:
         await self.answers.wait()
-        return await self._zone.read(names)
+        return await self.zone.read(names)
 
     async def read_fence(self) -> FenceSeen:
         await self.answers.wait()
-        return await self._zone.read_fence()
+        return await self.zone.read_fence()
 
     async def close(self) -> None:
-        await self._zone.close()
+        await self.zone.close()
 
 
 class Breaking:
@@ -258,14 +258,7 @@ class World:
         copy = copy or DictCopy()
         ports = Ports(
             store=store,
-            zones={
-                zone: ZonePorts(
-                    settings=self.zone_settings[zone],
-                    zone=gated,
-                    verifiers=[Verifier(server="memory", bulk=gated, sample=gated)],
-                )
-                for zone, gated in zones.items()
-            },
+            zones={zone: self.ports(zone, gated) for zone, gated in zones.items()},
             clock=self.clock,
             observer=recorder,
             copy=copy,
@@ -281,6 +274,11 @@ class World:
         member = Member(enactor=enactor, recorder=recorder, zones=zones, store=store, copy=copy, task=task)
         self.members[name] = member
         return member
+
+    def ports(self, zone: str, gated: Gated) -> ZonePorts:
+        """The outside of one zone, for one enactor."""
+        verifier = Verifier(server="memory", bulk=gated, sample=gated)
+        return ZonePorts(settings=self.zone_settings[zone], zone=gated, verifiers=[verifier])
 
     def gate(self, zone: MemoryZone) -> Gated:
         """The way of one enactor to a zone."""

@@ -7,6 +7,7 @@ from typing import NoReturn
 
 import click
 
+from enactord.adapters.primaries import SeveralServers
 from enactord.cli.opening import open_scope
 from enactord.cli.program import common, config_path, examples
 from enactord.cli.publish import author_or_user
@@ -138,6 +139,9 @@ async def _opened(zone: str, name: str = "") -> AsyncIterator[tuple[str, ZonePor
     if name and zone_of(name, known) != zone:
         _wrong(f"{name} is not in {zone}, or in a zone below it that this config has, too")
     async with open_zones(config) as zones:
+        port = zones[zone].zone
+        if isinstance(port, SeveralServers):
+            await port.settle("")  # the store, which names the server, may be gone
         yield settings.scope, zones[zone]
 
 

@@ -1,16 +1,18 @@
 """Opening what a verb works on: the config, the store, and where asked the zones."""
 
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from enactord.adapters.clock import SystemClock
+from enactord.adapters.primaries import SeveralServers
 from enactord.cli.program import config_path
 from enactord.core.errors import EnactordError
 from enactord.daemon.config import Config, load_config
 from enactord.daemon.operations import Scope
 from enactord.daemon.wiring import open_config_store, open_zones
 from enactord.engine.settings import Settings, ZonePorts
+from enactord.registry.fences import Fences
 from enactord.registry.reports import WAIT_S
 
 
@@ -22,9 +24,16 @@ class Tools:
     config: Config
     settings: Settings
 
-    def zones(self) -> AbstractAsyncContextManager[Mapping[str, ZonePorts]]:
-        """Open the zones while the context lasts."""
-        return open_zones(self.config)
+    @asynccontextmanager
+    async def zones(self) -> AsyncIterator[Mapping[str, ZonePorts]]:
+        """Open the zones while the context lasts, each on the server that its record names. Raises `StoreDown`."""
+        async with open_zones(self.config) as zones:
+            fences = Fences(self.scope.store, self.scope.keys)
+            for zone, ports in zones.items():
+                if isinstance(ports.zone, SeveralServers):
+                    record = await fences.read(zone)
+                    await ports.zone.settle("" if record is None else record.primary)
+            yield zones
 
 
 @asynccontextmanager

@@ -71,6 +71,8 @@ def _print(out: Out, document: dict[str, Any]) -> None:
     for reason, enactors in troubled.items():
         out.line((f"degraded ({', '.join(enactors)}): {reason}", "yellow"))
     for zone in document["zones"]:
+        if zone["primary"]:
+            out.line(f"{zone['zone']} is written on {zone['primary']}")
         if zone["state"] == "not in this config":
             retire = f"enactorctl zone retire {zone['zone'].rstrip('.')} --reason …"
             out.line((f"{zone['zone']} has left this config; when no enactor has it: {retire}", "yellow"))

@@ -9,7 +9,6 @@ from enactord.cli.program import common, examples
 from enactord.cli.publish import author_or_user
 from enactord.cli.terminal import Out, deny, progress, tell_done
 from enactord.core.names import parse_name
-from enactord.daemon.wiring import open_zones
 from enactord.operations.retiring import Retired, retire
 from enactord.operations.scope import Denied, Stage
 
@@ -62,7 +61,7 @@ async def _retire(name: str, reason: str, author: str, remove_records: bool, sta
                 f"--remove-records needs the server and key of {name}, which this config does not have;"
                 " name a config that has it: enactorctl --config FILE zone retire …"
             )
-        async with open_zones(tools.config) as zones:
+        async with tools.zones() as zones:
             return await retire(tools.scope, name, reason=reason, author=author, ports=zones[name], stage=stage)
 
 

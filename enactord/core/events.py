@@ -73,6 +73,18 @@ class FenceAhead(Happening):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PrimaryChosen(Happening):
+    """From now on a zone is written on another server, or on one that was chosen for the first time."""
+
+    id: ClassVar[str] = "primary.chosen"
+    severity: ClassVar[Severity] = "warning"
+    zone: str
+    primary: str
+    before: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WriteFinished(Happening):
     """One DNS transaction got its answer (or did not). Counted; logged only when it was not committed."""
 

@@ -1,7 +1,7 @@
 """The fence: the highest generation opened in a zone, as the TXT record that the DNS server compares."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 _TEXT = re.compile(
     r"v=enactord1 scope=(?P<scope>[a-z0-9._-]{1,63}) gen=(?P<generation>0|[1-9][0-9]{0,18})"
@@ -26,13 +26,15 @@ class Fence:
 
     `hold`: who keeps every enactor out of the zone, and why (printable ASCII, at most
     `HOLD_MAX` characters); "": nobody. A fence that is held gives way to operators alone,
-    whatever its generation.
+    whatever its generation. `primary`: the server that it is to stand on, where the zone may
+    have another one, too; no part of its text.
     """
 
     scope: str
     generation: int
     plan: str
     hold: str = ""
+    primary: str = field(default="", compare=False)
 
     @property
     def text(self) -> str:
@@ -57,6 +59,7 @@ class Unfenced:
 
     seen: FenceSeen
     generation: int = 0
+    primary: str = ""
 
 
 Anchor = Fence | Unfenced
@@ -70,12 +73,17 @@ class FenceRecord:
     The TXT may be of an older plan: one that changes nothing in the zone leaves it as it is. Store
     transactions compare the whole record; DNS transactions require the TXT.
     `slots`: the number of slots that every bucket of the zone's ledger is stored under; 0: not known.
+    `primary`: the server that is written to, where a config names several; "": none is chosen.
     """
 
     generation: int
     plan: str
     slots: int
     txt: Fence
+    primary: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "txt", replace(self.txt, primary=self.primary))
 
     @property
     def scope(self) -> str:
@@ -83,8 +91,13 @@ class FenceRecord:
 
 
 def raised(fence: Fence, slots: int) -> FenceRecord:
-    """Return the record of a fence that is raised in the zone itself."""
-    return FenceRecord(generation=fence.generation, plan=fence.plan, slots=slots, txt=fence)
+    """Return the record of a fence that is raised in the zone itself, on the server that it names."""
+    return FenceRecord(generation=fence.generation, plan=fence.plan, slots=slots, txt=fence, primary=fence.primary)
+
+
+def raised_over(known: FenceRecord | None, fence: Fence) -> FenceRecord:
+    """Return the record of a fence that is raised where another one stood: on the same server."""
+    return raised(fence, 0) if known is None else replace(raised(fence, known.slots), primary=known.primary)
 
 
 def parse_fence(seen: FenceSeen) -> Fence | None:

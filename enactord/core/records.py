@@ -112,13 +112,15 @@ class Transaction:
     The zone's fence must be exactly `fence_seen` (no fence record at all where that is
     empty); it becomes `fence_after` where one is given. Changes are sorted by name.
     `requires` changes nothing: a transaction of requirements alone asks what the zone holds, where
-    an answer to a question may be a wildcard's, or of a copy that lags.
+    an answer to a question may be a wildcard's, or of a copy that lags. `primary`: the server that it
+    is for, where a zone may have several; "": the one that is asked now.
     """
 
     fence_seen: FenceSeen
     fence_after: Fence | None = None
     changes: Sequence[Change] = ()
     requires: Sequence[Requirement] = ()
+    primary: str = ""
 
 
 class Reason(StrEnum):

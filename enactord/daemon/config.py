@@ -157,6 +157,7 @@ class Config:
                     in_flight_max=zone.in_flight_max,
                     verify_timeout_s=zone.verify_timeout_s,
                     server=zone.asked_server,
+                    primaries=zone.primaries,
                     fence_questions_per_s=zone.fence_questions_per_s,
                 )
                 for zone in self.zones
@@ -291,7 +292,7 @@ class Reader:
                 fence_questions_per_s=repair.number("fence_questions_per_s", 20.0, low=0.1, high=100_000),
             ),
             http=HttpConfig(
-                listen=http.listen("listen", (LISTEN,)),
+                listen=http.one_or_more("listen", (LISTEN,)),
                 token=http.secret("token_file"),
                 tls_cert=http_pair[0],
                 tls_key=http_pair[1],

@@ -15,7 +15,7 @@ from enactord.registry.keys import valid_scope
 if TYPE_CHECKING:
     from enactord.daemon.config import Reader
 
-LISTEN_MAX = 16
+ADDRESSES_MAX = 16
 SECRET_BYTES_MAX = 64 * 1024
 SHOWN_MAX = 100
 _ENACTOR_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
@@ -203,14 +203,14 @@ class Table:
             return ()
         return tuple(address for one in value if (address := self._address(key, one)) is not None)
 
-    def listen(self, key: str, default: tuple[Address, ...]) -> tuple[Address, ...]:
-        """Return where to listen: given as a text, or as a list of them without doubles."""
+    def one_or_more(self, key: str, default: tuple[Address, ...]) -> tuple[Address, ...]:
+        """Return addresses that are given as a text, or as a list of them without doubles."""
         value = self._values.get(key)
         if value is None:
             return default
         texts = value if isinstance(value, list) else [value]
-        if not texts or len(texts) > LISTEN_MAX or not all(isinstance(text, str) for text in texts):
-            self.problem(key, f'must be "host:port", or a list of 1 to {LISTEN_MAX} of them, is {shown(value)}')
+        if not texts or len(texts) > ADDRESSES_MAX or not all(isinstance(text, str) for text in texts):
+            self.problem(key, f'must be "host:port", or a list of 1 to {ADDRESSES_MAX} of them, is {shown(value)}')
             return default
         addresses = tuple(
             address for text in texts if (address := self._address(key, text, more=", or a list of such")) is not None

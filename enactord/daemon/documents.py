@@ -72,6 +72,7 @@ def _zone_document(mirror: Mirror, zone: str, *, configured: bool) -> Document:
         "zone": zone,
         "fence": opened,
         "txt": fence.txt.generation if fence else 0,
+        "primary": fence.primary if fence else "",
         "plan": fence.plan if fence else "",
         "applied": applied,
         "state": state,

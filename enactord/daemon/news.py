@@ -194,6 +194,8 @@ def witness(happening: Happening) -> News | None:
         case events.FenceAhead(zone=zone, newest=newest, fence=fence):
             text = f"{zone} is fenced at {fence.generation}, above the newest plan {newest}: publish the next one"
             return _of(happening, text, zone=zone, generation=fence.generation)
+        case events.PrimaryChosen(zone=zone, primary=primary, detail=detail):
+            return _of(happening, f"{zone} is written on {primary} from now on: {detail}", zone=zone, primary=primary)
         case events.ClaimLost(generation=generation, detail=detail):
             return _of(happening, f"claim on plan {generation} lost: {detail}", generation=generation)
         case events.StoreWentDown(detail=detail):

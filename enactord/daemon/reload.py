@@ -11,6 +11,7 @@ import ssl
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from enactord.adapters.primaries import SeveralServers
 from enactord.adapters.rfc2136 import Rfc2136Zone
 from enactord.adapters.skydns import SkydnsZone
 from enactord.adapters.stores import Renewable
@@ -130,6 +131,9 @@ class Live:
         # From here on nothing can fail.
         for name, key in keys_of.items():
             port = self._enactor.ports.zones[name].zone
+            if isinstance(port, SeveralServers):
+                port.use_key(key)
+                continue
             assert isinstance(port, Rfc2136Zone), "this backend signs with no TSIG key"
             port.key = key
         self._renew_stores(config)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from enactord.core.kv import Item
 from enactord.engine.opening import Opener
+from enactord.engine.primaries import PrimaryChoice
 from enactord.engine.repairer import Look, Repairer
 from enactord.engine.settings import Ports, Settings, ZonePorts
 from enactord.engine.writer import ZoneWriter
@@ -34,7 +35,8 @@ async def repair(scope: Scope, zones: Mapping[str, ZonePorts], settings: Setting
     writers = {name: ZoneWriter(zones[name], observer, rng) for name in sorted(zones)}
     mirror = await scope.mirror()
     opener = Opener(settings, ports, mirror)
-    repairer = Repairer(settings, ports, mirror, writers, opener, rng, store_up=lambda: True)
+    choice = PrimaryChoice(settings, ports, mirror, store_up=lambda: True)
+    repairer = Repairer(settings, ports, mirror, writers, opener, choice, rng, store_up=lambda: True)
     looks = [await repairer.look(zone, paced=False) for zone in sorted(zones)]
     if repairer.waiting:
         await asyncio.sleep(settings.verify_timeout_s)

@@ -13,6 +13,7 @@ from enactord.adapters.clock import SystemClock
 from enactord.adapters.embedded import EmbeddedServer
 from enactord.adapters.fallback_reader import FallbackReader
 from enactord.adapters.local_copy import SqliteLocalCopy
+from enactord.adapters.primaries import CurrentReader, SeveralServers
 from enactord.adapters.rfc2136 import Rfc2136Zone
 from enactord.adapters.server_connections import ServerConnections
 from enactord.adapters.skydns import SkydnsZone
@@ -94,16 +95,21 @@ class _Opener:
                 return SkydnsZone(zone.name, self._store, path=zone.skydns_path)
             case "route53":
                 return await self._open_route53(zone)
+            case _ if len(zone.server) > 1:
+                return SeveralServers({str(server): self._open_server(zone, server) for server in zone.server})
             case _:
-                return Rfc2136Zone(
-                    zone.name,
-                    host=zone.server.host,
-                    port=zone.server.port,
-                    key=zone_key(self._config, zone),
-                    clock=self._clock,
-                    timeout_s=zone.timeout_s,
-                    shared=self.connections(zone.server),
-                )
+                return self._open_server(zone, zone.first_server)
+
+    def _open_server(self, zone: ZoneConfig, server: Address) -> Rfc2136Zone:
+        return Rfc2136Zone(
+            zone.name,
+            host=server.host,
+            port=server.port,
+            key=zone_key(self._config, zone),
+            clock=self._clock,
+            timeout_s=zone.timeout_s,
+            shared=self.connections(server),
+        )
 
     async def _open_route53(self, zone: ZoneConfig) -> Zone:
         try:
@@ -118,6 +124,36 @@ class _Opener:
             self._stack.push_async_callback(self._api.close)
         return Route53Zone(zone.name, self._api, zone_id=zone.hosted_zone_id)
 
+    def verifiers(self, zone: ZoneConfig, port: Zone) -> list[Verifier]:
+        """Return what is asked after each write: the servers named, or the one that was written to."""
+        if not zone.verify and isinstance(port, SeveralServers):
+            samples = {str(server): self._signed(zone, server, port.of(str(server))) for server in zone.server}
+            return [Verifier(server="the primary", bulk=port, sample=CurrentReader(port, samples))]
+        if not zone.verify_servers:
+            return [Verifier(server=zone.backend, bulk=port, sample=port)]
+        return [self._verifier(zone, server, port) for server in zone.verify_servers]
+
+    def _verifier(self, zone: ZoneConfig, server: Address, port: Zone) -> Verifier:
+        if server in zone.server:  # the key may decide what is answered, and whether
+            own = port.of(str(server)) if isinstance(port, SeveralServers) else port
+            return Verifier(server=str(server), bulk=own, sample=self._signed(zone, server, own))
+        bulk = BulkReader(
+            server.host,
+            server.port,
+            timeout_s=zone.timeout_s,
+            shared=self.connections(server),
+            owner=zone.name,
+            zone=zone.name,
+        )
+        return Verifier(server=str(server), bulk=bulk, sample=self._unsigned(zone, server))
+
+    def _signed(self, zone: ZoneConfig, server: Address, port: ServedReader) -> ServedReader:
+        """A reader that shares no code with the writer, and asks again by a key what it gets no answer for."""
+        return FallbackReader(self._unsigned(zone, server), port)
+
+    def _unsigned(self, zone: ZoneConfig, server: Address) -> ServedReader:
+        return AiodnsReader(server.host, server.port, timeout_s=zone.timeout_s)
+
 
 @asynccontextmanager
 async def open_zones(config: Config) -> AsyncIterator[Mapping[str, ZonePorts]]:
@@ -129,25 +165,12 @@ async def open_zones(config: Config) -> AsyncIterator[Mapping[str, ZonePorts]]:
         for zone in config.zones:
             port = await opener.open(zone)
             stack.push_async_callback(port.close)
-            verifiers = []
-            if not zone.verify_servers:
-                verifiers.append(Verifier(server=zone.backend, bulk=port, sample=port))
-            for server in zone.verify_servers:
-                sample: ServedReader = AiodnsReader(server.host, server.port, timeout_s=zone.timeout_s)
-                bulk: ServedReader
-                if server == zone.server:  # the key may decide what is answered, and whether
-                    bulk, sample = port, FallbackReader(sample, port)
-                else:
-                    bulk = BulkReader(
-                        server.host,
-                        server.port,
-                        timeout_s=zone.timeout_s,
-                        shared=opener.connections(server),
-                        owner=zone.name,
-                        zone=zone.name,
-                    )
-                verifiers.append(Verifier(server=str(server), bulk=bulk, sample=sample))
-            opened[zone.name] = ZonePorts(settings=settings[zone.name], zone=port, verifiers=verifiers)
+            opened[zone.name] = ZonePorts(
+                settings=settings[zone.name],
+                zone=port,
+                verifiers=opener.verifiers(zone, port),
+                primaries=port if isinstance(port, SeveralServers) else None,
+            )
         yield opened
 
 
@@ -158,7 +181,7 @@ async def serve_embedded(config: Config) -> AsyncIterator[None]:
     if not embedded:
         yield
         return
-    addresses = {zone.server for zone in embedded}
+    addresses = {zone.first_server for zone in embedded}
     if len(addresses) > 1:
         raise ConfigError(("zone.server: the embedded zones must share one address",))
     address = addresses.pop()

@@ -54,8 +54,10 @@ class ZoneConfig:
     """The zone; endpoints belong to the zone with the longest matching name."""
     backend: str
     """How the zone is written."""
-    server: Address
-    """rfc2136: the primary server that takes updates; embedded: where it listens (127.0.0.1:5354)."""
+    server: tuple[Address, ...]
+    """rfc2136: the primary server that takes updates, or a list of servers that may be it. The next one is used once
+    the one before says that it is not the primary, never because it is silent; all enactors name the same servers.
+    embedded: where it listens (127.0.0.1:5354)."""
     tsig_name: str = ""
     """rfc2136: name of the key that signs updates and questions to `server`; tsig_secret_file may tell it instead."""
     tsig_algorithm: str = "hmac-sha256"
@@ -85,14 +87,25 @@ class ZoneConfig:
     Not for route53, which serves all of them (up to 100) by weight."""
 
     @property
+    def first_server(self) -> Address:
+        """The server that is tried first."""
+        return self.server[0]
+
+    @property
     def verify_servers(self) -> tuple[Address, ...]:
         """The DNS servers that are asked after a write: by default the one that was written to, if it was one."""
-        return self.verify or ((self.server,) if self.backend in ("rfc2136", "embedded") else ())
+        return self.verify or (self.server[:1] if self.backend in ("rfc2136", "embedded") else ())
 
     @property
     def asked_server(self) -> str:
         """What answers questions for the fence: a DNS server, the store's etcd, or the account of Route 53."""
-        return str(self.server) if self.backend in ("rfc2136", "embedded") else self.backend
+        over_dns = self.backend in ("rfc2136", "embedded")
+        return ", ".join(str(server) for server in self.server) if over_dns else self.backend
+
+    @property
+    def primaries(self) -> tuple[str, ...]:
+        """The servers that may be the zone's primary, as its fence record names them."""
+        return tuple(str(server) for server in self.server) if self.backend == "rfc2136" else ()
 
     @property
     def fence_questions_per_s(self) -> float | None:
@@ -122,7 +135,7 @@ def read_zone(table: "Table", *, for_daemon: bool, before: Sequence[ZoneConfig])
     zone = ZoneConfig(
         name=name,
         backend=backend,
-        server=table.address("server", Address(host="127.0.0.1", port=5354), required=not own_server),
+        server=_read_servers(table, backend),
         tsig_name=key.name,
         tsig_algorithm=key.algorithm,
         tsig_secret=key.secret,
@@ -144,6 +157,16 @@ def read_zone(table: "Table", *, for_daemon: bool, before: Sequence[ZoneConfig])
     if backend == "skydns" and not zone.verify:
         table.warn("verify", "without it the keys in etcd are read back, not what CoreDNS serves")
     return zone
+
+
+def _read_servers(table: "Table", backend: str) -> tuple[Address, ...]:
+    """Return the servers that may be the zone's primary; one where the backend takes no list."""
+    default = (Address(host="127.0.0.1", port=5354),)
+    if backend == "rfc2136":
+        if "server" not in table.keys:
+            table.problem("server", "is missing")
+        return table.one_or_more("server", default)
+    return (table.address("server", default[0], required=backend not in ("embedded", "skydns", "route53")),)
 
 
 def _read_key(table: "Table", *, required: bool) -> KeyFile:

@@ -5,7 +5,7 @@ Each zone goes this way by itself: what holds up one zone holds up no other.
 
 import asyncio
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -84,8 +84,12 @@ class Applier:
         health: Health,
         rng: random.Random,
         retries: Retries,
+        *,
+        look: Callable[[str], None],
     ) -> None:
+        """`look`: has a zone looked at, soon."""
         self.settings = settings
+        self._look = look
         self._retries = retries
         self._opener = opener
         self._ports = ports
@@ -145,6 +149,7 @@ class Applier:
             raise Interrupted(str(error)) from error
         except ZoneDenied as error:
             self._health.zone_is_down(zone, Aspect.WRITING, str(error))
+            self._look(zone)  # its primary may be another server by now
             raise Interrupted(str(error)) from error
         if not unfinished:
             self._health.zone_is_up(zone)
@@ -153,7 +158,12 @@ class Applier:
     async def _open(self, plan: Accepted, zone: str, claim: Claim) -> Permit:
         """Open the zone, and wait until the mirror shows the ledger as it stood then."""
         manifest = plan.manifest
-        fence = Fence(scope=self.settings.scope, generation=manifest.generation, plan=manifest.mark)
+        fence = Fence(
+            scope=self.settings.scope,
+            generation=manifest.generation,
+            plan=manifest.mark,
+            primary=self._ports.zones[zone].primary,
+        )
         opened = await self._opener.open(zone, fence, claim, plan.fences[zone])
         if opened.how is not Opening.OPEN:
             if opened.found is not None:

@@ -16,6 +16,7 @@ from enactord.core.fence import (
 from enactord.core.guard import in_step
 from enactord.core.plan import Manifest
 from enactord.engine.opening import Opener, Opening, describe
+from enactord.engine.primaries import PrimaryChoice
 from enactord.engine.refilling import Refiller
 from enactord.engine.rightful import plan_at
 from enactord.engine.settings import Ports, Settings
@@ -36,8 +37,8 @@ class Basis:
     writable: bool
     recorded: bool
     """Whether the store has the zone's record; else it is made of the fence that stands."""
-    replanted: bool = False
-    """Whether the fence was brought back just now."""
+    suspect: bool = False
+    """Whether the zone may hold older content: its fence was brought back just now, or it is on another server."""
 
     @property
     def whole(self) -> bool:
@@ -60,6 +61,7 @@ class BasisFinder:
         mirror: Mirror,
         opener: Opener,
         refiller: Refiller,
+        choice: PrimaryChoice,
         *,
         store_up: Callable[[], bool],
     ) -> None:
@@ -68,10 +70,14 @@ class BasisFinder:
         self._mirror = mirror
         self._opener = opener
         self._refiller = refiller
+        self._choice = choice
         self._store_up = store_up
 
     async def find(self, zone: str, *, repair: bool) -> tuple[Basis | None, str]:
         """Return what a look goes by, None where nothing can be looked at; and what is wrong with the zone."""
+        settled = await self._choice.settle(zone)
+        if settled.problem:
+            return None, settled.problem
         record = self._mirror.fence(zone)
         recorded = record is not None
         if record is None and not self._mirror.ledger.stored(zone):
@@ -93,11 +99,17 @@ class BasisFinder:
         if manifest is None and not self._refiller.settled(zone, record):
             return None, lacking  # followed to a zone ahead of the store: the ledger is older than what is served
         basis = Basis(
-            zone=zone, record=record, manifest=manifest, anchor=record.txt, writable=writable, recorded=recorded
+            zone=zone,
+            record=record,
+            manifest=manifest,
+            anchor=record.txt,
+            writable=writable,
+            recorded=recorded,
+            suspect=settled.moved,
         )
         if seen != record.txt.seen and writable:
             basis, problem = await self._replant(basis, seen)
-            basis = replace(basis, replanted=basis.writable and basis.known)
+            basis = replace(basis, suspect=basis.suspect or (basis.writable and basis.known))
         return basis, problem or lacking
 
     async def _in_the_way(self, zone: str, record: FenceRecord, standing: Fence | None) -> str:
@@ -133,7 +145,7 @@ class BasisFinder:
             f"{zone}: {stands} and the plan store is away: what is known here may be older than what is served;"
             " only names that are empty are put back"
         )
-        return replace(basis, anchor=Unfenced(seen=seen)), problem
+        return replace(basis, anchor=Unfenced(seen=seen, primary=record.primary)), problem
 
     async def _shown(self, zone: str, standing: Fence) -> FenceRecord | None:
         """Wait, a moment, for the store to show a fence that stands in the zone: an open raises the store's first."""

@@ -29,6 +29,8 @@ from enactord.engine.opening import Opener
 from enactord.engine.pace import Backoff, Gate
 from enactord.engine.pipelines import Pipelines
 from enactord.engine.planning import Planning
+from enactord.engine.primaries import PrimaryChoice
+from enactord.engine.probing import Ground
 from enactord.engine.pruner import Pruner
 from enactord.engine.repairer import Repairer
 from enactord.engine.retries import Retries
@@ -72,13 +74,15 @@ class Enactor:
             ports.clock,
             enactor=settings.id,
             ttl_s=settings.claim_ttl_s,
-            zones=list(self.writers),
+            zones={zone: ports.zones[zone].settings.primaries for zone in self.writers},
         )
         self.retries = Retries(rng, lambda: asyncio.get_running_loop().time(), interval_s=settings.repair_interval_s)
         self._planning = Planning(settings, ports, self.mirror)
         self._claims = Claims(self.session)
         self._sharing = Sharing(settings.id, self.mirror)
         self._opener = Opener(settings, ports, self.mirror)
+        self._wanted = {zone: asyncio.Event() for zone in self.writers}
+        """Zones that are to be looked at without waiting for their turn."""
         self._applier = Applier(
             settings,
             ports,
@@ -91,6 +95,7 @@ class Enactor:
             self.health,
             rng,
             self.retries,
+            look=self._look_soon,
         )
         self._pipelines = self._new_pipelines()
         self._choosing = Choosing(
@@ -108,13 +113,12 @@ class Enactor:
             self.mirror,
             self.writers,
             self._opener,
+            PrimaryChoice(settings, ports, self.mirror, store_up=lambda: self.store_up),
             rng,
             store_up=lambda: self.store_up,
             retries=self.retries,
         )
-        self._wanted = {zone: asyncio.Event() for zone in self.writers}
-        """Zones that are to be looked at without waiting for their turn."""
-        self.fence_watch = FenceWatch(settings, ports, self.mirror, look=lambda zone: self._wanted[zone].set())
+        self.fence_watch = FenceWatch(settings, ports, self.mirror, look=self._look_soon)
         self._looks = Gate(_LOOKS_AT_ONCE, patience_s=_LOOK_PATIENCE_S)
         self._pruner = Pruner(
             ports.store,
@@ -326,6 +330,9 @@ class Enactor:
             except TimeoutError:
                 pass
 
+    def _look_soon(self, zone: str) -> None:
+        self._wanted[zone].set()
+
     async def _look(self, zone: str) -> None:
         self.writers[zone].budget.trickle()
         try:
@@ -342,8 +349,18 @@ class Enactor:
                 self.health.zone_is_down(zone, Aspect.FENCE, look.problem)
                 return
             self.health.zone_is_up(zone, Aspect.FENCE)
+            if self.health.has(zone, Aspect.WRITING) and await self._takes_updates(zone):
+                self.health.zone_is_up(zone, Aspect.WRITING)
             if not look.drifts:
                 self.verified = max(self.verified, self.mirror.applied(zone))
+
+    async def _takes_updates(self, zone: str) -> bool:
+        """Ask a server that refused our updates whether it takes them now, where others have left nothing to write."""
+        record = self.mirror.fence(zone)
+        if record is None or self.mirror.applied(zone) < self._pipelines.generation:
+            return False  # the next pass tells
+        standing = await self.writers[zone].prober.ground(record.txt)
+        return standing.ground in (Ground.FINE, Ground.MOVED)
 
     async def _report_loop(self) -> None:
         """Tell those who publish of the fences, while the store answers."""

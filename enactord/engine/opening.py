@@ -146,6 +146,8 @@ class Opener:
     async def _raise(self, zone: str, fence: Fence, word: _Word) -> Opened:
         """Bring the fence in the zone to this one from any older, absent or garbled one."""
         ports = self._ports.zones[zone]
+        if fence.primary and fence.primary not in (ports.settings.primaries or (fence.primary,)):
+            return Opened(how=Opening.STORE)  # it is written on a server that this config does not name
         for _ in range(_ATTEMPTS):
             seen = await ports.zone.read_fence()
             if seen == fence.seen:
@@ -161,7 +163,7 @@ class Opener:
                 # What was read may have been lowered since the store was asked. What was read before that
                 # never stands again, so an update that requires it cannot land.
                 return Opened(how=Opening.STORE)
-            match await ports.zone.write(Transaction(fence_seen=seen, fence_after=fence)):
+            match await ports.zone.write(Transaction(fence_seen=seen, fence_after=fence, primary=fence.primary)):
                 case Committed():
                     self._ports.observer.observe(
                         FenceOpened(zone=zone, generation=fence.generation, before=describe(seen))

@@ -82,7 +82,7 @@ class Prober:
         async with self._asking:
             if self._known is not None and self._known[0] == fence and loop.time() < self._known[2]:
                 return self._known[1]
-            standing = _standing(await self._send(Transaction(fence_seen=fence.seen)))
+            standing = _standing(await self._send(Transaction(fence_seen=fence.seen, primary=fence.primary)))
             self._known = (fence, standing, loop.time() + _FRESH_S)
             return standing
 
@@ -98,7 +98,7 @@ class Prober:
         left = [required[start : start + _REQUIREMENTS_MAX] for start in range(0, len(required), _REQUIREMENTS_MAX)]
         while left and narrowing.spend():
             some = left.pop()
-            match await self._send(Transaction(fence_seen=fence.seen, requires=some)):
+            match await self._send(Transaction(fence_seen=fence.seen, requires=some, primary=fence.primary)):
                 case Committed():
                     found.update((one.name, True) for one in some)
                 case Refused(reason=Reason.CONDITION | Reason.CONTENT) if len(some) > 1:

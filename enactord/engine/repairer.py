@@ -25,6 +25,7 @@ from enactord.engine.basis import Basis, BasisFinder
 from enactord.engine.obstacles import has_left
 from enactord.engine.opening import Opener
 from enactord.engine.pace import Pacer
+from enactord.engine.primaries import PrimaryChoice
 from enactord.engine.refilling import Refiller
 from enactord.engine.retries import Retries
 from enactord.engine.rightful import Drift, DriftKind, Rightful
@@ -60,6 +61,7 @@ class Repairer:
         mirror: Mirror,
         writers: Mapping[str, ZoneWriter],
         opener: Opener,
+        choice: PrimaryChoice,
         rng: random.Random,
         *,
         store_up: Callable[[], bool],
@@ -81,7 +83,7 @@ class Repairer:
         self._ledger = Ledger(ports.store, self._keys, mirror)
         self._pacer = Pacer()
         self._refiller = Refiller(ports, self._keys, mirror, writers, store_up=store_up, rightful=self._rightful)
-        self._bases = BasisFinder(settings, ports, mirror, opener, self._refiller, store_up=store_up)
+        self._bases = BasisFinder(settings, ports, mirror, opener, self._refiller, choice, store_up=store_up)
 
     def retune(self, settings: Settings) -> None:
         """Go by other limits and another pace from the next look on."""
@@ -114,7 +116,7 @@ class Repairer:
             if refused:
                 repaired |= await self._look_again(basis, refused)
             names += len(entries)
-            if paced and not basis.replanted and not found:
+            if paced and not basis.suspect and not found:
                 # A zone that shows damage is gone through at once; a sound one slowly.
                 await self._pacer.take(len(entries), self.settings.repair_names_per_s)
         refills = [] if basis.whole else [*self._refiller.known(zone)]

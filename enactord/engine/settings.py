@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from enactord.core.guard import Limits
-from enactord.ports import Clock, KeyValue, LocalCopy, Observer, ServedReader, Zone
+from enactord.ports import Clock, KeyValue, LocalCopy, Observer, Primaries, ServedReader, Zone
 
 HEAD_START_S = 0.25
 
@@ -23,6 +23,8 @@ class ZoneSettings:
     """How long a written name may take here to be seen; None: as the enactor's settings say."""
     server: str = ""
     """The server that is asked; zones with the same text here share its questions. "": it has this zone alone."""
+    primaries: Sequence[str] = ()
+    """The servers that the config names as the zone's primary; (): its backend has no such choice."""
     fence_questions_per_s: float | None = None
     """Questions for fences that this server takes; None: as the enactor's settings say."""
 
@@ -66,6 +68,13 @@ class ZonePorts:
     settings: ZoneSettings
     zone: Zone
     verifiers: Sequence[Verifier]
+    primaries: Primaries | None = None
+    """The choice among several servers; None: there is one."""
+
+    @property
+    def primary(self) -> str:
+        """The server that is written to now; "": there is no choice."""
+        return "" if self.primaries is None else self.primaries.current
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -243,7 +243,8 @@ class ZoneWriter:
             if self._doubted(batch):  # asked here: another write of them may have ended so while this one waited
                 return Unknown(detail="an earlier write of these names is not resolved yet")
             start = loop.time()
-            outcome = await self.ports.zone.write(Transaction(fence_seen=fence.seen, changes=batch))
+            transaction = Transaction(fence_seen=fence.seen, changes=batch, primary=fence.primary)
+            outcome = await self.ports.zone.write(transaction)
             duration_s = loop.time() - start
         match outcome:
             case Unknown(detail=detail, answered=answered):

@@ -13,7 +13,7 @@ from typing import Any
 
 from enactord.adapters.wire.tsig import FUDGE_S
 from enactord.core.errors import PlanUnreadable, StoreUnknown, ZoneDown
-from enactord.core.fence import Fence, FenceRecord, parse_fence, parse_fence_text, raised
+from enactord.core.fence import Fence, FenceRecord, parse_fence, parse_fence_text, raised_over
 from enactord.core.guard import Limits, in_step
 from enactord.core.kv import MAX_OPERATIONS, Compare, Delete, Operation, Put, absent, none_under, unmodified, valued
 from enactord.core.plan import GENERATION_MAX
@@ -264,7 +264,7 @@ class _Lowering:
         if read_note(noted) != fence:
             raise _No("changed", f"somebody else lowered the fence of {zone} meanwhile: run it again")
         assert noted is not None
-        record = raised(fence, known.slots if isinstance(known, FenceRecord) else 0)
+        record = raised_over(known if isinstance(known, FenceRecord) else None, fence)
         compares: list[Compare] = [
             valued(keys.freeze, frozen),
             none_under(keys.all_claims),

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from enactord.core.errors import StoreUnknown
-from enactord.core.fence import Fence, FenceRecord, raised
+from enactord.core.fence import Fence, FenceRecord, raised, raised_over
 from enactord.core.kv import MAX_OPERATIONS, Compare, Operation, Page, Put, absent, present, unmodified, valued
 from enactord.ports import KeyValue
 from enactord.registry.keys import Keys, applied_value, parse_record, record_value
@@ -64,7 +64,7 @@ class Fences:
         keys = self._keys
         conditions = (claim.lives, present(keys.plan(fence.generation)), not_frozen(keys), not_lowered(keys, zone))
         if seen is None or seen.generation < fence.generation:
-            record = raised(fence, seen.slots if seen else 0)
+            record = raised_over(seen, fence)
             stands = absent(keys.fence(zone)) if seen is None else fence_is(keys, zone, seen)
             if await self._put(zone, record, (*conditions, stands)):
                 return record
@@ -87,7 +87,7 @@ class Fences:
 
     async def retext(self, zone: str, record: FenceRecord, fence: Fence, claim: Claim) -> FenceRecord | None:
         """Record that the zone's TXT is to be this plan's own, where its record kept an older one."""
-        fresh = raised(fence, record.slots)
+        fresh = raised_over(record, fence)
         keys = self._keys
         conditions = (claim.lives, not_frozen(keys), not_lowered(keys, zone), fence_is(keys, zone, record))
         return fresh if await self._put(zone, fresh, conditions) else None
@@ -107,9 +107,19 @@ class Fences:
                 return True
             stands = absent(key) if item is None else valued(key, item.value)
             conditions = (stands, not_lowered(self._keys, zone))
-            if await self._put(zone, raised(fence, known.slots if known else 0), conditions):
+            record = raised_over(known, fence)
+            if await self._put(zone, record, conditions):
                 return True
         return False
+
+    async def choose(self, zone: str, record: FenceRecord, primary: str) -> FenceRecord | None:
+        """Record that the zone is written on another server from now on; None where the record has moved.
+
+        What was begun by the record before is compared with it, and so ends.
+        """
+        chosen = replace(record, primary=primary)
+        conditions = (not_lowered(self._keys, zone), fence_is(self._keys, zone, record))
+        return chosen if await self._put(zone, chosen, conditions) else None
 
     async def reshaped(self, conditions: Sequence[Compare], zone: str, record: FenceRecord, page: Page) -> bool:
         """Record the number of slots of a zone's ledger, none of whose buckets has changed since it was read.

@@ -38,7 +38,8 @@ from enactord.store.ledger_index import ledger_name
 _SCOPE = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?\Z")
 _DIGITS = 20
 _PLAN_BODY = re.compile(rb"([0-9]{20}) ([0-9a-f]{16})\Z")
-_RECORD_BODY = re.compile(rb"([0-9]{20}) ([0-9a-f]{16}) (0|[1-9][0-9]{0,5}) (v=.*)\Z", re.DOTALL)
+_NO_PRIMARY = "-"
+_RECORD_BODY = re.compile(rb"([0-9]{20}) ([0-9a-f]{16}) (0|[1-9][0-9]{0,5}) ([!-~]{1,300}) (v=.*)\Z", re.DOTALL)
 
 
 def valid_scope(scope: str) -> bool:
@@ -85,8 +86,8 @@ def _parse_plan_body(body: bytes | OtherFormat | None) -> tuple[int, str] | Othe
 
 
 def record_value(record: FenceRecord) -> bytes:
-    """Return what `fences/<zone>` holds: generation opened, its plan's mark, slots of the ledger, TXT in the DNS."""
-    body = f"{pad(record.generation)} {record.plan} {record.slots} {record.txt.text}"
+    """Return what `fences/<zone>` holds: generation opened, its plan's mark, slots of the ledger, primary, TXT."""
+    body = f"{pad(record.generation)} {record.plan} {record.slots} {record.primary or _NO_PRIMARY} {record.txt.text}"
     return FENCE.value(body.encode("ascii"))
 
 
@@ -97,13 +98,20 @@ def parse_record(value: bytes) -> FenceRecord | OtherFormat | None:
     if not isinstance(body, bytes):
         return body
     found = _RECORD_BODY.match(body)
-    txt = parse_fence_text(found[4]) if found else None
+    txt = parse_fence_text(found[5]) if found else None
     if found is None or txt is None:
         return None
     generation, slots = int(found[1]), int(found[3])
     if not txt.generation <= generation < GENERATION_MAX or not (slots == 0 or valid_slots(slots)):
         return None
-    return FenceRecord(generation=generation, plan=found[2].decode("ascii"), slots=slots, txt=txt)
+    primary = found[4].decode("ascii")
+    return FenceRecord(
+        generation=generation,
+        plan=found[2].decode("ascii"),
+        slots=slots,
+        txt=txt,
+        primary="" if primary == _NO_PRIMARY else primary,
+    )
 
 
 def manifest_value(manifest: Manifest) -> bytes:

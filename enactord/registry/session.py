@@ -4,7 +4,7 @@ A claim is a comparison to put into one's own transaction: the store decides at 
 whether it still lives. Nothing here is asked "do I hold it?".
 """
 
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from enactord.core.errors import LeaseLost, StoreDown
@@ -33,9 +33,16 @@ class Session:
     """The lease of one enactor; opened anew when it was lost."""
 
     def __init__(
-        self, store: KeyValue, keys: Keys, clock: Clock, *, enactor: str, ttl_s: int, zones: Sequence[str] = ()
+        self,
+        store: KeyValue,
+        keys: Keys,
+        clock: Clock,
+        *,
+        enactor: str,
+        ttl_s: int,
+        zones: Mapping[str, Sequence[str]] = {},
     ) -> None:
-        """`zones`: those that the enactor's config has."""
+        """`zones`: those that the enactor's config has, each with the servers that it names as its primary."""
         self._store = store
         self._keys = keys
         self._clock = clock
@@ -57,7 +64,7 @@ class Session:
             self._facts = {}
         if facts != self._facts:
             said = json_value(ENACTOR, facts | {"updated_at": self._clock.now()})
-            zones = json_value(CONFIGURED, list(self._zones))
+            zones = json_value(CONFIGURED, {zone: list(servers) for zone, servers in self._zones.items()})
             puts: list[Operation] = [
                 Put(key=self._keys.enactor(self.enactor), value=said, lease=self.lease),
                 Put(key=self._keys.configured(self.enactor), value=zones, lease=self.lease),
@@ -131,10 +138,23 @@ class Session:
 
 async def enactors_with(store: Reading, keys: Keys, zone: str) -> list[str]:
     """Return the enactors alive whose config has a zone, or cannot be read."""
-    page = await store.range(*keys.bounds(CONFIGURED))
+    return [enactor for enactor, zones in (await _configured(store, keys)).items() if zones is None or zone in zones]
+
+
+async def enactors_naming(store: Reading, keys: Keys, zone: str, server: str) -> list[str]:
+    """Return the enactors alive whose config names a server as a zone's primary, or cannot be read."""
     found = []
-    for item in page.items:
+    for enactor, zones in (await _configured(store, keys)).items():
+        servers = [server] if zones is None else zones.get(zone, [])
+        if not isinstance(servers, list) or server in servers:
+            found.append(enactor)
+    return found
+
+
+async def _configured(store: Reading, keys: Keys) -> dict[str, dict[str, object] | None]:
+    """Return what the configs of the enactors alive say of zones; None where that cannot be read."""
+    found: dict[str, dict[str, object] | None] = {}
+    for item in (await store.range(*keys.bounds(CONFIGURED))).items:
         zones = stored_json(CONFIGURED, item.value)
-        if not isinstance(zones, list) or zone in zones:
-            found.append(keys.split(item.key)[1])
+        found[keys.split(item.key)[1]] = zones if isinstance(zones, dict) else None
     return found

@@ -50,7 +50,7 @@ class Naive(Unfenced):
                 update.delete(owner, rtype)
                 for address in packed:
                     update.add(owner, change.after.ttl_s, rtype, unpack_address(address))
-        server = self._config.server
+        server = self._config.first_server
         try:
             answer = await asyncio.to_thread(dns.query.tcp, update, server.host, self._config.timeout_s, server.port)
         except (OSError, EOFError, dns.exception.DNSException) as error:

@@ -15,7 +15,7 @@ from tests.servers.bind import Bind
 from tests.servers.dns_server import SECRET, DnsServer
 from tests.servers.knot import Knot
 from tests.servers.powerdns import PowerDns
-from tests.servers.secondaries import ControlledBind, ListedBind, SecondaryBind, SecondaryKnot
+from tests.servers.secondaries import ControlledBind, ListedBind, MovableBind, SecondaryKnot
 
 ZONE = "example.test."
 KEY = TsigKey(name="enactor.", algorithm="hmac-sha256", secret=base64.b64decode(SECRET))
@@ -70,7 +70,7 @@ async def test_a_list_that_lacks_the_key_is_named_beside_it() -> None:
 
 
 async def test_a_secondary_says_so(bind: ControlledBind) -> None:
-    with SecondaryBind([ZONE], bind) as server:
+    with MovableBind([ZONE], bind) as server:
         async with zone_of(server) as zone:
             said = await zone.duty()
             while said.duty is Duty.PRIMARY:  # in the second of its transfer, its copy has all of its time left

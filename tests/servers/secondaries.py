@@ -41,28 +41,31 @@ class ListedBind(Bind):
         return f'zone "{zone}" {{ type primary; file "{zone}zone"; allow-update {{ key foreign; }}; }};'
 
 
-class SecondaryBind(ControlledBind):
-    """named with zones that it transfers from another server. `primary` may change while it is stopped."""
+class MovableBind(ControlledBind):
+    """named whose zones are its own, or copies of another server's: `become` makes it the one or the other."""
 
-    def __init__(self, zones: Sequence[str], primary: DnsServer) -> None:
+    def __init__(self, zones: Sequence[str], primary: DnsServer | None = None) -> None:
+        """`primary`: the server whose zones it copies; None: it is the primary itself."""
         self.primary = primary
         super().__init__(zones)
 
     def zone_stanza(self, zone: str) -> str:
-        source = f"primaries {{ 127.0.0.1 port {self.primary.port} key enactor; }};"
-        return f'zone "{zone}" {{ type secondary; file "{zone}copy"; masterfile-format text; {source} }};'
+        kind = "type primary; update-policy { grant enactor zonesub A AAAA TXT; grant foreign zonesub ANY; };"
+        if self.primary is not None:
+            kind = f"type secondary; primaries {{ 127.0.0.1 port {self.primary.port} key enactor; }};"
+        return f'zone "{zone}" {{ {kind} file "{zone}zone"; masterfile-format text; }};'
 
-    def promote(self) -> None:
-        """Make it the primary of what it has copied: stop, change its config, start."""
-        self.rndc("sync")
+    def become(self, primary: DnsServer | None) -> None:
+        """Change its duty, with what it holds: stop, write another config, start."""
+        self.rndc("sync", "-clean")
         self.stop()
         path = self.dir / self.template
         text = path.read_text()
-        for zone in self.zones:
-            policy = "update-policy { grant enactor zonesub A AAAA TXT; grant foreign zonesub ANY; };"
-            stanza = f'zone "{zone}" {{ type primary; file "{zone}copy"; masterfile-format text; {policy} }};'
-            assert text.count(self.zone_stanza(zone)) == 1
-            text = text.replace(self.zone_stanza(zone), stanza)
+        before = [self.zone_stanza(zone) for zone in self.zones]
+        self.primary = primary
+        for zone, stanza in zip(self.zones, before, strict=True):
+            assert text.count(stanza) == 1
+            text = text.replace(stanza, self.zone_stanza(zone))
         path.write_text(text)
         self.start()
 
@@ -96,9 +99,10 @@ def serial(server: DnsServer, zone: str) -> int:
     return int(rdata.serial)
 
 
-def wait_copied(secondary: DnsServer, primary: DnsServer, zone: str) -> None:
+def wait_copied(secondary: ControlledBind, primary: DnsServer, zone: str) -> None:
     """Wait until a secondary has what its primary has."""
     deadline = time.monotonic() + _READY_LIMIT_S
     while serial(secondary, zone) != serial(primary, zone):
+        secondary.rndc("refresh", zone)
         assert time.monotonic() < deadline, "the secondary does not follow"
         time.sleep(0.1)

@@ -317,7 +317,7 @@ MUTANTS: tuple[Mutant, ...] = (
         edits=(
             Edit(
                 module="enactord.engine.repairer",
-                old='to_put = [drift for drift in in_turn if ground.known or drift.kind == "emptied"]',
+                old='to_put = [drift for drift in in_turn if basis.known or drift.kind == "emptied"]',
                 new="to_put = in_turn",
             ),
         ),
@@ -326,9 +326,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         name="reopen",
         what="a zone that lost its fence is not opened again by who looks at it",
-        edits=(
-            Edit(module="enactord.engine.repairer", old="if seen != record.txt.seen and writable:", new="if False:"),
-        ),
+        edits=(Edit(module="enactord.engine.basis", old="if seen != record.txt.seen and writable:", new="if False:"),),
         seed=1,
     ),
     Mutant(

@@ -248,7 +248,7 @@ class _Step:
             REPORT: pack_report(Report(at=world.clock.now(), fence=2, unknown=0)),
         }
         if of == "z":
-            made |= {ENACTOR: json_value(ENACTOR, {}), CONFIGURED: json_value(CONFIGURED, [])}
+            made |= {ENACTOR: json_value(ENACTOR, {}), CONFIGURED: json_value(CONFIGURED, {})}
         if self._kind in made:
             await self._put(world.keys.key(self._kind, found), made[self._kind])
         return found

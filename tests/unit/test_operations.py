@@ -204,6 +204,7 @@ async def test_status_and_documents_are_json(world: World, scope: Scope) -> None
             "zone": ZONE,
             "fence": 1,
             "txt": 1,
+            "primary": "",
             "plan": status["zones"][0]["plan"],
             "applied": 1,
             "state": "applied",

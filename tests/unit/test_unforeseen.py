@@ -99,7 +99,7 @@ def fail_calls(member: Member, counter: Counter) -> None:
     """Let a call of the enactor's ports fail; every call suspends."""
     enactor = member.enactor
     for zone in member.zones.values():
-        zone._zone = Calls(zone._zone, counter)  # type: ignore[assignment]
+        zone.zone = Calls(zone.zone, counter)  # type: ignore[assignment]
     member.store._store = Calls(member.store._store, counter)  # type: ignore[assignment]
     assert enactor.ports.store is member.store
 

@@ -83,6 +83,7 @@ def test_other_zones_are_as_before(tmp_path: Path) -> None:
         (SKYDNS + "answers_max = 51", "zone.answers_max: must be an integer from 1 to 50"),
         (SKYDNS + 'skydns_path = "skydns/"', "zone.skydns_path: must begin, but not end"),
         (EMBEDDED + 'hosted_zone_id = "Z1"', "zone.hosted_zone_id: is not for the backend embedded, but for route53"),
+        (EMBEDDED + 'server = ["127.0.0.1:5354"]', "zone.server: must be a text, is ['127.0.0.1:5354']"),
         (EMBEDDED + "verify_timeout_s = 0", "zone.verify_timeout_s: must be a number from 0.1 to 600"),
     ],
 )
@@ -91,6 +92,47 @@ def test_a_key_of_another_backend_is_a_problem(tmp_path: Path, zones: str, said:
     found = problems(tmp_path, zones)
     assert len(found) == 1, found
     assert said in found[0]
+
+
+def listed(folder: Path, servers: str) -> str:
+    (folder / "key").write_text(SECRET)
+    (folder / "key").chmod(0o600)
+    zone = '[[zone]]\nname = "e.test"\nbackend = "rfc2136"\ntsig_name = "k"\ntsig_secret_file = "key"\n'
+    return f"{zone}server = {servers}\n"
+
+
+async def test_a_list_of_servers_is_a_choice_and_one_server_is_none(tmp_path: Path) -> None:
+    """The first one is verified by default; where there is a choice, whichever is written to."""
+    one = load(tmp_path, listed(tmp_path, '["192.0.2.1:53"]'))
+    async with open_zones(one) as zones:
+        assert zones["e.test."].primaries is None
+        assert zones["e.test."].settings.primaries == ("192.0.2.1:53",)
+    config = load(tmp_path, listed(tmp_path, '["192.0.2.1:53", "[2001:db8::1]:53"]'))
+    async with open_zones(config) as zones:
+        ports = zones["e.test."]
+        assert ports.primaries is not None
+        assert ports.primaries.names == ("192.0.2.1:53", "[2001:db8::1]:53")
+        assert ports.primary == "192.0.2.1:53"
+        assert [verifier.server for verifier in ports.verifiers] == ["the primary"]
+
+
+@pytest.mark.parametrize(
+    ("servers", "said"),
+    [
+        ("[]", "zone.server: must be"),
+        ('["192.0.2.1:53", "192.0.2.1:53"]', "zone.server: names an address twice"),
+        ('["192.0.2.1"]', "zone.server: '192.0.2.1' must be"),
+        ("5", "zone.server: must be"),
+    ],
+)
+def test_a_list_that_is_none_is_a_problem(tmp_path: Path, servers: str, said: str) -> None:
+    (found,) = problems(tmp_path, listed(tmp_path, servers))
+    assert said in found
+
+
+def test_a_zone_without_a_server_is_a_problem(tmp_path: Path) -> None:
+    (found,) = problems(tmp_path, listed(tmp_path, "1").replace("server = 1\n", ""))
+    assert "zone.server: is missing" in found
 
 
 def test_records_for_coredns_need_an_etcd(tmp_path: Path) -> None:

@@ -1,0 +1,102 @@
+"""One zone on several servers, of which one is its primary at a time: implements `Zone` and `Primaries`."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+
+from enactord.adapters.rfc2136 import Rfc2136Zone
+from enactord.adapters.wire.tsig import TsigKey
+from enactord.core.errors import ZoneDown
+from enactord.core.fence import FenceSeen
+from enactord.core.records import Committed, Outcome, Reason, Refused, Served, Transaction
+from enactord.ports import Duty, Said, ServedReader
+
+_FRESH_COPY_S = 1.1
+"""A secondary that has just copied the zone has all of its time left, as a primary always has; a second later not."""
+
+
+class SeveralServers:
+    """Asks the server of the moment; a write goes to the server that it is for."""
+
+    def __init__(self, servers: Mapping[str, Rfc2136Zone]) -> None:
+        """`servers`: by name, in the order in which they are tried."""
+        assert servers
+        self._servers = dict(servers)
+        self._chosen: Callable[[], str] = lambda: ""
+        self._first = next(iter(self._servers))
+
+    @property
+    def names(self) -> Sequence[str]:
+        return tuple(self._servers)
+
+    @property
+    def current(self) -> str:
+        chosen = self._chosen()
+        return chosen if chosen in self._servers else self._first
+
+    def go_by(self, chosen: Callable[[], str], first: str) -> None:
+        self._chosen = chosen
+        self._first = first
+
+    def of(self, name: str) -> Rfc2136Zone:
+        """Return the zone as one server has it."""
+        return self._servers[name]
+
+    def use_key(self, key: TsigKey) -> None:
+        """Sign by this key from now on."""
+        for server in self._servers.values():
+            server.key = key
+
+    async def read(self, names: Sequence[str]) -> Mapping[str, Served]:
+        return await self._servers[self.current].read(names)
+
+    async def read_fence(self) -> FenceSeen:
+        return await self._servers[self.current].read_fence()
+
+    async def write(self, transaction: Transaction) -> Outcome:
+        name = transaction.primary or self.current
+        if name not in self._servers:
+            return Refused(reason=Reason.BUSY, detail=f"{name} is none of the servers of this config")
+        return await self._servers[name].write(transaction)
+
+    async def duty(self, name: str) -> Said:
+        return await self._servers[name].duty()
+
+    async def takes_over(self, name: str) -> Said:
+        said = await self._servers[name].duty()
+        if said.duty is Duty.PRIMARY:
+            await asyncio.sleep(_FRESH_COPY_S)
+            said = await self._servers[name].duty()
+        if said.duty is Duty.OTHER:
+            return said
+        try:
+            outcome = await self._servers[name].write(Transaction(fence_seen=await self._servers[name].read_fence()))
+        except ZoneDown as error:
+            return Said(duty=Duty.UNKNOWN, detail=str(error))
+        match outcome:
+            case Committed() | Refused(reason=Reason.CONDITION):
+                return Said(duty=Duty.PRIMARY, detail="it takes updates")
+            case _:
+                return Said(duty=Duty.UNKNOWN, detail=outcome.detail)
+
+    async def settle(self, chosen: str) -> None:
+        """Go by this server for good; where it is none of these, by the first that says that it is the primary."""
+        self.go_by(lambda: chosen, self._first)
+        for name in self.names if chosen not in self._servers else ():
+            if (await self.takes_over(name)).duty is Duty.PRIMARY:
+                self._first = name
+                return
+
+    async def close(self) -> None:
+        for server in self._servers.values():
+            await server.close()
+
+
+class CurrentReader:
+    """Asks the server of the moment by a reader of its own."""
+
+    def __init__(self, servers: SeveralServers, readers: Mapping[str, ServedReader]) -> None:
+        self._servers = servers
+        self._readers = readers
+
+    async def read(self, names: Sequence[str]) -> Mapping[str, Served]:
+        return await self._readers[self._servers.current].read(names)

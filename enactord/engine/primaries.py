@@ -1,0 +1,126 @@
+"""Which server a zone is written on, where its config names several.
+
+The choice stands in the zone's fence record, which every begin compares. So two enactors never write on two
+servers under one fence. Another server is chosen only when the one before *says* that it is not the primary
+any more: one that is silent may still take the writes of others.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from enactord.core.events import PrimaryChosen
+from enactord.core.fence import FenceRecord
+from enactord.engine.settings import Ports, Settings, ZoneSettings
+from enactord.ports import Duty, Primaries
+from enactord.registry.fences import Fences
+from enactord.registry.keys import Keys
+from enactord.registry.mirror import Mirror
+from enactord.registry.session import enactors_naming
+
+_SHOW_TIMEOUT_S = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """The end of a look for a zone's primary. `problem`: why it cannot be written to; `moved`: it is another one."""
+
+    problem: str = ""
+    moved: bool = False
+
+
+FINE = Settled()
+
+
+def may_write(record: FenceRecord, settings: ZoneSettings) -> bool:
+    """Whether a zone is written on a server that the config names, or on whichever it names."""
+    return not record.primary or not settings.primaries or record.primary in settings.primaries
+
+
+class PrimaryChoice:
+    """Chooses for one enactor."""
+
+    def __init__(self, settings: Settings, ports: Ports, mirror: Mirror, *, store_up: Callable[[], bool]) -> None:
+        self._id = settings.id
+        self._ports = ports
+        self._keys = Keys(settings.scope)
+        self._mirror = mirror
+        self._store_up = store_up
+        self._fences = Fences(ports.store, self._keys)
+        for zone, zone_ports in ports.zones.items():
+            if zone_ports.primaries is not None:
+                self._follow(zone, zone_ports.primaries, zone_ports.primaries.names[0])
+
+    async def settle(self, zone: str) -> Settled:
+        """See that the zone's server is its primary; choose another one where it says that it is not.
+
+        With the store away, nothing is chosen. Raises `StoreDown`.
+        """
+        ports = self._ports.zones[zone]
+        record = self._mirror.fence(zone)
+        recorded = "" if record is None else record.primary
+        if record is not None and not may_write(record, ports.settings):
+            return await self._leave(zone, record, ports.settings.primaries)
+        ways = ports.primaries
+        if ways is None or not self._store_up():
+            return FINE
+        said = await ways.duty(ways.current)
+        if said.duty is not Duty.OTHER:
+            if record is not None and not recorded:
+                await self._choose(zone, record, ways.current, "nothing was chosen before")
+            return FINE
+        return await self._move(zone, record, ways, f"{ways.current}: {said.detail}")
+
+    async def _move(self, zone: str, record: FenceRecord | None, ways: Primaries, why: str) -> Settled:
+        """Choose the next server that says that it is the primary."""
+        told = [why]
+        at = ways.names.index(ways.current)
+        for name in (*ways.names[at + 1 :], *ways.names[:at]):
+            said = await ways.takes_over(name)
+            if said.duty is Duty.PRIMARY:
+                if record is None:  # never opened: the first plan records it
+                    self._follow(zone, ways, name)
+                    return Settled(moved=True)
+                return Settled(moved=await self._choose(zone, record, name, why))
+            told.append(f"{name}: {said.detail}")
+        problem = f"{zone}: no server of the config takes its updates as its primary ({'; '.join(told)})"
+        return Settled(problem=problem)
+
+    async def _leave(self, zone: str, record: FenceRecord, names: Sequence[str]) -> Settled:
+        """Choose a server of the config where the one that is written to is not in it: if it is in nobody's."""
+        if not self._store_up():
+            return Settled(problem=f"{zone}: it is written on {record.primary}, which this config does not name")
+        holders = await enactors_naming(self._ports.store, self._keys, zone, record.primary)
+        others = [enactor for enactor in holders if enactor != self._id]
+        if others:
+            problem = (
+                f"{zone}: it is written on {record.primary}, as the config of {', '.join(others[:3])} has it, and this"
+                f" config names {', '.join(names)}: let all configs name the same servers"
+            )
+            return Settled(problem=problem)
+        ways = self._ports.zones[zone].primaries
+        chosen = "" if ways is None else names[0]
+        why = f"no config names {record.primary} any more"
+        return Settled(moved=await self._choose(zone, record, chosen, why))
+
+    async def _choose(self, zone: str, record: FenceRecord, name: str, why: str) -> bool:
+        """Record the choice, and wait until the mirror shows it; whoever chose first is followed."""
+        chosen = await self._fences.choose(zone, record, name)
+        if chosen is None:
+            return False
+        self._ports.observer.observe(PrimaryChosen(zone=zone, primary=name, before=record.primary, detail=why))
+
+        def shown() -> bool:
+            now = self._mirror.fence(zone)
+            return now is None or now != record
+
+        await self._mirror.wait_until(shown, _SHOW_TIMEOUT_S, zone=zone)
+        return True
+
+    def _follow(self, zone: str, ways: Primaries, first: str) -> None:
+        """Go by the record; until there is one, by a server of the config."""
+
+        def recorded() -> str:
+            record = self._mirror.fence(zone)
+            return "" if record is None else record.primary
+
+        ways.go_by(recorded, first)
