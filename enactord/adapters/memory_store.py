@@ -38,6 +38,7 @@ class MemoryStore:
         self._changed = asyncio.Event()
 
     async def range(self, start: str, end: str = "", *, revision: int = 0, limit: int = 0) -> Page:
+        await asyncio.sleep(0)
         if revision and revision < self._compacted:
             raise Compacted(self._compacted)
         keys = [key for key in self._versions if (start <= key < end if end else key == start)]
@@ -46,9 +47,11 @@ class MemoryStore:
         return Page(revision=revision or self._revision, items=tuple(items[:limit] if limit else items), more=more)
 
     async def get(self, keys: Sequence[str]) -> dict[str, Item]:
+        await asyncio.sleep(0)
         return {key: item for key in keys if (item := self._at(key, self._revision)) is not None}
 
     async def transact(self, compares: Sequence[Compare], operations: Sequence[Operation]) -> Result:
+        await asyncio.sleep(0)
         check_transaction(compares, operations)
         for compare in compares:
             if compare.prefix:
@@ -80,6 +83,7 @@ class MemoryStore:
                 await self._changed.wait()
 
     async def grant(self, ttl_s: int) -> int:
+        await asyncio.sleep(0)
         self._lease_last += 1
         lease = self._lease_last
         loop = asyncio.get_running_loop()
@@ -88,6 +92,7 @@ class MemoryStore:
         return lease
 
     async def keep_alive(self, lease: int) -> None:
+        await asyncio.sleep(0)
         if lease not in self._leases:
             raise LeaseLost(f"lease {lease} is gone")
         loop = asyncio.get_running_loop()
@@ -96,6 +101,7 @@ class MemoryStore:
         loop.call_at(loop.time() + ttl_s, self._expire, lease)
 
     async def revoke(self, lease: int) -> None:
+        await asyncio.sleep(0)
         if self._leases.pop(lease, None) is not None:
             keys = [key for key in sorted(self._versions) if (item := self._now(key)) and item.lease == lease]
             self._carry_out([Delete(key=key) for key in keys])

@@ -130,7 +130,8 @@ def test_a_question_whose_answer_cannot_be_written_exits_1(shell: Shell, to: str
     for question in (["status"], ["plans", "--json"], ["show", "1", "--full"], ["publish", shell.plan(2), "--dry-run"]):
         done = shell.run(*question, to=to)
         assert done.returncode == 1, (question, done.stderr)
-        assert done.stderr.splitlines() == [f"error: the answer could not be written: {UNTOLD[to]}"]
+        said = [line for line in done.stderr.splitlines() if "unconfirmed" not in line]  # no enactor runs here
+        assert said == [f"error: the answer could not be written: {UNTOLD[to]}"]
     assert shell.stored() == [1], "a dry run stores nothing"
 
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 
 from enactord.adapters.memory_zone import MemoryZone
 from enactord.core.kv import Put
@@ -40,6 +41,7 @@ PROMISED = {
     "enactord_zone_up": set(),
     "enactord_zone_lag_seconds": set(),
     "enactord_copy_up": set(),
+    "enactord_fence_interval_seconds": set(),
     "enactord_other_format_values": {"retired"},
     "enactord_head_refused": set(),
     "enactord_frozen": {"all", "repair-only"},
@@ -203,6 +205,10 @@ async def test_every_metric_moves() -> None:
     newer = Put(key=world.keys.retired("old.test."), value=b"retired 2\n{}")
     await world.store.transact((), (newer,))
     await world.until(lambda: page.moved("enactord_other_format_values", "|retired|"))
+
+    # The config is changed.
+    member.enactor.retune(replace(member.enactor.settings, fence_interval_s=7.0))
+    await world.until(lambda: page.moved("enactord_fence_interval_seconds"))
 
     # The log has no reader any more, and a metric cannot be read.
     page.lines.write("a line\n")

@@ -23,6 +23,7 @@ from tests.simulation.history import (
     Recorded,
     Restored,
     Settled,
+    Spoilt,
     Torn,
 )
 
@@ -232,6 +233,8 @@ class Truthful:
                 self._plans[fact.generation, fact.mark] = dict(fact.contents)
             case Edited() | Dropped() if fact.name:  # dropped, and perhaps the server could not be asked: unseen
                 self._unsure.add(fact.name)
+            case Spoilt():  # what the ledger said of them is gone, perhaps in the moment of settling
+                self._unsure.update(fact.names)
             case Edited() if fact.set_back:
                 self._lost[fact.zone] = max(self._lost.get(fact.zone, 0), self._opened.get(fact.zone, 0))
             case Restored():

@@ -118,6 +118,15 @@ class Torn:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Spoilt:
+    """A value of the store was damaged. `names`: whose entries it held, where it was of the ledger."""
+
+    at: float
+    key: str
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
     """An enactor read names, was about to write them, or a write of its had an unknown end."""
 
@@ -129,7 +138,7 @@ class Asked:
     names: tuple[str, ...]
 
 
-Fact = Published | Applied | Dropped | Edited | Recorded | Marked | Settled | Restored | Deleted | Torn | Asked
+Fact = Published | Applied | Dropped | Edited | Recorded | Marked | Settled | Restored | Deleted | Torn | Spoilt | Asked
 
 
 @dataclass
@@ -175,6 +184,8 @@ def line(fact: Fact) -> str:
             what = f"deleted plan {fact.generation}{' needed: ' + ', '.join(fact.needed) if fact.needed else ''}"
         case Torn():
             what = f"plan {fact.generation} lost a chunk"
+        case Spoilt():
+            what = f"spoilt {fact.key}: {' '.join(fact.names)}"
         case Asked():
             what = f"{fact.what} {fact.zone} by {fact.by}: {' '.join(fact.names)}"
     return f"{fact.at:10.3f} {what}"

@@ -15,13 +15,15 @@ from typing import TypeVar
 
 from enactord.adapters.memory_store import MemoryStore
 from enactord.adapters.memory_zone import MemoryServer
-from enactord.core.errors import Compacted, LeaseLost, StoreDown, StoreUnknown, ZoneDown
+from enactord.core.errors import Compacted, LeaseLost, PlanUnreadable, StoreDown, StoreUnknown, ZoneDown
 from enactord.core.fence import FenceSeen, parse_fence
 from enactord.core.kv import Changes, Compare, Delete, Item, Operation, Page, Put, Result
 from enactord.core.ledger import Bucket
+from enactord.core.plan import merge
 from enactord.core.records import Committed, Outcome, Reason, Refused, Served, Transaction, Unknown
-from enactord.registry.keys import Keys, parse_applied, parse_head
+from enactord.registry.keys import Keys, parse_applied, parse_head, read_chunk, read_manifest
 from enactord.registry.mirror import Mirror
+from enactord.store.layout import CHUNK
 from enactord.store.ledger_index import read_bucket
 from tests.simulation.history import (
     Applied,
@@ -30,9 +32,11 @@ from tests.simulation.history import (
     Dropped,
     History,
     Marked,
+    Published,
     Recorded,
     Restored,
     Settled,
+    Spoilt,
     Torn,
 )
 from tests.simulation.loop import owner
@@ -64,6 +68,12 @@ class Weather:
     """Names that no update reaches a server with: it is lost, and its neighbours with it, calm or not."""
     slow_s: dict[str, float] = field(default_factory=dict)
     """How much longer a zone's server takes."""
+    hung: set[str] = field(default_factory=set)
+    """Zones whose server answers nothing now: each call waits for its time limit."""
+    timeout_s: float = 5.0
+    """How long an enactor waits for one answer of a DNS server."""
+    denied: set[str] = field(default_factory=set)
+    """Zones whose server refuses every update of ours."""
 
     def happens(self, kind: str, chance: float) -> bool:
         if self.calm or not chance or self.rng.random() >= chance:
@@ -78,12 +88,20 @@ class Weather:
 class WatchedStore(MemoryStore):
     """The store of a world: notes what the ledger says and which plans go, and can be set back to a backup."""
 
-    def __init__(self, history: History, keys: Keys, zones: Sequence[str]) -> None:
+    def __init__(self, history: History, keys: Keys, zones: Sequence[str], *, honest: bool = True) -> None:
+        """`honest`: no read is stale. Else a publication may count on a chunk that is gone: its plan is unreadable."""
         super().__init__()
+        self._honest = honest
         self._history = history
         self._keys = keys
         self._zones = zones
         self._ledger: dict[str, Bucket] = {}
+        self.published = 0
+        self._texts: dict[str, str] = {}
+        """Every chunk that was ever stored, by digest."""
+        self._fences: dict[str, int] = {}
+        self._spoilt: set[str] = set()
+        """Keys whose values were damaged."""
         self.restarted = asyncio.Event()
 
     async def transact(self, compares: Sequence[Compare], operations: Sequence[Operation]) -> Result:
@@ -106,16 +124,64 @@ class WatchedStore(MemoryStore):
             for operation in operations:
                 if isinstance(operation, Put) and operation.key.startswith(self._keys.root + "applied/"):
                     self._settle(operation.key.rpartition("/")[2], operation.value)
+                self._spoilt.discard(operation.key)
+                kind, name = self._keys.split(operation.key)
+                if isinstance(operation, Put) and kind is CHUNK:
+                    self._texts[name] = read_chunk(operation.value, name)
+                if isinstance(operation, Put) and operation.key.startswith(self._keys.root + "plans/"):
+                    self._publish(int(operation.key.rpartition("/")[2]), operation.value)
         return result
+
+    def _publish(self, generation: int, value: bytes) -> None:
+        """A plan entered the store, whatever its publisher is told of it: what it holds stands in its chunks."""
+        manifest = read_manifest(value, generation)
+        lost = {digest for digest in manifest.digests() if self._lost(digest)}
+        if lost and self._honest:
+            self._history.add(Torn(at=asyncio.get_running_loop().time(), generation=generation))
+        self._spoilt |= {self._keys.chunk(digest) for digest in lost}
+        self.published += 1
+        self._history.add(
+            Published(
+                at=asyncio.get_running_loop().time(),
+                generation=generation,
+                mark=manifest.mark,
+                contents=merge(self._texts[digest] for digest in manifest.digests()),
+                approved=manifest.approval is not None,
+            )
+        )
+
+    async def spoil(self, key: str, value: bytes | None) -> tuple[str, ...]:
+        """Change a value past all who watch over the store here; None: delete it. Returns the names that it held."""
+        mirror = Mirror(self._keys)
+        await mirror.load(self)
+        for zone in self._zones:
+            self._opened(mirror, zone)
+        self._spoilt.add(key)
+        lease = item.lease if (item := self._now(key)) else 0
+        operation: Operation = Delete(key=key) if value is None else Put(key=key, value=value, lease=lease)
+        await super().transact((), (operation,))
+        names = tuple(sorted(self._ledger.get(key, ())))
+        self._history.add(Spoilt(at=asyncio.get_running_loop().time(), key=key, names=names))
+        if key.startswith(self._keys.all_ledger):
+            self._note({key: read_bucket(value or b"")})
+        return names
 
     async def _look_for_torn(self) -> None:
         mirror = Mirror(self._keys)
         await mirror.load(self)
         for generation in mirror.generations:
-            manifest = mirror.manifest(generation)
+            try:
+                manifest = mirror.manifest(generation)
+            except PlanUnreadable:
+                continue
             assert manifest is not None
-            if any(self._now(self._keys.chunk(digest)) is None for digest in manifest.digests()):
+            if any(self._lost(digest) for digest in manifest.digests()):
                 self._history.add(Torn(at=asyncio.get_running_loop().time(), generation=generation))
+
+    def _lost(self, digest: str) -> bool:
+        """Whether a chunk is gone, and not by a foreign hand."""
+        key = self._keys.chunk(digest)
+        return self._now(key) is None and key not in self._spoilt
 
     def _settle(self, zone: str, value: bytes) -> None:
         found = parse_applied(value)
@@ -157,7 +223,7 @@ class WatchedStore(MemoryStore):
         mirror = Mirror(self._keys)
         await mirror.load(self)
         found = [f"claim of {name}" for claimed, name in mirror.all_claims if claimed == generation]
-        found += [f"still to come in {zone}" for zone in self._zones if mirror.fences.get(zone, 0) <= generation]
+        found += [f"still to come in {zone}" for zone in self._zones if self._opened(mirror, zone) <= generation]
         found += [f"applied in {zone}" for zone in self._zones if mirror.applied(zone) == generation]
         for entry in mirror.ledger.entries():
             if entry.pending is not None and entry.pending.generation == generation:
@@ -168,6 +234,12 @@ class WatchedStore(MemoryStore):
             if good is not None and good != entry.applied and good.generation == generation:
                 found.append(f"last known good of {entry.name}")
         return tuple(found)
+
+    def _opened(self, mirror: Mirror, zone: str) -> int:
+        """The generation opened in a zone; while its record is damaged, the last one: who judges may have read that."""
+        if self._keys.fence(zone) not in self._spoilt:
+            self._fences[zone] = mirror.fences.get(zone, 0)
+        return self._fences.get(zone, 0)
 
     def backup(self) -> tuple[int, dict[str, Item]]:
         """All keys without a lease, and the revision."""
@@ -307,8 +379,15 @@ class HostileZone:
     async def _send(self, transaction: Transaction) -> Outcome:
         weather = self._weather
         await weather.delay(self._server.zone)
+        if self._server.zone in weather.hung:
+            await asyncio.sleep(self._weather.timeout_s)
+            if weather.rng.random() < 0.5:  # it stands in the server's queue, which is gone through later
+                self._deliver_later(transaction)
+            return Unknown(detail="no answer")
         if not self._server.up:
             return Refused(reason=Reason.BUSY, detail="down")
+        if self._server.zone in weather.denied:
+            return Refused(reason=Reason.DENIED, detail="REFUSED", answer="REFUSED")
         if any(change.name in weather.mute for change in transaction.changes):
             return Unknown(detail="lost")
         if weather.happens("update lost", weather.lose + weather.drop):
@@ -326,6 +405,8 @@ class HostileZone:
     def _deliver_later(self, transaction: Transaction) -> None:
         async def deliver() -> None:
             await asyncio.sleep(self._weather.rng.uniform(0.0, self._weather.late_max_s))
+            while self._server.zone in self._weather.hung:
+                await asyncio.sleep(1.0)
             if self._server.up:
                 self._carry_out(transaction)
 
@@ -355,21 +436,26 @@ class HostileZone:
         return outcome
 
     async def read(self, names: Sequence[str]) -> Mapping[str, Served]:
-        await self._weather.delay(self._server.zone)
-        if not self._server.up or self._weather.happens("question lost", self._weather.lose):
-            raise ZoneDown("no answer")
+        await self._reach()
         answer = {name: self._server.serve(name) for name in names}
         await self._weather.delay(self._server.zone)
         self._ask("read", tuple(names))
         return answer
 
     async def read_fence(self) -> FenceSeen:
-        await self._weather.delay(self._server.zone)
-        if not self._server.up or self._weather.happens("question lost", self._weather.lose):
-            raise ZoneDown("no answer")
+        await self._reach()
         fence = self._server.fence
         await self._weather.delay(self._server.zone)
         return fence
+
+    async def _reach(self) -> None:
+        """A question gets to the server, or has no answer."""
+        await self._weather.delay(self._server.zone)
+        if self._server.zone in self._weather.hung:
+            await asyncio.sleep(self._weather.timeout_s)
+            raise ZoneDown("no answer")
+        if not self._server.up or self._weather.happens("question lost", self._weather.lose):
+            raise ZoneDown("no answer")
 
     async def close(self) -> None:
         pass

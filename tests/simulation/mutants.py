@@ -66,7 +66,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 new="        opened = Opened(how=Opening.OPEN)\n",
             ),
         ),
-        seed=7,
+        seed=12,
     ),
     Mutant(
         name="open-compare",
@@ -78,7 +78,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 new="found.generation >= 10**9:",
             ),
         ),
-        seed=0,
+        seed=3,
     ),
     Mutant(
         name="judged-fence",
@@ -91,7 +91,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 "        if seen is None or seen.generation < fence.generation:\n",
             ),
         ),
-        seed=17,
+        seed=37,
     ),
     Mutant(
         name="own-open",
@@ -137,7 +137,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 new="conditions = (present(keys.plan(fence.generation)), not_frozen(keys), ",
             ),
         ),
-        seed=19,
+        seed=0,
     ),
     Mutant(
         name="ledger-fence",
@@ -207,7 +207,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 new="[*evidence, unmodified",
             ),
         ),
-        seed=0,
+        seed=1,
     ),
     Mutant(
         name="prune-again",
@@ -219,7 +219,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 new="[unmodified(key",
             ),
         ),
-        seed=3,
+        seed=2,
     ),
     Mutant(
         name="sweep",
@@ -232,13 +232,13 @@ MUTANTS: tuple[Mutant, ...] = (
         edits=(
             Edit(module="enactord.core.guard", old="    if len(usable) < max(1, needed):\n", new="    if False:\n"),
         ),
-        seed=3,
+        seed=73,
     ),
     Mutant(
         name="removals",
         what="a plan may drop any number of names",
         edits=(Edit(module="enactord.core.guard", old="    if approved or removed == 0:\n", new="    if True:\n"),),
-        seed=0,
+        seed=6,
     ),
     Mutant(
         name="new-name",
@@ -267,7 +267,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 new="            if False:\n",
             ),
         ),
-        seed=50,
+        seed=18,
     ),
     Mutant(
         name="repair-moved",
@@ -291,13 +291,13 @@ MUTANTS: tuple[Mutant, ...] = (
                 new="wanted = entry.applied",
             ),
         ),
-        seed=2,
+        seed=0,
     ),
     Mutant(
         name="prune-set-back",
         what="prune does not mind a store that was set back to a backup meanwhile",
         edits=(Edit(module="enactord.engine.pruner", old="if last is not None:", new="if False:"),),
-        seed=72,
+        seed=101,
     ),
     Mutant(
         name="blind-fence",
@@ -327,7 +327,7 @@ MUTANTS: tuple[Mutant, ...] = (
         name="reopen",
         what="a zone that lost its fence is not opened again by who looks at it",
         edits=(Edit(module="enactord.engine.basis", old="if seen != record.txt.seen and writable:", new="if False:"),),
-        seed=1,
+        seed=0,
     ),
     Mutant(
         name="read-after-unknown",
@@ -358,7 +358,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 new="",
             ),
         ),
-        seed=3,
+        seed=2,
     ),
     Mutant(
         name="since",
@@ -370,7 +370,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 new="if not same or lost or not",
             ),
         ),
-        seed=106,
+        seed=101,
     ),
     Mutant(
         name="earlier",
@@ -492,6 +492,40 @@ MUTANTS: tuple[Mutant, ...] = (
                 "        versions = entry.may_serve if self._store_up() else (entry.applied,)\n",
             ),
         ),
+    ),
+    Mutant(
+        name="names-apart",
+        what="all names of a batch that the server refuses are held, not only the refused one",
+        edits=(
+            Edit(
+                module="enactord.engine.writer",
+                old="if len(batch) == 1:\n            return {batch[0].name: await self._alone(fence, batch[0], refused)}",  # noqa: E501
+                new="if batch:\n            return {one.name: await self._alone(fence, one, refused) for one in batch}",
+            ),
+        ),
+        seed=12,
+    ),
+    Mutant(
+        name="zones-apart",
+        what="zones wait for one another: for one whose server does not answer, too",
+        edits=(
+            Edit(module="enactord.engine.applying", old="_ZONES_AT_ONCE = 16", new="_ZONES_AT_ONCE = 1"),
+            Edit(module="enactord.engine.applying", old="_PATIENCE_S = 1.0", new="_PATIENCE_S = 1e9"),
+        ),
+        seed=12,
+    ),
+    Mutant(
+        name="chunk-believed",
+        what="a publication counts on a stored chunk without reading it",
+        edits=(
+            Edit(
+                module="enactord.registry.plans",
+                old="        await self._put_chunks({chunk: texts[chunk] for chunk in texts if chunk not in sound})\n",
+                new="        there = await self._store.get([keys.chunk(chunk) for chunk in texts])\n"
+                "        await self._put_chunks({c: texts[c] for c in texts if keys.chunk(c) not in there})\n",
+            ),
+        ),
+        seed=111,
     ),
     Mutant(
         name="look-first",

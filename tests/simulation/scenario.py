@@ -4,14 +4,16 @@ import asyncio
 import hashlib
 import itertools
 import random
-from collections.abc import Callable, Collection, Mapping
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any
 
 from enactord.adapters.memory_zone import MemoryServer
 from enactord.core.buckets import Filling, slot_of
 from enactord.core.content import parse_content
-from enactord.core.errors import EnactordError, PlanUnreadable
+from enactord.core.errors import EnactordError, PlanUnreadable, StoreDown
 from enactord.core.fence import parse_fence
 from enactord.core.guard import ZONE_GUARDS, Limits
 from enactord.core.names import zone_of
@@ -26,6 +28,19 @@ from enactord.registry.control import Freeze, freeze, thaw
 from enactord.registry.keys import Keys
 from enactord.registry.mirror import Mirror
 from enactord.registry.plans import Orders, Plans
+from enactord.store.layout import (
+    APPLIED,
+    CHUNK,
+    CLAIM,
+    CONFIGURED,
+    ENACTOR,
+    FENCE,
+    HEAD,
+    LEDGER,
+    PLAN,
+    PRUNE_EPOCH,
+    REPORT,
+)
 from tests.simulation.checkers import ANSWERS_MAX, check
 from tests.simulation.history import Edited, History, Published, line
 from tests.simulation.hostile import HostileStore, HostileZone, WatchedStore, Weather
@@ -53,8 +68,12 @@ ORDINARY = Orders()
 HURRIED = Orders(rollback_of=1, reason="drill")
 """What an operator orders does not wait for the plan that is open."""
 
+PUBLISHERS = ("planner", "operator")
+
 KINDS: Mapping[str, int] = {
     "publish": 30,
+    "race": 4,
+    "hang": 4,
     "delta": 8,
     "bad": 6,
     "back": 6,
@@ -91,6 +110,10 @@ class Theme:
     gap_s: float
     """Time between two happenings, on average."""
     weather: Mapping[str, float] = field(default_factory=dict)
+    several: bool = False
+    """Whether there are several zones."""
+    apart: bool = False
+    """Whether each part is looked at by itself, while faults last."""
 
 
 ANYTHING = Theme(name="anything may happen", kinds=KINDS, enactors=(2, 5), names=(3, 10), gap_s=1.5)
@@ -145,9 +168,33 @@ THEMES = (
         names=(3, 8),
         gap_s=3.0,
     ),
+    Theme(
+        name="one part after another is broken, and the others are served",
+        kinds={"publish": 12, "delta": 4, "hang": 3, "dns": 1, "deny": 1, "refuse": 4, "delegate": 2, "keep_out": 2},
+        enactors=(2, 3),
+        names=(4, 9),
+        gap_s=2.5,
+        weather={"timeout_s": 30.0},
+        several=True,
+        apart=True,
+    ),
+    Theme(
+        name="values of the store are damaged",
+        kinds={"spoil": 10, "tear": 2, "publish": 8, "delta": 3, "edit": 3, "crash": 1, "restart": 1, "prune": 2},
+        enactors=(2, 3),
+        names=(4, 8),
+        gap_s=3.0,
+        several=True,
+        apart=True,
+    ),
 )  # fmt: skip
+SPOILT = (HEAD, PLAN, CHUNK, LEDGER, FENCE, APPLIED, CLAIM, ENACTOR, REPORT, CONFIGURED, PRUNE_EPOCH)
+"""Kinds of values that are damaged: those after which nobody has to say anything."""
 TROUBLED = 4
-TURNS = {11: TROUBLED, 4: 5, 3: 0, 7: 1, 9: 2, 10: 3, 13: 0, 14: 1, 17: 2, 18: 3}
+STORE = "the store"
+APART_S = 10.0
+"""The bound of that theme: so long after a plan was published, whatever was not broken meanwhile serves it."""
+TURNS = {11: TROUBLED, 4: 5, 12: 6, 15: 7, 3: 0, 7: 1, 9: 2, 10: 3, 13: 0, 14: 1, 17: 2, 18: 3}
 """Of twenty seeds, those that have a theme, and which; in the others anything may happen."""
 
 
@@ -186,14 +233,20 @@ class Scenario:
         )
         self.theme = THEMES[TURNS[seed % 20]] if seed % 20 in TURNS else ANYTHING
         if self.theme is not ANYTHING:
-            self.zones = ZONES[:1]
+            self.zones = ZONES if self.theme.several else ZONES[:1]
             self.weather = Weather(
                 rng=self.weather.rng,
                 history=self.history,
                 **self.theme.weather,  # type: ignore[arg-type]
             )
-        self.store = WatchedStore(self.history, KEYS, self.zones)
-        self.plans = Plans(self.store, KEYS, WallClock(), zones=self.zones, filling=rng.choice(FILLINGS))
+        self.store = WatchedStore(self.history, KEYS, self.zones, honest=not self.weather.lie)
+        filling = rng.choice(FILLINGS)
+        self.plans = Plans(self.store, KEYS, WallClock(), zones=self.zones, filling=filling)
+        """The plans as they are in truth."""
+        self.publishers = [
+            Plans(HostileStore(self.store, self.weather, name), KEYS, WallClock(), zones=self.zones, filling=filling)
+            for name in PUBLISHERS
+        ]
         self.servers = {zone: MemoryServer(zone) for zone in self.zones}
         slots = rng.sample(range(_SLOTS), 3) if rng.random() < 0.5 else range(_SLOTS)
         self.names = [name for zone in self.zones for name in _names(zone, rng.randint(*self.theme.names), slots)]
@@ -209,7 +262,6 @@ class Scenario:
         self.lives: dict[str, str] = {}
         self.deliveries: set[asyncio.Task[None]] = set()
         self.contents: list[dict[str, list[str]]] = []
-        self.published = 0
         self.refused: list[int] = []
         self.saved_store = self.store.backup()
         self.saved_zones: dict[str, tuple[dict[str, Records], tuple[bytes, ...]]] = {}
@@ -217,6 +269,11 @@ class Scenario:
         self.broken: dict[str, int] = {}
         """Names that their zone refuses, drops or does not answer for, with when that began (a count)."""
         self.breaks = 0
+        self.disturbances: Counter[str] = Counter()
+        self.disturbed: dict[str, float] = {}
+        """Names and zones that are broken, or were, and until when."""
+        self.apart: list[str] = []
+        """What the theme of parts found."""
 
     async def run(self) -> list[str]:
         """Go through it all; returns what is wrong."""
@@ -228,7 +285,7 @@ class Scenario:
             await asyncio.sleep(self.rng.expovariate(1 / self.theme.gap_s))
             await self.disturb()
         await self.heal()
-        violations = self.check()
+        violations = self.check() + self.apart
         if not violations:
             violations = await self.converge()
         if not violations and self.theme is THEMES[TROUBLED]:
@@ -301,20 +358,6 @@ class Scenario:
         self.history.fault(kind)
         await getattr(self, f"do_{kind}")(self.rng.choice(sorted(self.tasks)))
 
-    def note(self, manifest: Manifest | Refusal, contents: Mapping[str, str]) -> None:
-        """A plan is in the store (or was refused there: then there is nothing to note)."""
-        if isinstance(manifest, Manifest):
-            self.published += 1
-            self.history.add(
-                Published(
-                    at=simulated().now,
-                    generation=manifest.generation,
-                    mark=manifest.mark,
-                    contents=dict(contents),
-                    approved=manifest.approval is not None,
-                )
-            )
-
     async def publish(
         self, content: Mapping[str, list[str]] | None = None, orders: Orders = ORDINARY
     ) -> Manifest | Refusal:
@@ -326,12 +369,47 @@ class Scenario:
             content = {n: before[n] if n in before and self.rng.random() < 0.4 else a for n, a in fresh.items()}
             self.contents.append(dict(content))
         draft = read_plan(plan(content))
-        published = await self.plans.publish(draft, orders)
-        self.note(published, draft.endpoints)
+        published = await self._send(lambda plans: plans.publish(draft, orders))
+        if self.theme.apart and isinstance(published, Manifest):
+            simulated().call_later(APART_S, self._look_apart, list(draft.endpoints))
         return published
+
+    def _look_apart(self, contents: Collection[str]) -> None:
+        """Whatever is broken elsewhere: a name of which nothing was broken since a plan came serves that plan by now.
+
+        Or a newer one. Nothing of it is about the time after faults have stopped.
+        """
+        if self.weather.calm:
+            return
+        since = simulated().now - APART_S
+        plans = [fact for fact in self.history.facts if isinstance(fact, Published) and fact.at >= since - 1.0]
+        for name in contents:
+            zone = zone_of(name, self.zones) or ""
+            if max(self.disturbed.get(part, 0.0) for part in (name, zone, STORE)) > since:
+                continue
+            self.history.fault("looked at apart")
+            served = self._server(name).serve(name).records.addresses
+            if served not in [_rendered(fact, name) for fact in plans]:
+                self.apart.append(f"apart at {simulated().now:.3f}: {name} serves no plan of the last {APART_S:g} s")
+
+    async def _send(self, publish: Callable[[Plans], Awaitable[Manifest | Refusal]]) -> Manifest | Refusal:
+        """Publish as one of two publishers does, each by a way to the store that fails like everybody's."""
+        try:
+            return await publish(self.rng.choice(self.publishers))
+        except (StoreDown, PlanUnreadable) as error:
+            self.history.fault(f"publication ended by {type(error).__name__}")
+            return Refusal(guard="store", detail=str(error))
 
     async def do_publish(self, name: str) -> None:
         await self.publish()
+
+    async def do_race(self, name: str) -> None:
+        """Both publishers at the same time; now and then one of them is ended half way."""
+        tasks = [asyncio.create_task(self.publish()) for _ in PUBLISHERS]
+        if self.rng.random() < 0.3:
+            await asyncio.sleep(self.rng.uniform(0.0, 0.3))
+            tasks[0].cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def do_delta(self, name: str) -> None:
         """A plan that names only what changes, and withdraws a name now and then."""
@@ -339,16 +417,17 @@ class Scenario:
         manifest = await self._manifest(head)
         if manifest is None:
             return
-        contents = await self.plans.endpoints(manifest)
+        try:
+            contents = await self.plans.endpoints(manifest)
+        except PlanUnreadable:
+            return
         some = self.rng.choice(sorted(contents))
-        document = plan({some: [f"10.251.{self.published % 250}.{1 + i}" for i in range(3)]}, base=head)
+        document = plan({some: [f"10.251.{self.store.published % 250}.{1 + i}" for i in range(3)]}, base=head)
         if len(contents) > 4 and self.rng.random() < 0.4:
             gone = self.rng.choice([name for name in sorted(contents) if name != some])
             document["endpoints"][gone] = {"withdraw": True}
         draft = read_plan(document)
-        published = await self.plans.publish(draft, Orders())
-        if isinstance(published, Manifest):
-            self.note(published, await self.plans.endpoints(published))
+        await self._send(lambda plans: plans.publish(draft, Orders()))
 
     async def do_bad(self, name: str) -> None:
         """A plan with an empty endpoint, with one that lost most of its targets, or with most endpoints gone."""
@@ -359,7 +438,7 @@ class Scenario:
         elif what == "weak":
             some = self.rng.choice(sorted(kept))
             left = self.rng.choice([1, max(1, len(kept[some]) - 1)])
-            kept[some] = [f"10.253.{self.published % 250}.{1 + i}" for i in range(left)]
+            kept[some] = [f"10.253.{self.store.published % 250}.{1 + i}" for i in range(left)]
             self.contents[-1] = dict(kept)
         else:
             if self.rng.random() < 0.5:
@@ -392,16 +471,14 @@ class Scenario:
             await self._republish(of, Orders(approval=Approval(of=of, author="sim", reason="drill"), reason="drill"))
 
     async def _republish(self, generation: int, orders: Orders) -> None:
-        try:
-            manifest = await self._manifest(generation)
-            if manifest is not None:
-                contents = await self.plans.endpoints(manifest)
-                self.note(await self.plans.republish(generation, orders), contents)
-        except PlanUnreadable:
-            pass  # pruned in between
+        if await self._manifest(generation) is not None:
+            await self._send(lambda plans: plans.republish(generation, orders))
 
     async def _manifest(self, generation: int) -> Manifest | None:
-        return await self.plans.manifest(generation) if generation else None
+        try:
+            return await self.plans.manifest(generation) if generation else None
+        except PlanUnreadable:
+            return None
 
     async def do_pause(self, name: str, first_s: float = 0.1, last_s: float = 30.0) -> None:
         life = self.lives[name]
@@ -411,9 +488,12 @@ class Scenario:
     async def do_crash(self, name: str) -> None:
         simulated().kill_owner(self.lives[name])
         await asyncio.sleep(self.rng.uniform(0.0, 10.0))
+        self.disturbed[STORE] = simulated().now  # its claims live on for a while
         self.start(name, fresh_disk=self.rng.random() < 0.3)
 
     async def do_cut(self, name: str) -> None:
+        if self.rng.random() < 0.1:
+            name = self.rng.choice(PUBLISHERS)
         self.weather.cut_off.add(name)
         self._later(1.0, 25.0, lambda: self.weather.cut_off.discard(name))
 
@@ -422,10 +502,11 @@ class Scenario:
         if self._server(target).serve(target).records.empty:
             return
         self._edit(target, NO_RECORDS if self.rng.random() < 0.5 else _foreign(self.rng.randint(1, 250)))
+        self.disturbed[target] = simulated().now
 
     async def do_squat(self, name: str) -> None:
         """Somebody else's record stands where no plan has been yet; the next plan wants the name."""
-        target = f"s{self.published:02d}.{self.rng.choice(self.zones)}"
+        target = f"s{self.store.published:02d}.{self.rng.choice(self.zones)}"
         if zone_of(target, self.zones) is not None and target not in self.names:
             self._edit(target, _foreign(99))
             self.names.append(target)
@@ -456,13 +537,63 @@ class Scenario:
         else:
             self.saved_store = self.store.backup()
 
+    async def do_spoil(self, name: str) -> None:
+        """One value is deleted, emptied or garbled past everybody."""
+        kind = self.rng.choice(SPOILT)
+        keys = [item.key for item in (await self.store.range(*KEYS.bounds(kind))).items]
+        if keys:
+            value = self.rng.choice([None, b"", kind.value(b"\x1bgarbage{"), b"\xff"])
+            names = await self.store.spoil(self.rng.choice(keys), value)
+            self.disturbed[STORE] = simulated().now
+            self.disturbed.update(dict.fromkeys(names, inf))  # held as somebody's, until they serve what a plan says
+
+    async def do_tear(self, name: str) -> None:
+        """A chunk of the newest plan is damaged, and the next plan changes one name, and so counts on it."""
+        head, _ = await self.plans.newest()
+        manifest = await self._manifest(head)
+        if manifest is not None and manifest.digests():
+            key = KEYS.chunk(self.rng.choice(sorted(manifest.digests())))
+            await self.store.spoil(key, CHUNK.value(b"\x1bgarbage{"))
+            self.disturbed[STORE] = simulated().now
+            await asyncio.sleep(self.rng.uniform(0.0, 2.0))
+            some = self.rng.choice(self.names)
+            self.contents.append(self.contents[-1] | {some: _targets(len(self.contents) + 1, self.names.index(some))})
+            await self.publish(dict(self.contents[-1]))
+            await asyncio.sleep(self.rng.uniform(0.0, 2 * APART_S))
+
     async def do_restart(self, name: str) -> None:
         self.store.restart()
+        self.disturbed[STORE] = simulated().now
 
     async def do_dns(self, name: str) -> None:
         server = self.servers[self.rng.choice(self.zones)]
         server.up = False
-        self._later(1.0, 20.0, lambda: setattr(server, "up", True))
+        self._later(1.0, 20.0, self._disturb(server.zone, lambda: setattr(server, "up", True)))
+
+    async def do_hang(self, name: str) -> None:
+        """A zone's server answers nothing for a while."""
+        zone = self.rng.choice(self.zones)
+        self.weather.hung.add(zone)
+        self._later(3.0, 40.0, self._disturb(zone, lambda: self.weather.hung.discard(zone)))
+
+    async def do_deny(self, name: str) -> None:
+        """A zone's server takes no updates of the key for a while."""
+        zone = self.rng.choice(self.zones)
+        self.weather.denied.add(zone)
+        self._later(3.0, 30.0, self._disturb(zone, lambda: self.weather.denied.discard(zone)))
+
+    def _disturb(self, part: str, mend: Callable[[], Any]) -> Callable[[], None]:
+        """Note that a zone or a name is broken from now on; returns what mends it, and notes that."""
+        self.disturbances[part] += 1
+        self.disturbed[part] = inf
+
+        def mended() -> None:
+            mend()
+            self.disturbances[part] -= 1
+            if not self.disturbances[part]:
+                self.disturbed[part] = simulated().now
+
+        return mended
 
     async def do_slow(self, name: str) -> None:
         zone = self.rng.choice(self.zones)
@@ -520,7 +651,7 @@ class Scenario:
 
     async def do_lodge(self, name: str) -> None:
         """Somebody else's record stands at a new name, and goes again while the plan that wants the name is tried."""
-        target = f"l{self.published:02d}.{self.rng.choice(self.zones)}"
+        target = f"l{self.store.published:02d}.{self.rng.choice(self.zones)}"
         if target in self.names:
             return
         self._edit(target, _foreign(98))
@@ -609,6 +740,7 @@ class Scenario:
     def _break(self, target: str) -> None:
         self.breaks += 1
         self.broken[target] = began = self.breaks
+        self.disturbed[target] = inf
 
         def mend() -> None:
             if self.broken.get(target) == began and not self.weather.calm:
@@ -622,6 +754,7 @@ class Scenario:
         server.drop(target)
         server.put_cut(target)
         self.broken.pop(target, None)
+        self.disturbed[target] = simulated().now
 
     async def refill(self) -> list[str]:
         """I2: with a plan on its way that never ends, for one name's sake, a name that is emptied is refilled."""
@@ -679,6 +812,8 @@ class Scenario:
         self.weather.calm = True
         self.weather.cut_off.clear()
         self.weather.slow_s.clear()
+        self.weather.hung.clear()
+        self.weather.denied.clear()
         self.weather.mute.clear()
         if self.theme is THEMES[TROUBLED]:  # of names, some stay as they are
             for kind in self.rng.sample(["refuse", "keep_out", "delegate"], 2):
@@ -746,6 +881,13 @@ def _names(zone: str, count: int, slots: Collection[int]) -> list[str]:
 def _targets(number: int, index: int) -> list[str]:
     """Return fresh addresses, told from those of other contents and names."""
     return [f"10.{number % 250}.{index}.{1 + i}" for i in range(3)]
+
+
+def _rendered(fact: Published, name: str) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
+    """What a plan says of a name, as it is served."""
+    if name not in fact.contents:
+        return NO_RECORDS.addresses
+    return render(name, fact.generation, parse_content(fact.contents[name]), ANSWERS_MAX).addresses
 
 
 def _foreign(number: int) -> Records:
