@@ -87,10 +87,11 @@ class Planner:
                 return False
             stored = first
         else:
-            manifest = await self._scope.plans.manifest(self._base)
-            if manifest is None:
-                return False
-            stored = await self._scope.plans.endpoints(manifest)
+            stored = await self._stored(self._base)
+            if not stored:
+                if not await self._send(wanted, (), base=None):
+                    return False
+                stored = wanted
         changed = {name: content for name, content in wanted.items() if stored.get(name) != content}
         surplus = sorted(stored.keys() - wanted.keys())[: int(len(stored) * _REMOVED_MAX_RATIO)]
         names = list(changed)
@@ -102,6 +103,14 @@ class Planner:
         self._synced = True
         self._dirty.clear()
         return True
+
+    async def _stored(self, generation: int) -> dict[str, str]:
+        """Return what a plan holds; nothing where nobody can read it, and changes of it would be refused."""
+        try:
+            manifest = await self._scope.plans.manifest(generation)
+            return {} if manifest is None else await self._scope.plans.endpoints(manifest)
+        except PlanUnreadable:
+            return {}
 
     async def _send(self, contents: Mapping[str, str], gone: Sequence[str], *, base: int | None) -> bool:
         """Send one document, as a planner would; returns whether it was published."""

@@ -2,13 +2,16 @@
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import shutil
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
+_PIPE_BYTES = 4096
 STOP_LIMIT_S = 60.0
 """A process that is told to end and has not by then hangs."""
 
@@ -25,11 +28,16 @@ def program(*arguments: str) -> list[str]:
 
 
 class Child:
-    """A Python program that can be started again and again; what it prints is added to one log."""
+    """A Python program that can be started again and again; what it prints is added to one log.
+
+    It prints into a small pipe, as under systemd or Kubernetes. `reading` cleared: nobody reads that pipe.
+    """
 
     def __init__(self, name: str, arguments: Sequence[str], log: Path) -> None:
         self.name = name
         self.log = log
+        self.reading = threading.Event()
+        self.reading.set()
         self.lives = 0
         self._arguments = arguments
         self._process: asyncio.subprocess.Process | None = None
@@ -46,16 +54,28 @@ class Child:
     async def start(self) -> None:
         assert not self.running, self.name
         self.lives += 1
-        with self.log.open("ab") as log:
-            log.write(f'{{"event": "process.started", "life": {self.lives}}}\n'.encode())
-            log.flush()
+        source, sink = os.pipe()
+        fcntl.fcntl(sink, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+        try:
             self._process = await asyncio.create_subprocess_exec(
                 *program(*self._arguments),
                 stdin=asyncio.subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
+                stdout=sink,
+                stderr=sink,
                 start_new_session=True,
             )
+        finally:
+            os.close(sink)
+            started = f'{{"event": "process.started", "life": {self.lives}}}\n'.encode()
+            threading.Thread(target=self._read, args=(source, started), daemon=True).start()
+
+    def _read(self, source: int, started: bytes) -> None:
+        """Add what one life prints to the log, until it has ended."""
+        with self.log.open("ab", buffering=0) as log, open(source, "rb", buffering=0) as printed:
+            log.write(started)
+            while data := printed.read(65_536):
+                self.reading.wait()
+                log.write(data)
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal; to a process that is gone, none."""

@@ -1,6 +1,7 @@
 """The faults: each begins, lasts as long as its context, and is healed at its end, whatever happens meanwhile."""
 
 import asyncio
+import contextlib
 import random
 import signal
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -16,11 +17,12 @@ import grpc
 
 from enactord.adapters.clock import SystemClock
 from enactord.core.content import content_json, parse_content
-from enactord.core.errors import Compacted, EnactordError, StoreDown, StoreRefused
-from enactord.core.kv import Delete, Put
+from enactord.core.errors import Compacted, EnactordError, LeaseLost, StoreDown, StoreRefused
+from enactord.core.kv import Delete, Item, Put
 from enactord.core.names import fence_name
 from enactord.core.plan import Manifest, read_plan
 from enactord.registry.plans import Orders, Plans
+from enactord.store.layout import APPLIED, CHUNK, CLAIM, CONFIGURED, ENACTOR, FENCE, HEAD, PLAN, REPORT
 from tests.chaos.history import NOTHING, Edit
 from tests.chaos.store_view import REFUSED_AUTHOR
 from tests.chaos.world import CLAIM_TTL_S, ENACTORS, SCOPE, ZONES, Enactor, World
@@ -38,6 +40,8 @@ _COPIED_S = 1.5
 """An enactor's copy on disk is at most half a second behind."""
 _FILLER_BYTES = 1_400_000
 _FILLER = "/filler/"
+DAMAGED = (HEAD, PLAN, CHUNK, FENCE, APPLIED, CLAIM, ENACTOR, REPORT, CONFIGURED)
+"""Kinds of values that are damaged. Names whose entries of the ledger are lost may be held, so none of those."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,6 +184,17 @@ async def _anew_on_full_disks(enactors: Sequence[Enactor]) -> AsyncIterator[None
     finally:
         for disk in full:
             disk.free()
+
+
+@_kind("log not read", "enactor", (2.0, 6.0))
+async def log_not_read(world: World, rng: random.Random, target: str) -> AsyncIterator[str]:
+    """The pipe that it logs into is full: its work goes on, without those lines."""
+    enactor = _enactor(world, target)
+    enactor.child.reading.clear()
+    try:
+        yield "its pipe is full"
+    finally:
+        enactor.child.reading.set()
 
 
 @_kind("lease revoked", "enactor", (0.0, 1.0), store="needs")
@@ -330,6 +345,29 @@ async def _insist(work: Callable[[], object]) -> None:
             await asyncio.sleep(_RETRY_S)
 
 
+@_kind("value damaged", "scope", (0.0, 1.0), store="needs")
+async def value_damaged(world: World, rng: random.Random, target: str) -> AsyncIterator[str]:
+    """One value of the scope is deleted, emptied or garbled; of kinds after which nobody has to say anything."""
+    kind = rng.choice(DAMAGED)
+    stored: Sequence[Item] = ()
+
+    async def look() -> None:
+        nonlocal stored
+        stored = (await world.view.store.range(*world.view.keys.bounds(kind))).items
+
+    await _insist(look)
+    if not stored:
+        yield f"no {kind.name} is stored"
+        return
+    item = rng.choice(stored)
+    ways = [("deleted", None), ("emptied", b""), ("garbled", kind.value(b"\x1bgarbage{"))]
+    how, value = rng.choice(ways[1:] if kind is PLAN else ways)  # that plans go is looked at: only prune may do so
+    damage = Delete(key=item.key) if value is None else Put(key=item.key, value=value, lease=item.lease)
+    with contextlib.suppress(LeaseLost):
+        await _insist(lambda: world.view.store.transact((), (damage,)))
+    yield f"{item.key} {how}"
+
+
 # -- DNS
 
 
@@ -380,6 +418,21 @@ async def edit_without_store(world: World, rng: random.Random, target: str) -> A
             details = [await _edit_some(world, rng, zone) for zone in ZONES]
             await _repaired(world, "with the store away")
             yield ("all killed and started, their disks full; " if anew else "") + "; ".join(details)
+
+
+@_kind("name delegated away", "dns", (2.0, 8.0))
+async def delegated(world: World, rng: random.Random, target: str) -> AsyncIterator[str]:
+    """Some names are covered by delegations: they alone are held, and served again once these have left."""
+    zone = target.removeprefix("dns ")
+    names = rng.sample(list(world.history.zones[zone]), 2)
+    for name in names:
+        await _update(world, zone, name, {"NS": "ns.elsewhere.test."}, hides=True)
+    try:
+        yield " ".join(names)
+    finally:
+        for name in names:
+            while not await _update(world, zone, name, {"NS": ""}, hides=True):
+                await asyncio.sleep(_RETRY_S)
 
 
 @_kind("fence removed", "dns", (0.0, 0.5), alone=True)
@@ -433,8 +486,11 @@ async def _edit_some(world: World, rng: random.Random, zone: str) -> str:
     return "; ".join(done)
 
 
-async def _update(world: World, zone: str, name: str, values: Mapping[str, str]) -> None:
-    """Put these records at a name past the fence, with a key that may ("": none of that type)."""
+async def _update(world: World, zone: str, name: str, values: Mapping[str, str], *, hides: bool = False) -> bool:
+    """Put these records at a name past the fence, with a key that may ("": none of that type); whether it is done.
+
+    `hides`: they hide the name's addresses, or let them be seen again.
+    """
     server = world.servers[zone]
     keyring = {dns.name.from_text("foreign"): dns.tsig.Key("foreign", server.foreign_secret, "hmac-sha256")}
     update = dns.update.UpdateMessage(zone, keyring=keyring)
@@ -450,9 +506,10 @@ async def _update(world: World, zone: str, name: str, values: Mapping[str, str])
             ended = world.now()
     except (OSError, EOFError, dns.exception.DNSException):
         pass  # nobody knows whether it landed
-    for rtype, value in values.items():
+    for rtype, value in ({"A": "", "AAAA": ""} if hides else values).items():
         addresses = frozenset({value}) if value else NOTHING
         world.history.edits.append(Edit(begun=begun, ended=ended, name=name, rtype=rtype, addresses=addresses))
+    return ended < float("inf")
 
 
 # -- the operator, and a planner out of order

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 
 from enactord.adapters.etcd_store import EtcdStore
-from enactord.core.errors import Compacted, StoreDown, StoreRefused
+from enactord.core.errors import Compacted, PlanUnreadable, StoreDown, StoreRefused
 from enactord.core.kv import Changes, Event, prefix_end
 from enactord.core.ledger import Bucket
 from enactord.core.plan import Manifest, parse_chunk
@@ -119,8 +119,15 @@ class StoreView:
                     pass
 
     async def _note_plan(self, at: float, generation: int) -> None:
-        manifest = self.mirror.manifest(generation)
+        try:
+            manifest = self.mirror.manifest(generation)
+        except PlanUnreadable:  # damaged since
+            return
         if manifest is None or generation in self._history.plans:
+            return
+        try:
+            contents = await self._contents(manifest)
+        except PlanUnreadable:  # one of its chunks is: nobody can follow it
             return
         plan = Plan(
             at=at,
@@ -128,7 +135,7 @@ class StoreView:
             mark=manifest.mark,
             author=manifest.author,
             refused=manifest.author == REFUSED_AUTHOR,
-            contents=await self._contents(manifest),
+            contents=contents,
         )
         self._history.plans[generation] = plan
         self.versions.add(plan)

@@ -16,6 +16,7 @@ from enactord.daemon.news import news
 from enactord.daemon.operations import Adopted, Denied, Published, Scope
 from enactord.registry.mirror import Mirror
 from enactord.registry.plans import Orders
+from enactord.store.layout import CHUNK, PLAN, Kind
 from planner_stub.fleet import Fleet
 from planner_stub.names import FIRST_NAME, choose_names
 from planner_stub.planning import Planner
@@ -375,6 +376,24 @@ async def test_planner_publishes_whole_then_changes_and_syncs_again(world: World
     manifest = await aws.plans.manifest(newest)
     assert manifest is not None
     assert FIRST_NAME in await aws.plans.endpoints(manifest)
+
+
+@pytest.mark.parametrize("kind", [CHUNK, PLAN])
+async def test_planner_publishes_whole_where_the_newest_plan_cannot_be_read(
+    world: World, scope: Scope, kind: Kind
+) -> None:
+    """Changes of such a plan are refused; the whole content needs nothing of it."""
+    aws = Scope(store=scope.store, name=SCOPE, zones=["amazonaws.com."], limits=LIMITS, clock=world.clock)
+    lines: list[tuple[str, dict[str, object]]] = []
+    stub = await planner(aws, 30, lines)
+    await stub.run(interval_s=0.0, rounds=2)
+    for item in (await aws.store.range(*aws.keys.bounds(kind))).items:
+        await aws.store.transact((), (Put(key=item.key, value=kind.value(b"garbage")),))
+    await stub.run(interval_s=0.0, rounds=1)
+    newest, _ = await aws.plans.newest()
+    manifest = await aws.plans.manifest(newest)
+    assert manifest is not None
+    assert len(await aws.plans.endpoints(manifest)) == 30
 
 
 async def test_planner_goes_on_when_the_store_was_away(world: World, scope: Scope) -> None:
