@@ -8,6 +8,7 @@ later), but not what its prerequisites see.
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 
@@ -49,8 +50,12 @@ async def read_back(
     return ReadBack(seen=seen - judge.unserved.keys(), unserved=judge.unserved)
 
 
+_QUESTIONS_MAX = 3
+"""How often a name is asked about: a message that is lost must not decide what is entered of it."""
+
+
 class _Judge:
-    """Asks the zone's own server, once a name, about those that a verify server does not show."""
+    """Asks the zone's own server about names that a verify server does not show, until it has told."""
 
     def __init__(
         self,
@@ -68,16 +73,17 @@ class _Judge:
         self._wanted = wanted
         self._before = before
         self._narrowing = narrowing
-        self._asked: dict[str, None] = {}
+        self._asked: Counter[str] = Counter()
+        self._told: dict[str, None] = {}
         self._gone: dict[str, None] = {}
         self._asking = asyncio.Lock()
 
     async def given_up(self, names: Sequence[str]) -> Set[str]:
         """Return those of the names that need no more waiting."""
         async with self._asking:
-            new = [name for name in names if name not in self._asked]
-            if new:
-                await self._ask(new)
+            open_ = [name for name in names if name not in self._told and self._asked[name] < _QUESTIONS_MAX]
+            if open_:
+                await self._ask(open_)
         return {name for name in names if name in self.unserved or name in self._gone}
 
     async def _ask(self, names: Sequence[str]) -> None:
@@ -87,8 +93,9 @@ class _Judge:
             return
         doubtful: dict[str, Served] = {}
         for name, answer in served.items():
-            self._asked[name] = None
+            self._asked[name] += 1
             if answer.covered and not self._wanted[name].empty:  # a removal is told by what the zone holds
+                self._told[name] = None
                 self.unserved[name] = Written(
                     fate=Fate.COMMITTED, detail=covered_detail(answer.covered), cut=answer.covered
                 )
@@ -97,6 +104,7 @@ class _Judge:
         required = [Requirement(name=name, records=self._wanted[name]) for name in sorted(doubtful)]
         kept = await self._prober.holding(self._fence, required, self._narrowing)
         self._gone.update((name, None) for name, held in kept.items() if held and self._wanted[name].empty)
+        self._told.update((name, None) for name, held in kept.items() if held)
         lost = {name: doubtful[name] for name, held in kept.items() if not held}
         if not lost:
             return
@@ -106,6 +114,7 @@ class _Judge:
             return
         for name, answer in own.items():
             if self._was_dropped(name, answer):
+                self._told[name] = None
                 detail = dropped_detail(answer)
                 self.unserved[name] = Written(fate=Fate.DROPPED, detail=detail, partly=not answer.empty)
 

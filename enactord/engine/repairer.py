@@ -370,7 +370,7 @@ class Repairer:
         except FenceMoved:
             return set(), []  # a newer plan is opened: its way through sees to these names
         repaired: set[str] = set()
-        kept = await self._kept(zone, [name for name, written in fates.items() if written.fate is Fate.COMMITTED])
+        kept = await self._kept(basis, [name for name, written in fates.items() if written.fate is Fate.COMMITTED])
         refused = [name for name, written in fates.items() if written.fate in (Fate.CONFLICT, Fate.REJECTED)]
         in_vain = {}
         for drift in drifts:
@@ -405,10 +405,10 @@ class Repairer:
         if details:
             await self._hold(zone, record, SERVER, details)
 
-    async def _kept(self, zone: str, names: Sequence[str]) -> Mapping[str, Served]:
-        """Read back what was put; nothing where that cannot be read now."""
+    async def _kept(self, basis: Basis, names: Sequence[str]) -> Mapping[str, Served]:
+        """Read back what was put, a wildcard's answer told apart; nothing where that cannot be read now."""
         try:
-            return await self._ports.zones[zone].zone.read(names) if names else {}
+            return await self._writers[basis.zone].prober.read(basis.anchor, names) if names else {}
         except ZoneDown:
             return {}
 

@@ -14,10 +14,11 @@ from enactord.adapters.memory_zone import MemoryServer
 from enactord.core.buckets import Filling, slot_of
 from enactord.core.content import parse_content
 from enactord.core.errors import EnactordError, PlanUnreadable, StoreDown
-from enactord.core.fence import parse_fence
+from enactord.core.events import Happening
+from enactord.core.fence import FENCE_MAX, Fence, FenceSeen, parse_fence
 from enactord.core.guard import ZONE_GUARDS, Limits
 from enactord.core.names import zone_of
-from enactord.core.plan import Approval, Manifest, read_plan
+from enactord.core.plan import GENERATION_MAX, Approval, Manifest, read_plan
 from enactord.core.records import NO_RECORDS, Reason, Records, Refused, Unknown
 from enactord.core.refusal import Refusal
 from enactord.core.render import render
@@ -41,6 +42,8 @@ from enactord.store.layout import (
     PRUNE_EPOCH,
     REPORT,
 )
+from enactord.telemetry.failures import Failures
+from enactord.telemetry.fanout import Fanout
 from tests.simulation.checkers import ANSWERS_MAX, check
 from tests.simulation.history import Edited, History, Published, line
 from tests.simulation.hostile import HostileStore, HostileZone, WatchedStore, Weather
@@ -73,6 +76,7 @@ PUBLISHERS = ("planner", "operator")
 KINDS: Mapping[str, int] = {
     "publish": 30,
     "race": 4,
+    "far": 1,
     "hang": 4,
     "delta": 8,
     "bad": 6,
@@ -170,7 +174,10 @@ THEMES = (
     ),
     Theme(
         name="one part after another is broken, and the others are served",
-        kinds={"publish": 12, "delta": 4, "hang": 3, "dns": 1, "deny": 1, "refuse": 4, "delegate": 2, "keep_out": 2},
+        kinds={
+            "publish": 12, "delta": 4, "hang": 3, "dns": 1, "deny": 1, "far": 1, "refuse": 4, "delegate": 2,
+            "keep_out": 2,
+        },
         enactors=(2, 3),
         names=(4, 9),
         gap_s=2.5,
@@ -192,10 +199,22 @@ SPOILT = (HEAD, PLAN, CHUNK, LEDGER, FENCE, APPLIED, CLAIM, ENACTOR, REPORT, CON
 """Kinds of values that are damaged: those after which nobody has to say anything."""
 TROUBLED = 4
 STORE = "the store"
+FAR = (2**40, GENERATION_MAX - 1, FENCE_MAX)
 APART_S = 10.0
 """The bound of that theme: so long after a plan was published, whatever was not broken meanwhile serves it."""
 TURNS = {11: TROUBLED, 4: 5, 12: 6, 15: 7, 3: 0, 7: 1, 9: 2, 10: 3, 13: 0, 14: 1, 17: 2, 18: 3}
 """Of twenty seeds, those that have a theme, and which; in the others anything may happen."""
+
+
+class Faulty:
+    """What only tells, and fails at that now and then."""
+
+    def __init__(self, weather: Weather) -> None:
+        self._weather = weather
+
+    def observe(self, happening: Happening) -> None:
+        if self._weather.happens("telling failed", 0.05):
+            raise OSError("no room for the line")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -269,6 +288,8 @@ class Scenario:
         self.broken: dict[str, int] = {}
         """Names that their zone refuses, drops or does not answer for, with when that began (a count)."""
         self.breaks = 0
+        self.far: list[Callable[[], None]] = []
+        """What puts fences back that are out of reach."""
         self.disturbances: Counter[str] = Counter()
         self.disturbed: dict[str, float] = {}
         """Names and zones that are broken, or were, and until when."""
@@ -327,7 +348,7 @@ class Scenario:
             store=HostileStore(self.store, self.weather, name),
             zones=zones,
             clock=clock,
-            observer=Recorder(),
+            observer=Fanout({"log": Faulty(self.weather)}, Failures()),
             copy=self.copies[name],
         )
         chosen = Settings(
@@ -526,7 +547,7 @@ class Scenario:
         zone = self.rng.choice(self.zones)
         if zone in self.saved_zones and self.rng.random() < 0.5:
             self._set_zone(zone, *self.saved_zones[zone])
-        else:
+        elif not self._is_far(self.servers[zone].fence):
             server = self.servers[zone]
             self.saved_zones[zone] = ({n: server.holds(n) for n in server.names()}, server.fence)
 
@@ -575,6 +596,28 @@ class Scenario:
         zone = self.rng.choice(self.zones)
         self.weather.hung.add(zone)
         self._later(3.0, 40.0, self._disturb(zone, lambda: self.weather.hung.discard(zone)))
+
+    async def do_far(self, name: str) -> None:
+        """Somebody sets a fence out of all reach, and an operator puts it back: nobody may have followed it."""
+        zone = self.rng.choice(self.zones)
+        server = self.servers[zone]
+        before = server.fence
+        if self._is_far(before):
+            return
+        far = Fence(scope=SCOPE, generation=self.rng.choice(FAR), plan="f" * 16).seen
+        nodes = {some: server.holds(some) for some in server.names()}
+        self._set_zone(zone, nodes, far)
+
+        def put_back() -> None:
+            if server.fence == far:
+                self._set_zone(zone, {some: server.holds(some) for some in server.names()}, before)
+
+        self.far.append(put_back)
+        self._later(3.0, 30.0, self._disturb(zone, put_back))
+
+    def _is_far(self, seen: FenceSeen) -> bool:
+        fence = parse_fence(seen)
+        return fence is not None and fence.generation in FAR
 
     async def do_deny(self, name: str) -> None:
         """A zone's server takes no updates of the key for a while."""
@@ -820,6 +863,8 @@ class Scenario:
                 await getattr(self, f"do_{kind}")("")
         for server in self.servers.values():
             server.up = True
+        for put_back in self.far:
+            put_back()
         for life in self.lives.values():
             simulated().continue_owner(life)
         await thaw(self.store, KEYS)

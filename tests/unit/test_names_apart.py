@@ -298,6 +298,49 @@ async def test_a_repair_that_is_not_kept_is_none(world: World) -> None:
     await world.until(lambda: member.recorder.of(EndpointRepaired))
 
 
+async def test_a_repair_that_is_not_kept_under_a_wildcard_is_none(world: World) -> None:
+    """The wildcard's answer is not taken for what was put back."""
+    server = world.servers[ZONE]
+    member = await world.add("a")
+    await world.publish(plan(fleet(10, 1)))
+    await world.applied(1)
+    server.put_foreign(f"*.{ZONE}", records=WILD)
+    server.drop(BAD, "A", "AAAA")
+    server.put_foreign(BAD)
+    assert "did not keep the records" in await held(world, BAD, "server")
+    assert member.recorder.of(EndpointRepaired) == []
+    server.drop(BAD)
+    await world.until(lambda: world.serves(fleet(10, 1)))
+
+
+class Forgetful(Gated):
+    """A way on which the first update of requirements alone is lost, once there are any."""
+
+    async def write(self, transaction: Transaction) -> Outcome:
+        if transaction.requires and not self.held:
+            self.held = 1
+            return Unknown(detail="lost")
+        return await super().write(transaction)
+
+
+class ForgetfulWorld(World):
+    def gate(self, zone: MemoryZone) -> Gated:
+        return Forgetful(zone)
+
+
+async def test_a_lost_message_does_not_make_a_dropped_name_applied() -> None:
+    """The question whether the zone holds the name is asked again."""
+    world = ForgetfulWorld(repair_interval_s=3600.0)
+    await world.add("a")
+    await world.publish(plan(fleet(10, 1)))
+    await world.applied(1)
+    world.servers[ZONE].drop(BAD, "A", "AAAA")
+    await world.publish(plan(fleet(10, 2)))
+    await world.applied(2)
+    assert "did not keep the records" in await held(world, BAD, "server")
+    await world.close()
+
+
 FENCE = Fence(scope=SCOPE, generation=1, plan="1" * 16)
 
 
