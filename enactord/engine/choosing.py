@@ -8,7 +8,7 @@ from enactord.core.events import PlanRefused, PlanSeen
 from enactord.core.plan import Manifest
 from enactord.core.refusal import Refusal
 from enactord.engine.applying import Accepted
-from enactord.engine.pace import Patience
+from enactord.engine.pace import Patience, Stride
 from enactord.engine.planning import Planning, PlanView
 from enactord.engine.settings import Ports, Settings
 from enactord.registry.mirror import Mirror
@@ -45,6 +45,7 @@ class Choosing:
         self._patience = Patience(first_s=_PATIENCE_FIRST_S, cap_s=_PATIENCE_CAP_S)
         self._opened = 0
         self._opened_at = 0.0
+        self._strides = {zone: Stride() for zone in zones}
 
     @property
     def refused(self) -> dict[int, Refusal]:
@@ -95,11 +96,23 @@ class Choosing:
             return
         if self._opened:
             (self._patience.given_up if self._unsettled() else self._patience.applied)()
-        self._opened, self._opened_at = opened, asyncio.get_running_loop().time()
+        now = asyncio.get_running_loop().time()
+        self._opened, self._opened_at = opened, now
+        for stride in self._strides.values():
+            stride.begin(now)
 
     def _unsettled(self) -> bool:
-        """Whether the plan that was opened last is not applied in some zone that answers."""
-        return any(self._mirror.applied(zone) < self._opened and not self._is_down(zone) for zone in self._zones)
+        """Whether the plan that was opened last is not applied in some zone in which it goes on.
+
+        A zone whose server hangs is not known to be down before its time limit: no other zone waits for that.
+        """
+        now = asyncio.get_running_loop().time()
+        found = False
+        for zone, stride in self._strides.items():
+            if self._mirror.applied(zone) < self._opened and not self._is_down(zone):
+                stride.note((self._mirror.fence(zone), self._mirror.ledger.zone_revision(zone)), now)
+                found = found or not stride.stands(now)
+        return found
 
     def _awaited(self, manifest: Manifest) -> bool:
         """Whether a newer plan must wait for the one that is open; what an operator orders need not."""

@@ -12,13 +12,14 @@ from enactord.core.errors import ZoneDown
 from enactord.core.events import FenceAhead, FenceOpened
 from enactord.core.fence import Fence, FenceRecord, FenceSeen, out_of_reach, parse_fence
 from enactord.core.guard import in_step
+from enactord.core.kv import absent, valued
 from enactord.core.records import Committed, Reason, Refused, Transaction, Unknown
 from enactord.engine.settings import Ports, Settings, ZonePorts
 from enactord.engine.writer import ZoneDenied
 from enactord.ports import Clock
 from enactord.registry.control import parse_freeze
-from enactord.registry.fences import Fences
-from enactord.registry.keys import Keys, record_value
+from enactord.registry.fences import Fences, fence_is, not_lowered
+from enactord.registry.keys import Keys
 from enactord.registry.mirror import Mirror
 from enactord.registry.session import Claim
 
@@ -107,10 +108,16 @@ class Opener:
         """
         word = _Word(self._ports.clock)
         keys = self._keys
-        found = await self._ports.store.get([keys.fence(zone), keys.freeze, keys.lowering(zone)])
-        item, freeze = found.get(keys.fence(zone)), found.get(keys.freeze)
-        moved = item is None or item.value != record_value(record) or keys.lowering(zone) in found
-        if moved or (freeze is not None and parse_freeze(freeze.value).mode == "all"):
+        freeze = (await self._ports.store.get([keys.freeze])).get(keys.freeze)
+        if freeze is not None and parse_freeze(freeze.value).mode == "all":
+            return Opened(how=Opening.STORE)
+        # By compares, as a question may be answered from the past: the fence of then would be planted.
+        as_known = (
+            fence_is(keys, zone, record),
+            not_lowered(keys, zone),
+            absent(keys.freeze) if freeze is None else valued(keys.freeze, freeze.value),
+        )
+        if not (await self._ports.store.transact(as_known, ())).succeeded:
             return Opened(how=Opening.STORE)
         return await self._raise(zone, record.txt, word)
 

@@ -176,3 +176,29 @@ class Patience:
 
     def applied(self) -> None:
         self.now_s = self.now_s / 2 if self.now_s > self._first_s else 0.0
+
+
+class Stride:
+    """Whether work goes on as regularly as it did, by the times between its marks, in seconds."""
+
+    _LEAST_S = 1.0
+    _TIMES = 4.0
+
+    def __init__(self) -> None:
+        self._mark: object = None
+        self._at = 0.0
+        self._gap_s = 0.0
+
+    def begin(self, now: float) -> None:
+        """Count from here: what was before was no work."""
+        self._at = now
+
+    def note(self, mark: object, now: float) -> None:
+        """Take in how far the work is."""
+        if mark != self._mark:
+            self._gap_s += (min(now - self._at, 10 * self._LEAST_S) - self._gap_s) / 4
+            self._mark, self._at = mark, now
+
+    def stands(self, now: float) -> bool:
+        """Whether nothing has gone on for several times as long as usual, and for a second at least."""
+        return now - self._at > max(self._LEAST_S, self._TIMES * self._gap_s)

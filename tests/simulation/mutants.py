@@ -78,7 +78,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 new="found.generation >= 10**9:",
             ),
         ),
-        seed=3,
+        seed=5,
     ),
     Mutant(
         name="judged-fence",
@@ -137,7 +137,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 new="conditions = (present(keys.plan(fence.generation)), not_frozen(keys), ",
             ),
         ),
-        seed=5,
+        seed=6,
     ),
     Mutant(
         name="ledger-fence",
@@ -219,7 +219,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 new="[unmodified(key",
             ),
         ),
-        seed=1,
+        seed=0,
     ),
     Mutant(
         name="sweep",
@@ -267,7 +267,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 new="            if False:\n",
             ),
         ),
-        seed=58,
+        seed=18,
     ),
     Mutant(
         name="repair-moved",
@@ -279,7 +279,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 new="== ''",
             ),
         ),
-        seed=10,
+        seed=16,
     ),
     Mutant(
         name="repair-plan",
@@ -309,7 +309,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 new="if False:",
             ),
         ),
-        seed=4,
+        seed=0,
     ),
     Mutant(
         name="blind-value",
@@ -512,7 +512,7 @@ MUTANTS: tuple[Mutant, ...] = (
             Edit(module="enactord.engine.applying", old="_ZONES_AT_ONCE = 16", new="_ZONES_AT_ONCE = 1"),
             Edit(module="enactord.engine.applying", old="_PATIENCE_S = 1.0", new="_PATIENCE_S = 1e9"),
         ),
-        seed=52,
+        seed=132,
     ),
     Mutant(
         name="chunk-believed",

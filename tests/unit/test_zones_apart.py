@@ -62,6 +62,21 @@ async def test_a_zone_that_hangs_holds_up_no_other(pair: tuple[World, Member]) -
     await world.close()
 
 
+async def test_no_plan_waits_for_one_that_hangs_in_another_zone(pair: tuple[World, Member]) -> None:
+    """Where plans come faster than they can be written, a newer one waits a while: but only for work that goes on."""
+    world, member = pair
+    member.zones[ZONE].answers.clear()
+    await world.publish(plan(both(2)))
+    await applied(world, OTHER, 2)
+    member.enactor._choosing._patience.now_s = 3600.0
+    await world.publish(plan(both(3)))
+    async with asyncio.timeout(10):
+        await applied(world, OTHER, 3)
+    member.zones[ZONE].answers.set()
+    await world.applied(3)
+    await world.close()
+
+
 async def test_a_zone_that_hangs_holds_up_no_repair(pair: tuple[World, Member]) -> None:
     """Its server answers nothing: what is emptied in the other zone is put back all the same."""
     world, member = pair
