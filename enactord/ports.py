@@ -123,10 +123,17 @@ class Duty(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Said:
-    """A server's word of its duty; `detail`: how it said so, for people."""
+    """A server's word of its duty; `detail`: how it said so, for people; `takes`: it was seen to take updates."""
 
     duty: Duty
     detail: str
+    takes: bool = False
+
+
+def first_of(said: Mapping[str, Said]) -> str:
+    """Return the first server that says that it is the primary, or else the first that takes updates; "": none."""
+    takers = [name for name, word in said.items() if word.takes]
+    return next((name for name in takers if said[name].duty is Duty.PRIMARY), next(iter(takers), ""))
 
 
 class Primaries(Protocol):
@@ -142,8 +149,13 @@ class Primaries(Protocol):
         """The server that is asked and written to now."""
         ...
 
-    def go_by(self, chosen: Callable[[], str], first: str) -> None:
-        """Go by what is chosen at each moment; where that is none of the servers, by `first`."""
+    @property
+    def decided(self) -> bool:
+        """Whether it was found out, or recorded, that this server is the one."""
+        ...
+
+    def go_by(self, chosen: Callable[[], str], first: str = "") -> None:
+        """Go by what is chosen at each moment; where that is none of the servers, by `first` ("": not decided)."""
         ...
 
     async def duty(self, name: str) -> Said:

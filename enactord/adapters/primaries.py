@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from enactord.adapters.rfc2136 import Rfc2136Zone
 from enactord.adapters.wire.tsig import TsigKey
 from enactord.core.errors import ZoneDown
 from enactord.core.fence import FenceSeen
 from enactord.core.records import Committed, Outcome, Reason, Refused, Served, Transaction
-from enactord.ports import Duty, Said, ServedReader
+from enactord.ports import Duty, Said, ServedReader, first_of
 
 _FRESH_COPY_S = 1.1
 """A secondary that has just copied the zone has all of its time left, as a primary always has; a second later not."""
@@ -22,7 +23,7 @@ class SeveralServers:
         assert servers
         self._servers = dict(servers)
         self._chosen: Callable[[], str] = lambda: ""
-        self._first = next(iter(self._servers))
+        self._first = ""
 
     @property
     def names(self) -> Sequence[str]:
@@ -31,9 +32,13 @@ class SeveralServers:
     @property
     def current(self) -> str:
         chosen = self._chosen()
-        return chosen if chosen in self._servers else self._first
+        return chosen if chosen in self._servers else self._first or next(iter(self._servers))
 
-    def go_by(self, chosen: Callable[[], str], first: str) -> None:
+    @property
+    def decided(self) -> bool:
+        return bool(self._first) or self._chosen() in self._servers
+
+    def go_by(self, chosen: Callable[[], str], first: str = "") -> None:
         self._chosen = chosen
         self._first = first
 
@@ -62,29 +67,33 @@ class SeveralServers:
         return await self._servers[name].duty()
 
     async def takes_over(self, name: str) -> Said:
-        said = await self._servers[name].duty()
+        server = self._servers[name]
+        said = await server.duty()
         if said.duty is Duty.PRIMARY:
             await asyncio.sleep(_FRESH_COPY_S)
-            said = await self._servers[name].duty()
+            said = await server.duty()
         if said.duty is Duty.OTHER:
             return said
         try:
-            outcome = await self._servers[name].write(Transaction(fence_seen=await self._servers[name].read_fence()))
+            outcome = await server.write(Transaction(fence_seen=await server.read_fence()))
         except ZoneDown as error:
             return Said(duty=Duty.UNKNOWN, detail=str(error))
         match outcome:
             case Committed() | Refused(reason=Reason.CONDITION):
-                return Said(duty=Duty.PRIMARY, detail="it takes updates")
+                return replace(said, takes=True)
             case _:
                 return Said(duty=Duty.UNKNOWN, detail=outcome.detail)
 
     async def settle(self, chosen: str) -> None:
-        """Go by this server for good; where it is none of these, by the first that says that it is the primary."""
-        self.go_by(lambda: chosen, self._first)
-        for name in self.names if chosen not in self._servers else ():
-            if (await self.takes_over(name)).duty is Duty.PRIMARY:
-                self._first = name
-                return
+        """Go by this server for good; where it is none of these, by the first that is the primary by its own word.
+
+        Where none says so, by the first that takes updates.
+        """
+        self.go_by(lambda: chosen)
+        if chosen in self._servers:
+            return
+        said = {name: await self.takes_over(name) for name in self.names}
+        self._first = first_of(said)
 
     async def close(self) -> None:
         for server in self._servers.values():

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import NoReturn
 
 import click
@@ -11,19 +11,22 @@ from enactord.adapters.primaries import SeveralServers
 from enactord.cli.opening import open_scope
 from enactord.cli.program import common, config_path, examples
 from enactord.cli.publish import author_or_user
-from enactord.cli.terminal import Out, deny, tell_done
+from enactord.cli.terminal import Out, deny, tell_done, warn
 from enactord.core.content import pack_address
-from enactord.core.errors import StoreDown, StoreRefused
+from enactord.core.errors import EnactordError, StoreDown, StoreRefused
 from enactord.core.names import fence_name, parse_name, zone_of
 from enactord.core.records import Records
 from enactord.core.render import ANSWERS_MAX_LIMIT
-from enactord.daemon.config import load_config
-from enactord.daemon.wiring import open_zones
+from enactord.daemon.config import Config, load_config
+from enactord.daemon.wiring import open_config_store, open_zones
 from enactord.engine.settings import ZonePorts
 from enactord.operations import emergency as acts
 from enactord.operations.emergency import Taken
 from enactord.operations.scope import Denied
 from enactord.registry.fences import Fences
+from enactord.registry.keys import Keys
+
+_STORE_PATIENCE_S = 2.0
 
 _AUTHOR = click.option("--author", metavar="NAME", help="Who says so [default: you].")
 
@@ -141,8 +144,22 @@ async def _opened(zone: str, name: str = "") -> AsyncIterator[tuple[str, ZonePor
     async with open_zones(config) as zones:
         port = zones[zone].zone
         if isinstance(port, SeveralServers):
-            await port.settle("")  # the store, which names the server, may be gone
+            await port.settle(await _recorded(config, zone))
+            warn(f"{zone} is written on {port.current}; other servers of the config are left alone")
         yield settings.scope, zones[zone]
+
+
+async def _recorded(config: Config, zone: str) -> str:
+    """Return the server that the store says the zone is written on; nothing where the store does not say at once."""
+    with suppress(TimeoutError, EnactordError, OSError):
+        async with asyncio.timeout(_STORE_PATIENCE_S):
+            store = await open_config_store(config)
+            try:
+                record = await Fences(store, Keys(config.settings.scope)).read(zone)
+                return "" if record is None else record.primary
+            finally:
+                await store.close()
+    return ""
 
 
 def _records(addresses: tuple[str, ...], ttl_s: int) -> Records:

@@ -1,5 +1,6 @@
 """Opening what a verb works on: the config, the store, and where asked the zones."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -7,7 +8,7 @@ from dataclasses import dataclass
 from enactord.adapters.clock import SystemClock
 from enactord.adapters.primaries import SeveralServers
 from enactord.cli.program import config_path
-from enactord.core.errors import EnactordError
+from enactord.core.errors import ConfigError, EnactordError
 from enactord.daemon.config import Config, load_config
 from enactord.daemon.operations import Scope
 from enactord.daemon.wiring import open_config_store, open_zones
@@ -28,12 +29,18 @@ class Tools:
     async def zones(self) -> AsyncIterator[Mapping[str, ZonePorts]]:
         """Open the zones while the context lasts, each on the server that its record names. Raises `StoreDown`."""
         async with open_zones(self.config) as zones:
-            fences = Fences(self.scope.store, self.scope.keys)
-            for zone, ports in zones.items():
-                if isinstance(ports.zone, SeveralServers):
-                    record = await fences.read(zone)
-                    await ports.zone.settle("" if record is None else record.primary)
+            await asyncio.gather(*(self._settle(zone, ports) for zone, ports in zones.items()))
             yield zones
+
+    async def _settle(self, zone: str, ports: ZonePorts) -> None:
+        """Go by the server that the zone is written on. Raises `ConfigError` where this config does not name it."""
+        record = await Fences(self.scope.store, self.scope.keys).read(zone)
+        if record is not None and record.primary and not ports.may_write(record):
+            named = ", ".join(ports.settings.primaries)
+            detail = f"zone.server: {zone} is written on {record.primary}, and this config names {named}; name it, too"
+            raise ConfigError((detail,))
+        if isinstance(ports.zone, SeveralServers):
+            await ports.zone.settle("" if record is None else record.primary)
 
 
 @asynccontextmanager

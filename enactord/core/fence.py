@@ -97,7 +97,11 @@ def raised(fence: Fence, slots: int) -> FenceRecord:
 
 def raised_over(known: FenceRecord | None, fence: Fence) -> FenceRecord:
     """Return the record of a fence that is raised where another one stood: on the same server."""
-    return raised(fence, 0) if known is None else replace(raised(fence, known.slots), primary=known.primary)
+    return (
+        raised(fence, 0)
+        if known is None
+        else replace(raised(fence, known.slots), primary=known.primary or fence.primary)
+    )
 
 
 def parse_fence(seen: FenceSeen) -> Fence | None:

@@ -100,7 +100,7 @@ class ZoneConfig:
     def asked_server(self) -> str:
         """What answers questions for the fence: a DNS server, the store's etcd, or the account of Route 53."""
         over_dns = self.backend in ("rfc2136", "embedded")
-        return ", ".join(str(server) for server in self.server) if over_dns else self.backend
+        return ", ".join(sorted(str(server) for server in self.server)) if over_dns else self.backend
 
     @property
     def primaries(self) -> tuple[str, ...]:

@@ -149,7 +149,8 @@ class Applier:
             raise Interrupted(str(error)) from error
         except ZoneDenied as error:
             self._health.zone_is_down(zone, Aspect.WRITING, str(error))
-            self._look(zone)  # its primary may be another server by now
+            if self._ports.zones[zone].primaries is not None:
+                self._look(zone)  # another server may be the primary by now
             raise Interrupted(str(error)) from error
         if not unfinished:
             self._health.zone_is_up(zone)

@@ -118,7 +118,7 @@ class Enactor:
             store_up=lambda: self.store_up,
             retries=self.retries,
         )
-        self.fence_watch = FenceWatch(settings, ports, self.mirror, look=self._look_soon)
+        self.fence_watch = FenceWatch(settings, ports, self.mirror, self.health, look=self._look_soon)
         self._looks = Gate(_LOOKS_AT_ONCE, patience_s=_LOOK_PATIENCE_S)
         self._pruner = Pruner(
             ports.store,
@@ -336,7 +336,7 @@ class Enactor:
     async def _look(self, zone: str) -> None:
         self.writers[zone].budget.trickle()
         try:
-            look = await self.repairer.look(zone)
+            look = await self.repairer.look(zone, cut=self._wanted[zone].is_set)
         except ZoneDown as error:
             self.health.zone_is_down(zone, Aspect.SERVER, str(error))
         except ZoneDenied as error:
@@ -351,7 +351,7 @@ class Enactor:
             self.health.zone_is_up(zone, Aspect.FENCE)
             if self.health.has(zone, Aspect.WRITING) and await self._takes_updates(zone):
                 self.health.zone_is_up(zone, Aspect.WRITING)
-            if not look.drifts:
+            if not look.drifts and not look.cut:
                 self.verified = max(self.verified, self.mirror.applied(zone))
 
     async def _takes_updates(self, zone: str) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from enactord.core.errors import ZoneDown
 from enactord.core.fence import FenceSeen, parse_fence
 from enactord.core.guard import in_step
+from enactord.engine.health import Health
 from enactord.engine.settings import Ports, Settings
 from enactord.registry.mirror import Mirror
 from enactord.registry.reports import Report
@@ -24,11 +25,14 @@ _MISSED_MAX = 3
 class FenceWatch:
     """Asks for the fences of one enactor's zones, in turn by server."""
 
-    def __init__(self, settings: Settings, ports: Ports, mirror: Mirror, *, look: Callable[[str], None]) -> None:
+    def __init__(
+        self, settings: Settings, ports: Ports, mirror: Mirror, health: Health, *, look: Callable[[str], None]
+    ) -> None:
         """`look`: has a zone looked at, soon."""
         self.settings = settings
         self._ports = ports
         self._mirror = mirror
+        self._health = health
         self._look = look
         self._servers: dict[str, list[str]] = defaultdict(list)
         for zone in sorted(ports.zones):
@@ -95,8 +99,11 @@ class FenceWatch:
                 await asyncio.sleep(_SURE_S)
                 if await self._is_strange(zone, told=True):
                     self._look(zone)
+            self._health.loop_is_sound(f"fences {zone}")
         except ZoneDown:
             pass  # a look finds that, too, and tells
+        except Exception as error:  # no rule foresees it: told, and the other zones are asked on
+            self._health.loop_failed(f"fences {zone}", error)
         finally:
             self._unasked.discard(zone)
             if not self._unasked:

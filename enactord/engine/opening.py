@@ -84,6 +84,8 @@ class Opener:
 
         `seen` is the store's fence by which the plan was judged: if it has moved since, the answer is no.
         """
+        if not self._ports.zones[zone].may_write(seen):
+            return Opened(how=Opening.STORE)
         word = _Word(self._ports.clock)
         record = await self._fences.open(zone, fence, claim, seen)
         if record is None:
@@ -95,7 +97,7 @@ class Opener:
             record = await self._fences.retext(zone, record, fence, claim)
             if record is None:
                 return Opened(how=Opening.STORE)
-            opened = await self._raise(zone, fence, word)
+            opened = await self._raise(zone, record.txt, word)
         problem = ""
         if opened.how is Opening.AHEAD and opened.found is not None:
             problem = await self.follow(zone, opened.found)

@@ -112,6 +112,8 @@ class Pipelines:
         if self._mirror.of_other_version(zone) or zone in self._mirror.lowerings:
             return False
         record = self._mirror.fence(zone)
+        if not self._ports.zones[zone].may_write(record):
+            return False  # a look finds out on which server the zone is written, or says why not
         if record is None:
             return True
         if record.generation > generation:

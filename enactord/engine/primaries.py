@@ -5,13 +5,13 @@ servers under one fence. Another server is chosen only when the one before *says
 any more: one that is silent may still take the writes of others.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from enactord.core.events import PrimaryChosen
 from enactord.core.fence import FenceRecord
-from enactord.engine.settings import Ports, Settings, ZoneSettings
-from enactord.ports import Duty, Primaries
+from enactord.engine.settings import Ports, Settings
+from enactord.ports import Duty, Primaries, first_of
 from enactord.registry.fences import Fences
 from enactord.registry.keys import Keys
 from enactord.registry.mirror import Mirror
@@ -31,16 +31,10 @@ class Settled:
 FINE = Settled()
 
 
-def may_write(record: FenceRecord, settings: ZoneSettings) -> bool:
-    """Whether a zone is written on a server that the config names, or on whichever it names."""
-    return not record.primary or not settings.primaries or record.primary in settings.primaries
-
-
 class PrimaryChoice:
     """Chooses for one enactor."""
 
     def __init__(self, settings: Settings, ports: Ports, mirror: Mirror, *, store_up: Callable[[], bool]) -> None:
-        self._id = settings.id
         self._ports = ports
         self._keys = Keys(settings.scope)
         self._mirror = mirror
@@ -48,7 +42,7 @@ class PrimaryChoice:
         self._fences = Fences(ports.store, self._keys)
         for zone, zone_ports in ports.zones.items():
             if zone_ports.primaries is not None:
-                self._follow(zone, zone_ports.primaries, zone_ports.primaries.names[0])
+                self._follow(zone, zone_ports.primaries)
 
     async def settle(self, zone: str) -> Settled:
         """See that the zone's server is its primary; choose another one where it says that it is not.
@@ -57,43 +51,51 @@ class PrimaryChoice:
         """
         ports = self._ports.zones[zone]
         record = self._mirror.fence(zone)
-        recorded = "" if record is None else record.primary
-        if record is not None and not may_write(record, ports.settings):
+        if record is not None and record.primary and not ports.may_write(record):
             return await self._leave(zone, record, ports.settings.primaries)
         ways = ports.primaries
         if ways is None or not self._store_up():
             return FINE
+        if not ways.decided:
+            return await self._find(zone, record, ways)
         said = await ways.duty(ways.current)
         if said.duty is not Duty.OTHER:
-            if record is not None and not recorded:
-                await self._choose(zone, record, ways.current, "nothing was chosen before")
             return FINE
-        return await self._move(zone, record, ways, f"{ways.current}: {said.detail}")
+        return await self._move(zone, record, ways, said.detail)
+
+    async def _find(self, zone: str, record: FenceRecord | None, ways: Primaries) -> Settled:
+        """Find out which server is the primary, where nobody has recorded that; until then nothing is written."""
+        said = {name: await ways.takes_over(name) for name in ways.names}
+        name = first_of(said)
+        if not name:
+            return _none(zone, {name: word.detail for name, word in said.items()})
+        if record is not None:
+            return Settled(moved=await self._choose(zone, record, name, said[name].detail))
+        self._follow(zone, ways, name)  # never opened: the first plan records it
+        return FINE
 
     async def _move(self, zone: str, record: FenceRecord | None, ways: Primaries, why: str) -> Settled:
         """Choose the next server that says that it is the primary."""
-        told = [why]
+        told = {ways.current: why}
         at = ways.names.index(ways.current)
         for name in (*ways.names[at + 1 :], *ways.names[:at]):
             said = await ways.takes_over(name)
-            if said.duty is Duty.PRIMARY:
+            if said.duty is Duty.PRIMARY and said.takes:
                 if record is None:  # never opened: the first plan records it
                     self._follow(zone, ways, name)
                     return Settled(moved=True)
                 return Settled(moved=await self._choose(zone, record, name, why))
-            told.append(f"{name}: {said.detail}")
-        problem = f"{zone}: no server of the config takes its updates as its primary ({'; '.join(told)})"
-        return Settled(problem=problem)
+            told[name] = said.detail
+        return _none(zone, told)
 
     async def _leave(self, zone: str, record: FenceRecord, names: Sequence[str]) -> Settled:
         """Choose a server of the config where the one that is written to is not in it: if it is in nobody's."""
         if not self._store_up():
             return Settled(problem=f"{zone}: it is written on {record.primary}, which this config does not name")
         holders = await enactors_naming(self._ports.store, self._keys, zone, record.primary)
-        others = [enactor for enactor in holders if enactor != self._id]
-        if others:
+        if holders:  # perhaps by what this very enactor said before it was started with another config: for a moment
             problem = (
-                f"{zone}: it is written on {record.primary}, as the config of {', '.join(others[:3])} has it, and this"
+                f"{zone}: it is written on {record.primary}, as the config of {', '.join(holders[:3])} has it, and this"
                 f" config names {', '.join(names)}: let all configs name the same servers"
             )
             return Settled(problem=problem)
@@ -116,11 +118,16 @@ class PrimaryChoice:
         await self._mirror.wait_until(shown, _SHOW_TIMEOUT_S, zone=zone)
         return True
 
-    def _follow(self, zone: str, ways: Primaries, first: str) -> None:
-        """Go by the record; until there is one, by a server of the config."""
+    def _follow(self, zone: str, ways: Primaries, first: str = "") -> None:
+        """Go by the record; until there is one, by a server that was found."""
 
         def recorded() -> str:
             record = self._mirror.fence(zone)
             return "" if record is None else record.primary
 
         ways.go_by(recorded, first)
+
+
+def _none(zone: str, told: Mapping[str, str]) -> Settled:
+    words = "; ".join(f"{name}: {detail}" for name, detail in told.items())
+    return Settled(problem=f"{zone}: no server of the config takes its updates as its primary ({words})")

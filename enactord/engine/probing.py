@@ -80,8 +80,9 @@ class Prober:
         """Tell whether an update under the fence that changes nothing is taken; shared for `_FRESH_S`."""
         loop = asyncio.get_running_loop()
         async with self._asking:
-            if self._known is not None and self._known[0] == fence and loop.time() < self._known[2]:
-                return self._known[1]
+            known = self._known
+            if known is not None and known[0] == fence and known[0].primary == fence.primary and loop.time() < known[2]:
+                return known[1]
             standing = _standing(await self._send(Transaction(fence_seen=fence.seen, primary=fence.primary)))
             self._known = (fence, standing, loop.time() + _FRESH_S)
             return standing

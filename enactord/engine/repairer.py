@@ -49,6 +49,8 @@ class Look:
     drifts: tuple[Drift, ...]
     repaired: tuple[str, ...]
     problem: str = ""
+    cut: bool = False
+    """Whether it ended before all names were looked at."""
 
 
 class Repairer:
@@ -94,9 +96,12 @@ class Repairer:
         """Whether names were found emptied that are put back only if the next look finds them so, too."""
         return bool(self._marked)
 
-    async def look(self, zone: str, *, repair: bool = True, paced: bool = True) -> Look:
+    async def look(
+        self, zone: str, *, repair: bool = True, paced: bool = True, cut: Callable[[], bool] = lambda: False
+    ) -> Look:
         """Ask the zone for every name of the ledger; put back what drifted where that is allowed.
 
+        `cut`: whether another look is wanted now: its fence may be lost, or its primary be another. This one then ends.
         Raises `ZoneDown`, `ZoneDenied`; `StoreDown` when the store goes away in between.
         """
         basis, problem = await self._bases.find(zone, repair=repair)
@@ -106,6 +111,8 @@ class Repairer:
         repaired: set[str] = set()
         names = 0
         for buckets in self._portions(zone) if basis.whole else ():
+            if cut():
+                return Look(zone=zone, names=names, drifts=tuple(drifts), repaired=tuple(sorted(repaired)), cut=True)
             await self._look_at_held(basis, buckets)
             entries = self._entries(buckets)  # behind the last await: as old as the revisions that they are judged by
             if not entries:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from enactord.core.fence import FenceRecord
 from enactord.core.guard import Limits
 from enactord.ports import Clock, KeyValue, LocalCopy, Observer, Primaries, ServedReader, Zone
 
@@ -75,6 +76,15 @@ class ZonePorts:
     def primary(self) -> str:
         """The server that is written to now; "": there is no choice."""
         return "" if self.primaries is None else self.primaries.current
+
+    def may_write(self, record: FenceRecord | None) -> bool:
+        """Whether the zone is written on a server that the config names; where nothing is recorded, one must be found.
+
+        `record`: the zone's fence in the store.
+        """
+        if record is not None and record.primary and self.settings.primaries:
+            return record.primary in self.settings.primaries
+        return self.primaries is None or self.primaries.decided
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

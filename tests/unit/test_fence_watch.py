@@ -16,6 +16,7 @@ from enactord.daemon import operations
 from enactord.daemon.operations import Denied, Published, Scope
 from enactord.engine import fence_watch
 from enactord.engine.fence_watch import FenceWatch
+from enactord.engine.health import Health
 from enactord.engine.settings import Ports, Settings, ZonePorts, ZoneSettings
 from enactord.registry.keys import Keys
 from enactord.registry.mirror import Mirror
@@ -82,6 +83,20 @@ async def test_a_fence_that_stays_strange_starts_one_look_and_no_more(world: Wor
     assert parse_fence(await zone.read_fence()) is not None
 
 
+async def test_a_look_under_way_ends_for_a_fence_that_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look at many names takes long, as it is paced."""
+    monkeypatch.setattr(fence_watch, "_SURE_S", 0.1)
+    made = World(repair_interval_s=0.2, repair_names_per_s=100.0, fence_interval_s=0.2)
+    await made.add("a")
+    await made.publish(plan(fleet(3000, 1)))
+    await made.applied(1)
+    await asyncio.sleep(0.5)
+    stands = made.servers[ZONE].fence
+    made.servers[ZONE].put_fence(())
+    await made.until(lambda: made.servers[ZONE].fence == stands)
+    await made.close()
+
+
 async def test_a_plan_that_is_opened_starts_no_look(world: World) -> None:
     """Store and zone change in turn, and are different in between."""
     member = await begun(world)
@@ -131,7 +146,7 @@ class Site:
             copy=DictCopy(),
         )
         self.settings = Settings(id="a", scope=SCOPE, zones=list(each.values()), **settings)
-        self.watch = FenceWatch(self.settings, ports, Mirror(Keys(SCOPE)), look=lambda zone: None)
+        self.watch = FenceWatch(self.settings, ports, Mirror(Keys(SCOPE)), Health(Recorder()), look=lambda zone: None)
 
     async def run(self, seconds: float) -> None:
         try:

@@ -9,7 +9,7 @@ import pytest
 from enactord.adapters.memory_zone import MemoryServer, MemoryZone
 from enactord.adapters.primaries import SeveralServers
 from enactord.core.errors import ZoneDown
-from enactord.core.events import PrimaryChosen, StepFailed
+from enactord.core.events import PlanSuperseded, PrimaryChosen, StepFailed
 from enactord.core.fence import FenceSeen
 from enactord.core.records import Outcome, Reason, Refused, Served, Transaction
 from enactord.engine.settings import ZonePorts
@@ -78,9 +78,9 @@ class Several(SeveralServers):
 class Fleet(World):
     """Enactors whose configs name several servers for the one zone."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, zones: Sequence[str] = (ZONE,)) -> None:
         monkeypatch.setattr("enactord.adapters.primaries._FRESH_COPY_S", 0.0)
-        super().__init__(repair_interval_s=0.2)
+        super().__init__(zones, repair_interval_s=0.2)
         self.nodes = {name: Server() for name in (ONE, TWO, THREE)}
         self.nodes[ONE].duty = Duty.PRIMARY
 
@@ -90,12 +90,15 @@ class Fleet(World):
         return await self.add(name, store_up=store_up)
 
     def gate(self, zone: MemoryZone) -> Gated:
+        if zone._server.zone != ZONE:
+            return super().gate(zone)
         names = self.zone_settings[ZONE].primaries
         return Gated(Several({name: self.nodes[name] for name in names}))  # type: ignore[arg-type]
 
     def ports(self, zone: str, gated: Gated) -> ZonePorts:
         several = gated.zone
-        assert isinstance(several, Several)
+        if not isinstance(several, Several):
+            return super().ports(zone, gated)
         return replace(super().ports(zone, gated), primaries=several if len(several.names) > 1 else None)
 
     def copy(self, source: str, target: str, names: Sequence[str]) -> None:
@@ -294,3 +297,52 @@ async def test_fleets_of_one_server_each_need_not_agree_on_its_name(world: Fleet
     await world.until(lambda: world.serves_on(ONE, fleet(20, 2)))
     await world.until(lambda: not member.enactor.reasons() and not late.enactor.reasons())
     assert await world.recorded() == ""
+
+
+async def test_where_nothing_is_recorded_nothing_is_written_before_the_primary_is_found(world: Fleet) -> None:
+    """The config had one server, the second: whoever has a list must not begin on the first of it."""
+    world.nodes[ONE].duty, world.nodes[TWO].duty = Duty.UNKNOWN, Duty.PRIMARY
+    await begun(world, TWO)
+    assert await world.recorded() == ""
+    await world.stop("a")
+    await world.start("a", ONE, TWO)
+    await world.publish(plan(fleet(20, 2)))
+    await world.until(lambda: world.serves_on(TWO, fleet(20, 2)))
+    assert await world.recorded() == TWO
+    assert not [sent for sent in world.nodes[ONE].writes if sent.changes or sent.fence_after]
+
+
+async def test_a_server_that_is_silent_is_not_chosen_first(world: Fleet) -> None:
+    """It would never be left again."""
+    world.nodes[ONE].silent = True
+    world.nodes[TWO].duty = Duty.PRIMARY
+    await begun(world, ONE, TWO)
+    assert await world.recorded() == TWO
+
+
+async def test_servers_that_do_not_say_are_told_apart_by_what_they_take(world: Fleet) -> None:
+    """PowerDNS: the first one that takes an update is chosen, once; later no such server takes another one's place."""
+    world.nodes[TWO].duty = Duty.UNKNOWN
+    world.nodes[ONE].duty = Duty.OTHER
+    member = await begun(world, ONE, TWO)
+    assert await world.recorded() == TWO
+    world.nodes[TWO].duty, world.nodes[ONE].duty = Duty.OTHER, Duty.UNKNOWN
+    await world.until(lambda: "no server of the config" in reasons(member))
+    assert await world.recorded() == TWO
+
+
+async def test_one_zone_that_stands_aside_costs_the_others_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No plan is judged anew because of it, and no pass of another zone is given up."""
+    other = "other.test."
+    world = Fleet(monkeypatch, zones=(ZONE, other))
+    member = await world.start("a", ONE, TWO)
+    both = fleet(10, 1) | fleet(10, 1, zone=other)
+    await world.publish(plan(both))
+    await world.until(lambda: member.enactor.mirror.applied(ZONE) == 1 == member.enactor.mirror.applied(other))
+    late = await world.start("z", THREE)
+    await aside(world, late, ONE)
+    await world.publish(plan(fleet(10, 2) | fleet(10, 2, zone=other)))
+    await world.until(lambda: late.enactor.mirror.applied(ZONE) == 2 == late.enactor.mirror.applied(other))
+    await asyncio.sleep(1.0)
+    assert not late.recorder.of(PlanSuperseded)
+    await world.close()
