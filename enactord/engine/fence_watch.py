@@ -7,11 +7,13 @@ about it starts a look at the zone, and that look decides what to do. Nothing is
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from enactord.core.errors import ZoneDown
 from enactord.core.fence import FenceSeen, parse_fence
 from enactord.core.guard import in_step
 from enactord.engine.health import Health
+from enactord.engine.loops import apart
 from enactord.engine.settings import Ports, Settings
 from enactord.registry.mirror import Mirror
 from enactord.registry.reports import Report
@@ -90,7 +92,7 @@ class FenceWatch:
             for zone in zones:
                 first = zone in self._unasked
                 if zone not in asking or asking[zone].done():
-                    asking[zone] = tasks.create_task(self._ask(zone))
+                    asking[zone] = tasks.create_task(apart(f"fences {zone}", partial(self._ask, zone), self._health))
                 await asyncio.sleep(self._gap_s(zones) if first else self.interval_s(zone) / len(zones))
 
     async def _ask(self, zone: str) -> None:
@@ -99,11 +101,8 @@ class FenceWatch:
                 await asyncio.sleep(_SURE_S)
                 if await self._is_strange(zone, told=True):
                     self._look(zone)
-            self._health.loop_is_sound(f"fences {zone}")
         except ZoneDown:
             pass  # a look finds that, too, and tells
-        except Exception as error:  # no rule foresees it: told, and the other zones are asked on
-            self._health.loop_failed(f"fences {zone}", error)
         finally:
             self._unasked.discard(zone)
             if not self._unasked:

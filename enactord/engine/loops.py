@@ -1,4 +1,4 @@
-"""The one place that catches everything: a loop that fails is told of and started again."""
+"""The one place that catches everything: a loop that fails is told of and started again, a step is told of."""
 
 import asyncio
 import random
@@ -33,3 +33,12 @@ async def supervised(name: str, step: Callable[[], Awaitable[None]], health: Hea
         finally:
             timer.cancel()
         pause_s = backoff.next_s()
+
+
+async def apart(name: str, step: Callable[[], Awaitable[None]], health: Health) -> None:
+    """Do one step beside others: what no rule foresees is told, and ends this one alone."""
+    try:
+        await step()
+        health.loop_is_sound(name)
+    except Exception as error:
+        health.loop_failed(name, error)

@@ -97,7 +97,7 @@ class Opener:
             record = await self._fences.retext(zone, record, fence, claim)
             if record is None:
                 return Opened(how=Opening.STORE)
-            opened = await self._raise(zone, record.txt, word)
+            opened = await self._raise(zone, record.txt, word)  # the TXT of this plan, now
         problem = ""
         if opened.how is Opening.AHEAD and opened.found is not None:
             problem = await self.follow(zone, opened.found)

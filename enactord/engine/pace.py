@@ -181,24 +181,26 @@ class Patience:
 class Stride:
     """Whether work goes on as regularly as it did, by the times between its marks, in seconds."""
 
-    _LEAST_S = 1.0
+    _LEAST_S, _MOST_S = 1.0, 3.0
     _TIMES = 4.0
 
     def __init__(self) -> None:
         self._mark: object = None
         self._at = 0.0
+        self._first = True
         self._gap_s = 0.0
 
     def begin(self, now: float) -> None:
         """Count from here: what was before was no work."""
-        self._at = now
+        self._at, self._first = now, True
 
     def note(self, mark: object, now: float) -> None:
         """Take in how far the work is."""
         if mark != self._mark:
-            self._gap_s += (min(now - self._at, 10 * self._LEAST_S) - self._gap_s) / 4
-            self._mark, self._at = mark, now
+            if not self._first:
+                self._gap_s += (now - self._at - self._gap_s) / 4
+            self._mark, self._at, self._first = mark, now, False
 
     def stands(self, now: float) -> bool:
-        """Whether nothing has gone on for several times as long as usual, and for a second at least."""
-        return now - self._at > max(self._LEAST_S, self._TIMES * self._gap_s)
+        """Whether nothing has gone on for several times as long as usual: for one second at least, three at most."""
+        return now - self._at > min(self._MOST_S, max(self._LEAST_S, self._TIMES * self._gap_s))

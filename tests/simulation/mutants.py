@@ -297,7 +297,6 @@ MUTANTS: tuple[Mutant, ...] = (
         name="prune-set-back",
         what="prune does not mind a store that was set back to a backup meanwhile",
         edits=(Edit(module="enactord.engine.pruner", old="if last is not None:", new="if False:"),),
-        seed=101,
     ),
     Mutant(
         name="blind-fence",
@@ -370,7 +369,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 new="if not same or lost or not",
             ),
         ),
-        seed=113,
+        seed=259,
     ),
     Mutant(
         name="earlier",

@@ -118,6 +118,7 @@ class Counted:
         self.times = times
         self.hangs = False
         self.down = False
+        self.broken = False
 
     async def read_fence(self) -> FenceSeen:
         self.times.append(asyncio.get_running_loop().time())
@@ -125,6 +126,8 @@ class Counted:
             await asyncio.sleep(SLOW_S)
         if self.down:
             raise ZoneDown("away")
+        if self.broken:
+            raise KeyError("unforeseen")
         return ()
 
 
@@ -146,7 +149,8 @@ class Site:
             copy=DictCopy(),
         )
         self.settings = Settings(id="a", scope=SCOPE, zones=list(each.values()), **settings)
-        self.watch = FenceWatch(self.settings, ports, Mirror(Keys(SCOPE)), Health(Recorder()), look=lambda zone: None)
+        self.health = Health(Recorder())
+        self.watch = FenceWatch(self.settings, ports, Mirror(Keys(SCOPE)), self.health, look=lambda zone: None)
 
     async def run(self, seconds: float) -> None:
         try:
@@ -192,6 +196,14 @@ async def test_a_zone_that_hangs_holds_up_no_other_and_is_asked_once() -> None:
     await site.run(1.2)
     assert len(site.times["z0.test."]) == 1
     assert min(len(site.times[zone]) for zone in ("z1.test.", "z2.test.", "z3.test.")) >= 3
+
+
+async def test_an_error_that_no_rule_foresees_in_one_zone_keeps_no_other_from_being_asked() -> None:
+    site = Site({"a.test.": ("one", None), "b.test.": ("one", None)}, fence_interval_s=0.1)
+    site.zones["a.test."].broken = True
+    await site.run(0.8)
+    assert len(site.times["b.test."]) >= 3
+    assert "fences a.test." in " ".join(site.health.loop_problems)
 
 
 # -- what is reported
