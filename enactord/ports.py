@@ -130,12 +130,6 @@ class Said:
     takes: bool = False
 
 
-def first_of(said: Mapping[str, Said]) -> str:
-    """Return the first server that says that it is the primary, or else the first that takes updates; "": none."""
-    takers = [name for name, word in said.items() if word.takes]
-    return next((name for name in takers if said[name].duty is Duty.PRIMARY), next(iter(takers), ""))
-
-
 class Primaries(Protocol):
     """The servers that a zone's config names as its primary; one of them is written to."""
 
@@ -160,6 +154,13 @@ class Primaries(Protocol):
 
     async def duty(self, name: str) -> Said:
         """Ask a server whether it is the zone's primary."""
+        ...
+
+    async def find(self) -> tuple[str, Mapping[str, Said]]:
+        """Ask the servers; return the first that is the primary by its own word, and what each has said.
+
+        Where none says so: the first that takes updates; "": none does.
+        """
         ...
 
     async def takes_over(self, name: str) -> Said:

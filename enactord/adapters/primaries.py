@@ -9,7 +9,7 @@ from enactord.adapters.wire.tsig import TsigKey
 from enactord.core.errors import ZoneDown
 from enactord.core.fence import FenceSeen
 from enactord.core.records import Committed, Outcome, Reason, Refused, Served, Transaction
-from enactord.ports import Duty, Said, ServedReader, first_of
+from enactord.ports import Duty, Said, ServedReader
 
 _FRESH_COPY_S = 1.1
 """A secondary that has just copied the zone has all of its time left, as a primary always has; a second later not."""
@@ -46,8 +46,13 @@ class SeveralServers:
         """Return the zone as one server has it."""
         return self._servers[name]
 
-    def use_key(self, key: TsigKey) -> None:
-        """Sign by this key from now on."""
+    @property
+    def key(self) -> TsigKey:
+        """Signs what is written and asked from now on, whichever server it is for."""
+        return self._servers[self.current].key
+
+    @key.setter
+    def key(self, key: TsigKey) -> None:
         for server in self._servers.values():
             server.key = key
 
@@ -84,16 +89,18 @@ class SeveralServers:
             case _:
                 return Said(duty=Duty.UNKNOWN, detail=outcome.detail)
 
-    async def settle(self, chosen: str) -> None:
-        """Go by this server for good; where it is none of these, by the first that is the primary by its own word.
+    async def find(self) -> tuple[str, Mapping[str, Said]]:
+        said: dict[str, Said] = {}
+        for name in self.names:
+            word = said[name] = await self.takes_over(name)
+            if word.takes and word.duty is Duty.PRIMARY:
+                return name, said
+        return next((name for name, word in said.items() if word.takes), ""), said
 
-        Where none says so, by the first that takes updates.
-        """
-        self.go_by(lambda: chosen)
-        if chosen in self._servers:
-            return
-        said = {name: await self.takes_over(name) for name in self.names}
-        self._first = first_of(said)
+    async def settle(self, chosen: str) -> None:
+        """Go by this server for good; where it is none of these, by the one that is found."""
+        found = "" if chosen in self._servers else (await self.find())[0]
+        self.go_by(lambda: chosen, found)
 
     async def close(self) -> None:
         for server in self._servers.values():

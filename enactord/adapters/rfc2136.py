@@ -44,7 +44,7 @@ from enactord.adapters.denials import (
 from enactord.adapters.server_connections import ServerConnections
 from enactord.adapters.wire.answer import TYPE_TXT, BrokenAnswer
 from enactord.adapters.wire.expire import pack_expire_query, parse_expiry
-from enactord.adapters.wire.stream import MaybeReceived, NeverSent
+from enactord.adapters.wire.stream import MaybeReceived, NeverSent, Stream
 from enactord.adapters.wire.tsig import TsigError, TsigKey, sign, verify
 from enactord.adapters.wire.update import TooLarge, pack_update
 from enactord.core.errors import ZoneDown
@@ -141,41 +141,38 @@ class Rfc2136Zone:
             body = pack_update(self._name, transaction, 0)
         except TooLarge as error:
             return Refused(reason=Reason.CONTENT, detail=str(error))  # halved as if the server had refused it
-        key, mac = self.key, b""
-
-        def signed(message_id: int) -> bytes:
-            nonlocal mac
-            message, mac = sign(message_id.to_bytes(2, "big") + body[2:], key, now_s=self._now_s())
-            return message
-
         try:
-            reply = await self._connections.writes.ask(signed, self._timeout_s, owner=self._name)
+            reply, key, mac = await self._exchange(self._connections.writes, body[2:])
         except NeverSent as error:
             return Refused(reason=Reason.BUSY, detail=str(error))
         except MaybeReceived as error:
             return Unknown(detail=str(error))
         outcome = self._outcome(reply, key, mac)
-        denied = isinstance(outcome, Refused) and outcome.reason is Reason.DENIED
-        if denied and not transaction.changes and not tsig_error(reply):
-            return refused_whole(await self.duty(), key, outcome)  # type: ignore[arg-type]
-        return outcome
+        if not isinstance(outcome, Refused) or outcome.reason is not Reason.DENIED:
+            return outcome
+        if transaction.changes or tsig_error(reply):
+            return outcome
+        return refused_whole(await self.duty(), key, outcome)
 
     async def duty(self) -> Said:
         """Ask the server whether it is the zone's primary. Only an answer that the key signed proves anything."""
-        key, mac = self.key, b""
-        query = pack_expire_query(self._name)
-
-        def signed(message_id: int) -> bytes:
-            nonlocal mac
-            message, mac = sign(message_id.to_bytes(2, "big") + query, key, now_s=self._now_s())
-            return message
-
         try:
-            reply = await self._connections.reads.ask(signed, self._timeout_s, owner=self._name)
+            reply, key, mac = await self._exchange(self._connections.reads, pack_expire_query(self._name))
             verify(reply, [key], now_s=self._now_s(), request_mac=mac)
             return said(parse_expiry(reply, self._name))
         except (NeverSent, MaybeReceived, TsigError, BrokenAnswer) as error:
             return Said(duty=Duty.UNKNOWN, detail=str(error))
+
+    async def _exchange(self, stream: Stream, body: bytes) -> tuple[bytes, TsigKey, bytes]:
+        """Send a message, given without its id, signed; returns the reply, the key, and the MAC that was sent."""
+        key, mac = self.key, b""
+
+        def signed(message_id: int) -> bytes:
+            nonlocal mac
+            message, mac = sign(message_id.to_bytes(2, "big") + body, key, now_s=self._now_s())
+            return message
+
+        return await stream.ask(signed, self._timeout_s, owner=self._name), key, mac
 
     async def close(self) -> None:
         if not self._shared:

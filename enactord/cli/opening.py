@@ -35,7 +35,7 @@ class Tools:
     async def _settle(self, zone: str, ports: ZonePorts) -> None:
         """Go by the server that the zone is written on. Raises `ConfigError` where this config does not name it."""
         record = await Fences(self.scope.store, self.scope.keys).read(zone)
-        if record is not None and record.primary and not ports.may_write(record):
+        if record is not None and not ports.names(record.primary):
             named = ", ".join(ports.settings.primaries)
             detail = f"zone.server: {zone} is written on {record.primary}, and this config names {named}; name it, too"
             raise ConfigError((detail,))

@@ -97,11 +97,9 @@ def raised(fence: Fence, slots: int) -> FenceRecord:
 
 def raised_over(known: FenceRecord | None, fence: Fence) -> FenceRecord:
     """Return the record of a fence that is raised where another one stood: on the same server."""
-    return (
-        raised(fence, 0)
-        if known is None
-        else replace(raised(fence, known.slots), primary=known.primary or fence.primary)
-    )
+    if known is None:
+        return raised(fence, 0)
+    return replace(raised(fence, known.slots), primary=known.primary or fence.primary)
 
 
 def parse_fence(seen: FenceSeen) -> Fence | None:

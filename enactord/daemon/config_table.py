@@ -203,10 +203,12 @@ class Table:
             return ()
         return tuple(address for one in value if (address := self._address(key, one)) is not None)
 
-    def one_or_more(self, key: str, default: tuple[Address, ...]) -> tuple[Address, ...]:
+    def one_or_more(self, key: str, default: tuple[Address, ...], *, required: bool = False) -> tuple[Address, ...]:
         """Return addresses that are given as a text, or as a list of them without doubles."""
         value = self._values.get(key)
         if value is None:
+            if required:
+                self.problem(key, "is missing")
             return default
         texts = value if isinstance(value, list) else [value]
         if not texts or len(texts) > ADDRESSES_MAX or not all(isinstance(text, str) for text in texts):

@@ -131,10 +131,7 @@ class Live:
         # From here on nothing can fail.
         for name, key in keys_of.items():
             port = self._enactor.ports.zones[name].zone
-            if isinstance(port, SeveralServers):
-                port.use_key(key)
-                continue
-            assert isinstance(port, Rfc2136Zone), "this backend signs with no TSIG key"
+            assert isinstance(port, Rfc2136Zone | SeveralServers), "this backend signs with no TSIG key"
             port.key = key
         self._renew_stores(config)
         self._enactor.retune(config.settings)

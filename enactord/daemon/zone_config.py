@@ -135,7 +135,7 @@ def read_zone(table: "Table", *, for_daemon: bool, before: Sequence[ZoneConfig])
     zone = ZoneConfig(
         name=name,
         backend=backend,
-        server=_read_servers(table, backend),
+        server=_read_servers(table, backend, required=not own_server),
         tsig_name=key.name,
         tsig_algorithm=key.algorithm,
         tsig_secret=key.secret,
@@ -159,14 +159,12 @@ def read_zone(table: "Table", *, for_daemon: bool, before: Sequence[ZoneConfig])
     return zone
 
 
-def _read_servers(table: "Table", backend: str) -> tuple[Address, ...]:
+def _read_servers(table: "Table", backend: str, *, required: bool) -> tuple[Address, ...]:
     """Return the servers that may be the zone's primary; one where the backend takes no list."""
-    default = (Address(host="127.0.0.1", port=5354),)
+    default = Address(host="127.0.0.1", port=5354)
     if backend == "rfc2136":
-        if "server" not in table.keys:
-            table.problem("server", "is missing")
-        return table.one_or_more("server", default)
-    return (table.address("server", default[0], required=backend not in ("embedded", "skydns", "route53")),)
+        return table.one_or_more("server", (default,), required=required)
+    return (table.address("server", default, required=required),)
 
 
 def _read_key(table: "Table", *, required: bool) -> KeyFile:

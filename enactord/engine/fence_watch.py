@@ -6,7 +6,7 @@ about it starts a look at the zone, and that look decides what to do. Nothing is
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 
 from enactord.core.errors import ZoneDown
@@ -36,9 +36,16 @@ class FenceWatch:
         self._mirror = mirror
         self._health = health
         self._look = look
-        self._servers: dict[str, list[str]] = defaultdict(list)
-        for zone in sorted(ports.zones):
-            self._servers[ports.zones[zone].settings.server or zone].append(zone)
+        self._server = {zone: ports.zones[zone].settings.server or zone for zone in sorted(ports.zones)}
+        """Zone to the server that is asked."""
+        self._zones: dict[str, list[str]] = defaultdict(list)
+        self._bounds: dict[str, float] = {}
+        """Questions a second that a server takes, where it takes fewer than others."""
+        for zone, server in self._server.items():
+            self._zones[server].append(zone)
+            bound = ports.zones[zone].settings.fence_questions_per_s
+            if bound is not None:
+                self._bounds[server] = min(bound, self._bounds.get(server, bound))
         self._answered: dict[str, tuple[float, int]] = {}
         """When each zone's fence was last told (loop time, in seconds), and its generation."""
         self._strange: dict[str, tuple[FenceSeen, FenceSeen]] = {}
@@ -49,14 +56,13 @@ class FenceWatch:
 
     def interval_s(self, zone: str) -> float:
         """Return how long it takes until a zone is asked again: longer than set where a server has many zones."""
-        zones = self._servers[self._ports.zones[zone].settings.server or zone]
-        return max(self.settings.fence_interval_s, len(zones) * self._gap_s(zones))
+        server = self._server[zone]
+        return max(self.settings.fence_interval_s, len(self._zones[server]) * self._gap_s(server))
 
-    def _gap_s(self, zones: Sequence[str]) -> float:
-        """Return the least time between two questions to the server of these zones."""
+    def _gap_s(self, server: str) -> float:
+        """Return the least time between two questions to a server."""
         per_s = self.settings.fence_questions_per_s
-        bounds = [self._ports.zones[zone].settings.fence_questions_per_s or per_s for zone in zones]
-        return 1.0 / min(per_s, *bounds)
+        return 1.0 / min(per_s, self._bounds.get(server, per_s))
 
     async def asked(self, *, patience_s: float) -> None:
         """Return when every zone has been asked once, or when patience ends."""
@@ -82,18 +88,19 @@ class FenceWatch:
     async def run(self) -> None:
         """Ask until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            for zones in self._servers.values():
-                tasks.create_task(self._ask_in_turn(zones, tasks))
+            for server in self._zones:
+                tasks.create_task(self._ask_in_turn(server, tasks))
 
-    async def _ask_in_turn(self, zones: Sequence[str], tasks: asyncio.TaskGroup) -> None:
+    async def _ask_in_turn(self, server: str, tasks: asyncio.TaskGroup) -> None:
         """Ask for the fences of one server's zones, evenly over time; a zone that hangs holds up no other."""
+        zones = self._zones[server]
         asking: dict[str, asyncio.Task[None]] = {}
         while True:
             for zone in zones:
                 first = zone in self._unasked
                 if zone not in asking or asking[zone].done():
                     asking[zone] = tasks.create_task(apart(f"fences {zone}", partial(self._ask, zone), self._health))
-                await asyncio.sleep(self._gap_s(zones) if first else self.interval_s(zone) / len(zones))
+                await asyncio.sleep(self._gap_s(server) if first else self.interval_s(zone) / len(zones))
 
     async def _ask(self, zone: str) -> None:
         try:

@@ -155,7 +155,7 @@ class Opener:
     async def _raise(self, zone: str, fence: Fence, word: _Word) -> Opened:
         """Bring the fence in the zone to this one from any older, absent or garbled one."""
         ports = self._ports.zones[zone]
-        if fence.primary and fence.primary not in (ports.settings.primaries or (fence.primary,)):
+        if not ports.names(fence.primary):
             return Opened(how=Opening.STORE)  # it is written on a server that this config does not name
         for _ in range(_ATTEMPTS):
             seen = await ports.zone.read_fence()

@@ -5,13 +5,13 @@ servers under one fence. Another server is chosen only when the one before *says
 any more: one that is silent may still take the writes of others.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from enactord.core.events import PrimaryChosen
 from enactord.core.fence import FenceRecord
-from enactord.engine.settings import Ports, Settings
-from enactord.ports import Duty, Primaries, first_of
+from enactord.engine.settings import Ports, Settings, ZonePorts
+from enactord.ports import Duty, Primaries, Said
 from enactord.registry.fences import Fences
 from enactord.registry.keys import Keys
 from enactord.registry.mirror import Mirror
@@ -51,8 +51,8 @@ class PrimaryChoice:
         """
         ports = self._ports.zones[zone]
         record = self._mirror.fence(zone)
-        if record is not None and record.primary and not ports.may_write(record):
-            return await self._leave(zone, record, ports.settings.primaries)
+        if record is not None and not ports.names(record.primary):
+            return await self._leave(zone, record, ports)
         ways = ports.primaries
         if ways is None or not self._store_up():
             return FINE
@@ -61,34 +61,31 @@ class PrimaryChoice:
         said = await ways.duty(ways.current)
         if said.duty is not Duty.OTHER:
             return FINE
-        return await self._move(zone, record, ways, said.detail)
+        return await self._move(zone, record, ways, said)
 
     async def _find(self, zone: str, record: FenceRecord | None, ways: Primaries) -> Settled:
         """Find out which server is the primary, where nobody has recorded that; until then nothing is written."""
-        said = {name: await ways.takes_over(name) for name in ways.names}
-        name = first_of(said)
-        if not name:
-            return _none(zone, {name: word.detail for name, word in said.items()})
-        if record is not None:
-            return Settled(moved=await self._choose(zone, record, name, said[name].detail))
-        self._follow(zone, ways, name)  # never opened: the first plan records it
-        return FINE
+        name, said = await ways.find()
+        return await self._go_over(zone, record, ways, name, said[name].detail) if name else _none(zone, said)
 
-    async def _move(self, zone: str, record: FenceRecord | None, ways: Primaries, why: str) -> Settled:
+    async def _move(self, zone: str, record: FenceRecord | None, ways: Primaries, was: Said) -> Settled:
         """Choose the next server that says that it is the primary."""
-        told = {ways.current: why}
+        told = {ways.current: was}
         at = ways.names.index(ways.current)
         for name in (*ways.names[at + 1 :], *ways.names[:at]):
-            said = await ways.takes_over(name)
+            told[name] = said = await ways.takes_over(name)
             if said.duty is Duty.PRIMARY and said.takes:
-                if record is None:  # never opened: the first plan records it
-                    self._follow(zone, ways, name)
-                    return Settled(moved=True)
-                return Settled(moved=await self._choose(zone, record, name, why))
-            told[name] = said.detail
+                return await self._go_over(zone, record, ways, name, f"{ways.current}: {was.detail}")
         return _none(zone, told)
 
-    async def _leave(self, zone: str, record: FenceRecord, names: Sequence[str]) -> Settled:
+    async def _go_over(self, zone: str, record: FenceRecord | None, ways: Primaries, name: str, why: str) -> Settled:
+        """Write on this server from now on, and record that; of a zone that was never opened, its first plan does."""
+        if record is None:
+            self._follow(zone, ways, name)
+            return Settled(moved=True)
+        return Settled(moved=await self._choose(zone, record, name, why))
+
+    async def _leave(self, zone: str, record: FenceRecord, ports: ZonePorts) -> Settled:
         """Choose a server of the config where the one that is written to is not in it: if it is in nobody's."""
         if not self._store_up():
             return Settled(problem=f"{zone}: it is written on {record.primary}, which this config does not name")
@@ -96,13 +93,12 @@ class PrimaryChoice:
         if holders:  # perhaps by what this very enactor said before it was started with another config: for a moment
             problem = (
                 f"{zone}: it is written on {record.primary}, as the config of {', '.join(holders[:3])} has it, and this"
-                f" config names {', '.join(names)}: let all configs name the same servers"
+                f" config names {', '.join(ports.settings.primaries)}: let all configs name the same servers"
             )
             return Settled(problem=problem)
-        ways = self._ports.zones[zone].primaries
-        chosen = "" if ways is None else names[0]
-        why = f"no config names {record.primary} any more"
-        return Settled(moved=await self._choose(zone, record, chosen, why))
+        if ports.primaries is not None:
+            return await self._find(zone, record, ports.primaries)
+        return Settled(moved=await self._choose(zone, record, "", f"no config names {record.primary} any more"))
 
     async def _choose(self, zone: str, record: FenceRecord, name: str, why: str) -> bool:
         """Record the choice, and wait until the mirror shows it; whoever chose first is followed."""
@@ -128,6 +124,6 @@ class PrimaryChoice:
         ways.go_by(recorded, first)
 
 
-def _none(zone: str, told: Mapping[str, str]) -> Settled:
-    words = "; ".join(f"{name}: {detail}" for name, detail in told.items())
+def _none(zone: str, told: Mapping[str, Said]) -> Settled:
+    words = "; ".join(f"{name}: {said.detail}" for name, said in told.items())
     return Settled(problem=f"{zone}: no server of the config takes its updates as its primary ({words})")

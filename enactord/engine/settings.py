@@ -82,9 +82,13 @@ class ZonePorts:
 
         `record`: the zone's fence in the store.
         """
-        if record is not None and record.primary and self.settings.primaries:
-            return record.primary in self.settings.primaries
+        if record is not None and record.primary:
+            return self.names(record.primary)
         return self.primaries is None or self.primaries.decided
+
+    def names(self, primary: str) -> bool:
+        """Whether the config names a server as the zone's primary; it does where none is meant, or none is named."""
+        return not primary or not self.settings.primaries or primary in self.settings.primaries
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

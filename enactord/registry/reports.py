@@ -55,14 +55,14 @@ async def await_reports(store: Reading, keys: Keys, clock: Clock, *, wait_s: flo
     while True:
         page = await store.range(*keys.bounds(REPORT))
         revisions = {item.key: item.mod_revision for item in page.items}
-        known = revisions if before is None else before
-        before = known
+        if before is None:
+            before = revisions
         young = []
         for item in page.items:
             report = parse_report(item.value)
             if report is None:
                 continue
-            if abs(clock.now() - report.at) <= YOUNG_S or known.get(item.key) != item.mod_revision:
+            if abs(clock.now() - report.at) <= YOUNG_S or before.get(item.key) != item.mod_revision:
                 young.append(report)
         left_s = deadline - asyncio.get_running_loop().time()
         if young or left_s <= 0 or not await _anybody(store, keys):

@@ -538,9 +538,7 @@ class Scenario:
     async def do_unfence(self, name: str) -> None:
         """A zone keeps its names, and its fence is deleted or garbled."""
         zone = self.rng.choice(self.zones)
-        server = self.servers[zone]
-        garbage = (b"\x04what",) if self.rng.random() < 0.3 else ()
-        self._set_zone(zone, {n: server.holds(n) for n in server.names()}, garbage)
+        self._set_fence(zone, (b"\x04what",) if self.rng.random() < 0.3 else ())
 
     async def do_zone_backup(self, name: str) -> None:
         """A zone is saved, or set back to what was saved."""
@@ -549,7 +547,7 @@ class Scenario:
             self._set_zone(zone, *self.saved_zones[zone])
         elif not self._is_far(self.servers[zone].fence):
             server = self.servers[zone]
-            self.saved_zones[zone] = ({n: server.holds(n) for n in server.names()}, server.fence)
+            self.saved_zones[zone] = (self._held(server), server.fence)
 
     async def do_store_backup(self, name: str) -> None:
         """The store is saved, or set back to what was saved, revision and all."""
@@ -605,12 +603,11 @@ class Scenario:
         if self._is_far(before):
             return
         far = Fence(scope=SCOPE, generation=self.rng.choice(FAR), plan="f" * 16).seen
-        nodes = {some: server.holds(some) for some in server.names()}
-        self._set_zone(zone, nodes, far)
+        self._set_fence(zone, far)
 
         def put_back() -> None:
             if server.fence == far:
-                self._set_zone(zone, {some: server.holds(some) for some in server.names()}, before)
+                self._set_fence(zone, before)
 
         self.far.append(put_back)
         self._later(3.0, 30.0, self._disturb(zone, put_back))
@@ -836,6 +833,13 @@ class Scenario:
         server = self._server(name)
         server.put_foreign(name, records=records)
         self.history.add(Edited(at=simulated().now, zone=server.zone, name=name, records=records))
+
+    def _held(self, server: MemoryServer) -> dict[str, Records]:
+        return {name: server.holds(name) for name in server.names()}
+
+    def _set_fence(self, zone: str, fence: FenceSeen) -> None:
+        """A zone keeps its names, and has another fence."""
+        self._set_zone(zone, self._held(self.servers[zone]), fence)
 
     def _set_zone(self, zone: str, nodes: Mapping[str, Records], fence: tuple[bytes, ...]) -> None:
         """A zone becomes another, fence and all."""

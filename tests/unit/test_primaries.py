@@ -273,7 +273,7 @@ async def test_a_config_that_does_not_name_the_server_stands_aside_while_others_
         await world.stop("z")
 
 
-@pytest.mark.parametrize("servers", [(THREE,), (THREE, TWO)])
+@pytest.mark.parametrize("servers", [(THREE,), (THREE, TWO), (TWO, THREE)])
 async def test_a_server_that_no_config_names_any_more_is_left(world: Fleet, servers: tuple[str, ...]) -> None:
     """All configs were changed, one after another."""
     member = await begun(world, ONE, TWO)

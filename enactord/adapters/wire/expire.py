@@ -8,10 +8,10 @@ from struct import Struct
 from struct import error as StructError
 from typing import NamedTuple
 
-from enactord.adapters.wire.answer import BrokenAnswer, pack_question
+from enactord.adapters.wire.answer import TYPE_SOA, BrokenAnswer, pack_question
 from enactord.adapters.wire.names import HEADER_BYTES, Malformed, read_fixed, skip_name
 
-_TYPE_SOA, _TYPE_OPT = 6, 41
+_TYPE_OPT = 41
 _OPTION_EXPIRE = 9
 _PAYLOAD_BYTES = 1232
 _OPT = (
@@ -38,13 +38,13 @@ class Expiry(NamedTuple):
 
 def pack_expire_query(zone: str) -> bytes:
     """Return the query without its two bytes of message id; recursion is not desired."""
-    return b"\0\0\0\1\0\0\0\0\0\1" + pack_question(zone, _TYPE_SOA) + _OPT
+    return b"\0\0\0\1\0\0\0\0\0\1" + pack_question(zone, TYPE_SOA) + _OPT
 
 
 def parse_expiry(message: bytes, zone: str) -> Expiry:
     """Read the answer to `pack_expire_query`. Raises `BrokenAnswer`."""
     try:
-        return _parse(message, pack_question(zone, _TYPE_SOA))
+        return _parse(message, pack_question(zone, TYPE_SOA))
     except Malformed as error:
         raise BrokenAnswer(str(error)) from error
     except StructError as error:
@@ -67,7 +67,7 @@ def _parse(message: bytes, question: bytes) -> Expiry:
     expire_s = left_s = None
     for number in range(answers + authority + additional):
         rtype, _, _, start, end = read_fixed(message, skip_name(message, position))
-        if rtype == _TYPE_SOA and number < answers and end - start > _SOA_NUMBERS.size:
+        if rtype == TYPE_SOA and number < answers and end - start > _SOA_NUMBERS.size:
             expire_s = _SOA_NUMBERS.unpack_from(message, end - _SOA_NUMBERS.size)[3]
         elif rtype == _TYPE_OPT and number >= answers + authority:
             left_s = _option(message[start:end])
