@@ -139,18 +139,21 @@ async def publish(
         after=draft.endpoints,
         # What will be held keeps nothing from being stored; so enactors need not wait until it is known here, too.
         held=_judge_endpoints(draft.endpoints, weighed.entries, scope, approved=approved),
-        warnings=(*_unconfirmed(reports), *await _frozen(scope)),
+        warnings=(*_unconfirmed(reports, len(scope.zones)), *await _frozen(scope)),
     )
 
 
-def _unconfirmed(reports: Sequence[Report]) -> tuple[str, ...]:
-    """Return the warning that no enactor knows all fences that stand: the generation may be below one of them."""
-    if any(not report.unknown for report in reports):
+def _unconfirmed(reports: Sequence[Report], zones: int) -> tuple[str, ...]:
+    """Return the warning that no enactor knows all fences that stand: the generation may be below one of them.
+
+    `zones`: how many zones the publisher's scope has. An enactor of fewer zones cannot know them all.
+    """
+    missing = zones - max((report.known for report in reports), default=0)
+    if missing <= 0 < len(reports):
         return ()
     what = "no enactor reports the fences of its zones"
     if reports:
-        zones = min(report.unknown for report in reports)
-        what = f"of {zones} zone{'s' if zones > 1 else ''} the fence is not known to the enactors"
+        what = f"of {missing} zone{'s' if missing > 1 else ''} the fence is not known to the enactors"
     return (f"unconfirmed: {what}, so one may stand above this generation, and hold it up (see: enactorctl status)",)
 
 

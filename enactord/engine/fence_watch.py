@@ -83,7 +83,7 @@ class FenceWatch:
                 unknown += 1
             elif in_step(generation, newest, limits):
                 highest = max(highest, generation)
-        return Report(at=self._ports.clock.now(), fence=highest, unknown=unknown)
+        return Report(at=self._ports.clock.now(), fence=highest, zones=len(self._server), unknown=unknown)
 
     async def run(self) -> None:
         """Ask until cancelled."""

@@ -1,7 +1,7 @@
 """What enactors report of the fences that they see, for those who publish: the next plan goes above them all."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from enactord.core.plan import GENERATION_MAX
 from enactord.ports import Clock, Reading
@@ -19,19 +19,26 @@ _AT_MAX = 1e11
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What one enactor knows. `at`: its clock, in seconds since the epoch; `unknown`: zones of which it knows nothing.
+    """What one enactor knows. `at`: its clock, in seconds since the epoch.
 
-    `fence`: the highest generation that stands in a zone, of those in reach; 0: none.
+    `fence`: the highest generation that stands in a zone, of those in reach; 0: none. `zones`: how many zones its
+    config has; `unknown`: of how many of them it knows nothing.
     """
 
     at: float
     fence: int
+    zones: int
     unknown: int
+
+    @property
+    def known(self) -> int:
+        """Of how many zones the enactor knows the fence."""
+        return self.zones - self.unknown
 
 
 def pack_report(report: Report) -> bytes:
     """Return a report as it is stored."""
-    return json_value(REPORT, {"at": report.at, "fence": report.fence, "unknown": report.unknown})
+    return json_value(REPORT, asdict(report))
 
 
 def parse_report(value: bytes) -> Report | None:
@@ -39,10 +46,14 @@ def parse_report(value: bytes) -> Report | None:
     found = stored_json(REPORT, value)
     if not isinstance(found, dict):
         return None
-    at, fence, unknown = found.get("at"), found.get("fence"), found.get("unknown")
-    if not isinstance(at, int | float) or not 0 <= at < _AT_MAX or type(fence) is not int or type(unknown) is not int:
+    at = found.get("at")
+    counts = [count for name in ("fence", "zones", "unknown") if type(count := found.get(name)) is int]
+    if not isinstance(at, int | float) or not 0 <= at < _AT_MAX or len(counts) < 3:
         return None
-    return Report(at=at, fence=fence, unknown=unknown) if 0 <= fence < GENERATION_MAX and unknown >= 0 else None
+    fence, zones, unknown = counts
+    if not (0 <= fence < GENERATION_MAX and 0 <= unknown <= zones):
+        return None
+    return Report(at=at, fence=fence, zones=zones, unknown=unknown)
 
 
 async def await_reports(store: Reading, keys: Keys, clock: Clock, *, wait_s: float = 0.0) -> list[Report]:

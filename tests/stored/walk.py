@@ -245,7 +245,7 @@ class _Step:
             ASIDE: ASIDE.value(b"whatever"),
             PRUNE_EPOCH: PRUNE_EPOCH.value(b"7"),
             CLAIM: CLAIM.value(b"x"),
-            REPORT: pack_report(Report(at=world.clock.now(), fence=2, unknown=0)),
+            REPORT: pack_report(Report(at=world.clock.now(), fence=2, zones=1, unknown=0)),
         }
         if of == "z":
             made |= {ENACTOR: json_value(ENACTOR, {}), CONFIGURED: json_value(CONFIGURED, {})}

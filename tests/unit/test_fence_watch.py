@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -224,7 +225,7 @@ async def test_the_next_plan_goes_above_a_fence_that_only_an_enactor_sees(world:
     scope = scope_of(world)
     await begun(world)
     await world.stop("a")
-    await put_report(world, "b", Report(at=world.clock.now(), fence=41, unknown=0))
+    await put_report(world, "b", Report(at=world.clock.now(), fence=41, zones=1, unknown=0))
     done = await published(scope, 2)
     assert (done.manifest.generation, done.warnings) == (42, ())
     refused = await operations.publish(scope, read_plan(plan(fleet(5, 3), generation=41)), Orders())
@@ -235,7 +236,7 @@ async def test_the_next_plan_goes_above_a_fence_that_only_an_enactor_sees(world:
 async def test_a_report_out_of_reach_counts_for_nothing(world: World) -> None:
     """A report is a value in the store like others: it must not use up the generations."""
     scope = scope_of(world)
-    await put_report(world, "b", Report(at=world.clock.now(), fence=10**15, unknown=0))
+    await put_report(world, "b", Report(at=world.clock.now(), fence=10**15, zones=1, unknown=0))
     assert (await published(scope, 1)).manifest.generation == 1
 
 
@@ -259,7 +260,7 @@ async def test_a_publication_waits_for_a_report_that_an_enactor_can_make(world: 
     task = asyncio.create_task(published(scope, 1))
     await asyncio.sleep(0.5)
     assert not task.done()
-    await put_report(world, "b", Report(at=world.clock.now(), fence=0, unknown=0))
+    await put_report(world, "b", Report(at=world.clock.now(), fence=0, zones=1, unknown=0))
     assert (await task).warnings == ()
 
 
@@ -278,25 +279,31 @@ async def test_a_rehearsal_does_not_wait(world: World) -> None:
 
 
 async def test_a_fence_that_nobody_knows_makes_a_plan_unconfirmed(world: World) -> None:
-    await put_report(world, "b", Report(at=world.clock.now(), fence=0, unknown=1))
+    await put_report(world, "b", Report(at=world.clock.now(), fence=0, zones=1, unknown=1))
     done = await published(scope_of(world), 1)
     assert "unconfirmed: of 1 zone the fence is not known" in done.warnings[0]
+
+
+async def test_an_enactor_of_fewer_zones_confirms_nothing_of_the_others(world: World) -> None:
+    await put_report(world, "b", Report(at=world.clock.now(), fence=0, zones=1, unknown=0))
+    scope = replace(scope_of(world), zones=[*scope_of(world).zones, "other.test."])
+    assert "unconfirmed: of 1 zone the fence is not known" in (await published(scope, 1)).warnings[0]
 
 
 @pytest.mark.parametrize("behind_s", [3600.0, -3600.0])
 async def test_a_report_of_another_clock_is_young_when_it_was_made_meanwhile(world: World, behind_s: float) -> None:
     """Clocks of machines differ; that a value has changed is seen without one."""
     await alive(world, "b")
-    await put_report(world, "b", Report(at=world.clock.now() - behind_s, fence=0, unknown=0))
+    await put_report(world, "b", Report(at=world.clock.now() - behind_s, fence=0, zones=1, unknown=0))
     task = asyncio.create_task(published(scope_of(world, wait_s=30.0), 1))
     await asyncio.sleep(0.5)
     assert not task.done()
-    await put_report(world, "b", Report(at=world.clock.now() - behind_s + 5, fence=0, unknown=0))
+    await put_report(world, "b", Report(at=world.clock.now() - behind_s + 5, fence=0, zones=1, unknown=0))
     assert (await task).warnings == ()
 
 
 async def test_an_old_report_is_none(world: World) -> None:
-    await put_report(world, "b", Report(at=world.clock.now() - 60, fence=41, unknown=0))
+    await put_report(world, "b", Report(at=world.clock.now() - 60, fence=41, zones=1, unknown=0))
     done = await published(scope_of(world), 1)
     assert done.manifest.generation == 1
     assert "unconfirmed" in done.warnings[0]
@@ -308,12 +315,13 @@ async def test_an_old_report_is_none(world: World) -> None:
         b"",
         b"\x1bgarbage{",
         b"[]",
-        b'{"at": "now", "fence": 1, "unknown": 0}',
-        b'{"at": 1, "fence": true, "unknown": 0}',
-        b'{"at": 1, "fence": -1, "unknown": 0}',
-        b'{"at": 1, "fence": 1, "unknown": -1}',
-        b'{"at": 1%s, "fence": 1, "unknown": 0}' % (b"0" * 400),
-        b'{"at": NaN, "fence": 1, "unknown": 0}',
+        b'{"at": "now", "fence": 1, "zones": 1, "unknown": 0}',
+        b'{"at": 1, "fence": true, "zones": 1, "unknown": 0}',
+        b'{"at": 1, "fence": -1, "zones": 1, "unknown": 0}',
+        b'{"at": 1, "fence": 1, "zones": 1, "unknown": -1}',
+        b'{"at": 1, "fence": 1, "zones": 1, "unknown": 2}',
+        b'{"at": 1%s, "fence": 1, "zones": 1, "unknown": 0}' % (b"0" * 400),
+        b'{"at": NaN, "fence": 1, "zones": 1, "unknown": 0}',
     ],
 )
 async def test_what_is_no_report_is_left_aside(world: World, value: bytes) -> None:
