@@ -1,6 +1,6 @@
-"""The plan store in etcd, through the etcd3 package's generated stubs on a grpc.aio channel.
+"""The plan store in etcd, by etcd's API as the etcd3 package has it, on a grpc.aio channel.
 
-etcd3's own client blocks, so only its stubs are used. Several endpoints: one channel each;
+etcd3's own client blocks, so only its description of the API is used. Several endpoints: one channel each;
 a call goes to the one that answered last, and moves on when it cannot be reached. A
 transaction whose answer was lost is never sent again: it is `StoreUnknown`.
 """
@@ -12,13 +12,13 @@ from typing import Any, TypeVar
 
 import grpc
 
+from enactord.adapters.etcd_api import Service, message
 from enactord.adapters.etcd_messages import (
     AnswerTooLarge,
     TokenIsOld,
     changes_of,
     item_of,
     reading,
-    rpc,
     transaction,
     translated,
     watching,
@@ -29,6 +29,13 @@ from enactord.core.kv import MAX_OPERATIONS, Changes, Compare, Item, Operation, 
 
 T = TypeVar("T")
 Metadata = tuple[tuple[str, str], ...]
+
+_RangeRequest = message("RangeRequest")
+_LeaseGrantRequest = message("LeaseGrantRequest")
+_LeaseKeepAliveRequest = message("LeaseKeepAliveRequest")
+_LeaseRevokeRequest = message("LeaseRevokeRequest")
+_CompactionRequest = message("CompactionRequest")
+_AuthenticateRequest = message("AuthenticateRequest")
 
 _PAGE_ITEMS = 256
 _GETS_IN_FLIGHT = 4
@@ -76,10 +83,10 @@ class _Peer:
             self.channel = grpc.aio.insecure_channel(endpoint, options=_OPTIONS)
         else:
             self.channel = grpc.aio.secure_channel(endpoint, credentials, options=_OPTIONS)
-        self.kv = rpc.KVStub(self.channel)
-        self.watch = rpc.WatchStub(self.channel)
-        self.lease = rpc.LeaseStub(self.channel)
-        self.auth = rpc.AuthStub(self.channel)
+        self.kv = Service("KV", self.channel)
+        self.watch = Service("Watch", self.channel)
+        self.lease = Service("Lease", self.channel)
+        self.auth = Service("Auth", self.channel)
 
 
 class EtcdStore:
@@ -143,7 +150,7 @@ class EtcdStore:
         begun_anew = False
         while True:
             most = min(page_items, limit - len(items)) if limit else page_items
-            request = rpc.RangeRequest(
+            request = _RangeRequest(
                 key=following.encode(), range_end=end.encode(), revision=at, limit=most if end else 0
             )
             try:
@@ -228,7 +235,7 @@ class EtcdStore:
                 call.cancel()
 
     async def grant(self, ttl_s: int) -> int:
-        answer = await self._call(lambda peer: peer.lease.LeaseGrant, rpc.LeaseGrantRequest(TTL=ttl_s), idempotent=True)
+        answer = await self._call(lambda peer: peer.lease.LeaseGrant, _LeaseGrantRequest(TTL=ttl_s), idempotent=True)
         lease: int = answer.ID
         return lease
 
@@ -236,7 +243,7 @@ class EtcdStore:
         async def once(peer: _Peer, metadata: Metadata) -> Any:
             call = peer.lease.LeaseKeepAlive(metadata=metadata, timeout=self._timeout_s)
             try:
-                await call.write(rpc.LeaseKeepAliveRequest(ID=lease))
+                await call.write(_LeaseKeepAliveRequest(ID=lease))
                 answer = await call.read()
                 if answer is grpc.aio.EOF:
                     raise StoreDown(f"{peer.endpoint}: the keep-alive stream ended")
@@ -250,7 +257,7 @@ class EtcdStore:
 
     async def revoke(self, lease: int) -> None:
         try:
-            await self._call(lambda peer: peer.lease.LeaseRevoke, rpc.LeaseRevokeRequest(ID=lease), idempotent=True)
+            await self._call(lambda peer: peer.lease.LeaseRevoke, _LeaseRevokeRequest(ID=lease), idempotent=True)
         except LeaseLost:
             pass
 
@@ -265,7 +272,7 @@ class EtcdStore:
 
     async def compact(self, revision: int) -> None:
         """Let etcd forget what was before a revision (an operator's job; used by tests)."""
-        request = rpc.CompactionRequest(revision=revision, physical=True)
+        request = _CompactionRequest(revision=revision, physical=True)
         await self._call(lambda peer: peer.kv.Compact, request, idempotent=True)
 
     # -- calls
@@ -373,7 +380,7 @@ class EtcdStore:
     async def _answers(self, peer: _Peer) -> bool:
         """Whether an etcd answers over a connection, be it by a refusal."""
         try:
-            await peer.kv.Range(rpc.RangeRequest(key=b"/", serializable=True, limit=1), timeout=self._timeout_s)
+            await peer.kv.Range(_RangeRequest(key=b"/", serializable=True, limit=1), timeout=self._timeout_s)
         except grpc.aio.AioRpcError as error:
             return error.code() in _REFUSALS
         except grpc.aio.UsageError:  # it was closed: still newer ones came meanwhile
@@ -413,7 +420,7 @@ class EtcdStore:
                 # One at a time: etcd takes some 50 ms of processor for each password, and all wait for the same token.
                 async with self._signing_in:
                     if not self._token:
-                        request = rpc.AuthenticateRequest(name=self._username, password=self._password)
+                        request = _AuthenticateRequest(name=self._username, password=self._password)
                         self._token = (await peer.auth.Authenticate(request, timeout=self._timeout_s)).token
                     return (_REQUIRE_LEADER, ("token", self._token))
 

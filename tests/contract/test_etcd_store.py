@@ -9,7 +9,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from enactord.adapters.etcd_messages import rpc
+from enactord.adapters.etcd_api import Service, message
 from enactord.adapters.etcd_store import EtcdStore
 from enactord.adapters.stores import open_store
 from enactord.adapters.tls import Tls
@@ -24,14 +24,14 @@ from tests.servers.etcd import Etcd
 def protect(server: Etcd) -> None:
     """Give `teller` the keys under /ours/, and let nobody in without a password."""
     with grpc.insecure_channel(server.endpoint) as channel:
-        auth = rpc.AuthStub(channel)
+        auth = Service("Auth", channel)
         for user, password in (("root", "over"), ("teller", "secret")):
-            auth.UserAdd(rpc.AuthUserAddRequest(name=user, password=password))
-            auth.RoleAdd(rpc.AuthRoleAddRequest(name=user))
-            auth.UserGrantRole(rpc.AuthUserGrantRoleRequest(user=user, role=user))
+            auth.UserAdd(message("AuthUserAddRequest")(name=user, password=password))
+            auth.RoleAdd(message("AuthRoleAddRequest")(name=user))
+            auth.UserGrantRole(message("AuthUserGrantRoleRequest")(user=user, role=user))
         ours = {"permType": 2, "key": b"/ours/", "range_end": b"/ours0"}
-        auth.RoleGrantPermission(rpc.AuthRoleGrantPermissionRequest(name="teller", perm=ours))
-        auth.AuthEnable(rpc.AuthEnableRequest())
+        auth.RoleGrantPermission(message("AuthRoleGrantPermissionRequest")(name="teller", perm=ours))
+        auth.AuthEnable(message("AuthEnableRequest")())
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import grpc
 
-from enactord.adapters.etcd_messages import rpc
+from enactord.adapters.etcd_api import Service, message
 from tests.servers.etcd import Etcd
 
 _CALL_LIMIT_S = 30.0
@@ -46,8 +46,8 @@ class EtcdCluster:
     async def alarms(self) -> list[tuple[int, int]]:
         """Return every alarm that is raised, as member and kind (1: NOSPACE). Raises grpc.RpcError."""
         async with grpc.aio.insecure_channel(self.members[0].endpoint) as channel:
-            answer = await rpc.MaintenanceStub(channel).Alarm(
-                rpc.AlarmRequest(action=rpc.AlarmRequest.GET), timeout=_CALL_LIMIT_S
+            answer = await Service("Maintenance", channel).Alarm(
+                message("AlarmRequest")(action="GET"), timeout=_CALL_LIMIT_S
             )
             return [(alarm.memberID, alarm.alarm) for alarm in answer.alarms]
 
@@ -55,21 +55,21 @@ class EtcdCluster:
         """Give back the space that compaction left free, one member after the other, as an operator would."""
         for member in self.members:
             async with grpc.aio.insecure_channel(member.endpoint) as channel:
-                await rpc.MaintenanceStub(channel).Defragment(rpc.DefragmentRequest(), timeout=_CALL_LIMIT_S)
+                await Service("Maintenance", channel).Defragment(message("DefragmentRequest")(), timeout=_CALL_LIMIT_S)
 
     async def disarm(self) -> None:
         """Put out every alarm; raised again at once where its cause is still there."""
         for member_id, alarm in await self.alarms():
             async with grpc.aio.insecure_channel(self.members[0].endpoint) as channel:
-                request = rpc.AlarmRequest(action=rpc.AlarmRequest.DEACTIVATE, memberID=member_id, alarm=alarm)
-                await rpc.MaintenanceStub(channel).Alarm(request, timeout=_CALL_LIMIT_S)
+                request = message("AlarmRequest")(action="DEACTIVATE", memberID=member_id, alarm=alarm)
+                await Service("Maintenance", channel).Alarm(request, timeout=_CALL_LIMIT_S)
 
     async def leader(self) -> int:
         """Return the index of the member that leads; -1 where nobody says so."""
         for index, member in enumerate(self.members):
             try:
                 async with asyncio.timeout(2), grpc.aio.insecure_channel(member.endpoint) as channel:
-                    answer = await rpc.MaintenanceStub(channel).Status(rpc.StatusRequest(), timeout=1)
+                    answer = await Service("Maintenance", channel).Status(message("StatusRequest")(), timeout=1)
             except (grpc.RpcError, TimeoutError):
                 continue
             if answer.leader == answer.header.member_id:
