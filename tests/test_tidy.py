@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from enactord.core.guard import Limits
+from enactord.core.guards import Limits
 from enactord.core.plan import parse_plan
 from enactord.daemon.config import load_config
 
@@ -333,8 +333,7 @@ def test_readme_tells_the_limits_that_guards_have() -> None:
     """The README's defaults of `[guard]` are those of the code."""
     row = next(line for line in (ROOT / "README.md").read_text(encoding="utf-8").splitlines() if "| `[guard]`" in line)
     told = dict(re.findall(r"`(\w+)` ([\w.]+)", row))
-    limits = Limits()
-    assert told == {name: str(getattr(limits, name)).removesuffix(".0").lower() for name in Limits.__slots__}
+    assert told == {name: str(value).removesuffix(".0").lower() for name, value in Limits().by_name().items()}
 
 
 def _blocks(language: str) -> list[str]:

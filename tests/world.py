@@ -12,7 +12,7 @@ from enactord.adapters.memory_zone import MemoryServer, MemoryZone
 from enactord.core.errors import StoreDown
 from enactord.core.events import Happening, StepFailed
 from enactord.core.fence import FenceSeen
-from enactord.core.guard import Limits
+from enactord.core.guards import Limits
 from enactord.core.kv import Item, Operation, Put
 from enactord.core.plan import Manifest, read_plan
 from enactord.core.records import Outcome, Served, Transaction

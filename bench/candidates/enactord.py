@@ -15,7 +15,7 @@ from bench.sites import Site
 from bench.usage import cpu_s, peak_mb
 from enactord.adapters.clock import SystemClock
 from enactord.adapters.stores import open_store
-from enactord.core.guard import Limits
+from enactord.core.guards import Limits
 from enactord.core.plan import Manifest, read_plan
 from enactord.daemon.operations import Denied, Scope, publish
 from enactord.registry.plans import Orders

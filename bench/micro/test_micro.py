@@ -20,7 +20,7 @@ from enactord.core.buckets import BucketId, bucket_of, slots_for
 from enactord.core.content import parse_content
 from enactord.core.diff import diff_bucket
 from enactord.core.fence import Fence
-from enactord.core.guard import Limits, judge_endpoint
+from enactord.core.guards import Limits, judge_endpoint
 from enactord.core.ledger import Bucket, Entry, Version, pack_bucket, parse_bucket
 from enactord.core.plan import chunk_digest, chunk_texts, pack_chunk, parse_chunk, parse_plan, unpack_chunk
 from enactord.core.records import Transaction

@@ -27,7 +27,7 @@ from enactord.adapters.wire.tsig import TsigKey
 from enactord.cli.program import common, examples
 from enactord.cli.terminal import lines_beside, rendered_line
 from enactord.core.errors import ConfigError, InvalidPlan, StoreDown
-from enactord.core.guard import Limits
+from enactord.core.guards import Limits
 from enactord.core.plan import PLAN_BYTES_MAX, Draft, parse_plan
 from enactord.core.refusal import Refusal
 from enactord.daemon.news import follow_news

@@ -21,7 +21,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from enactord.core.content import Content, parse_content
-from enactord.core.guard import Limits, judge_endpoint
+from enactord.core.guards import Limits, judge_endpoint
 from enactord.core.ledger import EARLIER_MAX, REMOVAL, Entry
 from enactord.core.records import Expect
 from enactord.core.refusal import Refusal

@@ -2,6 +2,10 @@
 
 from dataclasses import dataclass
 
+FOREIGN, SERVER, COVERED = "foreign", "server", "covered"
+ZONE_GUARDS = (FOREIGN, SERVER, COVERED)
+"""What an endpoint is held by where the zone's answer to a write brought it about, rather than a judgement."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:

@@ -26,7 +26,7 @@ from typing import Any, BinaryIO, cast
 
 from enactord.core.errors import ArchiveUnreadable, Compacted, ZoneDown
 from enactord.core.fence import FenceRecord, out_of_reach, parse_fence
-from enactord.core.guard import in_step
+from enactord.core.guards import in_step
 from enactord.core.kv import MAX_REQUEST_BYTES, Delete, Operation, Put, valued
 from enactord.core.refusal import Refusal
 from enactord.engine.opening import confirm

@@ -3,13 +3,14 @@
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from enactord.adapters.tls import Tls
 from enactord.core.errors import ConfigError
-from enactord.core.guard import Limits
+from enactord.core.guards import Limits
+from enactord.core.guards.ttl import TTL_MAX, TTL_MIN
 from enactord.core.plan import PLAN_BYTES_MAX
 from enactord.daemon.config_files import FileReader, FileUse, Source, read_bounded
 from enactord.daemon.config_table import SECRET_BYTES_MAX as SECRET_BYTES_MAX
@@ -213,7 +214,7 @@ _TABLES: Mapping[str, tuple[str, ...]] = {
         "hosted_zone_id", "endpoint_url", "requests_per_s", "batch_names_max", "in_flight_max", "timeout_s", "verify",
         "verify_timeout_s", "answers_max",
     ),
-    "guard": tuple(f.name for f in fields(Limits)),
+    "guard": tuple(key.name for key in Limits.KEYS),
     "prune": ("keep_plans", "interval_s"),
     "repair": ("interval_s", "names_per_s", "fence_interval_s", "fence_questions_per_s"),
     "http": (
@@ -270,17 +271,7 @@ class Reader:
                 claim_ttl_s=store.integer("claim_ttl_s", 10, low=2, high=3600),
             ),
             zones=zones,
-            guard=Limits(
-                targets_min=guard.integer("targets_min", 1, low=1, high=1000),
-                capacity_removed_max_ratio=guard.number("capacity_removed_max_ratio", 0.5, low=0, high=1),
-                velocity_window_s=guard.number("velocity_window_s", 300.0, low=0, high=86_400 * 30),
-                endpoints_removed_max_ratio=guard.number("endpoints_removed_max_ratio", 0.2, low=0, high=1),
-                generation_step_max=guard.integer("generation_step_max", 1_000_000, low=1, high=10**15),
-                ttl_min_s=guard.integer("ttl_min_s", 1, low=0, high=2**31 - 1),
-                ttl_max_s=guard.integer("ttl_max_s", 86_400, low=0, high=2**31 - 1),
-                allow_private=guard.flag("allow_private", default=False),
-                allow_loopback=guard.flag("allow_loopback", default=False),
-            ),
+            guard=Limits(**{key.name: guard.value(key) for key in Limits.KEYS}),
             prune=PruneConfig(
                 keep_plans=prune.integer("keep_plans", 20, low=0, high=100_000),
                 interval_s=prune.number("interval_s", 60.0, low=0.1, high=86_400),
@@ -311,7 +302,7 @@ class Reader:
         )
         if any(zone.backend == "skydns" for zone in zones) and config.store.url.startswith("sqlite:"):
             self._problem(store.line("url"), "store.url", "must be etcd://… for zones of the skydns backend")
-        if config.guard.ttl_min_s > config.guard.ttl_max_s:
+        if config.guard[TTL_MIN] > config.guard[TTL_MAX]:
             self._problem(guard.line("ttl_min_s"), "guard.ttl_min_s", "is above ttl_max_s")
         if self._problems:
             raise ConfigError(self._told())

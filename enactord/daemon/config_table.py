@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from enactord.adapters.tls import BadCertificate, check_authorities, check_pair
+from enactord.core.settings import Key
 from enactord.daemon.zone_config import Address
 from enactord.registry.keys import valid_scope
 
@@ -87,6 +88,14 @@ class Table:
             self.problem(key, f"must be a number from {low:g} to {high:g}, is {shown(value)}")
             return default
         return float(value)
+
+    def value(self, key: Key[Any]) -> Any:
+        """Return the value of a declared key: a flag, an integer or a number, as its default is."""
+        if isinstance(key.default, bool):
+            return self.flag(key.name, default=key.default)
+        if isinstance(key.default, int):
+            return self.integer(key.name, key.default, low=int(key.low), high=int(key.high))
+        return self.number(key.name, key.default, low=key.low, high=key.high)
 
     def flag(self, key: str, *, default: bool) -> bool:
         value = self._values.get(key, default)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from enactord.core.buckets import bucket_of
 from enactord.core.content import parse_content
 from enactord.core.fence import FenceRecord
-from enactord.core.guard import judge_endpoint, judge_removals, refuse_outside
+from enactord.core.guards import judge_endpoint, judge_removals, refuse_outside
 from enactord.core.kv import Changes, Compare, Item, Operation, Page, Result
 from enactord.core.ledger import Bucket, Entry
 from enactord.core.names import zone_of

@@ -13,7 +13,7 @@ from enactord.core.fence import (
     out_of_reach,
     parse_fence,
 )
-from enactord.core.guard import in_step
+from enactord.core.guards import in_step
 from enactord.core.plan import Manifest
 from enactord.engine.opening import Opener, Opening, describe
 from enactord.engine.primaries import PrimaryChoice

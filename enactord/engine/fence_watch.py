@@ -11,7 +11,7 @@ from functools import partial
 
 from enactord.core.errors import ZoneDown
 from enactord.core.fence import FenceSeen, parse_fence
-from enactord.core.guard import in_step
+from enactord.core.guards import in_step
 from enactord.engine.health import Health
 from enactord.engine.loops import apart
 from enactord.engine.settings import Ports, Settings

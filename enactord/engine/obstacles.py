@@ -9,10 +9,9 @@ from collections.abc import Callable, Iterable
 from enactord.core.diff import Kind, Step
 from enactord.core.errors import ZoneDown
 from enactord.core.fence import Fence
-from enactord.core.guard import COVERED, FOREIGN, SERVER, ZONE_GUARDS
 from enactord.core.ledger import Hold
 from enactord.core.records import Expect, Records, Served
-from enactord.core.refusal import Refusal
+from enactord.core.refusal import COVERED, FOREIGN, SERVER, ZONE_GUARDS, Refusal
 from enactord.engine.retries import Retries
 from enactord.engine.writer import ZoneWriter, covered_detail
 

@@ -11,7 +11,7 @@ from enum import StrEnum
 from enactord.core.errors import ZoneDown
 from enactord.core.events import FenceAhead, FenceOpened
 from enactord.core.fence import Fence, FenceRecord, FenceSeen, out_of_reach, parse_fence
-from enactord.core.guard import in_step
+from enactord.core.guards import in_step
 from enactord.core.kv import absent, valued
 from enactord.core.records import Committed, Reason, Refused, Transaction, Unknown
 from enactord.engine.settings import Ports, Settings, ZonePorts

@@ -7,7 +7,7 @@ from enactord.core.buckets import BucketId
 from enactord.core.diff import conforms
 from enactord.core.errors import PlanUnreadable
 from enactord.core.fence import FenceRecord
-from enactord.core.guard import judge_removals
+from enactord.core.guards import judge_removals
 from enactord.core.plan import Manifest, ZonePart, parse_chunk
 from enactord.core.refusal import Refusal
 from enactord.engine.rightful import plan_at

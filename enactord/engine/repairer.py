@@ -17,10 +17,10 @@ from enactord.core.events import EndpointDrifted, EndpointHeld, EndpointRepaired
 from enactord.core.fence import (
     FenceRecord,
 )
-from enactord.core.guard import COVERED, FOREIGN, SERVER
 from enactord.core.ledger import Bucket, Entry, Hold, Version
 from enactord.core.plan import Manifest
 from enactord.core.records import Change, Expect, Requirement, Served
+from enactord.core.refusal import COVERED, FOREIGN, SERVER
 from enactord.engine.basis import Basis, BasisFinder
 from enactord.engine.obstacles import has_left
 from enactord.engine.opening import Opener

@@ -14,10 +14,11 @@ from enactord.core.buckets import BucketId, bucket_of
 from enactord.core.diff import Kind, diff_bucket
 from enactord.core.errors import PlanUnreadable
 from enactord.core.fence import FenceRecord
-from enactord.core.guard import ZONE_GUARDS, Limits
+from enactord.core.guards import Limits
 from enactord.core.ledger import REMOVAL, Entry, Version
 from enactord.core.plan import Manifest, chunk_digest, chunk_text, parse_chunk
 from enactord.core.records import Records, Served
+from enactord.core.refusal import ZONE_GUARDS
 from enactord.registry.keys import read_chunk
 from enactord.registry.mirror import Mirror
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from enactord.core.fence import FenceRecord
-from enactord.core.guard import Limits
+from enactord.core.guards import Limits
 from enactord.ports import Clock, KeyValue, LocalCopy, Observer, Primaries, ServedReader, Zone
 
 HEAD_START_S = 0.25

@@ -12,7 +12,7 @@ from enactord.core.buckets import BucketId
 from enactord.core.diff import Kind, Step, conforms, diff_bucket
 from enactord.core.errors import ZoneDown
 from enactord.core.events import BatchCommitted, EndpointHeld
-from enactord.core.guard import COVERED, FOREIGN, SERVER, ZONE_GUARDS, Limits
+from enactord.core.guards import Limits
 from enactord.core.ledger import (
     REMOVAL,
     Bucket,
@@ -29,7 +29,7 @@ from enactord.core.ledger import (
 )
 from enactord.core.plan import Manifest
 from enactord.core.records import NO_RECORDS, Change, Records, Served
-from enactord.core.refusal import Refusal
+from enactord.core.refusal import COVERED, FOREIGN, SERVER, ZONE_GUARDS, Refusal
 from enactord.core.render import render
 from enactord.engine.obstacles import still_held
 from enactord.engine.probing import Narrowing

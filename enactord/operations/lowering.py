@@ -14,7 +14,8 @@ from typing import Any
 from enactord.adapters.wire.tsig import FUDGE_S
 from enactord.core.errors import PlanUnreadable, StoreUnknown, ZoneDown
 from enactord.core.fence import Fence, FenceRecord, parse_fence, parse_fence_text, raised_over
-from enactord.core.guard import Limits, in_step
+from enactord.core.guards import Limits, in_step
+from enactord.core.guards.step import STEP_MAX
 from enactord.core.kv import MAX_OPERATIONS, Compare, Delete, Operation, Put, absent, none_under, unmodified, valued
 from enactord.core.plan import GENERATION_MAX
 from enactord.core.records import Committed, Reason, Refused, Transaction
@@ -107,7 +108,7 @@ def sound_top(mirror: Mirror, limits: Limits) -> int:
     """
     top = 0
     for generation in mirror.generations:
-        if generation >= GENERATION_MAX - limits.generation_step_max:
+        if generation >= GENERATION_MAX - limits[STEP_MAX]:
             break
         if top and not in_step(generation, top, limits) and not _approved(mirror, generation):
             break
@@ -198,7 +199,7 @@ class _Lowering:
             raise _No(
                 "lowering", f"the fence of {other} is on its way down to {down_to}: finish that first, without --to"
             )
-        step = self._scope.limits.generation_step_max
+        step = self._scope.limits[STEP_MAX]
         if not top < to <= top + step:
             detail = (
                 f"{to} must be above the newest plan in reach, {top}, and by {step} at most (generation_step_max);"

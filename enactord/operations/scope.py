@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from enactord.core.events import Happening
-from enactord.core.guard import Limits
+from enactord.core.guards import Limits
 from enactord.core.refusal import Refusal
 from enactord.ports import Clock, KeyValue
 from enactord.registry.keys import Keys

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enactord.core.buckets import FILLING, Filling, slot_of, slots_for
 from enactord.core.errors import PlanOfOtherFormat, PlanUnreadable, StoreUnknown
 from enactord.core.fence import FenceRecord
-from enactord.core.guard import LIMITS, Limits, in_step, judge_step, refuse_outside
+from enactord.core.guards import LIMITS, Limits, in_step, judge_step, refuse_outside
 from enactord.core.kv import Compare, Delete, Item, Operation, Put, absent, none_under, unmodified, valued
 from enactord.core.names import zone_of
 from enactord.core.plan import (

@@ -13,7 +13,7 @@ from bench.registry import BENCHMARKS, FORMS
 from bench.runner import Bench, Sizes
 from bench.sites import KINDS, Quiet, Site
 from enactord.core.content import parse_content
-from enactord.core.guard import Limits, judge_endpoint
+from enactord.core.guards import Limits, judge_endpoint
 from enactord.core.plan import read_plan
 from tests.servers.dns_server import DnsServer
 from tests.servers.etcd import Etcd

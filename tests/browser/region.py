@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from enactord.adapters.memory_zone import MemoryZone
-from enactord.core.guard import Limits
+from enactord.core.guards import Limits
 from enactord.core.records import Outcome, Transaction
 from enactord.registry.plans import Plans
 from planner_stub.names import FIRST_NAME, choose_names

@@ -6,12 +6,13 @@ import inspect
 import re
 import tempfile
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from enactord.core.errors import ConfigError
-from enactord.core.guard import Limits
+from enactord.core.guards import Limits
+from enactord.core.settings import Key
 from enactord.daemon.config import (
     BACKENDS,
     Address,
@@ -27,6 +28,8 @@ from enactord.daemon.config import (
 from enactord.daemon.reload import reloadable
 from tests.docs.markdown import code, table
 
+DECLARED: Mapping[str, Sequence[Key[Any]]] = {"guard": Limits.KEYS}
+"""Tables whose keys are declared one by one."""
 CLASSES: Mapping[str, type[Any]] = {
     "enactor": EnactorConfig,
     "store": StoreConfig,
@@ -106,7 +109,9 @@ def _row(name: str, key: str) -> tuple[str, ...]:
 
 
 def meanings(name: str) -> dict[str, str]:
-    """Return what the docstrings beneath the fields of a table's class say."""
+    """Return what is said of the keys of a table: in their declarations, or in docstrings beneath a class's fields."""
+    if name in DECLARED:
+        return {key.name: key.meaning for key in DECLARED[name]}
     (made,) = ast.parse(textwrap.dedent(inspect.getsource(CLASSES[name]))).body
     assert isinstance(made, ast.ClassDef)
     found = {}
@@ -175,8 +180,7 @@ def problems(text: str) -> tuple[str, ...]:
 
 
 def _default(name: str, field: str) -> str:
-    (found,) = [one for one in dataclasses.fields(CLASSES[name]) if one.name == field]
-    match found.default:
+    match _default_value(name, field):
         case dataclasses.MISSING | None | b"" | () | "":
             return ""
         case bool(value):
@@ -187,3 +191,9 @@ def _default(name: str, field: str) -> str:
             return f"{value:g}"
         case value:
             return str(value)
+
+
+def _default_value(name: str, field: str) -> Any:
+    if name in DECLARED:
+        return next(key.default for key in DECLARED[name] if key.name == field)
+    return next(one.default for one in dataclasses.fields(CLASSES[name]) if one.name == field)

@@ -24,7 +24,7 @@ from enactord.adapters.stores import open_store
 from enactord.adapters.wire.tsig import TsigKey
 from enactord.core.events import Happening
 from enactord.core.fence import FenceSeen
-from enactord.core.guard import Limits
+from enactord.core.guards import Limits
 from enactord.core.records import Committed, Outcome, Served, Transaction
 from enactord.daemon.collector import tune_collector
 from enactord.engine.enactor import Enactor

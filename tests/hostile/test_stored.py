@@ -16,7 +16,7 @@ from enactord.core.content import parse_content
 from enactord.core.errors import PlanUnreadable
 from enactord.core.events import StepFailed, Verified
 from enactord.core.fence import Fence, FenceRecord, parse_fence, raised
-from enactord.core.guard import Limits, judge_endpoint
+from enactord.core.guards import Limits, judge_endpoint
 from enactord.core.kv import Put
 from enactord.core.ledger import Bucket, Entry, Hold, Peak, Version, pack_bucket, parse_bucket, references
 from enactord.core.names import wire_name

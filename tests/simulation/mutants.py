@@ -229,15 +229,13 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         name="empty",
         what="an endpoint without usable targets is written",
-        edits=(
-            Edit(module="enactord.core.guard", old="    if len(usable) < max(1, needed):\n", new="    if False:\n"),
-        ),
+        edits=(Edit(module="enactord.core.guards.targets", old="    if usable >= needed:\n", new="    if True:\n"),),
         seed=33,
     ),
     Mutant(
         name="removals",
         what="a plan may drop any number of names",
-        edits=(Edit(module="enactord.core.guard", old="    if approved or removed == 0:\n", new="    if True:\n"),),
+        edits=(Edit(module="enactord.core.guards.removals", old="    if removed == 0:\n", new="    if True:\n"),),
         seed=0,
     ),
     Mutant(
@@ -531,8 +529,8 @@ MUTANTS: tuple[Mutant, ...] = (
         what="a fence out of all reach is followed",
         edits=(
             Edit(
-                module="enactord.core.guard",
-                old="    return generation <= newest + limits.generation_step_max\n",
+                module="enactord.core.guards.step",
+                old="    return generation <= newest + limits[STEP_MAX]\n",
                 new="    return True\n",
             ),
         ),

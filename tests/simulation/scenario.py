@@ -16,11 +16,11 @@ from enactord.core.content import parse_content
 from enactord.core.errors import EnactordError, PlanUnreadable, StoreDown
 from enactord.core.events import Happening
 from enactord.core.fence import FENCE_MAX, Fence, FenceSeen, parse_fence
-from enactord.core.guard import ZONE_GUARDS, Limits
+from enactord.core.guards import Limits
 from enactord.core.names import zone_of
 from enactord.core.plan import GENERATION_MAX, Approval, Manifest, read_plan
 from enactord.core.records import NO_RECORDS, Reason, Records, Refused, Unknown
-from enactord.core.refusal import Refusal
+from enactord.core.refusal import ZONE_GUARDS, Refusal
 from enactord.core.render import render
 from enactord.engine.enactor import Enactor
 from enactord.engine.pruner import Pruner

@@ -26,7 +26,7 @@ from enactord.adapters.memory_store import MemoryStore
 from enactord.adapters.memory_zone import MemoryServer
 from enactord.core.errors import EnactordError, StoreDown
 from enactord.core.fence import FenceSeen, parse_fence
-from enactord.core.guard import Limits
+from enactord.core.guards import Limits
 from enactord.core.kv import Changes, Compare, Item, Operation, Page, Result
 from enactord.core.plan import Manifest, read_plan
 from enactord.core.records import NO_RECORDS, Committed, Outcome, Records, Served, Transaction, Unknown

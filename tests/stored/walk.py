@@ -13,7 +13,7 @@ from pathlib import Path
 
 from enactord.adapters.memory_store import MemoryStore
 from enactord.core.events import FormatKnown, FormatUnknown, StepFailed
-from enactord.core.guard import Limits
+from enactord.core.guards import Limits
 from enactord.core.kv import Delete, Operation, Put
 from enactord.core.plan import Manifest, read_plan
 from enactord.daemon.archive import Restored, backup, restore

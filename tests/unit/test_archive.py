@@ -11,7 +11,7 @@ import pytest
 from enactord.adapters.memory_store import MemoryStore
 from enactord.core.errors import ArchiveUnreadable, StoreDown
 from enactord.core.fence import Fence, FenceRecord, raised
-from enactord.core.guard import Limits
+from enactord.core.guards import Limits
 from enactord.core.kv import Delete, Put
 from enactord.daemon.archive import Restored, _height, backup, check, restore
 from enactord.engine.settings import ZonePorts

@@ -64,7 +64,7 @@ def test_a_good_config_is_read_whole(folder: Path) -> None:
     assert first.tsig_secret == b"0123456789abcdef0123456789abcdef"
     assert first.verify_servers == (Address(host="192.0.2.2", port=53), Address(host="2001:db8::1", port=5353))
     assert second.verify_servers == (Address(host="127.0.0.1", port=5354),)
-    assert config.settings.limits.targets_min == 2
+    assert config.settings.limits.by_name()["targets_min"] == 2
     assert config.settings.keep_plans == 0
     assert not config.warnings
 

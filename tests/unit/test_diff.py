@@ -3,7 +3,7 @@
 import pytest
 
 from enactord.core.diff import Kind, Step, diff_bucket
-from enactord.core.guard import Limits
+from enactord.core.guards import Limits
 from enactord.core.ledger import Entry, Hold, Peak, Version
 from enactord.core.records import Expect
 

@@ -17,7 +17,7 @@ from enactord.core.events import (
     StaleWriteRefused,
 )
 from enactord.core.fence import Fence, parse_fence
-from enactord.core.guard import Limits
+from enactord.core.guards import Limits
 from enactord.core.kv import Delete, Put
 from enactord.core.ledger import REMOVAL, Version, with_pending
 from enactord.core.records import NO_RECORDS, Outcome, Records, Served, Transaction, Unknown

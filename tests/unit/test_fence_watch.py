@@ -10,7 +10,7 @@ import pytest
 from enactord.core.errors import ZoneDown
 from enactord.core.events import FenceOpened, Verified
 from enactord.core.fence import Fence, FenceSeen, parse_fence
-from enactord.core.guard import Limits
+from enactord.core.guards import Limits
 from enactord.core.kv import Put
 from enactord.core.plan import read_plan
 from enactord.daemon import operations

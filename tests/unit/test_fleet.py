@@ -6,7 +6,7 @@ import pytest
 
 from enactord.core.content import parse_content
 from enactord.core.errors import InvalidName
-from enactord.core.guard import Limits, judge_endpoint
+from enactord.core.guards import Limits, judge_endpoint
 from enactord.core.ledger import Entry, Version, with_applied
 from enactord.core.names import parse_name
 from enactord.core.plan import split_zones

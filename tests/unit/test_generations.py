@@ -7,7 +7,8 @@ import pytest
 
 from enactord.core.events import FenceAhead
 from enactord.core.fence import Fence, FenceSeen, parse_fence
-from enactord.core.guard import Limits
+from enactord.core.guards import Limits
+from enactord.core.guards.step import STEP_MAX
 from enactord.core.kv import Put
 from enactord.core.plan import GENERATION_MAX, Approval, Manifest, read_plan
 from enactord.core.records import Records
@@ -16,7 +17,7 @@ from enactord.registry.keys import record_value
 from enactord.registry.plans import Orders
 from tests.world import SCOPE, ZONE, JumpingClock, Member, World, fleet, plan
 
-STEP = Limits().generation_step_max
+STEP = Limits()[STEP_MAX]
 APPROVAL = Approval(of=0, author="alice", reason="the store was set back")
 MARK = "0123456789abcdef"
 

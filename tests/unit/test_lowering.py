@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from enactord.core.fence import Fence, parse_fence
-from enactord.core.guard import Limits
+from enactord.core.guards import Limits
+from enactord.core.guards.step import STEP_MAX
 from enactord.core.kv import Delete, Put, prefix_end
 from enactord.core.plan import GENERATION_MAX, Approval, read_plan
 from enactord.core.records import Outcome, Transaction, Unknown
@@ -19,7 +20,7 @@ from tests.world import SCOPE, ZONE, JumpingClock, World, fleet, plan
 
 OTHER = "other.test."
 FAR = GENERATION_MAX - 1
-STEP = Limits().generation_step_max
+STEP = Limits()[STEP_MAX]
 BOTH = fleet(5, 1) | fleet(5, 1, zone=OTHER)
 
 

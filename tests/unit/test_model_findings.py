@@ -7,7 +7,7 @@ import pytest
 
 from enactord.core.events import EndpointDrifted, EndpointHeld, Verified
 from enactord.core.fence import Fence, parse_fence
-from enactord.core.guard import Limits
+from enactord.core.guards import Limits
 from enactord.core.records import Change, Outcome, Reason, Records, Refused, Transaction
 from enactord.engine.opening import Opener, Opening
 from enactord.registry.session import Session

@@ -10,7 +10,7 @@ import pytest
 from enactord.adapters.memory_zone import MemoryServer, MemoryZone
 from enactord.core.events import EndpointDrifted, EndpointHeld, EndpointRepaired, ZoneCameUp, ZoneWentDown
 from enactord.core.fence import Fence
-from enactord.core.guard import Limits
+from enactord.core.guards import Limits
 from enactord.core.ledger import Entry
 from enactord.core.records import NO_RECORDS, Outcome, Reason, Records, Refused, Transaction, Unknown
 from enactord.daemon import operations

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from enactord.core.guard import Limits
+from enactord.core.guards import Limits
 from enactord.core.kv import Put
 from enactord.core.plan import Draft, read_plan
 from enactord.core.records import Change, Committed, Records, Served, Transaction

@@ -7,7 +7,7 @@ import pytest
 
 from enactord.core.content import parse_content
 from enactord.core.errors import InvalidPlan
-from enactord.core.guard import Limits, judge_endpoint, judge_removals
+from enactord.core.guards import Limits, judge_endpoint, judge_removals
 from enactord.core.plan import PLAN_BYTES_MAX, content_digest, parse_plan
 from planner_stub.bad import KINDS, bad_plan, default_basis
 from planner_stub.names import FIRST_NAME

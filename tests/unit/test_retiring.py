@@ -7,7 +7,7 @@ import pytest
 
 from enactord.core.errors import StoreDown, ZoneDown
 from enactord.core.fence import NO_PLAN, parse_fence
-from enactord.core.guard import Limits
+from enactord.core.guards import Limits
 from enactord.core.kv import Put, prefix_end
 from enactord.core.plan import read_plan
 from enactord.core.records import Records

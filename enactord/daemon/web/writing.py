@@ -11,7 +11,7 @@ from typing import Any
 from aiohttp import web
 
 from enactord.core.errors import InvalidPlan, PlanUnreadable, StoreDown, StoreRefused
-from enactord.core.guard import Limits
+from enactord.core.guards import Limits
 from enactord.core.plan import GENERATION_MAX, parse_plan
 from enactord.daemon.operations import Denied, Published, Scope, freeze, freeze_document, publish, rollback, thaw
 from enactord.daemon.web.limits import WRONG_TOKEN_COST, client_of

@@ -1,13 +1,21 @@
 """Guards say no with the numbers they saw."""
 
+import importlib
+import pkgutil
+from typing import Any, TypeVar
+
 import pytest
 
+from enactord.core import guards
 from enactord.core.content import Content, Target
-from enactord.core.guard import Limits, judge_endpoint, judge_removals, refuse_outside
+from enactord.core.guards import GUARDS, Limits, judge_endpoint, judge_removals, judge_step, refuse_outside
+from enactord.core.guards.kinds import VELOCITY_WINDOW, Change, EndpointGuard, PlanGuard, Removal
 from enactord.core.ledger import Entry, Hold, Peak, Version, greatest_capacity, with_peak
 from enactord.core.plan import split_zones
+from enactord.core.settings import Key
 
 LIMITS = Limits(allow_private=True)
+T = TypeVar("T", int, float, bool)
 
 
 def content(*weights: int, ttl_s: int = 5, first: str = "10.0.0.") -> Content:
@@ -157,10 +165,78 @@ def test_a_clock_that_ran_ahead_does_not_hold_a_name_for_as_long() -> None:
     entry = owned((990, 100), (365 * 86_400, 60))
     assert judged(entry, now) == "velocity"
     held = entry._replace(held=Hold(generation=2, guard="velocity", detail="x", since_s=int(now)))
-    assert judged(held, now + LIMITS.velocity_window_s - 2) == "velocity"
-    assert judged(held, now + LIMITS.velocity_window_s + 2) == ""
+    assert judged(held, now + LIMITS[VELOCITY_WINDOW] - 2) == "velocity"
+    assert judged(held, now + LIMITS[VELOCITY_WINDOW] + 2) == ""
 
 
 def judged(entry: Entry, now: float) -> str:
     refusal = judge_endpoint(content(40), entry, LIMITS, now, approved=False)
     return "" if refusal is None else refusal.guard
+
+
+# -- the list
+
+
+class _Reads(Limits):
+    """Limits that note which keys are read."""
+
+    __slots__ = ("read",)
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)
+        self.read: set[Key[Any]] = set()
+
+    def __getitem__(self, key: Key[T]) -> T:
+        self.read.add(key)
+        return super().__getitem__(key)
+
+
+def test_every_module_of_a_guard_is_in_the_list() -> None:
+    modules = {module.name for module in pkgutil.iter_modules(guards.__path__)} - {"kinds"}
+    declared = {importlib.import_module(f"enactord.core.guards.{name}").GUARD.name for name in modules}
+    assert declared == {guard.name for guard in GUARDS}
+    assert len(GUARDS) == len(modules)
+
+
+def test_each_guard_reads_the_keys_that_it_declares_and_no_others() -> None:
+    """A limit that nobody reads would be a promise without a guard behind it."""
+    for guard in GUARDS:
+        limits = _Reads(allow_private=False, velocity_window_s=1.0)
+        match guard:
+            case PlanGuard():
+                guard.judge(Removal(5, 10, 5), limits)
+            case EndpointGuard():
+                guard.judge(Change(content(1), owned((0, 10)), 1000.0, False), limits)
+            case _ if guard.keys:
+                judge_step(10**12, 1, limits, approved=False)
+        assert limits.read == set(guard.keys), guard.name
+
+
+def test_every_guard_can_say_no_and_says_how_to_go_on() -> None:
+    told = {
+        refusal.guard: refusal.detail
+        for refusal in (
+            refuse_outside(["a.other."], ["test."]),
+            judge_step(10**12, 1, LIMITS, approved=False),
+            judge_removals(5, 10, 5, LIMITS, approved=False),
+            judge_endpoint(content(), None, LIMITS, 0.0, approved=False),
+            judge_endpoint(content(1, ttl_s=0), None, LIMITS, 0.0, approved=False),
+            judge_endpoint(content(1), None, Limits(), 0.0, approved=False),
+            judge_endpoint(content(1), owned((0, 10)), LIMITS, 0.0, approved=False),
+        )
+        if refusal is not None
+    }
+    assert told.keys() == {guard.name for guard in GUARDS}
+    assert all(detail for detail in told.values())
+
+
+def test_limits_are_values_of_declared_keys_alone() -> None:
+    with pytest.raises(TypeError, match="no key is called targets_max"):
+        Limits(targets_max=3)
+    with pytest.raises(KeyError):
+        Limits()[Key(name="targets_min", default=1, meaning="another of the same name")]
+    changed = Limits(targets_min=3)
+    assert changed == Limits(targets_min=3, ttl_min_s=1) != Limits()
+    assert hash(changed) == hash(Limits(targets_min=3))
+    assert repr(changed) == "Limits(targets_min=3)"
+    assert len(Limits().by_name()) == len(Limits.KEYS), "two keys of one name"
