@@ -17,6 +17,7 @@ from enactord.core.kv import Item, Operation, Put
 from enactord.core.plan import Manifest, read_plan
 from enactord.core.records import Outcome, Served, Transaction
 from enactord.core.refusal import Refusal
+from enactord.core.retention import Keep
 from enactord.engine.enactor import Enactor
 from enactord.engine.settings import Ports, Settings, Verifier, ZonePorts, ZoneSettings
 from enactord.registry.keys import Keys
@@ -242,7 +243,7 @@ class World:
             "repair_interval_s": 0.3,
             "repair_names_per_s": 1e6,
             "prune_interval_s": 3600.0,
-            "keep_plans": 3,
+            "keep": Keep(plans=3),
             "claim_ttl_s": 3,
             "verify_timeout_s": 1.0,
             "head_start_s": 0.0,

@@ -8,7 +8,8 @@ import click
 from enactord.cli.opening import open_tools
 from enactord.cli.program import common, examples
 from enactord.cli.publish import author_or_user
-from enactord.cli.terminal import Out, deny, progress, tell_done, when
+from enactord.cli.terminal import Out, deny, progress, tell_done
+from enactord.core.moment import utc
 from enactord.daemon import archive
 from enactord.daemon.archive import Restored, Saved
 from enactord.operations.scope import Denied, Stage
@@ -76,7 +77,7 @@ async def _restore(file: Path, author: str, replace: bool, stage: Stage) -> Rest
 
 def _print_restored(out: Out, done: Restored) -> None:
     out.line(
-        f"restored as of {when(done.taken_at)}: newest plan {done.newest}, "
+        f"restored as of {utc(done.taken_at)}: newest plan {done.newest}, "
         f"{done.written:,} keys written, {done.removed:,} removed"
     )
     for zone, generation in sorted(done.fences.items()):

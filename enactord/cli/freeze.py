@@ -7,7 +7,8 @@ import click
 from enactord.cli.opening import open_scope
 from enactord.cli.program import common, examples
 from enactord.cli.publish import author_or_user
-from enactord.cli.terminal import tell_done, when
+from enactord.cli.terminal import tell_done
+from enactord.core.moment import utc
 from enactord.daemon import operations
 from enactord.daemon.operations import freeze_document
 from enactord.registry.control import Freeze
@@ -45,7 +46,7 @@ def thaw() -> None:
             return await operations.thaw(scope)
 
     before = asyncio.run(run())
-    text = "thawed" if before is None else f"thawed; was frozen by {before.author} since {when(before.since)}"
+    text = "thawed" if before is None else f"thawed; was frozen by {before.author} since {utc(before.since)}"
     tell_done(
         lambda: {"frozen": None, "before": freeze_document(before)},
         lambda out: out.line(text if before else "was not frozen"),

@@ -7,7 +7,8 @@ import click
 
 from enactord.cli.opening import open_scope
 from enactord.cli.program import common, examples
-from enactord.cli.terminal import Out, brief_content, deny, show, when
+from enactord.cli.terminal import Out, brief_content, deny, show
+from enactord.core.moment import utc
 from enactord.core.names import parse_name
 from enactord.core.refusal import Refusal
 from enactord.daemon.operations import Denied, history_document
@@ -46,7 +47,7 @@ def _print(out: Out, document: dict[str, Any]) -> None:
     rows = [
         [plan["generation"], "unreadable", "-", plan["unreadable"]]
         if "unreadable" in plan
-        else [plan["generation"], when(plan["published_at"]), plan["author"], brief_content(plan["content"])]
+        else [plan["generation"], utc(plan["published_at"]), plan["author"], brief_content(plan["content"])]
         for plan in document["plans"]
     ]
     out.table(("generation", "published", "author", "content"), rows)

@@ -7,9 +7,10 @@ import click
 
 from enactord.cli.opening import open_scope
 from enactord.cli.program import common, examples
-from enactord.cli.terminal import Out, brief_content, deny, when
+from enactord.cli.terminal import Out, brief_content, deny
 from enactord.cli.terminal import show as show_document
 from enactord.core.errors import PlanUnreadable
+from enactord.core.moment import utc
 from enactord.core.refusal import Refusal
 from enactord.daemon.operations import Denied, plan_document, plans_document
 
@@ -33,7 +34,7 @@ def _print_plans(out: Out, found: list[dict[str, Any]]) -> None:
         if "unreadable" in plan:
             rows.append([plan["generation"], "unreadable", "-", "-", "-", plan["unreadable"]])
             continue
-        said = [when(plan["published_at"]), plan["author"], remarks(plan)]
+        said = [utc(plan["published_at"]), plan["author"], remarks(plan)]
         rows.append([plan["generation"], plan["digest"][:16], plan["endpoints"], *said])
     out.table(("generation", "digest", "endpoints", "published", "author", "remarks"), rows)
 
@@ -91,7 +92,7 @@ def _print_plan(out: Out, document: dict[str, Any]) -> None:
         f"plan {document['generation']} of scope {document['scope']}",
         f"digest     {document['digest']}",
         f"endpoints  {document['endpoints']} in {document['chunks']} chunks",
-        f"published  {when(document['published_at'])} by {document['author']}",
+        f"published  {utc(document['published_at'])} by {document['author']}",
     ]
     if document["created_at"]:
         lines.append(f"created    {document['created_at']}")

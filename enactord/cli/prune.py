@@ -40,7 +40,7 @@ async def _prune(dry_run: bool) -> list[Verdict]:
             scope.store,
             scope.name,
             zones=scope.zones,
-            keep_plans=tools.settings.keep_plans,
+            keep=tools.settings.keep,
             clock=scope.clock,
             observer=Unheard(),
         )

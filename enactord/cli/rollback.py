@@ -1,6 +1,8 @@
 """rollback: an old plan's content as a new generation."""
 
 import asyncio
+import time
+from typing import Any
 
 import click
 
@@ -8,29 +10,64 @@ from enactord.cli.opening import open_scope
 from enactord.cli.program import common, examples
 from enactord.cli.publish import author_or_user, show_published, waiting
 from enactord.cli.terminal import Bar, progress
-from enactord.daemon.operations import Denied, Published
+from enactord.core.moment import parse_moment
+from enactord.daemon.operations import Denied, Earlier, Published
 from enactord.daemon.operations import rollback as roll_back
 
 
-@click.command(epilog=examples('enactorctl rollback 101 --reason "102 points at the wrong load balancers"'))
-@click.argument("generation", metavar="GEN", type=click.IntRange(min=1))
+class _Moment(click.ParamType[float]):
+    """A moment, in seconds since the epoch."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> float:
+        try:
+            return parse_moment(str(value), time.time())
+        except ValueError as error:
+            self.fail(str(error), param, context)
+
+
+@click.command(
+    epilog=examples(
+        'enactorctl rollback 101 --reason "102 points at the wrong load balancers"\n'
+        'enactorctl rollback --to-time 15m --reason "as it was before the deploy"\n'
+        'enactorctl rollback --to-last-whole --reason "the planner dropped names" --dry-run'
+    )
+)
+@click.argument("generation", metavar="[GEN]", type=click.IntRange(min=1), required=False)
+@click.option("--to-time", "at", metavar="TIME", type=_Moment(), help="The plan in force then: ISO 8601, or 15m ago.")
+@click.option(
+    "--to-last-whole", "whole", is_flag=True, help="The newest plan with at least 95 % of the largest one's names."
+)
 @click.option("--reason", metavar="TEXT", required=True, help="Why; kept with the plan.")
 @click.option("--author", metavar="NAME", help="Who says so [default: you].")
-@click.option("--approve", "approved", is_flag=True, help="Let it pass the guards that weigh change.")
 @click.option("--dry-run", is_flag=True, help="Store nothing; show what would change.")
 @waiting
 @common
-def rollback(generation: int, reason: str, author: str | None, approved: bool, dry_run: bool, wait_s: float) -> int:
-    """Publish plan GEN's content as a new generation: generations never go down."""
+def rollback(
+    generation: int | None,
+    at: float | None,
+    whole: bool,
+    reason: str,
+    author: str | None,
+    dry_run: bool,
+    wait_s: float,
+) -> int:
+    """Publish plan GEN's content as a new generation: generations never go down.
+
+    A rollback is an operator's order: guards that weigh change say what they see, and do not refuse it.
+    """
+    if [generation is not None, at is not None, whole].count(True) != 1:
+        raise click.UsageError("give one of: a generation, --to-time, --to-last-whole")
+    what = Earlier(at=at) if generation is None else generation
 
     async def run(bar: Bar) -> Published | Denied:
         async with open_scope(wait_s=wait_s) as scope:
             return await roll_back(
                 scope,
-                generation,
+                what,
                 author=author_or_user(author),
                 reason=reason,
-                approved=approved,
                 dry_run=dry_run,
                 stage=bar.stage,
             )

@@ -7,7 +7,8 @@ import click
 
 from enactord.cli.opening import open_scope
 from enactord.cli.program import common, examples
-from enactord.cli.terminal import Out, show, when
+from enactord.cli.terminal import Out, show
+from enactord.core.moment import utc
 from enactord.daemon.operations import status_document
 
 
@@ -29,7 +30,7 @@ def _print(out: Out, document: dict[str, Any]) -> None:
     if frozen:
         out.line(
             (
-                f"FROZEN ({frozen['mode']}) since {when(frozen['since'])} by {frozen['author']}: {frozen['reason']}",
+                f"FROZEN ({frozen['mode']}) since {utc(frozen['since'])} by {frozen['author']}: {frozen['reason']}",
                 "bold white on red",
             )
         )
@@ -77,6 +78,6 @@ def _print(out: Out, document: dict[str, Any]) -> None:
             retire = f"enactorctl zone retire {zone['zone'].rstrip('.')} --reason …"
             out.line((f"{zone['zone']} has left this config; when no enactor has it: {retire}", "yellow"))
     for gone in document["retired"]:
-        out.line(f"retired: {gone['zone']} by {gone['author']} since {when(gone['at'])}: {gone['reason']}")
+        out.line(f"retired: {gone['zone']} by {gone['author']} since {utc(gone['at'])}: {gone['reason']}")
     for claim in document["claims"]:
         out.line(f"claim: {claim['enactor']} on plan {claim['generation']}")

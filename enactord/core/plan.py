@@ -117,6 +117,11 @@ class Manifest:
     rollback_of: int = 0
 
     @property
+    def ordered(self) -> bool:
+        """Whether an operator answers for the content, by approval or rollback: then guards do not weigh change."""
+        return self.approval is not None or self.rollback_of > 0
+
+    @property
     def mark(self) -> str:
         """The part of the digest that the fence carries."""
         return self.digest[:16]

@@ -1,17 +1,111 @@
-"""Retention: whether a plan may go. Age alone is never evidence."""
+"""Retention: whether a plan may go. Age alone is never evidence that it may; it can be a reason to keep one."""
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
 
+from enactord.core.plan import Manifest
 from enactord.core.refusal import Refusal
+
+HISTORY_GUARDS = ("newest", "history")
+"""Guards that keep a plan though nothing needs it: nobody has to be told of that."""
+SHRINKS_KEPT = 20
+"""How many plans before an approved shrink are kept, the latest of them."""
+_MINUTE_S, _HOUR_S = 60, 3600
 
 RETIRE = "; take it out with: enactorctl zone retire"
 """What a refusal says where a zone that has left the config is in the way."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keep:
+    """What is kept of the plans that nothing needs: the newest `plans`, and some of the time before.
+
+    `window_s`: every plan of so long, and the one in force at its start. `history_s`: one an hour for so long, and
+    one a minute for the last hour of it. Both count back from the newest plan. With `history_s`, the plan before
+    each approved shrink stays, too.
+    """
+
+    plans: int = 20
+    window_s: float = 0.0
+    history_s: float = 0.0
+
+
+class Stored(NamedTuple):
+    """A stored plan, as history sees it. `at`: when it was published, in seconds since the epoch."""
+
+    generation: int
+    at: float
+    endpoints: int
+    approved: bool
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> "Stored":
+        """Return a plan as history sees it."""
+        return cls(manifest.generation, manifest.published_at, manifest.endpoints, manifest.approval is not None)
+
+
+def in_order(plans: Sequence[Stored]) -> list[Stored]:
+    """Return plans by generation, none stamped before its predecessor: clocks of publishers differ."""
+    ordered: list[Stored] = []
+    latest = 0.0
+    for plan in sorted(plans):
+        latest = max(latest, plan.at)
+        ordered.append(plan._replace(at=latest))
+    return ordered
+
+
+def in_force(plans: Sequence[Stored], at: float) -> Stored | None:
+    """Return the plan that was the newest at a time (seconds since the epoch); None before the first."""
+    return next((plan for plan in reversed(in_order(plans)) if plan.at <= at), None)
+
+
+def last_whole(plans: Sequence[Stored]) -> Stored | None:
+    """Return the newest plan that has nearly as many endpoints as the largest one: 95 % of them, or more."""
+    largest = max((plan.endpoints for plan in plans), default=0)
+    return next((plan for plan in reversed(in_order(plans)) if plan.endpoints >= 0.95 * largest), None)
+
+
+def history(plans: Sequence[Stored], keep: Keep) -> dict[int, str]:
+    """Return the generations that are kept for the time that they were in force, each with why."""
+    ordered = in_order(plans)
+    kept: dict[int, str] = {}
+    if not ordered:
+        return kept
+    newest = ordered[-1].at
+    if keep.window_s:
+        _keep_since(ordered, newest - keep.window_s, 0, f"of the last {keep.window_s:g} s", kept)
+    if keep.history_s:
+        last_hour = max(newest - _HOUR_S, newest - keep.history_s)
+        _keep_since(ordered, last_hour, _MINUTE_S, "the last of its minute", kept)
+        _keep_since(ordered, newest - keep.history_s, _HOUR_S, "the last of its hour", kept)
+        shrinks = [
+            (before, plan) for before, plan in pairwise(ordered) if plan.approved and plan.endpoints < before.endpoints
+        ]
+        for before, plan in shrinks[-SHRINKS_KEPT:]:
+            kept.setdefault(before.generation, "the last before an approved shrink")
+            kept.setdefault(plan.generation, "an approved shrink")
+    return kept
+
+
+def _keep_since(ordered: Sequence[Stored], since: float, each_s: int, why: str, kept: dict[int, str]) -> None:
+    """Keep the last plan of each span of `each_s` seconds (0: every plan) since a time, and the one in force then."""
+    last_span: float | None = None
+    for plan in reversed(ordered):
+        span = plan.at // each_s if each_s else None
+        if span is None or span != last_span or plan.at <= since:
+            kept.setdefault(plan.generation, why)
+        last_span = span
+        if plan.at <= since:
+            return
+
+
 def judge_prune(
     generation: int,
     *,
-    newest: Sequence[int],
+    newest: Collection[int],
+    history: Mapping[int, str],
     fences: Mapping[str, int],
     left: Mapping[str, int],
     applied: Mapping[str, int],
@@ -20,8 +114,8 @@ def judge_prune(
 ) -> Refusal | None:
     """Return why the plan must stay, or None if nothing can need it any more.
 
-    `newest` are the generations kept by count; `fences` of every configured zone (0: never
-    opened); `left`, the fences of zones that the store has and this config has not; `applied`
+    `newest` are the generations kept by count, `history` those kept by time, with why; `fences` of every
+    configured zone (0: never opened); `left`, the fences of zones that the store has and this config has not; `applied`
     by zone, of both; `references` the generations that ledger entries need; `claims` the
     enactors that claim this one.
 
@@ -47,4 +141,6 @@ def judge_prune(
         return Refusal(guard="referenced", detail=f"generation {generation} is {references[generation]}")
     if claims:
         return Refusal(guard="claimed", detail=f"generation {generation} is claimed by {', '.join(sorted(claims))}")
+    if generation in history:
+        return Refusal(guard="history", detail=f"generation {generation} stays for a rollback: {history[generation]}")
     return None

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 T = TypeVar("T", int, float, bool)
 
@@ -39,6 +39,10 @@ class Values:
     def by_name(self) -> dict[str, Any]:
         """Return each value by its key's name, in the order of the keys."""
         return {key.name: value for key, value in self._values.items()}
+
+    def replaced(self, **given: Any) -> Self:
+        """Return the same with other values for these names."""
+        return type(self)(**(self.by_name() | given))
 
     def __eq__(self, other: object) -> bool:
         return type(other) is type(self) and isinstance(other, Values) and self._values == other._values

@@ -10,8 +10,10 @@ from typing import Any
 from enactord.adapters.tls import Tls
 from enactord.core.errors import ConfigError
 from enactord.core.guards import Limits
+from enactord.core.guards.kinds import VELOCITY_WINDOW
 from enactord.core.guards.ttl import TTL_MAX, TTL_MIN
 from enactord.core.plan import PLAN_BYTES_MAX
+from enactord.core.retention import Keep
 from enactord.daemon.config_files import FileReader, FileUse, Source, read_bounded
 from enactord.daemon.config_table import SECRET_BYTES_MAX as SECRET_BYTES_MAX
 from enactord.daemon.config_table import Table, check_scope, cut, nearest, shown
@@ -74,6 +76,9 @@ class PruneConfig:
 
     keep_plans: int = 20
     """The newest plans that stay in any case; 0 is safe."""
+    keep_s: float = 86_400.0
+    """History for a rollback: one plan an hour for so long, one a minute for an hour; 0: none. Plans of the guards'
+    velocity_window_s always stay."""
     interval_s: float = 60.0
     """Pause between two looks for plans that nothing can need."""
 
@@ -165,7 +170,7 @@ class Config:
             ],
             limits=self.guard,
             claim_ttl_s=self.store.claim_ttl_s,
-            keep_plans=self.prune.keep_plans,
+            keep=Keep(plans=self.prune.keep_plans, window_s=self.guard[VELOCITY_WINDOW], history_s=self.prune.keep_s),
             prune_interval_s=self.prune.interval_s,
             repair_interval_s=self.repair.interval_s,
             repair_names_per_s=self.repair.names_per_s,
@@ -215,7 +220,7 @@ _TABLES: Mapping[str, tuple[str, ...]] = {
         "verify_timeout_s", "answers_max",
     ),
     "guard": tuple(key.name for key in Limits.KEYS),
-    "prune": ("keep_plans", "interval_s"),
+    "prune": ("keep_plans", "keep_s", "interval_s"),
     "repair": ("interval_s", "names_per_s", "fence_interval_s", "fence_questions_per_s"),
     "http": (
         "listen", "token_file", "tls_cert_file", "tls_key_file", "connections_max", "events_clients_max",
@@ -274,6 +279,7 @@ class Reader:
             guard=Limits(**{key.name: guard.value(key) for key in Limits.KEYS}),
             prune=PruneConfig(
                 keep_plans=prune.integer("keep_plans", 20, low=0, high=100_000),
+                keep_s=prune.number("keep_s", 86_400.0, low=0, high=86_400 * 365),
                 interval_s=prune.number("interval_s", 60.0, low=0.1, high=86_400),
             ),
             repair=RepairConfig(

@@ -17,7 +17,7 @@ from enactord.daemon.documents import (
     plans_document,
     status_document,
 )
-from enactord.daemon.publishing import Held, Published, approve, publish, rollback
+from enactord.daemon.publishing import Earlier, Held, Published, approve, publish, rollback
 from enactord.daemon.repairing import repair
 from enactord.daemon.verifying import Finding, Verification, verify
 from enactord.operations.scope import Denied, Scope, Stage
@@ -27,6 +27,7 @@ from enactord.registry.control import Freeze, parse_freeze
 __all__ = [
     "Adopted",
     "Denied",
+    "Earlier",
     "Finding",
     "Held",
     "Published",

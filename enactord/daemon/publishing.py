@@ -2,16 +2,19 @@
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import floor
 
 from enactord.core.buckets import bucket_of
 from enactord.core.content import parse_content
 from enactord.core.fence import FenceRecord
-from enactord.core.guards import judge_endpoint, judge_removals, refuse_outside
+from enactord.core.guards import WEIGH_CHANGE, judge_endpoint, judge_removals, refuse_outside
 from enactord.core.kv import Changes, Compare, Item, Operation, Page, Result
 from enactord.core.ledger import Bucket, Entry
+from enactord.core.moment import utc
 from enactord.core.names import zone_of
 from enactord.core.plan import Approval, Draft, Manifest, content_digest
 from enactord.core.refusal import Refusal
+from enactord.core.retention import Stored, in_force, last_whole
 from enactord.daemon.documents import Document, diff_plans, manifest_document
 from enactord.operations.scope import Denied, Scope, Stage, silent
 from enactord.ports import KeyValue
@@ -117,8 +120,8 @@ async def publish(
     Raises `InvalidPlan`, `PlanUnreadable`, `StoreDown`.
     """
     stage("judging")
-    approved = orders.approval is not None
-    weighed = await _weigh(scope, draft, approved=approved)
+    weighed = await _weigh(scope, draft)
+    weighed, notes = _as_ordered(weighed, orders)
     rehearsal = Plans(_Rehearsal(scope.store), scope.keys, scope.clock, zones=scope.zones, limits=scope.limits)
     if weighed.refusals:
         done = await rehearsal.publish(draft, orders, layout=layout)
@@ -138,8 +141,8 @@ async def publish(
         before=weighed.before,
         after=draft.endpoints,
         # What will be held keeps nothing from being stored; so enactors need not wait until it is known here, too.
-        held=_judge_endpoints(draft.endpoints, weighed.entries, scope, approved=approved),
-        warnings=(*_unconfirmed(reports, len(scope.zones)), *await _frozen(scope)),
+        held=_judge_endpoints(draft.endpoints, weighed.entries, scope, approved=orders.ordered),
+        warnings=(*notes, *_unconfirmed(reports, len(scope.zones)), *await _frozen(scope)),
     )
 
 
@@ -165,7 +168,20 @@ async def _frozen(scope: Scope) -> tuple[str, ...]:
     return (f"the scope is frozen ({frozen.mode}) by {frozen.author}: it is applied after `enactorctl thaw`",)
 
 
-async def _weigh(scope: Scope, draft: Draft, *, approved: bool) -> _Weighed:
+def _as_ordered(weighed: _Weighed, orders: Orders) -> tuple[_Weighed, tuple[str, ...]]:
+    """Return what still refuses a plan that an operator answers for, and what guards say of a rollback all the same.
+
+    An approval was asked for by the guards; a rollback is an order in an incident, and they are never in its way.
+    """
+    if not orders.ordered:
+        return weighed, ()
+    passed = [refusal for refusal in weighed.refusals if refusal.guard in WEIGH_CHANGE]
+    left = tuple(refusal for refusal in weighed.refusals if refusal not in passed)
+    notes = tuple(f"the rollback passes the guard {refusal}" for refusal in passed) if orders.rollback_of else ()
+    return replace(weighed, refusals=left), notes
+
+
+async def _weigh(scope: Scope, draft: Draft) -> _Weighed:
     zones = frozenset(scope.zones)
     # Changes alone need the buckets that they touch; only what removes names needs the whole ledger.
     if draft.base is not None and not draft.withdrawn:
@@ -181,7 +197,7 @@ async def _weigh(scope: Scope, draft: Draft, *, approved: bool) -> _Weighed:
     refusals = [refuse_outside(outside, zones) if outside else None]
     if removed:
         planned = len(draft.endpoints) if draft.base is None else owned - len(removed) + len(draft.endpoints)
-        refusals.append(judge_removals(len(removed), owned, planned, scope.limits, approved=approved))
+        refusals.append(judge_removals(len(removed), owned, planned, scope.limits, approved=False))
     before = {name: entry.applied.content for name, entry in entries.items() if entry.applied is not None}
     if draft.base is not None:
         touched = draft.endpoints.keys() | set(removed)
@@ -232,19 +248,54 @@ def _judge_endpoints(
     return tuple(held)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Earlier:
+    """Which plan a rollback brings back, where it is not named by its generation.
+
+    `at`: the plan in force at that time, in seconds since the epoch; None: the last whole plan.
+    """
+
+    at: float | None = None
+
+    def __str__(self) -> str:
+        return "the last whole plan" if self.at is None else f"the plan in force at {utc(self.at)}"
+
+
+async def _find(scope: Scope, what: Earlier) -> int | Refusal:
+    """Return the generation of the plan that is meant, among those that are stored and can be read."""
+    plans = await scope.plans.stored()
+    # Times are shown to the second: who copies a plan's own time means that plan.
+    found = last_whole(plans) if what.at is None else in_force(plans, floor(what.at) + 1 - 1e-6)
+    if found is None:
+        detail = f"{what} is not in the store: {_reach(plans)} (see: enactorctl plans; prune.keep_s)"
+        return Refusal(guard="history", detail=detail)
+    newest, _ = await scope.plans.newest()
+    if found.generation == newest:
+        detail = f"{what} is plan {newest}, which is the newest already; name another one (see: enactorctl plans)"
+        return Refusal(guard="history", detail=detail)
+    return found.generation
+
+
+def _reach(plans: Sequence[Stored]) -> str:
+    oldest = min((plan.at for plan in plans), default=None)
+    return "it holds no plan that can be read" if oldest is None else f"its history begins at {utc(oldest)}"
+
+
 async def rollback(
     scope: Scope,
-    generation: int,
+    what: int | Earlier,
     *,
     author: str,
     reason: str,
-    approved: bool = False,
     dry_run: bool = False,
     stage: Stage = silent,
 ) -> Published | Denied:
     """Publish a stored plan's content as a new generation. Raises as `publish` does."""
-    approval = Approval(of=generation, author=author, reason=reason) if approved else None
-    orders = Orders(author=author, reason=reason, approval=approval, rollback_of=generation)
+    stage("finding")
+    generation = what if isinstance(what, int) else await _find(scope, what)
+    if isinstance(generation, Refusal):
+        return Denied(refusals=(generation,))
+    orders = Orders(author=author, reason=reason, rollback_of=generation)
     return await _again(scope, generation, orders, dry_run=dry_run, stage=stage)
 
 
@@ -329,7 +380,7 @@ async def _again(scope: Scope, generation: int, orders: Orders, *, dry_run: bool
         withdrawn=(),
     )
     done = await publish(scope, draft, orders, dry_run=dry_run, layout=manifest, stage=stage)
-    if isinstance(done, Published) and orders.approval is not None and not orders.rollback_of and newest > generation:
+    if isinstance(done, Published) and orders.approval is not None and newest > generation:
         warning = f"plans after {generation}, up to {newest}, are superseded by its content"
         return replace(done, warnings=(*done.warnings, warning))
     return done

@@ -18,6 +18,7 @@ from enactord.adapters.stores import Renewable
 from enactord.adapters.tls import BadCertificate, load_pair
 from enactord.core.errors import ConfigError
 from enactord.core.events import Happening
+from enactord.core.settings import Values
 from enactord.daemon.certificates import Certificate, certificates_of, expired
 from enactord.daemon.config import Config, HttpConfig, LogConfig, ZoneConfig
 from enactord.daemon.http import Pages, open_tls
@@ -212,6 +213,6 @@ def _zone_table(zone: ZoneConfig) -> str:
 
 
 def _values(table: str, part: Any) -> dict[str, Any]:
-    return {
-        f"{table}.{_FILES.get(field.name, field.name)}": getattr(part, field.name) for field in dataclasses.fields(part)
-    }
+    declared = isinstance(part, Values)
+    named = part.by_name() if declared else {f.name: getattr(part, f.name) for f in dataclasses.fields(part)}
+    return {f"{table}.{_FILES.get(name, name)}": value for name, value in named.items()}

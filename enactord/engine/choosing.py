@@ -116,7 +116,7 @@ class Choosing:
 
     def _awaited(self, manifest: Manifest) -> bool:
         """Whether a newer plan must wait for the one that is open; what an operator orders need not."""
-        if manifest.generation <= self._opened or manifest.approval is not None or manifest.rollback_of:
+        if manifest.generation <= self._opened or manifest.ordered:
             return False
         in_time = asyncio.get_running_loop().time() < self._opened_at + self._patience.now_s
         return in_time and self._unsettled()

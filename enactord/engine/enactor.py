@@ -124,7 +124,7 @@ class Enactor:
             ports.store,
             settings.scope,
             zones=sorted(ports.zones),
-            keep_plans=settings.keep_plans,
+            keep=settings.keep,
             clock=ports.clock,
             observer=ports.observer,
         )
@@ -183,7 +183,7 @@ class Enactor:
         tuned = replace(
             self.settings,
             limits=settings.limits,
-            keep_plans=settings.keep_plans,
+            keep=settings.keep,
             prune_interval_s=settings.prune_interval_s,
             repair_interval_s=settings.repair_interval_s,
             repair_names_per_s=settings.repair_names_per_s,
@@ -195,7 +195,7 @@ class Enactor:
         self.repairer.retune(settings)
         self._planning.settings = self._choosing.settings = self._pipelines.settings = settings
         self._opener.settings = self.fence_watch.settings = settings
-        self._pruner.keep_plans = settings.keep_plans
+        self._pruner.keep = settings.keep
         self.retries.interval_s = settings.repair_interval_s
         self._choosing.forget()
 
@@ -378,7 +378,7 @@ class Enactor:
         """Prune now and then, when there are more plans than are kept."""
         while True:
             await asyncio.sleep(self.settings.prune_interval_s * self._rng.uniform(0.5, 1.0))
-            if not self.store_up or len(self.mirror.generations) <= self.settings.keep_plans:
+            if not self.store_up or len(self.mirror.generations) <= self.settings.keep.plans:
                 continue
             try:
                 await self._pruner.prune()

@@ -148,7 +148,7 @@ class Planning:
             held = sum(plan.part(zone).endpoints for zone in view.zones)
             weighed.add((max(0, held - planned), held))
         refusals = (
-            judge_removals(gone, before, planned, self.settings.limits, approved=manifest.approval is not None)
+            judge_removals(gone, before, planned, self.settings.limits, approved=manifest.ordered)
             for gone, before in sorted(weighed)
         )
         return next((refusal for refusal in refusals if refusal is not None), None)

@@ -9,7 +9,7 @@ from enactord.core.events import PlanPruned, PruneRefused
 from enactord.core.kv import Compare, unmodified, valued
 from enactord.core.ledger import references
 from enactord.core.refusal import Refusal
-from enactord.core.retention import RETIRE, judge_prune
+from enactord.core.retention import HISTORY_GUARDS, RETIRE, Keep, Stored, history, judge_prune
 from enactord.ports import Clock, KeyValue, Observer
 from enactord.registry.keys import Keys
 from enactord.registry.mirror import Mirror
@@ -39,15 +39,14 @@ class Pruner:
         scope: str,
         *,
         zones: Sequence[str],
-        keep_plans: int,
+        keep: Keep,
         clock: Clock,
         observer: Observer,
     ) -> None:
-        assert keep_plans >= 0, keep_plans
         self._store = store
         self._keys = Keys(scope)
         self._zones = zones
-        self.keep_plans = keep_plans
+        self.keep = keep
         self._plans = Plans(store, self._keys, clock)
         self._observer = observer
 
@@ -67,7 +66,7 @@ class Pruner:
             if not lost_race:
                 break
         for verdict in verdicts.values():
-            if verdict.refusal is not None and verdict.refusal.guard != "newest":
+            if verdict.refusal is not None and verdict.refusal.guard not in HISTORY_GUARDS:
                 self._observer.observe(
                     PruneRefused(
                         generation=verdict.generation, reason=verdict.refusal.guard, detail=verdict.refusal.detail
@@ -78,7 +77,8 @@ class Pruner:
     async def _prune_once(self, evidence: Mirror, verdicts: dict[int, Verdict], *, dry_run: bool) -> bool:
         """Judge and delete on one reading; returns whether a delete lost to a change in the store."""
         generations = evidence.generations
-        newest = generations[len(generations) - self.keep_plans :] if self.keep_plans else []
+        newest = generations[len(generations) - self.keep.plans :] if self.keep.plans else []
+        kept = history(_stored(evidence), self.keep)
         fences = evidence.fences
         ours = {zone: fences.get(zone, 0) for zone in self._zones}
         left = {zone: fence for zone, fence in fences.items() if zone not in ours}
@@ -104,6 +104,7 @@ class Pruner:
             refusal = judge_prune(
                 generation,
                 newest=newest,
+                history=kept,
                 fences=ours,
                 applied=applied,
                 left=left,
@@ -154,6 +155,19 @@ class Pruner:
         if last is not None:
             compares += [unmodified(last.key, last.mod_revision), valued(last.key, last.value)]
         return compares
+
+
+def _stored(mirror: Mirror) -> list[Stored]:
+    """Return the stored plans that can be read, as history sees them."""
+    found = []
+    for generation in mirror.generations:
+        try:
+            manifest = mirror.manifest(generation)
+        except PlanUnreadable:
+            continue
+        if manifest is not None:
+            found.append(Stored.of(manifest))
+    return found
 
 
 def _other_format(evidence: Mirror) -> Refusal | None:

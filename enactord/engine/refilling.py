@@ -104,7 +104,7 @@ class Refiller:
             generation=manifest.generation,
             limits=rightful.limits,
             now=rightful.now,
-            approved=manifest.approval is not None,
+            approved=manifest.ordered,
         )
         version = Version(generation=manifest.generation, content="", answers_max=rightful.answers_max)
         return {

@@ -75,7 +75,7 @@ class Rightful:
             generation=self.manifest.generation,
             limits=self.limits,
             now=self.now,
-            approved=self.manifest.approval is not None,
+            approved=self.manifest.ordered,
         )
         planned = Version(generation=self.manifest.generation, content=content, answers_max=self.answers_max)
         # Whoever begins to write a name marks it before: one without a mark serves what is applied, or was emptied.

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from enactord.core.fence import FenceRecord
 from enactord.core.guards import Limits
+from enactord.core.retention import Keep
 from enactord.ports import Clock, KeyValue, LocalCopy, Observer, Primaries, ServedReader, Zone
 
 HEAD_START_S = 0.25
@@ -39,7 +40,8 @@ class Settings:
     zones: Sequence[ZoneSettings]
     limits: Limits = field(default_factory=Limits)
     claim_ttl_s: int = 10
-    keep_plans: int = 20
+    keep: Keep = field(default_factory=Keep)
+    """Which plans stay that nothing needs."""
     prune_interval_s: float = 60.0
     repair_interval_s: float = 30.0
     repair_names_per_s: float = 500.0

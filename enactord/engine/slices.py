@@ -104,7 +104,7 @@ class Pass:
             generation=self.generation,
             limits=self.limits,
             now=self.ports.clock.now(),
-            approved=self.manifest.approval is not None,
+            approved=self.manifest.ordered,
         )
         return [
             step for step in steps if step.name not in self.refused and (self.again or not self._refused_before(step))

@@ -26,6 +26,7 @@ from enactord.core.plan import (
     split_zones,
 )
 from enactord.core.refusal import Refusal
+from enactord.core.retention import Stored
 from enactord.ports import Clock, KeyValue, Reading
 from enactord.registry.keys import (
     Keys,
@@ -56,6 +57,11 @@ class Orders:
     reason: str = ""
     approval: Approval | None = None
     rollback_of: int = 0
+
+    @property
+    def ordered(self) -> bool:
+        """Whether an operator answers for the content: then guards do not weigh change."""
+        return self.approval is not None or self.rollback_of > 0
 
 
 class Plans:
@@ -97,6 +103,17 @@ class Plans:
         page = await self._store.range(*self._keys.bounds(PLAN))
         numbers = (parse_pad(self._keys.split(item.key)[1]) for item in page.items)
         return [number for number in numbers if number is not None]
+
+    async def stored(self) -> list[Stored]:
+        """Return all stored plans that can be read, in order, with their time and size."""
+        page = await self._store.range(*self._keys.bounds(PLAN))
+        found = []
+        for item in page.items:
+            try:
+                found.append(Stored.of(read_manifest(item.value, parse_pad(self._keys.split(item.key)[1]) or 0)))
+            except PlanUnreadable:
+                continue
+        return found
 
     async def texts(self, digests: Collection[str], known: Mapping[str, bytes] = {}) -> dict[str, str]:
         """Return the chunks' texts by digest. Raises `PlanUnreadable` if one is missing or damaged."""

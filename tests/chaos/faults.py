@@ -531,7 +531,7 @@ async def rolled_back(world: World, rng: random.Random, target: str) -> AsyncIte
     plans = world.history.plans
     kept = [g for g in world.view.mirror.generations[:-1] if g in plans and not plans[g].refused]
     generation = rng.choice(kept or [1])
-    code, said = await world.ctl("rollback", str(generation), "--reason", "drill", "--approve", "--json")
+    code, said = await world.ctl("rollback", str(generation), "--reason", "drill", "--json")
     yield f"to {generation}: exit code {code}" + ("" if code == 0 else f": {said[-300:]}")
 
 

@@ -328,9 +328,11 @@ claim_ttl_s = {CLAIM_TTL_S}
 {zones}
 [guard]
 allow_private = true
+velocity_window_s = 10
 
 [prune]
 keep_plans = 8
+keep_s = 0
 interval_s = 2
 
 [repair]

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from enactord.core.settings import Values
 from enactord.daemon.config import Config
 from enactord.daemon.reload import changed_keys, reloadable
 from tests.deploy.desk import Desk, reload
@@ -94,9 +95,12 @@ def test_every_key_that_can_be_set_is_seen_to_change(desk: Desk) -> None:
         if table.name in ("zones", "warnings", "source"):
             continue
         part = getattr(config, table.name)
-        for field in dataclasses.fields(part):
-            other = dataclasses.replace(config, **{table.name: dataclasses.replace(part, **{field.name: "other"})})
-            assert len(changed_keys(config, other)) == 1, f"{table.name}.{field.name}"
+        declared = isinstance(part, Values)
+        names = list(part.by_name()) if declared else [field.name for field in dataclasses.fields(part)]
+        for name in names:
+            changed = part.replaced(**{name: "other"}) if declared else dataclasses.replace(part, **{name: "other"})
+            other = dataclasses.replace(config, **{table.name: changed})
+            assert len(changed_keys(config, other)) == 1, f"{table.name}.{name}"
     (zone,) = config.zones
     for field in dataclasses.fields(zone):
         if field.name != "name":

@@ -26,6 +26,7 @@ from enactord.core.events import Happening
 from enactord.core.fence import FenceSeen
 from enactord.core.guards import Limits
 from enactord.core.records import Committed, Outcome, Served, Transaction
+from enactord.core.retention import Keep
 from enactord.daemon.collector import tune_collector
 from enactord.engine.enactor import Enactor
 from enactord.engine.settings import Ports, Settings, Verifier, ZonePorts, ZoneSettings
@@ -106,7 +107,7 @@ def build(
             zones=[settings],
             limits=Limits(allow_private=True, endpoints_removed_max_ratio=spec.get("removed_max", 1.0)),
             claim_ttl_s=spec.get("claim_ttl_s", 3),
-            keep_plans=spec.get("keep_plans", 5),
+            keep=Keep(plans=spec.get("keep_plans", 5)),
             prune_interval_s=spec.get("prune_interval_s", 2),
             repair_interval_s=spec.get("repair_interval_s", 5),
             repair_names_per_s=1e6,

@@ -15,6 +15,7 @@ import pytest
 from enactord.adapters.stores import open_store
 from enactord.core.events import PruneRefused, StaleWriteRefused, StepFailed
 from enactord.core.plan import Manifest, read_plan
+from enactord.core.retention import Keep
 from enactord.engine.pruner import Pruner
 from enactord.ports import KeyValue
 from enactord.registry.keys import Keys
@@ -137,7 +138,7 @@ class Scope:
                     return
 
     async def why_kept(self, generation: int) -> list[object]:
-        pruner = Pruner(self.store, SCOPE, zones=[ZONE], keep_plans=5, clock=SystemTime(), observer=Recorder())
+        pruner = Pruner(self.store, SCOPE, zones=[ZONE], keep=Keep(plans=5), clock=SystemTime(), observer=Recorder())
         found: list[object] = [v for v in await pruner.prune(dry_run=True) if v.generation == generation]
         found += [h for r in self.recorders.values() for h in r.of(PruneRefused, StepFailed)][-5:]
         return found

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,6 +20,7 @@ from click.testing import CliRunner, Result
 from enactord.adapters.stores import open_store
 from enactord.cli.ctl import main as ctl
 from enactord.core.kv import Delete
+from enactord.core.moment import utc
 from enactord.core.plan import read_plan
 from enactord.registry.keys import Keys
 from enactord.registry.plans import Orders, Plans
@@ -44,9 +46,11 @@ tsig_secret_file = "{directory}/tsig.secret"
 
 [guard]
 allow_private = true
+velocity_window_s = 0
 
 [prune]
 keep_plans = 1
+keep_s = 0
 """
 
 
@@ -199,13 +203,36 @@ def test_rollback_is_a_new_generation(desk: Desk) -> None:
     desk.no(2, "rollback", "1")
 
 
-def test_rollback_is_judged_by_the_removal_guard(desk: Desk) -> None:
-    """A rollback that removes too much is refused; --approve lets it pass."""
+def test_a_rollback_is_an_order_and_no_guard_is_in_its_way(desk: Desk) -> None:
+    """It says what the guard would have said of any other plan, and is published and applied."""
     desk.publish(fleet(1))
     desk.publish(fleet(10))
     desk.enact()
-    assert desk.no(1, "rollback", "1", "--reason", "x")["refusals"][0]["guard"] == "endpoints_removed"
-    assert desk.ok("rollback", "1", "--reason", "x", "--approve")["approval"]["of"] == 1
+    done = desk.ok("rollback", "1", "--reason", "x")
+    assert done["rollback_of"] == 1
+    assert done["approval"] is None
+    assert any("passes the guard endpoints_removed: 9 of 10" in warning for warning in done["warnings"])
+    desk.enact()
+    assert len(desk.ok("endpoints")["endpoints"]) == 1
+
+
+def test_a_rollback_finds_the_plan_by_time_or_by_size(desk: Desk) -> None:
+    desk.publish(fleet(10))
+    desk.publish(fleet(9))
+    time.sleep(1.1)
+    desk.publish(fleet(9))
+    published = {plan["generation"]: plan["published_at"] for plan in desk.ok("plans")["plans"]}
+    done = desk.ok("rollback", "--to-time", utc(published[2]), "--reason", "x", "--dry-run")
+    assert done["rollback_of"] == 2  # its own time, as it is shown to the second
+    assert desk.ok("rollback", "--to-last-whole", "--reason", "x")["rollback_of"] == 1
+    refused = desk.no(1, "rollback", "--to-last-whole", "--reason", "x")["refusals"][0]
+    assert refused["guard"] == "history"
+    assert "the last whole plan is plan 4, which is the newest already" in refused["detail"]
+    refused = desk.no(1, "rollback", "--to-time", "1d", "--reason", "x")["refusals"][0]
+    assert "is not in the store: its history begins at" in refused["detail"]
+    desk.no(2, "rollback", "--reason", "x")
+    desk.no(2, "rollback", "1", "--to-time", "1d", "--reason", "x")
+    desk.no(2, "rollback", "--to-time", "yesterday", "--reason", "x")
 
 
 def test_freeze_shows_in_status_until_thaw(desk: Desk) -> None:

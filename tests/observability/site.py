@@ -59,8 +59,10 @@ tsig_secret_file = "tsig.secret"
 timeout_s = 1
 [guard]
 allow_private = true
+velocity_window_s = 0
 [prune]
 keep_plans = 1
+keep_s = 0
 interval_s = 1
 [repair]
 interval_s = 1

@@ -8,6 +8,7 @@ from dataclasses import replace
 from enactord.adapters.memory_zone import MemoryZone
 from enactord.core.kv import Put
 from enactord.core.records import NO_RECORDS, Outcome, Records, Transaction, Unknown
+from enactord.core.retention import Keep
 from enactord.daemon.http import standing
 from enactord.registry.control import Freeze, freeze, thaw
 from enactord.telemetry.failures import Failures
@@ -144,7 +145,7 @@ class Page:
 
 async def test_every_metric_moves() -> None:
     """Plans, holds, refusals, losses, late writes, faults of store, zone and disk: each shows, in each family."""
-    world = LossyWorld(prune_interval_s=0.1, repair_interval_s=0.05, keep_plans=0)
+    world = LossyWorld(prune_interval_s=0.1, repair_interval_s=0.05, keep=Keep(plans=0))
     disk = FullDisk()
     member = await world.add("a", disk)
     zone = member.zones[ZONE]

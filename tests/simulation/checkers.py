@@ -183,7 +183,9 @@ class Content:
             self._edited[name] = after  # whoever knows better may put it right
             return
         where += f" under {by.generation}"
-        if name in self._edited and not self._edited[name].empty and not self._landed[name]:
+        # A server that took a write of ours and dropped it in silence has said that the name is ours.
+        ours = self._landed[name] or name in self._dropped
+        if name in self._edited and not self._edited[name].empty and not ours:
             self.violations.append(f"I8 {where}, where a foreign record stands that nobody adopted")
         planned = render(name, by.generation, parse_content(plan[name]), ANSWERS_MAX) if name in plan else NO_RECORDS
         edited = self._edited.pop(name, None)

@@ -22,6 +22,7 @@ from enactord.core.plan import GENERATION_MAX, Approval, Manifest, read_plan
 from enactord.core.records import NO_RECORDS, Reason, Records, Refused, Unknown
 from enactord.core.refusal import ZONE_GUARDS, Refusal
 from enactord.core.render import render
+from enactord.core.retention import Keep
 from enactord.engine.enactor import Enactor
 from enactord.engine.pruner import Pruner
 from enactord.engine.settings import HEAD_START_S, Ports, Settings, Verifier, ZonePorts, ZoneSettings
@@ -274,7 +275,8 @@ class Scenario:
             self.kinds = dict(self.theme.kinds)
         # As shipped in some; in the others enactors meet at each plan, however small.
         self.head_start_s = HEAD_START_S if seed % 20 in _HEAD_STARTS else 0.0
-        self.keep_plans = rng.choice([0, 0, 1, 3])
+        # With a window, every plan of some seconds stays; without, only what is needed and a few.
+        self.keep = Keep(plans=rng.choice([0, 0, 1, 3]), window_s=10.0 if seed % 3 == 0 else 0.0)
         self.copies: dict[str, DictCopy] = {}
         self.clocks: dict[str, JumpingClock] = {}
         self.tasks: dict[str, asyncio.Task[None]] = {}
@@ -357,7 +359,7 @@ class Scenario:
             zones=settings,
             limits=Limits(allow_private=True, endpoints_removed_max_ratio=REMOVED_MAX_RATIO),
             claim_ttl_s=6,
-            keep_plans=self.keep_plans,
+            keep=self.keep,
             prune_interval_s=5.0,
             repair_interval_s=7.0,
             repair_names_per_s=1000.0,
@@ -666,7 +668,7 @@ class Scenario:
             HostileStore(self.store, self.weather, "operator"),
             SCOPE,
             zones=sorted(self.zones),
-            keep_plans=0,
+            keep=Keep(plans=0),
             clock=WallClock(),
             observer=Recorder(),
         )
@@ -914,11 +916,25 @@ class Scenario:
             elif served.addresses != render(name, mirror.head, parse_content(text), ANSWERS_MAX).addresses:
                 wrong.append(f"{name} serves {served.texts() or 'nothing'}, plan {mirror.head} says {text}")
         wrong += [f"{name} claims {claimed}" for claimed, name in mirror.all_claims if claimed != mirror.head]
-        kept = set(mirror.generations[-max(1, self.keep_plans) :])
+        kept = set(mirror.generations[-max(1, self.keep.plans) :]) | self._of_window(mirror)
         for generation in mirror.generations:
             if generation not in kept and not await self.store.needed(generation):
                 wrong.append(f"plan {generation} is needed by nobody and not pruned")
         return wrong
+
+    def _of_window(self, mirror: Mirror) -> set[int]:
+        """Return the plans of the window that ends with the newest plan, and the one in force at its start."""
+        if not self.keep.window_s:
+            return set()
+        stamps: dict[int, float] = {}
+        for generation in mirror.generations:
+            manifest = mirror.manifest(generation)
+            assert manifest is not None
+            stamps[generation] = max([manifest.published_at, *stamps.values()])
+        start = max(stamps.values(), default=0.0) - self.keep.window_s
+        return {generation for generation, at in stamps.items() if at > start} | set(
+            [generation for generation, at in stamps.items() if at <= start][-1:]
+        )
 
 
 def _names(zone: str, count: int, slots: Collection[int]) -> list[str]:

@@ -31,6 +31,7 @@ from enactord.core.kv import Changes, Compare, Item, Operation, Page, Result
 from enactord.core.plan import Manifest, read_plan
 from enactord.core.records import NO_RECORDS, Committed, Outcome, Records, Served, Transaction, Unknown
 from enactord.core.refusal import Refusal
+from enactord.core.retention import Keep
 from enactord.engine.applying import Interrupted
 from enactord.engine.enactor import Enactor
 from enactord.engine.settings import Ports, Settings, Verifier, ZonePorts, ZoneSettings
@@ -470,7 +471,7 @@ def _enactor(who: str, store: MemoryStore, server: MemoryServer, director: Direc
         scope=SCOPE,
         zones=[settings],
         limits=Limits(allow_private=True),
-        keep_plans=0,
+        keep=Keep(plans=0),
         verify_timeout_s=0.01,
         head_start_s=0.0,
     )

@@ -16,6 +16,7 @@ from enactord.core.events import FormatKnown, FormatUnknown, StepFailed
 from enactord.core.guards import Limits
 from enactord.core.kv import Delete, Operation, Put
 from enactord.core.plan import Manifest, read_plan
+from enactord.core.retention import Keep
 from enactord.daemon.archive import Restored, backup, restore
 from enactord.engine.pruner import Pruner
 from enactord.operations.scope import Scope
@@ -171,7 +172,7 @@ class _Step:
         await asyncio.sleep(0.5)
         await self._is_quiet()
         pruner = Pruner(
-            world.store, SCOPE, zones=[ZONE], keep_plans=0, clock=world.clock, observer=self._members[0].recorder
+            world.store, SCOPE, zones=[ZONE], keep=Keep(plans=0), clock=world.clock, observer=self._members[0].recorder
         )
         if kind.cached:
             assert not [verdict for verdict in await pruner.prune() if verdict.refusal is None]

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from enactord.core.errors import ConfigError
+from enactord.core.retention import Keep
 from enactord.daemon.config import Address, load_config
 
 GOOD = """
@@ -65,7 +66,7 @@ def test_a_good_config_is_read_whole(folder: Path) -> None:
     assert first.verify_servers == (Address(host="192.0.2.2", port=53), Address(host="2001:db8::1", port=5353))
     assert second.verify_servers == (Address(host="127.0.0.1", port=5354),)
     assert config.settings.limits.by_name()["targets_min"] == 2
-    assert config.settings.keep_plans == 0
+    assert config.settings.keep == Keep(plans=0, window_s=300.0, history_s=86_400.0)
     assert not config.warnings
 
 

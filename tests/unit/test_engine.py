@@ -21,6 +21,7 @@ from enactord.core.guards import Limits
 from enactord.core.kv import Delete, Put
 from enactord.core.ledger import REMOVAL, Version, with_pending
 from enactord.core.records import NO_RECORDS, Outcome, Records, Served, Transaction, Unknown
+from enactord.core.retention import Keep
 from enactord.engine.pruner import Pruner
 from enactord.registry.control import Freeze, freeze, thaw
 from enactord.registry.fences import Fences
@@ -751,7 +752,7 @@ async def test_velocity_holds_and_names_the_numbers(world: World) -> None:
 
 async def test_prune_keeps_what_is_active_and_claimed() -> None:
     """With keep_plans 0 the applied plan, a held endpoint's own, and a claimed one stay; the rest goes."""
-    world = World(keep_plans=0, limits=Limits(allow_private=True))
+    world = World(keep=Keep(plans=0), limits=Limits(allow_private=True))
     member = await world.add("a")
     await world.publish(plan(fleet(20, 1)))
     await world.applied(1)
@@ -762,7 +763,7 @@ async def test_prune_keeps_what_is_active_and_claimed() -> None:
         await world.applied(generation)
     lease = await world.store.grant(60)
     await world.store.transact((), (Put(key=world.keys.claim(4, "paused"), value=b"x", lease=lease),))
-    pruner = Pruner(world.store, SCOPE, zones=[ZONE], keep_plans=0, clock=world.clock, observer=member.recorder)
+    pruner = Pruner(world.store, SCOPE, zones=[ZONE], keep=Keep(plans=0), clock=world.clock, observer=member.recorder)
     assert len(await pruner.prune(dry_run=True)) == 7
     assert await world.plans.generations() == [1, 2, 3, 4, 5, 6, 7]
     verdicts = await pruner.prune()
@@ -778,7 +779,7 @@ async def test_prune_keeps_what_is_active_and_claimed() -> None:
 @pytest.mark.parametrize("cut", [slice(0, 0), slice(0, -3), slice(2, None)])
 async def test_nothing_is_pruned_while_part_of_the_ledger_cannot_be_read(cut: slice) -> None:
     """What cannot be read may need any plan."""
-    world = World(keep_plans=0)
+    world = World(keep=Keep(plans=0))
     member = await world.add("a")
     for generation in (1, 2):
         await world.publish(plan(fleet(20, generation)))
@@ -786,7 +787,7 @@ async def test_nothing_is_pruned_while_part_of_the_ledger_cannot_be_read(cut: sl
     await world.stop("a")
     key = world.keys.ledger(BucketId(ZONE, 0, 1))
     value = (await world.store.get([key]))[key].value
-    pruner = Pruner(world.store, SCOPE, zones=[ZONE], keep_plans=0, clock=world.clock, observer=member.recorder)
+    pruner = Pruner(world.store, SCOPE, zones=[ZONE], keep=Keep(plans=0), clock=world.clock, observer=member.recorder)
     await world.store.transact((), (Put(key=key, value=value[cut]),))
     assert [v.refusal and v.refusal.guard for v in await pruner.prune()] == ["unreadable", "fence"]
     await world.store.transact((), (Put(key=key, value=value),))

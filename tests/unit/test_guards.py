@@ -235,7 +235,7 @@ def test_limits_are_values_of_declared_keys_alone() -> None:
         Limits(targets_max=3)
     with pytest.raises(KeyError):
         Limits()[Key(name="targets_min", default=1, meaning="another of the same name")]
-    changed = Limits(targets_min=3)
+    changed = Limits().replaced(targets_min=3)
     assert changed == Limits(targets_min=3, ttl_min_s=1) != Limits()
     assert hash(changed) == hash(Limits(targets_min=3))
     assert repr(changed) == "Limits(targets_min=3)"

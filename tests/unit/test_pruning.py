@@ -4,6 +4,7 @@ import pytest
 
 from enactord.core.kv import Delete, Operation, Put, prefix_end
 from enactord.core.plan import pack_manifest
+from enactord.core.retention import Keep
 from enactord.engine.pruner import Pruner, Verdict
 from tests.world import SCOPE, ZONE, Member, World, fleet, plan
 
@@ -18,9 +19,9 @@ async def applied_in_turn(world: World, count: int) -> Member:
     return member
 
 
-def pruner(world: World, member: Member, *, keep_plans: int = 0) -> Pruner:
+def pruner(world: World, member: Member, *, plans: int = 0) -> Pruner:
     zones = list(world.servers)
-    return Pruner(world.store, SCOPE, zones=zones, keep_plans=keep_plans, clock=world.clock, observer=member.recorder)
+    return Pruner(world.store, SCOPE, zones=zones, keep=Keep(plans=plans), clock=world.clock, observer=member.recorder)
 
 
 def kept(verdicts: list[Verdict]) -> dict[int, str]:
@@ -37,7 +38,7 @@ async def test_a_damaged_manifest_stops_no_pruning_and_goes_itself() -> None:
     world = World()
     member = await applied_in_turn(world, 6)
     await world.store.transact((), (Put(key=world.keys.plan(2), value=b"damaged"),))
-    assert kept(await pruner(world, member, keep_plans=2).prune()) == {5: "newest", 6: "newest"}
+    assert kept(await pruner(world, member, plans=2).prune()) == {5: "newest", 6: "newest"}
     assert await world.plans.generations() == [5, 6]
     named = {digest for generation in (5, 6) for digest in (await world.plans.manifest(generation)).digests()}  # type: ignore[union-attr]
     assert await chunks(world) == named
@@ -92,7 +93,7 @@ async def test_a_zone_that_left_the_config_keeps_its_own_plans_alone() -> None:
     for generation in range(2, 8):
         await world.publish(plan(fleet(3, generation)))
         await world.until(lambda: member.enactor.mirror.applied(ZONE) == generation)  # noqa: B023
-    verdicts = await pruner(world, member, keep_plans=2).prune()
+    verdicts = await pruner(world, member, plans=2).prune()
     assert await world.plans.generations() == [1, 6, 7]
     assert kept(verdicts)[1] == "fence"
     assert "zone retire" in str(verdicts[0].refusal)

@@ -16,6 +16,7 @@ from enactord.core.kv import Compare, Delete, Operation, Put, Result, prefix_end
 from enactord.core.ledger import Bucket, Entry, Version
 from enactord.core.plan import Manifest, content_digest, plan_digest, read_plan
 from enactord.core.refusal import Refusal
+from enactord.core.retention import Keep
 from enactord.engine.pruner import Pruner
 from enactord.registry.control import Freeze, freeze
 from enactord.registry.fences import QUIET_A_TRANSACTION, Fences, Quiet
@@ -206,7 +207,7 @@ async def test_what_changes_between_judging_and_deleting_keeps_the_plan(ground: 
     await ground.store.transact((), (Put(key=KEYS.applied(ZONE), value=applied_value(3, "0" * 16)),))
     await ground.session.release(ground.claim)
     store: Any = Meddling(ground.store, meddle, deletes_the_plan)
-    pruner = Pruner(store, SCOPE, zones=[ZONE], keep_plans=1, clock=WallClock(), observer=Recorder())
+    pruner = Pruner(store, SCOPE, zones=[ZONE], keep=Keep(plans=1), clock=WallClock(), observer=Recorder())
     evidence = Mirror(KEYS)
     await evidence.load(ground.store)
     assert await pruner._prune_once(evidence, {}, dry_run=False), "the race must be seen as lost"

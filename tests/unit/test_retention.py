@@ -3,11 +3,23 @@
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from enactord.core.retention import judge_prune
+from enactord.core.retention import (
+    SHRINKS_KEPT,
+    Keep,
+    Stored,
+    history,
+    in_force,
+    in_order,
+    judge_prune,
+    last_whole,
+)
 
 FREE: dict[str, Any] = {
     "newest": [8, 9],
+    "history": {},
     "fences": {"a.": 9, "b.": 9},
     "left": {"c.": 2},
     "applied": {"a.": 9, "b.": 8, "c.": 1},
@@ -32,6 +44,7 @@ def test_a_plan_that_nothing_needs_may_go() -> None:
         ({"applied": {"a.": 9, "c.": 5}}, "active"),
         ({"references": {5: "pending at x"}}, "referenced"),
         ({"claims": ["enactor-b"]}, "claimed"),
+        ({"history": {5: "the last of its hour"}}, "history"),
     ],
 )
 def test_each_use_keeps_a_plan(change: dict[str, Any], guard: str) -> None:
@@ -45,3 +58,93 @@ def test_keeping_none_is_still_safe() -> None:
     """Age is never evidence: with nothing kept by count, the fence and applied still keep what serves."""
     assert judge_prune(9, **(FREE | {"newest": []})) is not None
     assert judge_prune(8, **(FREE | {"newest": []})) is not None
+
+
+# -- history
+
+NOW = 1_000_000_000.0  # in the middle of a minute and of an hour
+
+
+def stored(*ages_s: float, endpoints: int = 10) -> list[Stored]:
+    """Plans of these ages, the oldest first."""
+    ages = sorted(ages_s, reverse=True)
+    return [Stored(generation, NOW - age_s, endpoints, False) for generation, age_s in enumerate(ages, 1)]
+
+
+def kept_ages(plans: list[Stored], keep: Keep) -> list[float]:
+    kept = history(plans, keep)
+    return sorted(NOW - plan.at for plan in plans if plan.generation in kept)
+
+
+def test_every_plan_of_the_window_stays_and_the_one_in_force_at_its_start() -> None:
+    keep = Keep(window_s=300.0)
+    assert kept_ages(stored(0, 1, 2, 299, 300, 400, 500), keep) == [0, 1, 2, 299, 300]
+    assert kept_ages(stored(0, 10_000, 20_000), keep) == [0, 10_000]
+
+
+def test_one_a_minute_stays_for_an_hour_and_one_an_hour_for_as_long_as_is_set() -> None:
+    """A plan every ten seconds for two days: the counts are those of the clock, the last of each span stays."""
+    plans = stored(*range(0, 2 * 86_400, 10))
+    kept = history(plans, Keep(window_s=300.0, history_s=86_400.0))
+    ages = sorted(NOW - plan.at for plan in plans if plan.generation in kept)
+    assert len([age for age in ages if age <= 300]) == 31
+    assert len([age for age in ages if 300 < age <= 3600]) in (55, 56)
+    assert len([age for age in ages if 3600 < age <= 86_400]) in (23, 24)
+    assert ages[-1] == 86_400
+    again = [plan for plan in plans if plan.generation in kept]
+    assert set(history(again, Keep(window_s=300.0, history_s=86_400.0))) == set(kept), "what was kept is kept again"
+
+
+def test_without_history_nothing_stays_for_its_age() -> None:
+    assert history(stored(0, 10, 4000), Keep()) == {}
+    assert history([], Keep(window_s=300.0, history_s=86_400.0)) == {}
+
+
+def test_a_clock_that_went_back_puts_no_plan_before_its_predecessor() -> None:
+    plans = [Stored(1, NOW, 10, False), Stored(2, NOW - 50_000, 10, False), Stored(3, NOW + 1, 10, False)]
+    assert [plan.at for plan in in_order(plans)] == [NOW, NOW, NOW + 1]
+    assert set(history(plans, Keep(window_s=300.0))) == {1, 2, 3}
+
+
+def test_the_plan_before_an_approved_shrink_stays_and_so_does_the_shrink() -> None:
+    """Without the second, nobody could tell any more what the first was before."""
+    sizes = [(1, 100, False), (2, 90, False), (3, 10, True), (4, 9, False), (5, 20, True), (6, 20, False)]
+    plans = [Stored(number, NOW + number, size, approved) for number, size, approved in sizes]
+    late = [*plans, Stored(7, NOW + 10 * 86_400, 20, False)]
+    kept = history(late, Keep(history_s=86_400.0))
+    assert set(kept) == {2, 3, 6, 7}
+    assert kept[2] == "the last before an approved shrink"
+
+
+def test_shrinks_are_kept_up_to_a_number() -> None:
+    plans = [Stored(number, NOW + number, number % 2 + 1, number % 2 == 0) for number in range(1, 201)]
+    late = [*plans, Stored(201, NOW + 10 * 86_400, 1, False)]
+    assert len(history(late, Keep(history_s=60.0))) <= 2 * SHRINKS_KEPT + 2
+
+
+@given(st.lists(st.floats(0, 200_000), min_size=1, max_size=60), st.floats(0, 200_000))
+def test_a_time_within_history_finds_what_was_in_force_then_or_within_its_span(ages: list[float], age_s: float) -> None:
+    """What prune left is never later than the plan that was in force, and earlier by at most a minute, or an hour."""
+    plans = stored(*ages)
+    keep = Keep(window_s=300.0, history_s=86_400.0)
+    kept = history(plans, keep)
+    newest = plans[-1].at
+    at = newest - age_s
+    was = in_force(plans, at)
+    left = in_force([plan for plan in plans if plan.generation in kept], at)
+    if was is None or age_s > keep.history_s:
+        return
+    span_s = 0 if age_s <= keep.window_s else 60 if age_s <= 3600 else 3600
+    assert left is not None or was.at >= at - span_s
+    if left is not None:
+        assert was.at - left.at <= span_s or was.generation == left.generation or at - was.at < span_s
+
+
+@pytest.mark.parametrize(
+    ("sizes", "generation"),
+    [([200, 160, 128, 1], 1), ([195, 200, 198, 198, 50], 4), ([10, 10], 2), ([1], 1), ([], 0)],
+)
+def test_the_last_whole_plan_is_the_newest_of_nearly_the_largest(sizes: list[int], generation: int) -> None:
+    plans = [Stored(number, NOW + number, size, False) for number, size in enumerate(sizes, 1)]
+    found = last_whole(plans)
+    assert (found.generation if found else 0) == generation

@@ -31,6 +31,10 @@ _PLAN_GUARDS = [guard for guard in GUARDS if isinstance(guard, PlanGuard)]
 _ENDPOINT_GUARDS = [guard for guard in GUARDS if isinstance(guard, EndpointGuard)]
 
 
+WEIGH_CHANGE = frozenset(guard.name for guard in _PLAN_GUARDS)
+"""Guards of a plan that compare it with what was before: what an operator orders passes them."""
+
+
 def _keys() -> tuple[Key[Any], ...]:
     """Return the keys that guards read, each once: two guards may share one."""
     return tuple(dict.fromkeys(key for guard in GUARDS for key in guard.keys))

@@ -3,7 +3,7 @@
 import asyncio
 import hmac
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
@@ -12,8 +12,19 @@ from aiohttp import web
 
 from enactord.core.errors import InvalidPlan, PlanUnreadable, StoreDown, StoreRefused
 from enactord.core.guards import Limits
+from enactord.core.moment import parse_moment
 from enactord.core.plan import GENERATION_MAX, parse_plan
-from enactord.daemon.operations import Denied, Published, Scope, freeze, freeze_document, publish, rollback, thaw
+from enactord.daemon.operations import (
+    Denied,
+    Earlier,
+    Published,
+    Scope,
+    freeze,
+    freeze_document,
+    publish,
+    rollback,
+    thaw,
+)
 from enactord.daemon.web.limits import WRONG_TOKEN_COST, client_of
 from enactord.daemon.web.problems import Handler, Problem
 from enactord.daemon.web.query import Query, bad
@@ -22,6 +33,11 @@ from enactord.registry.plans import Orders
 
 _ORDER_BYTES_MAX = 64 * 1024
 _TEXT_MAX = 1024
+_ROLLBACK_TAKES = {
+    "generation": "the number of a stored plan",
+    "to_time": "a text: a time in ISO 8601, or how long ago",
+    "to_last_whole": "true",
+}
 _AT_ONCE = 2
 """Publications side by side, and rollbacks: each may hold a whole plan in memory, several times over. A freeze never
 waits for one, nor a rollback for a plan that is slow to come."""
@@ -93,14 +109,12 @@ class Writing:
             return _answer(await publish(self._scope, draft, Orders()))
 
     async def rollback(self, request: web.Request) -> web.Response:
-        """Publish an older plan's content anew: {"generation": 7, "reason": "…"}."""
-        order = await _order(request, ("generation", "reason", "author"))
-        generation = order.get("generation")
-        if type(generation) is not int or not 0 < generation < GENERATION_MAX:
-            raise bad("generation: must be the number of a stored plan")
+        """Publish an older plan's content anew: {"generation": 7, "reason": "…"}; or "to_time", or "to_last_whole"."""
+        order = await _order(request, (*_ROLLBACK_TAKES, "reason", "author"))
+        what = _which(order, self._scope.clock.now())
         author, reason = _author(order), _text(order, "reason")
         async with self._rollbacks:
-            return _answer(await rollback(self._scope, generation, author=author, reason=reason))
+            return _answer(await rollback(self._scope, what, author=author, reason=reason))
 
     async def freeze(self, request: web.Request) -> web.Response:
         """Freeze the scope: {"mode": "all" or "repair-only", "reason": "…"}."""
@@ -117,6 +131,25 @@ class Writing:
             await _order(request, ())
         before = await thaw(self._scope)
         return web.json_response({"frozen": None, "was": freeze_document(before)})
+
+
+def _which(order: Mapping[str, Any], now: float) -> int | Earlier:
+    """Return which plan a rollback brings back."""
+    given = [key for key in _ROLLBACK_TAKES if key in order]
+    if len(given) != 1:
+        raise bad(f"give one of {', '.join(_ROLLBACK_TAKES)}")
+    value = order[given[0]]
+    match given[0]:
+        case "generation" if type(value) is int and 0 < value < GENERATION_MAX:
+            return value
+        case "to_time" if isinstance(value, str):
+            try:
+                return Earlier(at=parse_moment(value, now))
+            except ValueError as error:
+                raise bad(f"to_time: {error}") from error
+        case "to_last_whole" if value is True:
+            return Earlier()
+    raise bad(f"{given[0]}: must be {_ROLLBACK_TAKES[given[0]]}")
 
 
 def _answer(done: Published | Denied) -> web.Response:
