@@ -12,7 +12,7 @@ from enactord.core.errors import ZoneDown
 from enactord.core.events import FenceAhead, FenceOpened
 from enactord.core.fence import Fence, FenceRecord, FenceSeen, out_of_reach, parse_fence
 from enactord.core.guards import in_step
-from enactord.core.kv import absent, valued
+from enactord.core.kv import Compare, absent, valued
 from enactord.core.records import Committed, Reason, Refused, Transaction, Unknown
 from enactord.engine.settings import Ports, Settings, ZonePorts
 from enactord.engine.writer import ZoneDenied
@@ -26,6 +26,8 @@ from enactord.registry.session import Claim
 _ATTEMPTS = 5
 RAISE_WITHIN_S = 60.0
 """How long the store's word that a fence may be raised counts; `fence lower` waits longer than this."""
+PLANT_WITHIN_S = 1.0
+"""How long it counts where no fence stands in the zone: a newer one may have stood there since, and be lost."""
 
 
 class Opening(StrEnum):
@@ -63,10 +65,10 @@ class _Word:
         self._clock = clock
         self._given = (asyncio.get_running_loop().time(), clock.now())
 
-    @property
-    def counts(self) -> bool:
+    def counts(self, within_s: float = RAISE_WITHIN_S) -> bool:
+        """Whether the store was asked not longer ago than this."""
         now = (asyncio.get_running_loop().time(), self._clock.now())
-        return all(later - earlier <= RAISE_WITHIN_S for earlier, later in zip(self._given, now, strict=True))
+        return all(later - earlier <= within_s for earlier, later in zip(self._given, now, strict=True))
 
 
 class Opener:
@@ -90,14 +92,14 @@ class Opener:
         record = await self._fences.open(zone, fence, claim, seen)
         if record is None:
             return Opened(how=Opening.STORE)
-        opened = await self._raise(zone, record.txt, word)
+        opened = await self._raise(zone, record, word)
         found = opened.found if opened.how is Opening.AHEAD else None
         if found is not None and (found == fence or found.generation < fence.generation):
             # The plan kept the zone's TXT, and another stands there: the TXT of this plan is above both, or this one.
             record = await self._fences.retext(zone, record, fence, claim)
             if record is None:
                 return Opened(how=Opening.STORE)
-            opened = await self._raise(zone, record.txt, word)  # the TXT of this plan, now
+            opened = await self._raise(zone, record, word)  # the TXT of this plan, now
         problem = ""
         if opened.how is Opening.AHEAD and opened.found is not None:
             problem = await self.follow(zone, opened.found)
@@ -113,15 +115,10 @@ class Opener:
         freeze = (await self._ports.store.get([keys.freeze])).get(keys.freeze)
         if freeze is not None and parse_freeze(freeze.value).mode == "all":
             return Opened(how=Opening.STORE)
-        # By compares, as a question may be answered from the past: the fence of then would be planted.
-        as_known = (
-            fence_is(keys, zone, record),
-            not_lowered(keys, zone),
-            absent(keys.freeze) if freeze is None else valued(keys.freeze, freeze.value),
-        )
-        if not (await self._ports.store.transact(as_known, ())).succeeded:
+        still = absent(keys.freeze) if freeze is None else valued(keys.freeze, freeze.value)
+        if not await self._stands(zone, record, still):
             return Opened(how=Opening.STORE)
-        return await self._raise(zone, record.txt, word)
+        return await self._raise(zone, record, word)
 
     async def replant_alone(self, zone: str, record: FenceRecord, seen: FenceSeen) -> bool:
         """Do so with the store away, where an older fence of ours stands; returns whether the known one stands now.
@@ -132,7 +129,7 @@ class Opener:
         found = parse_fence(seen)
         if found is None or not in_step(record.txt.generation, found.generation, self.settings.limits):
             return False
-        return (await self._raise(zone, record.txt, _Word(self._ports.clock))).how is Opening.OPEN
+        return (await self._raise(zone, record, _Word(self._ports.clock), alone=True)).how is Opening.OPEN
 
     async def follow(self, zone: str, found: Fence) -> str:
         """Tell the store of a fence found ahead of it, so that the next publication goes above both; "", or why not.
@@ -152,9 +149,20 @@ class Opener:
         await self._fences.follow(zone, found)
         return ""
 
-    async def _raise(self, zone: str, fence: Fence, word: _Word) -> Opened:
-        """Bring the fence in the zone to this one from any older, absent or garbled one."""
-        ports = self._ports.zones[zone]
+    async def _stands(self, zone: str, record: FenceRecord, *more: Compare) -> bool:
+        """Whether the store's fence is this one now.
+
+        By compares, as a question may be answered from the past: the fence of then would be planted.
+        """
+        as_known = (fence_is(self._keys, zone, record), not_lowered(self._keys, zone), *more)
+        return (await self._ports.store.transact(as_known, ())).succeeded
+
+    async def _raise(self, zone: str, record: FenceRecord, word: _Word, *, alone: bool = False) -> Opened:
+        """Bring the fence in the zone to the record's from any older, absent or garbled one.
+
+        `alone`: the store is away; then nothing is planted where no fence of ours stands.
+        """
+        ports, fence = self._ports.zones[zone], record.txt
         if not ports.names(fence.primary):
             return Opened(how=Opening.STORE)  # it is written on a server that this config does not name
         for _ in range(_ATTEMPTS):
@@ -168,7 +176,12 @@ class Opener:
                 return Opened(how=Opening.HELD, found=found)
             if found is not None and found.generation >= fence.generation:
                 return Opened(how=Opening.AHEAD, found=found)
-            if not word.counts:
+            if found is None and (alone or not word.counts(PLANT_WITHIN_S)):
+                # Who slept since the store was asked may see the gap that a newer fence has left.
+                if alone or not await self._stands(zone, record):
+                    return Opened(how=Opening.STORE)
+                word = _Word(self._ports.clock)
+            if not word.counts():
                 # What was read may have been lowered since the store was asked. What was read before that
                 # never stands again, so an update that requires it cannot land.
                 return Opened(how=Opening.STORE)

@@ -146,7 +146,7 @@ class WatchedStore(MemoryStore):
                 generation=generation,
                 mark=manifest.mark,
                 contents=merge(self._texts[digest] for digest in manifest.digests()),
-                approved=manifest.approval is not None,
+                approved=manifest.ordered,
             )
         )
 

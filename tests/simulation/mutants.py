@@ -62,7 +62,7 @@ MUTANTS: tuple[Mutant, ...] = (
         edits=(
             Edit(
                 module="enactord.engine.opening",
-                old="        opened = await self._raise(zone, record.txt, word)\n",
+                old="        opened = await self._raise(zone, record, word)\n",
                 new="        opened = Opened(how=Opening.OPEN)\n",
             ),
         ),
@@ -137,7 +137,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 new="conditions = (present(keys.plan(fence.generation)), not_frozen(keys), ",
             ),
         ),
-        seed=6,
+        seed=19,
     ),
     Mutant(
         name="ledger-fence",
@@ -185,7 +185,7 @@ MUTANTS: tuple[Mutant, ...] = (
             Edit(module="enactord.core.retention", old="if fences[zone] <= generation:", new="if False:"),
             Edit(module="enactord.engine.pruner", old="generation == evidence.head:", new="False:"),
         ),
-        seed=0,
+        seed=1,
     ),
     Mutant(
         name="prune-active",
@@ -219,7 +219,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 new="[unmodified(key",
             ),
         ),
-        seed=0,
+        seed=1,
     ),
     Mutant(
         name="sweep",
@@ -265,7 +265,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 new="            if False:\n",
             ),
         ),
-        seed=18,
+        seed=10,
     ),
     Mutant(
         name="repair-moved",
@@ -289,12 +289,24 @@ MUTANTS: tuple[Mutant, ...] = (
                 new="wanted = entry.applied",
             ),
         ),
-        seed=0,
+        seed=2,
     ),
     Mutant(
         name="prune-set-back",
         what="prune does not mind a store that was set back to a backup meanwhile",
         edits=(Edit(module="enactord.engine.pruner", old="if last is not None:", new="if False:"),),
+    ),
+    Mutant(
+        name="old-word",
+        what="a fence is planted where none stands by what the store said long ago",
+        edits=(
+            Edit(
+                module="enactord.engine.opening",
+                old="            if found is None and (alone or not word.counts(PLANT_WITHIN_S)):\n",
+                new="            if False:\n",
+            ),
+        ),
+        seed=105,
     ),
     Mutant(
         name="blind-fence",
@@ -305,8 +317,13 @@ MUTANTS: tuple[Mutant, ...] = (
                 old="if found is None or not in_step(record.txt.generation, found.generation, self.settings.limits):",
                 new="if False:",
             ),
+            Edit(
+                module="enactord.engine.opening",
+                old="_Word(self._ports.clock), alone=True)",
+                new="_Word(self._ports.clock))",
+            ),
         ),
-        seed=0,
+        seed=4,
     ),
     Mutant(
         name="blind-value",
@@ -509,7 +526,7 @@ MUTANTS: tuple[Mutant, ...] = (
             Edit(module="enactord.engine.applying", old="_ZONES_AT_ONCE = 16", new="_ZONES_AT_ONCE = 1"),
             Edit(module="enactord.engine.applying", old="_PATIENCE_S = 1.0", new="_PATIENCE_S = 1e9"),
         ),
-        seed=132,
+        seed=52,
     ),
     Mutant(
         name="chunk-believed",

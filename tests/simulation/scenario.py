@@ -928,7 +928,10 @@ class Scenario:
             return set()
         stamps: dict[int, float] = {}
         for generation in mirror.generations:
-            manifest = mirror.manifest(generation)
+            try:
+                manifest = mirror.manifest(generation)
+            except PlanUnreadable:
+                continue  # a damaged one stays for no time
             assert manifest is not None
             stamps[generation] = max([manifest.published_at, *stamps.values()])
         start = max(stamps.values(), default=0.0) - self.keep.window_s

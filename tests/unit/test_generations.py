@@ -6,12 +6,13 @@ from collections.abc import AsyncIterator
 import pytest
 
 from enactord.core.events import FenceAhead
-from enactord.core.fence import Fence, FenceSeen, parse_fence
+from enactord.core.fence import Fence, FenceRecord, FenceSeen, parse_fence
 from enactord.core.guards import Limits
 from enactord.core.guards.step import STEP_MAX
 from enactord.core.kv import Put
 from enactord.core.plan import GENERATION_MAX, Approval, Manifest, read_plan
 from enactord.core.records import Records
+from enactord.engine.opening import Opening
 from enactord.registry.fences import Fences
 from enactord.registry.keys import record_value
 from enactord.registry.plans import Orders
@@ -193,15 +194,14 @@ async def test_a_zone_set_back_to_an_older_fence_is_raised_without_the_store(wor
 # -- the store's word counts for a while
 
 
-@pytest.mark.parametrize("how", ["open", "replant"])
-async def test_who_slept_over_the_stores_word_does_not_raise(how: str) -> None:
+async def test_who_slept_over_the_stores_word_does_not_raise() -> None:
     """The fence may have been lowered meanwhile."""
     world = World(repair_interval_s=0.2)
     clock = JumpingClock()
     world.clock = clock
     member = await begun(world)
     zone, server = member.zones[ZONE], world.servers[ZONE]
-    before = server.fence if how == "open" else ()
+    before = server.fence
     read = zone.read_fence
     slept = 0
 
@@ -213,12 +213,38 @@ async def test_who_slept_over_the_stores_word_does_not_raise(how: str) -> None:
         return await read()
 
     zone.read_fence = sleepy  # type: ignore[method-assign]
-    if how == "open":
-        await world.publish(plan(fleet(5, 2)))
-    else:
-        server.put_fence(())
+    await world.publish(plan(fleet(5, 2)))
     await world.until(lambda: slept >= 3)
     assert server.fence == before
     zone.read_fence = read  # type: ignore[method-assign]
     await world.until(lambda: parse_fence(server.fence) is not None and server.fence != before)
+    await world.close()
+
+
+@pytest.mark.parametrize("moved", [True, False])
+async def test_who_slept_asks_the_store_again_before_planting_where_no_fence_stands(moved: bool) -> None:
+    """Others may have raised the fence meanwhile, and a foreign hand have removed it: the gap is not ours to fill."""
+    world = World(repair_interval_s=3600.0, fence_interval_s=3600.0)
+    clock = JumpingClock()
+    world.clock = clock
+    member = await begun(world)
+    zone, server = member.zones[ZONE], world.servers[ZONE]
+    key = world.keys.fence(ZONE)
+    record = member.enactor.mirror.fence(ZONE)
+    assert record is not None
+    read = zone.read_fence
+
+    async def sleepy() -> FenceSeen:
+        clock.offset_s += 2.0
+        if moved:
+            newer = Fence(scope=SCOPE, generation=9, plan=MARK)
+            value = record_value(FenceRecord(generation=9, plan=MARK, slots=record.slots, txt=newer))
+            await world.store.transact((), (Put(key=key, value=value),))
+        server.put_fence(())
+        return await read()
+
+    zone.read_fence = sleepy  # type: ignore[method-assign]
+    opened = await member.enactor._opener.replant(ZONE, record)
+    assert opened.how is (Opening.STORE if moved else Opening.OPEN)
+    assert server.fence == (() if moved else record.txt.seen)
     await world.close()
