@@ -309,6 +309,8 @@ def brief_content(content: dict[str, Any] | None) -> str:
     """Return a content in one line: TTL, addresses, weight."""
     if content is None:
         return "-"
+    if "malformed" in content:
+        return f"malformed: {content['malformed']}"
     targets = content["targets"]
     usable = [target["address"] for target in targets if target["weight"]]
     some = " ".join(usable[:4]) + (" …" if len(usable) > 4 else "")

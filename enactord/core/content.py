@@ -29,10 +29,14 @@ class Target(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Content:
-    """What a plan says of one endpoint; targets are sorted by address, no address twice."""
+    """What a plan says of one endpoint; targets are sorted by address, no address twice.
+
+    `malformed`: why what the planner sent for the name is no endpoint; then nothing else is known of it.
+    """
 
     ttl_s: int
     targets: tuple[Target, ...]
+    malformed: str = ""
 
     @property
     def usable(self) -> tuple[Target, ...]:
@@ -61,8 +65,11 @@ def unpack_address(packed: bytes) -> str:
 def content_text(content: Content) -> str:
     """Return the canonical text: equal text is equal content, and nothing else is.
 
-    JSON, ASCII, without blanks, tabs or newlines: [ttl_s, [[address, weight(, id)], …]].
+    JSON, ASCII, without blanks, tabs or newlines: [ttl_s, [[address, weight(, id)], …]]; of one that is
+    malformed, [0, [], why].
     """
+    if content.malformed:
+        return json.dumps([0, [], content.malformed], separators=(",", ":"))
     targets = [
         [target.address, target.weight, target.id] if target.id else [target.address, target.weight]
         for target in content.targets
@@ -72,16 +79,18 @@ def content_text(content: Content) -> str:
 
 def parse_content(text: str) -> Content:
     """Return the content of a canonical text, as `content_text` wrote it."""
-    ttl_s, targets = json.loads(text)
+    ttl_s, targets, *more = json.loads(text)
     return Content(
         ttl_s=ttl_s,
         targets=tuple([Target(*target) for target in targets]),
+        malformed=more[0] if more else "",
     )
 
 
 def content_json(content: Content) -> dict[str, Any]:
-    """Return the content as a plan document has it."""
-    return {
+    """Return the content as a plan document has it; with why, where it is malformed."""
+    why = {"malformed": content.malformed} if content.malformed else {}
+    return why | {
         "ttl_s": content.ttl_s,
         "targets": [
             {"address": t.address, "weight": t.weight} | ({"id": t.id} if t.id else {}) for t in content.targets

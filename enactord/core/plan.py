@@ -46,6 +46,8 @@ MANIFEST_TEXT_MAX = 8 * 1024 * 1024
 GENERATION_MAX = 10**18
 """Generations stay below this, so that 20 digits always hold one and every language can count them."""
 MAX_PROBLEMS = 20
+_PROBLEMS_SHOWN = 3
+"""Of one endpoint that is malformed, in the reason for which it is held."""
 PROBLEM_LENGTH_MAX = 400
 """Longest text of one problem: what is wrong may be a value of megabytes, which nobody wants to read back."""
 TTL_MAX_S = 2**31 - 1  # Source: RFC 2181 section 8.
@@ -197,7 +199,10 @@ def parse_plan(document: bytes, *, bytes_max: int = PLAN_BYTES_MAX) -> Draft:
 
 
 def read_plan(plan: Mapping[str, Any]) -> Draft:
-    """Check a decoded plan document and return it as a draft. Raises `InvalidPlan`."""
+    """Check a decoded plan document and return it as a draft. Raises `InvalidPlan`.
+
+    An endpoint that is malformed is part of the draft, to be held; unless all are.
+    """
     problems = _Problems()
     if plan.get("schema") != SCHEMA:
         problems.add(f"schema: {plan.get('schema')!r}, must be {SCHEMA!r}")
@@ -225,23 +230,7 @@ def read_plan(plan: Mapping[str, Any]) -> Draft:
     if not isinstance(given, dict):
         problems.add("endpoints: must be an object of name: endpoint")
         raise InvalidPlan(tuple(problems.found))
-    endpoints: dict[str, str] = {}
-    withdrawn: dict[str, None] = {}
-    for text, endpoint in given.items():
-        try:
-            name = parse_name(text)
-        except InvalidName as error:
-            problems.add(f"endpoints: {error}")
-            continue
-        if name in endpoints or name in withdrawn:
-            problems.add(f"endpoints: duplicate: {name!r} is there twice")
-        elif name.startswith(FENCE_LABEL + "."):
-            problems.add(f"endpoints: {name!r}: the label {FENCE_LABEL!r} is kept for the fence")
-        elif _withdrawn(name, endpoint, problems):
-            withdrawn[name] = None
-        else:
-            content = _content(name, endpoint, problems)
-            endpoints[name] = "" if content is None else content_text(content)
+    endpoints, withdrawn = _endpoints(given, problems)
     if problems.found:
         raise InvalidPlan(tuple(problems.found))
     return Draft(
@@ -254,6 +243,50 @@ def read_plan(plan: Mapping[str, Any]) -> Draft:
         endpoints=endpoints,
         withdrawn=tuple(sorted(withdrawn)),
     )
+
+
+def _endpoints(given: Mapping[str, Any], problems: _Problems) -> tuple[dict[str, str], Collection[str]]:
+    """Return name to content text, and the names that are withdrawn; what is wrong with names is added to the problems.
+
+    An endpoint that is malformed is held while the others are applied. Where all are, the document is of another kind.
+    """
+    endpoints: dict[str, str] = {}
+    withdrawn: dict[str, None] = {}
+    malformed: dict[str, list[str]] = {}
+    for text, endpoint in given.items():
+        try:
+            name = parse_name(text)
+        except InvalidName as error:
+            problems.add(f"endpoints: {error}")
+            continue
+        if name in endpoints or name in withdrawn:
+            problems.add(f"endpoints: duplicate: {name!r} is there twice")
+        elif name.startswith(FENCE_LABEL + "."):
+            problems.add(f"endpoints: {name!r}: the label {FENCE_LABEL!r} is kept for the fence")
+        else:
+            content, wrong = _endpoint(endpoint)
+            if wrong:
+                malformed[name] = wrong
+            if content is None:
+                withdrawn[name] = None
+            else:
+                endpoints[name] = content_text(content)
+    if malformed and len(malformed) == len(endpoints) and not withdrawn:
+        for name, wrong in malformed.items():
+            for problem in wrong:
+                problems.add(f"{name}: {problem}")
+    return endpoints, withdrawn
+
+
+def _endpoint(endpoint: Any) -> tuple[Content | None, list[str]]:
+    """Return what a plan says of a name (None: it is withdrawn), and the first things that are wrong with it."""
+    problems = _Problems()
+    try:
+        content = None if _withdrawn(endpoint, problems) else _content(endpoint, problems)
+        wrong = problems.found[:_PROBLEMS_SHOWN]
+    except InvalidPlan as error:
+        wrong = list(error.problems[:_PROBLEMS_SHOWN])
+    return (Content(ttl_s=0, targets=(), malformed="; ".join(wrong)), wrong) if wrong else (content, wrong)
 
 
 def _text(plan: Mapping[str, Any], key: str, problems: _Problems, *, required: bool = False) -> str:
@@ -280,38 +313,38 @@ def _generation(plan: Mapping[str, Any], key: str, problems: _Problems) -> int |
     return value
 
 
-def _withdrawn(name: str, endpoint: Any, problems: _Problems) -> bool:
+def _withdrawn(endpoint: Any, problems: _Problems) -> bool:
     """Whether the endpoint is withdrawn by the plan."""
     if not isinstance(endpoint, dict) or "withdraw" not in endpoint:
         return False
     if endpoint["withdraw"] is not True or len(endpoint) != 1:
-        problems.add(f'{name}: to withdraw a name, write {{"withdraw": true}} and nothing else')
+        problems.add('withdraw: to withdraw a name, write {"withdraw": true} and nothing else')
     return True
 
 
-def _content(name: str, endpoint: Any, problems: _Problems) -> Content | None:
+def _content(endpoint: Any, problems: _Problems) -> Content | None:
     if not isinstance(endpoint, dict):
-        problems.add(f"{name}: must be an object")
+        problems.add("must be an object")
         return None
     for key in endpoint:
         if key not in _ENDPOINT_KEYS:
-            problems.add(f"{name}: {key}: unknown key (known: {', '.join(sorted(_ENDPOINT_KEYS))})")
+            problems.add(f"{key}: unknown key (known: {', '.join(sorted(_ENDPOINT_KEYS))})")
     ttl_s = endpoint.get("ttl_s")
     if type(ttl_s) is not int or not 0 <= ttl_s <= TTL_MAX_S:
-        problems.add(f"{name}: ttl_s: {ttl_s!r} is no integer from 0 to {TTL_MAX_S}")
+        problems.add(f"ttl_s: {ttl_s!r} is no integer from 0 to {TTL_MAX_S}")
         return None
     targets = endpoint.get("targets")
     if not isinstance(targets, list) or len(targets) > TARGETS_MAX:
-        problems.add(f"{name}: targets: must be a list of at most {TARGETS_MAX}")
+        problems.add(f"targets: must be a list of at most {TARGETS_MAX}")
         return None
     found: dict[bytes, Target] = {}
     for target in targets:
-        read = _target(name, target, problems)
+        read = _target(target, problems)
         if read is None:
             return None
         packed, value = read
         if packed in found:
-            problems.add(f"{name}: duplicate: address {value.address} is there twice")
+            problems.add(f"duplicate: address {value.address} is there twice")
         found[packed] = value
     return Content(ttl_s=ttl_s, targets=tuple(found[packed] for packed in sorted(found, key=_family_first)))
 
@@ -320,21 +353,21 @@ def _family_first(packed: bytes) -> tuple[int, bytes]:
     return (len(packed), packed)
 
 
-def _target(name: str, target: Any, problems: _Problems) -> tuple[bytes, Target] | None:
+def _target(target: Any, problems: _Problems) -> tuple[bytes, Target] | None:
     if not isinstance(target, dict) or not _TARGET_KEYS.issuperset(target):
-        problems.add(f"{name}: each target is an object of address, weight and id")
+        problems.add("each target is an object of address, weight and id")
         return None
     address, weight, ident = target.get("address"), target.get("weight"), target.get("id", "")
     if type(weight) is not int or not 0 <= weight <= WEIGHT_MAX:
-        problems.add(f"{name}: weight: {weight!r} is no integer from 0 to {WEIGHT_MAX}")
+        problems.add(f"weight: {weight!r} is no integer from 0 to {WEIGHT_MAX}")
         return None
     if not isinstance(ident, str) or len(ident) > ID_LENGTH_MAX or not _is_unicode(ident):
-        problems.add(f"{name}: id: must be a text of at most {ID_LENGTH_MAX} characters")
+        problems.add(f"id: must be a text of at most {ID_LENGTH_MAX} characters")
         return None
     try:
         packed = pack_address(address if isinstance(address, str) else repr(address))
     except ValueError as error:
-        problems.add(f"{name}: address: {error}")
+        problems.add(f"address: {error}")
         return None
     return packed, Target(address=unpack_address(packed), weight=weight, id=ident)
 

@@ -76,7 +76,7 @@ class Kind:
 
 
 KINDS: tuple[Kind, ...] = (
-    CHUNK := Kind(name="chunk", prefix="chunks/", copied=True),
+    CHUNK := Kind(name="chunk", prefix="chunks/", format=2, copied=True),
     PLAN := Kind(name="plan", prefix="plans/", cached=True, copied=True),
     HEAD := Kind(name="head", prefix="head", cached=True, copied=True),
     LEDGER := Kind(name="ledger", prefix="ledger/", cached=True, copied=True),

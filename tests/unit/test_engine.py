@@ -20,6 +20,7 @@ from enactord.core.fence import Fence, parse_fence
 from enactord.core.guards import Limits
 from enactord.core.kv import Delete, Put
 from enactord.core.ledger import REMOVAL, Version, with_pending
+from enactord.core.plan import Approval
 from enactord.core.records import NO_RECORDS, Outcome, Records, Served, Transaction, Unknown
 from enactord.core.retention import Keep
 from enactord.engine.pruner import Pruner
@@ -113,6 +114,27 @@ async def test_an_empty_endpoint_is_held_and_the_rest_applies(world: World) -> N
     assert world.serves(fleet(20, 2) | {f"n00003.{ZONE}": fleet(20, 1)[f"n00003.{ZONE}"]})
     assert [h.guard for h in member.recorder.of(EndpointHeld)] == ["targets_min"]
     assert (await world.view()).ledger.totals.held == 1
+    await world.publish(plan(fleet(20, 3)))
+    await world.applied(3)
+    assert world.serves(fleet(20, 3))
+    assert (await world.view()).ledger.totals.held == 0
+
+
+async def test_a_malformed_endpoint_is_held_and_the_rest_applies(world: World) -> None:
+    """Nobody's word lets it pass; it keeps what it served until the planner sends a sound one."""
+    member = await world.add("a")
+    name, before = f"n00003.{ZONE}", fleet(20, 1)
+    await world.publish(plan(before))
+    await world.applied(1)
+    bad = plan(fleet(20, 2) | {f"new.{ZONE}": []})
+    bad["endpoints"][name] = bad["endpoints"][f"new.{ZONE}"] = {"ttl_s": 5, "targets": [{"address": "10.0.0.300"}]}
+    await world.publish(bad, approval=Approval(of=0, author="op", reason="x"))
+    await world.applied(2)
+    assert world.serves(fleet(20, 2) | {name: before[name]})
+    assert world.servers[ZONE].serve(f"new.{ZONE}").records.empty
+    held = member.recorder.of(EndpointHeld)
+    assert {(hold.name, hold.guard) for hold in held} == {(name, "malformed"), (f"new.{ZONE}", "malformed")}
+    assert "weight: None is no integer" in held[0].detail
     await world.publish(plan(fleet(20, 3)))
     await world.applied(3)
     assert world.serves(fleet(20, 3))

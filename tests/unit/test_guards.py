@@ -219,6 +219,7 @@ def test_every_guard_can_say_no_and_says_how_to_go_on() -> None:
             refuse_outside(["a.other."], ["test."]),
             judge_step(10**12, 1, LIMITS, approved=False),
             judge_removals(5, 10, 5, LIMITS, approved=False),
+            judge_endpoint(Content(ttl_s=0, targets=(), malformed="no address"), None, LIMITS, 0.0, approved=True),
             judge_endpoint(content(), None, LIMITS, 0.0, approved=False),
             judge_endpoint(content(1, ttl_s=0), None, LIMITS, 0.0, approved=False),
             judge_endpoint(content(1), None, Limits(), 0.0, approved=False),

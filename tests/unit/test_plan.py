@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from enactord.core.buckets import SLOTS_MAX, BucketId, bucket_of, slot_of, slots_for
-from enactord.core.content import parse_content
+from enactord.core.content import content_text, parse_content
 from enactord.core.errors import InvalidPlan, PlanUnreadable
 from enactord.core.plan import (
     CHUNK_TEXT_WANTED_MAX,
@@ -71,6 +71,38 @@ def test_an_empty_endpoint_is_kept_for_its_guard() -> None:
     """An endpoint without targets is good form: it is held, and the rest of the plan applies."""
     draft = parse_plan(json.dumps(document(endpoints={"a.test.": {"ttl_s": 5, "targets": []}})).encode())
     assert parse_content(draft.endpoints["a.test."]).targets == ()
+
+
+@pytest.mark.parametrize(
+    ("bad", "word"),
+    [
+        ({"ttl_s": 5, "targets": [{"address": "10.0.0.300", "weight": 1}]}, "address: '10.0.0.300' is no IPv4"),
+        ({"ttl_s": 5, "targets": [{"address": "192.0.2.1", "weight": 2**31}]}, "weight: 2147483648"),
+        ({"ttl_s": "5", "targets": []}, "ttl_s: '5'"),
+        ({"ttl_s": 5, "targets": [{"address": "192.0.2.1", "weight": 1}] * 2}, "is there twice"),
+        (
+            {"ttl_s": 5, "targets": [{"address": f"10.0.0.{n}", "weight": 1} for n in range(5000)]},
+            "at most",
+        ),
+        ({"ttl_s": 5, "targets": [{"address": "192.0.2.1", "weight": -1}] * 100, "x": 1, "y": 2}, "x: unknown key"),
+        ({"withdraw": "yes"}, "to withdraw a name"),
+        ({"ttl_s": 5, "targets": [{"address": "192.0.2.1", "weight": 1, "id": "\ud800"}]}, "id: must be a text"),
+        ("192.0.2.1", "must be an object"),
+        (None, "must be an object"),
+    ],
+)
+def test_a_malformed_endpoint_is_kept_for_its_guard(bad: Any, word: str) -> None:
+    """The others are as they would be without it, and the reason says what is wrong, in a length for people."""
+    good = {"ttl_s": 5, "targets": [{"address": "192.0.2.1", "weight": 1}]}
+    draft = parse_plan(json.dumps(document(endpoints={"a.test.": bad, "b.test.": good})).encode())
+    alone = parse_plan(json.dumps(document(endpoints={"b.test.": good})).encode())
+    assert draft.endpoints["b.test."] == alone.endpoints["b.test."]
+    content = parse_content(draft.endpoints["a.test."])
+    assert word in content.malformed
+    assert len(content.malformed) < 1300
+    assert content_text(content) == draft.endpoints["a.test."]
+    assert (content.targets, content.capacity, draft.withdrawn) == ((), 0, ())
+    assert word in problems(document(endpoints={"a.test.": bad})), "where all are malformed, the plan is refused"
 
 
 def test_a_withdrawn_name_is_no_endpoint() -> None:

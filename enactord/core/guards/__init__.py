@@ -7,7 +7,7 @@ line of `GUARDS`: config, docs and those who judge walk that list.
 from typing import Any
 
 from enactord.core.content import Content
-from enactord.core.guards import address, removals, step, targets, ttl, velocity, zone
+from enactord.core.guards import address, malformed, removals, step, targets, ttl, velocity, zone
 from enactord.core.guards.kinds import Change, EndpointGuard, Guard, PlanGuard, Removal
 from enactord.core.guards.step import in_step as in_step
 from enactord.core.guards.step import judge_step as judge_step
@@ -20,6 +20,7 @@ GUARDS: tuple[Guard, ...] = (
     zone.GUARD,
     step.GUARD,
     removals.GUARD,
+    malformed.GUARD,
     targets.GUARD,
     ttl.GUARD,
     address.GUARD,
