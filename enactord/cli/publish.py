@@ -10,9 +10,9 @@ import click
 from enactord.cli.diff import print_diff
 from enactord.cli.opening import open_scope
 from enactord.cli.program import F, common, examples
-from enactord.cli.terminal import Bar, Out, deny, progress, show, tell_done, warn
-from enactord.core.plan import PLAN_BYTES_MAX, Draft, parse_plan
-from enactord.daemon.operations import Denied, Published, approve
+from enactord.cli.terminal import Out, deny, progress, show, tell_done, warn
+from enactord.core.plan import PLAN_BYTES_MAX, parse_plan
+from enactord.daemon.operations import Denied, How, Published, approve
 from enactord.daemon.operations import publish as publish_draft
 from enactord.registry.plans import Orders
 from enactord.registry.reports import WAIT_S
@@ -54,6 +54,7 @@ def read_document(path: str) -> bytes:
         """
 enactorctl publish plan.json --dry-run
 enactorctl publish plan.json
+enactorctl publish plan.json --fail-on-held
 enactorctl publish 104 --approve --reason "half of us-east-1 is being rebuilt, agreed with the network team"
 """
     )
@@ -63,9 +64,18 @@ enactorctl publish 104 --approve --reason "half of us-east-1 is being rebuilt, a
 @click.option("--approve", "approved", is_flag=True, help="Let this exact plan pass the guards that weigh change.")
 @click.option("--reason", metavar="TEXT", default="", help="Why; kept with the plan. Needed with --approve.")
 @click.option("--author", metavar="NAME", help="Who says so [default: the plan's author; with --approve, you].")
+@click.option("--fail-on-held", is_flag=True, help="Publish nothing, and exit 1, if an endpoint would be held.")
 @waiting
 @common
-def publish(plan: str, dry_run: bool, approved: bool, reason: str, author: str | None, wait_s: float) -> int:
+def publish(
+    plan: str,
+    dry_run: bool,
+    approved: bool,
+    reason: str,
+    author: str | None,
+    fail_on_held: bool,
+    wait_s: float,
+) -> int:
     """Publish a plan ("-": from stdin); prints the generation that it was given.
 
     With --approve, PLAN may be a stored plan's generation: its content is published anew
@@ -82,28 +92,17 @@ def publish(plan: str, dry_run: bool, approved: bool, reason: str, author: str |
         )
     with progress("reading") as bar:
         what = int(plan) if stored else parse_plan(read_document(plan))
-        done = asyncio.run(
-            _publish(what, bar, dry_run=dry_run, approved=approved, reason=reason, author=author, wait_s=wait_s)
-        )
+        how = How(dry_run=dry_run, fail_on_held=fail_on_held, stage=bar.stage)
+
+        async def run() -> Published | Denied:
+            async with open_scope(wait_s=wait_s) as scope:
+                if approved or isinstance(what, int):
+                    return await approve(scope, what, author=author_or_user(author), reason=reason, how=how)
+                orders = Orders(author=author or what.author or author_or_user(None), reason=reason)
+                return await publish_draft(scope, what, orders, how=how)
+
+        done = asyncio.run(run())
     return show_published(done)
-
-
-async def _publish(
-    what: Draft | int,
-    bar: Bar,
-    *,
-    dry_run: bool,
-    approved: bool,
-    reason: str,
-    author: str | None,
-    wait_s: float,
-) -> Published | Denied:
-    async with open_scope(wait_s=wait_s) as scope:
-        if approved or isinstance(what, int):
-            name = author_or_user(author)
-            return await approve(scope, what, author=name, reason=reason, dry_run=dry_run, stage=bar.stage)
-        orders = Orders(author=author or what.author or author_or_user(None), reason=reason)
-        return await publish_draft(scope, what, orders, dry_run=dry_run, stage=bar.stage)
 
 
 def show_published(done: Published | Denied) -> int:

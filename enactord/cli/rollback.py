@@ -11,7 +11,7 @@ from enactord.cli.program import common, examples
 from enactord.cli.publish import author_or_user, show_published, waiting
 from enactord.cli.terminal import Bar, progress
 from enactord.core.moment import parse_moment
-from enactord.daemon.operations import Denied, Earlier, Published
+from enactord.daemon.operations import Denied, Earlier, How, Published
 from enactord.daemon.operations import rollback as roll_back
 
 
@@ -68,8 +68,7 @@ def rollback(
                 what,
                 author=author_or_user(author),
                 reason=reason,
-                dry_run=dry_run,
-                stage=bar.stage,
+                how=How(dry_run=dry_run, stage=bar.stage),
             )
 
     with progress("reading") as bar:

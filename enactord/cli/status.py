@@ -6,18 +6,34 @@ from typing import Any
 import click
 
 from enactord.cli.opening import open_scope
-from enactord.cli.program import common, examples
+from enactord.cli.program import NO, OK, common, examples
 from enactord.cli.terminal import Out, show
 from enactord.core.moment import utc
 from enactord.daemon.operations import status_document
 
 
-@click.command(epilog=examples("enactorctl status\nenactorctl status --json | jq .endpoints.held"))
+@click.command(
+    epilog=examples("enactorctl status\nenactorctl status --check\nenactorctl status --json | jq .endpoints.held")
+)
+@click.option("--check", is_flag=True, help="Exit 1 when not well: no enactor is alive, or one says what is wrong.")
 @common
-def status() -> None:
+def status(check: bool) -> int:
     """Show the newest plan, each zone's fence, endpoints by state, and the enactors that are alive."""
     document = asyncio.run(_status())
+    document["problems"] = problems_of(document)
     show(document, lambda out: _print(out, document))
+    return NO if check and document["problems"] else OK
+
+
+def problems_of(document: dict[str, Any]) -> list[str]:
+    """Return why the scope is not well, by what its enactors say of themselves; plans under way are no reason."""
+    if not document["enactors"]:
+        return ["no enactor is alive: nothing is applied until one runs (enactord run)"]
+    told: dict[str, list[str]] = {}
+    for enactor in document["enactors"]:
+        for reason in enactor.get("degraded", ()):
+            told.setdefault(reason, []).append(enactor["id"])
+    return [f"degraded ({', '.join(enactors)}): {reason}" for reason, enactors in told.items()]
 
 
 async def _status() -> dict[str, Any]:
@@ -53,8 +69,6 @@ def _print(out: Out, document: dict[str, Any]) -> None:
     )
     rows = [[z["zone"], z["fence"] or "-", z["applied"] or "-", z["state"]] for z in document["zones"]]
     out.table(("zone", "fence", "applied", "state"), rows)
-    if not document["enactors"]:
-        out.line(("no enactor is alive: nothing is applied until one runs (enactord run)", "red"))
     for enactor in document["enactors"]:
         working_on = enactor.get("working_on")
         doing = f"works on plan {working_on}" if working_on else "waits for work"
@@ -65,12 +79,8 @@ def _print(out: Out, document: dict[str, Any]) -> None:
         out.line((f"held: {hold['name']} ({hold['guard']}): {hold['detail']}", "yellow"))
     if counts["held"] > len(document["held"]):
         out.line(f"held: {counts['held'] - len(document['held'])} more (see: enactorctl endpoints --state held)")
-    troubled: dict[str, list[str]] = {}
-    for enactor in document["enactors"]:
-        for reason in enactor.get("degraded", ()):
-            troubled.setdefault(reason, []).append(enactor["id"])
-    for reason, enactors in troubled.items():
-        out.line((f"degraded ({', '.join(enactors)}): {reason}", "yellow"))
+    for problem in document["problems"]:
+        out.line((problem, "yellow" if document["enactors"] else "red"))
     for zone in document["zones"]:
         if zone["primary"]:
             out.line(f"{zone['zone']} is written on {zone['primary']}")

@@ -17,7 +17,7 @@ from enactord.daemon.documents import (
     plans_document,
     status_document,
 )
-from enactord.daemon.publishing import Earlier, Held, Published, approve, publish, rollback
+from enactord.daemon.publishing import Earlier, Held, How, Published, approve, publish, rollback
 from enactord.daemon.repairing import repair
 from enactord.daemon.verifying import Finding, Verification, verify
 from enactord.operations.scope import Denied, Scope, Stage
@@ -30,6 +30,7 @@ __all__ = [
     "Earlier",
     "Finding",
     "Held",
+    "How",
     "Published",
     "Scope",
     "Stage",

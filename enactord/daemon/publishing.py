@@ -24,6 +24,8 @@ from enactord.registry.plans import Orders, Plans
 from enactord.registry.reports import Report, await_reports
 from enactord.store.ledger_index import read_bucket
 
+_HELD_TOLD = 20
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
@@ -63,6 +65,18 @@ class Published:
             "warnings": list(self.warnings),
         }
         return found | ({"diff": diff_plans(self.before, self.after)} if self.dry_run else {})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class How:
+    """How a publication goes: only tried, not at all where a guard would hold an endpoint, told by stages."""
+
+    dry_run: bool = False
+    fail_on_held: bool = False
+    stage: Stage = silent
+
+
+HOW = How()
 
 
 class _Rehearsal:
@@ -110,16 +124,15 @@ async def publish(
     draft: Draft,
     orders: Orders,
     *,
-    dry_run: bool = False,
+    how: How = HOW,
     layout: Manifest | None = None,
-    stage: Stage = silent,
 ) -> Published | Denied:
     """Judge a draft early, by the guards that the enactors will judge it by, and put it into the store.
 
     A refused plan is not stored; a refused endpoint is only reported: it will be held.
     Raises `InvalidPlan`, `PlanUnreadable`, `StoreDown`.
     """
-    stage("judging")
+    how.stage("judging")
     weighed = await _weigh(scope, draft)
     weighed, notes = _as_ordered(weighed, orders)
     rehearsal = Plans(_Rehearsal(scope.store), scope.keys, scope.clock, zones=scope.zones, limits=scope.limits)
@@ -128,22 +141,35 @@ async def publish(
         told = {refusal.guard for refusal in weighed.refusals}
         more = (done,) if isinstance(done, Refusal) and done.guard not in told else ()
         return Denied(refusals=(*more, *weighed.refusals))
-    stage("asking enactors")
-    reports = await await_reports(scope.store, scope.keys, scope.clock, wait_s=0.0 if dry_run else scope.wait_s)
+    held: tuple[Held, ...] | None = None
+    if how.fail_on_held:
+        held = _judge_endpoints(draft.endpoints, weighed.entries, scope, approved=orders.ordered)
+        if held:
+            return Denied(refusals=_as_refusals(held))
+    how.stage("asking enactors")
+    reports = await await_reports(scope.store, scope.keys, scope.clock, wait_s=0.0 if how.dry_run else scope.wait_s)
     above = max((report.fence for report in reports), default=0)
-    stage("rehearsing" if dry_run else "storing")
-    done = await (rehearsal if dry_run else scope.plans).publish(draft, orders, layout=layout, above=above)
+    how.stage("rehearsing" if how.dry_run else "storing")
+    done = await (rehearsal if how.dry_run else scope.plans).publish(draft, orders, layout=layout, above=above)
     if isinstance(done, Refusal):
         return Denied(refusals=(done,))
+    if held is None:  # it keeps nothing from being stored: so enactors need not wait until it is known here
+        held = _judge_endpoints(draft.endpoints, weighed.entries, scope, approved=orders.ordered)
     return Published(
         manifest=done,
-        dry_run=dry_run,
+        dry_run=how.dry_run,
         before=weighed.before,
         after=draft.endpoints,
-        # What will be held keeps nothing from being stored; so enactors need not wait until it is known here, too.
-        held=_judge_endpoints(draft.endpoints, weighed.entries, scope, approved=orders.ordered),
+        held=held,
         warnings=(*notes, *_unconfirmed(reports, len(scope.zones)), *await _frozen(scope)),
     )
+
+
+def _as_refusals(held: Sequence[Held]) -> tuple[Refusal, ...]:
+    """Return what would be held, as reasons against the publication: the first of it, and how much more there is."""
+    told = tuple(replace(h.refusal, detail=f"{h.name}: {h.refusal.detail}") for h in held[:_HELD_TOLD])
+    more = len(held) - len(told)
+    return (*told, *((Refusal(guard="held", detail=f"{more} more would be held"),) if more else ()))
 
 
 def _unconfirmed(reports: Sequence[Report], zones: int) -> tuple[str, ...]:
@@ -287,16 +313,15 @@ async def rollback(
     *,
     author: str,
     reason: str,
-    dry_run: bool = False,
-    stage: Stage = silent,
+    how: How = HOW,
 ) -> Published | Denied:
     """Publish a stored plan's content as a new generation. Raises as `publish` does."""
-    stage("finding")
+    how.stage("finding")
     generation = what if isinstance(what, int) else await _find(scope, what)
     if isinstance(generation, Refusal):
         return Denied(refusals=(generation,))
     orders = Orders(author=author, reason=reason, rollback_of=generation)
-    return await _again(scope, generation, orders, dry_run=dry_run, stage=stage)
+    return await _again(scope, generation, orders, how=how)
 
 
 async def approve(
@@ -305,8 +330,7 @@ async def approve(
     *,
     author: str,
     reason: str,
-    dry_run: bool = False,
-    stage: Stage = silent,
+    how: How = HOW,
 ) -> Published | Denied:
     """Publish one exact plan anew as an approved generation: a stored one by its number, or a draft.
 
@@ -315,20 +339,16 @@ async def approve(
     """
     if isinstance(what, int):
         approval = Approval(of=what, author=author, reason=reason)
-        return await _again(
-            scope, what, Orders(author=author, reason=reason, approval=approval), dry_run=dry_run, stage=stage
-        )
+        return await _again(scope, what, Orders(author=author, reason=reason, approval=approval), how=how)
     newest, _ = await scope.plans.newest()
     if what.generation is None or what.generation > newest:
         approval = Approval(of=what.generation or 0, author=author, reason=reason)
-        return await publish(
-            scope, what, Orders(author=author, reason=reason, approval=approval), dry_run=dry_run, stage=stage
-        )
-    stage("comparing")
+        return await publish(scope, what, Orders(author=author, reason=reason, approval=approval), how=how)
+    how.stage("comparing")
     refusal = await _differs(scope, what, what.generation)
     if refusal is not None:
         return Denied(refusals=(refusal,))
-    return await approve(scope, what.generation, author=author, reason=reason, dry_run=dry_run, stage=stage)
+    return await approve(scope, what.generation, author=author, reason=reason, how=how)
 
 
 async def _differs(scope: Scope, draft: Draft, generation: int) -> Refusal | None:
@@ -361,9 +381,9 @@ async def _differs(scope: Scope, draft: Draft, generation: int) -> Refusal | Non
     )
 
 
-async def _again(scope: Scope, generation: int, orders: Orders, *, dry_run: bool, stage: Stage) -> Published | Denied:
+async def _again(scope: Scope, generation: int, orders: Orders, *, how: How) -> Published | Denied:
     """Judge a stored plan's content and publish it as a new generation."""
-    stage("reading")
+    how.stage("reading")
     newest, _ = await scope.plans.newest()
     manifest = await scope.plans.manifest(generation)
     if manifest is None:
@@ -379,7 +399,7 @@ async def _again(scope: Scope, generation: int, orders: Orders, *, dry_run: bool
         endpoints=await scope.plans.endpoints(manifest),
         withdrawn=(),
     )
-    done = await publish(scope, draft, orders, dry_run=dry_run, layout=manifest, stage=stage)
+    done = await publish(scope, draft, orders, how=how, layout=manifest)
     if isinstance(done, Published) and orders.approval is not None and newest > generation:
         warning = f"plans after {generation}, up to {newest}, are superseded by its content"
         return replace(done, warnings=(*done.warnings, warning))

@@ -246,6 +246,27 @@ def test_freeze_shows_in_status_until_thaw(desk: Desk) -> None:
     assert desk.ok("thaw")["before"] is None
 
 
+def test_status_check_exits_1_when_not_well(desk: Desk) -> None:
+    """Without an enactor nothing is applied; the document says why in either case."""
+    desk.publish(fleet(3))
+    assert desk.ok("status")["problems"][0].startswith("no enactor is alive")
+    result = desk.run("status", "--check", "--json")
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["problems"]
+    assert "no enactor is alive" in desk.run("status", "--check").stdout
+
+
+def test_publish_can_refuse_what_would_be_held(desk: Desk) -> None:
+    desk.publish(fleet(3))
+    path = desk.directory / "held.json"
+    document = plan(fleet(3))
+    document["endpoints"][f"n00001.{ZONE}"]["targets"] = []
+    path.write_text(json.dumps(document))
+    assert desk.no(1, "publish", str(path), "--fail-on-held")["refusals"][0]["guard"] == "targets_min"
+    assert desk.ok("status")["head"] == 1
+    assert desk.ok("publish", str(path))["generation"] == 2
+
+
 def test_status_shows_zones_and_endpoints(desk: Desk) -> None:
     """Fence and applied generation by zone, endpoints by state."""
     desk.publish(fleet(5))

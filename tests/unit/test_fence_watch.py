@@ -14,7 +14,7 @@ from enactord.core.guards import Limits
 from enactord.core.kv import Put
 from enactord.core.plan import read_plan
 from enactord.daemon import operations
-from enactord.daemon.operations import Denied, Published, Scope
+from enactord.daemon.operations import Denied, How, Published, Scope
 from enactord.engine import fence_watch
 from enactord.engine.fence_watch import FenceWatch
 from enactord.engine.health import Health
@@ -274,7 +274,7 @@ async def test_a_rehearsal_does_not_wait(world: World) -> None:
     await alive(world, "b")
     scope = scope_of(world, wait_s=60.0)
     async with asyncio.timeout(30.0):
-        done = await operations.publish(scope, read_plan(plan(fleet(5, 1))), Orders(), dry_run=True)
+        done = await operations.publish(scope, read_plan(plan(fleet(5, 1))), Orders(), how=How(dry_run=True))
     assert isinstance(done, Published)
 
 

@@ -13,7 +13,7 @@ from enactord.core.plan import Draft, read_plan
 from enactord.core.records import Change, Committed, Records, Served, Transaction
 from enactord.daemon import operations
 from enactord.daemon.news import news
-from enactord.daemon.operations import Adopted, Denied, Published, Scope
+from enactord.daemon.operations import Adopted, Denied, How, Published, Scope
 from enactord.registry.mirror import Mirror
 from enactord.registry.plans import Orders
 from enactord.store.layout import CHUNK, PLAN, Kind
@@ -64,7 +64,7 @@ async def test_publish_dry_run_stores_nothing(world: World, scope: Scope) -> Non
     """A dry run leaves the store as it is, byte for byte, and shows the diff."""
     await applied(world, scope, fleet(10))
     before = await world.store.range("/", "0")
-    done = await operations.publish(scope, draft(fleet(9)), Orders(), dry_run=True)
+    done = await operations.publish(scope, draft(fleet(9)), Orders(), how=How(dry_run=True))
     assert isinstance(done, Published)
     assert done.dry_run
     assert [change["name"] for change in done.document()["diff"]["removed"]] == [f"n00009.{ZONE}"]
@@ -83,7 +83,7 @@ async def test_publish_dry_run_is_refused_as_the_real_one(world: World, scope: S
         draft(fleet(1), base=7),
         draft(fleet(10), digest="0" * 64),
     ):
-        rehearsed = await operations.publish(scope, wrong, Orders(), dry_run=True)
+        rehearsed = await operations.publish(scope, wrong, Orders(), how=How(dry_run=True))
         real = await operations.publish(scope, wrong, Orders())
         assert isinstance(real, Denied)
         assert rehearsed == real
@@ -92,7 +92,7 @@ async def test_publish_dry_run_is_refused_as_the_real_one(world: World, scope: S
 @pytest.mark.parametrize("dry_run", [False, True])
 async def test_publish_tells_each_refusal_once(scope: Scope, dry_run: bool) -> None:
     """Whoever finds it first: what judges early and what stores say the same of names outside the zones."""
-    done = await operations.publish(scope, draft({"www.else.where.": ["10.0.0.1"]}), Orders(), dry_run=dry_run)
+    done = await operations.publish(scope, draft({"www.else.where.": ["10.0.0.1"]}), Orders(), how=How(dry_run=dry_run))
     assert isinstance(done, Denied)
     assert [refusal.guard for refusal in done.refusals] == ["zone"]
 
@@ -421,3 +421,18 @@ async def test_status_says_what_cannot_be_read(scope: Scope) -> None:
     await scope.store.transact((), (Put(key=scope.keys.plan(7), value=b"garbage"),))
     mirror: Mirror = await scope.mirror()
     assert "unreadable" in operations.plans_document(mirror)[0]
+
+
+async def test_a_publisher_can_refuse_what_would_be_held(world: World, scope: Scope) -> None:
+    await applied(world, scope, fleet(30))
+    before = await world.store.range("/", "0")
+    empty = fleet(30) | {f"n{number:05d}.{ZONE}": [] for number in range(25)}
+    refused = await operations.publish(scope, draft(empty), Orders(), how=How(fail_on_held=True))
+    assert isinstance(refused, Denied)
+    assert (await world.store.range("/", "0")).items == before.items
+    assert [refusal.guard for refusal in refused.refusals] == ["targets_min"] * 20 + ["held"]
+    assert refused.refusals[0].detail.startswith(f"n00000.{ZONE}: 0 usable addresses")
+    assert refused.refusals[-1].detail == "5 more would be held"
+    done = await operations.publish(scope, draft(fleet(30, 2)), Orders(), how=How(fail_on_held=True))
+    assert isinstance(done, Published)
+    assert done.held == ()
