@@ -1,30 +1,46 @@
 """enactorctl: what operators do, and see. Each verb has a file of its own."""
 
+from collections.abc import Mapping
+
 import click
 
 from enactord import __version__
-from enactord.cli.adopt import adopt
-from enactord.cli.backup import backup, restore
-from enactord.cli.completion import completion
-from enactord.cli.diff import diff
-from enactord.cli.emergency import emergency
-from enactord.cli.endpoints import endpoints
-from enactord.cli.fence import fence
-from enactord.cli.freeze import freeze, thaw
-from enactord.cli.history import history
-from enactord.cli.plans import plans, show
-from enactord.cli.program import Program, common, examples
-from enactord.cli.prune import prune
-from enactord.cli.publish import publish
-from enactord.cli.rollback import rollback
-from enactord.cli.status import status
-from enactord.cli.verify import verify
-from enactord.cli.watch import watch
-from enactord.cli.zone import zone
+from enactord.cli.program import OnDemand, common, examples
+
+VERBS: Mapping[str, tuple[str, str]] = {
+    "adopt": ("adopt", "Enter names into the ledger as they are served now, so that plans may change them."),
+    "backup": ("backup", "Write all that is needed to rebuild the scope's store into FILE, as of one moment."),
+    "completion": ("completion", "Print the completion script of SHELL for this program."),
+    "diff": ("diff", "Show what leads from the ledger to plan GEN, or from the first plan to the second."),
+    "emergency": ("emergency", "Act straight on the DNS server: no daemon and no store is needed."),
+    "endpoints": ("endpoints", "List endpoints of the ledger: state, generation, addresses, and why one is held."),
+    "fence": ("fence", "Bring the fences of zones down."),
+    "freeze": ("freeze", "Stop all writing to the zones (or all but repair) until `enactorctl thaw`."),
+    "history": (
+        "history",
+        "Show what the stored plans say of a name, newest first, and what the ledger says.",
+    ),
+    "plans": ("plans", "List the stored plans, newest first."),
+    "prune": ("prune", "Delete plans that nothing can need any more; shows why each other one stays."),
+    "publish": ("publish", 'Publish a plan ("-": from stdin); prints the generation that it was given.'),
+    "restore": ("backup", "Put a backup into the store; what is served does not change by it."),
+    "rollback": ("rollback", "Publish plan GEN's content as a new generation: generations never go down."),
+    "show": ("plans", "Show one plan: who published it, when and why, and with --full its endpoints."),
+    "status": (
+        "status",
+        "Show the newest plan, each zone's fence, endpoints by state, and live enactors.",
+    ),
+    "thaw": ("freeze", "Undo a freeze; none is no error."),
+    "verify": ("verify", "Ask every configured verify server for every name; exit 1 if any is empty or drifted."),
+    "watch": ("watch", "Print plans published, fences opened, plans applied, endpoints held, freezes, until Ctrl-C."),
+    "zone": ("zone", "Take a zone out of a scope."),
+}
+"""Each verb with its module, and the first line of its help: `--help` imports none of them."""
 
 
 @click.group(
-    cls=Program,
+    cls=OnDemand,
+    verbs=VERBS,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog=examples(
         """
@@ -42,13 +58,6 @@ def main() -> None:
     Exit codes: 0 ok; 1 the answer is "no" (a refusal, a failed check, drift); 2 wrong usage
     or config; 3 the store or a server cannot be reached.
     """
-
-
-for verb in (
-    status, plans, show, endpoints, diff, watch, publish, rollback, freeze, thaw, verify, adopt, prune, history,
-    emergency, fence, zone, backup, restore, completion,
-):  # fmt: skip
-    main.add_command(verb)
 
 
 if __name__ == "__main__":

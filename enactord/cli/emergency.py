@@ -18,7 +18,8 @@ from enactord.core.names import fence_name, parse_name, zone_of
 from enactord.core.records import Records
 from enactord.core.render import ANSWERS_MAX_LIMIT
 from enactord.daemon.config import Config, load_config
-from enactord.daemon.wiring import open_config_store, open_zones
+from enactord.daemon.config_store import open_config_store
+from enactord.daemon.wiring import open_zones
 from enactord.engine.settings import ZonePorts
 from enactord.operations import emergency as acts
 from enactord.operations.emergency import Taken

@@ -18,7 +18,7 @@ from enactord.daemon.operations import Denied, history_document
 @click.argument("name", metavar="NAME")
 @common
 def history(name: str) -> int:
-    """Show what the stored plans say of a name, newest first, where it changed; and the ledger's word."""
+    """Show what the stored plans say of a name, newest first, and what the ledger says."""
     parsed = parse_name(name)
 
     async def run() -> dict[str, Any]:

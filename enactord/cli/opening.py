@@ -6,13 +6,12 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from enactord.adapters.clock import SystemClock
-from enactord.adapters.primaries import SeveralServers
 from enactord.cli.program import config_path
 from enactord.core.errors import ConfigError, EnactordError
 from enactord.daemon.config import Config, load_config
-from enactord.daemon.operations import Scope
-from enactord.daemon.wiring import open_config_store, open_zones
+from enactord.daemon.config_store import open_config_store
 from enactord.engine.settings import Settings, ZonePorts
+from enactord.operations.scope import Scope
 from enactord.registry.fences import Fences
 from enactord.registry.reports import WAIT_S
 
@@ -28,6 +27,8 @@ class Tools:
     @asynccontextmanager
     async def zones(self) -> AsyncIterator[Mapping[str, ZonePorts]]:
         """Open the zones while the context lasts, each on the server that its record names. Raises `StoreDown`."""
+        from enactord.daemon.wiring import open_zones  # with all backends, which few commands need
+
         async with open_zones(self.config) as zones:
             await asyncio.gather(*(self._settle(zone, ports) for zone, ports in zones.items()))
             yield zones
@@ -39,6 +40,8 @@ class Tools:
             named = ", ".join(ports.settings.primaries)
             detail = f"zone.server: {zone} is written on {record.primary}, and this config names {named}; name it, too"
             raise ConfigError((detail,))
+        from enactord.adapters.primaries import SeveralServers
+
         if isinstance(ports.zone, SeveralServers):
             await ports.zone.settle("" if record is None else record.primary)
 

@@ -3,11 +3,13 @@
 0 ok; 1 the answer is "no"; 2 wrong usage or config; 3 the store or a server cannot be reached.
 """
 
+import importlib
 import io
 import os
 import sys
+import textwrap
 import traceback
-from collections.abc import Callable, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -152,6 +154,33 @@ class Program(click.Group):
         except terminal.Untold as error:
             code = code or _untold(error)
         sys.exit(code)
+
+
+class OnDemand(Program):
+    """A program that imports a verb when it is called: most of a short command's time would go into the others."""
+
+    def __init__(self, *arguments: Any, verbs: Mapping[str, tuple[str, str]], **options: Any) -> None:
+        """`verbs`: name to its module in this package, and to its summary, which is the first line of its help."""
+        super().__init__(*arguments, **options)
+        self._verbs = verbs
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(self._verbs)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self._verbs:
+            return None
+        found = getattr(importlib.import_module(f"enactord.cli.{self._verbs[cmd_name][0]}"), cmd_name)
+        assert isinstance(found, click.Command)
+        return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            limit = formatter.width - 6 - max(map(len, self._verbs))  # as click does for commands at hand
+            rows = [
+                (name, textwrap.shorten(self._verbs[name][1], limit, placeholder="...")) for name in sorted(self._verbs)
+            ]
+            formatter.write_dl(rows)
 
 
 def _untold(error: terminal.Untold) -> int:

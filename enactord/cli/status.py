@@ -9,7 +9,7 @@ from enactord.cli.opening import open_scope
 from enactord.cli.program import NO, OK, common, examples
 from enactord.cli.terminal import Out, show
 from enactord.core.moment import utc
-from enactord.daemon.operations import status_document
+from enactord.daemon.documents import status_document
 
 
 @click.command(
@@ -18,7 +18,7 @@ from enactord.daemon.operations import status_document
 @click.option("--check", is_flag=True, help="Exit 1 when not well: no enactor is alive, or one says what is wrong.")
 @common
 def status(check: bool) -> int:
-    """Show the newest plan, each zone's fence, endpoints by state, and the enactors that are alive."""
+    """Show the newest plan, each zone's fence, endpoints by state, and live enactors."""
     document = asyncio.run(_status())
     document["problems"] = problems_of(document)
     show(document, lambda out: _print(out, document))

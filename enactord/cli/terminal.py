@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 from rich.console import Console
@@ -22,8 +22,10 @@ from rich.table import Table
 from rich.text import Text
 
 from enactord.core.visible import json_text, plain, visible
-from enactord.daemon.operations import Denied
 from enactord.telemetry.lines import ClosedSink, DescriptorSink, LineWriter, Sink
+
+if TYPE_CHECKING:
+    from enactord.operations.scope import Denied
 
 _WIDTH_PIPED = 4096
 """Off a terminal lines are never wrapped: programs and grep read them."""
@@ -251,7 +253,7 @@ def warn(text: str) -> None:
         complain(("warning: ", "yellow"), text)
 
 
-def deny(denied: Denied) -> int:
+def deny(denied: "Denied") -> int:
     """Show refusals; returns the exit code of a "no"."""
     if wants_json():
         message = "; ".join(str(refusal) for refusal in denied.refusals)

@@ -17,10 +17,10 @@ from enactord.adapters.primaries import CurrentReader, SeveralServers
 from enactord.adapters.rfc2136 import Rfc2136Zone
 from enactord.adapters.server_connections import ServerConnections
 from enactord.adapters.skydns import SkydnsZone
-from enactord.adapters.stores import open_store
 from enactord.adapters.wire.tsig import TsigKey
 from enactord.core.errors import ConfigError
 from enactord.daemon.config import Address, Config, ZoneConfig
+from enactord.daemon.config_store import open_config_store
 from enactord.engine.settings import Ports, Verifier, ZonePorts
 from enactord.ports import KeyValue, Observer, ServedReader, Zone
 
@@ -29,18 +29,6 @@ if TYPE_CHECKING:
 
 EMBEDDED_KEY = "enactord"
 _SECRET_BYTES = 32
-
-
-async def open_config_store(config: Config) -> KeyValue:
-    """Open the plan store, which may be away at this time. Raises `ConfigError`."""
-    store = config.store
-    return await open_store(
-        store.url,
-        tls=store.tls,
-        username=store.username,
-        password=store.password,
-        timeout_s=store.timeout_s,
-    )
 
 
 def zone_key(config: Config, zone: ZoneConfig) -> TsigKey:

@@ -14,10 +14,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
 from enactord.adapters.stores import open_store
+from enactord.cli.ctl import VERBS
 from enactord.cli.ctl import main as ctl
 from enactord.core.kv import Delete
 from enactord.core.moment import utc
@@ -376,10 +378,30 @@ def test_unreachable_server_is_exit_3(desk: Desk) -> None:
 def test_every_help_has_an_example() -> None:
     """Each verb of both programs explains itself, with an example."""
     for program in (ctl, stub):
-        for arguments in ([], *([verb] for verb in program.commands)):
+        for arguments in ([], *([verb] for verb in program.list_commands(click.Context(program)))):
             result = CliRunner().invoke(program, [*arguments, "--help"])
             assert result.exit_code == 0, result.output
             assert "Example:" in result.output, arguments
+
+
+def test_the_summary_of_each_verb_is_what_its_help_begins_with() -> None:
+    """`--help` of the program says it without importing the verb."""
+    context = click.Context(ctl)
+    for verb, (_, summary) in VERBS.items():
+        command = ctl.get_command(context, verb)
+        assert command is not None
+        assert command.name == verb
+        assert (command.help or "").split("\n\n")[0].replace("\n", " ") == summary
+
+
+def test_help_imports_no_verb() -> None:
+    program = (
+        "import sys; from enactord.cli.ctl import main; main(['--help'], standalone_mode=False); print(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.splitlines()[-1].split())
+    assert "enactord.cli.program" in loaded
+    assert not {"aiohttp", "grpc", "sqlite3", "enactord.cli.status", "enactord.engine.enactor"} & loaded
 
 
 def test_json_is_taken_before_and_after_the_verb(desk: Desk) -> None:
