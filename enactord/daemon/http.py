@@ -93,7 +93,7 @@ class Pages:
         middlewares = [
             note(_endless),
             problems(self._note_failure),
-            rated(self._rates),
+            rated(self._rates, self._writing.knows),
             timed(self._timeout_s, _endless),
         ]
         app = web.Application(middlewares=middlewares)

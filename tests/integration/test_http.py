@@ -91,6 +91,24 @@ async def test_nothing_is_written_without_the_token(
     await client.close()
 
 
+async def test_the_right_token_passes_beside_any_number_of_wrong_ones(world: World) -> None:
+    """Whoever tries tokens is slowed with its address; a planner at the same address goes on."""
+    client = await client_of(await world.add("a"))
+    answers = [
+        (await client.post("/api/v1/thaw", headers={"Authorization": "Bearer wrong"}, data="{}")).status
+        for _ in range(40)
+    ]
+    assert answers[0] == 401
+    assert answers[-1] == 429
+    assert (await client.get("/api/v1/status")).status == 429
+    assert (await client.get("/readyz")).status == 200
+    for generation in range(1, 6):
+        answer = await client.post("/api/v1/plans", headers=TOKEN, json=plan(fleet(5, generation)))
+        assert (answer.status, (await answer.json())["generation"]) == (201, generation)
+    assert (await client.post("/api/v1/thaw", headers={"Authorization": "Basic right"})).status in (401, 429)
+    await client.close()
+
+
 async def test_a_plan_is_published_rolled_back_and_frozen(world: World) -> None:
     """The same operations as the command line's, with the same refusals."""
     client = await client_of(await world.add("a"))

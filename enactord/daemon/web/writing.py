@@ -87,13 +87,17 @@ class Writing:
 
         return guarded
 
-    def _check_token(self, request: web.Request) -> None:
-        if not self._token:
-            raise Problem(HTTPStatus.FORBIDDEN, "writing over HTTP is off: set http.token_file to allow it")
+    def knows(self, request: web.Request) -> bool:
+        """Whether the request carries the token."""
         kind, _, given = request.headers.get("Authorization", "").partition(" ")
         # Compared in constant time: how long a wrong token takes must not tell how much of it is right.
         right = hmac.compare_digest(given.strip().encode("utf-8", "surrogateescape"), self._token)
-        if kind.lower() != "bearer" or not right:
+        return right and bool(self._token) and kind.lower() == "bearer"
+
+    def _check_token(self, request: web.Request) -> None:
+        if not self._token:
+            raise Problem(HTTPStatus.FORBIDDEN, "writing over HTTP is off: set http.token_file to allow it")
+        if not self.knows(request):
             self._fine(client_of(request), WRONG_TOKEN_COST)
             raise Problem(
                 HTTPStatus.UNAUTHORIZED,
