@@ -103,6 +103,9 @@ class HttpConfig:
 
     listen: tuple[Address, ...] = (LISTEN,)
     """Where HTTP is served, a text or a list. `[::]:8451` serves IPv6 and IPv4, `0.0.0.0:8451` IPv4 alone."""
+    hosts: tuple[str, ...] = ()
+    """Names under which browsers ask for the pages, besides localhost, this machine's name and any address; `*`: all.
+    Another name in a request is refused (421), unless it carries the token: a foreign page could be behind it."""
     token: bytes = field(default=b"", repr=False)
     """File that holds the bearer token which may write; without it nothing can be written over HTTP."""
     tls_cert: bytes = field(default=b"", repr=False)
@@ -223,7 +226,7 @@ _TABLES: Mapping[str, tuple[str, ...]] = {
     "prune": ("keep_plans", "keep_s", "interval_s"),
     "repair": ("interval_s", "names_per_s", "fence_interval_s", "fence_questions_per_s"),
     "http": (
-        "listen", "token_file", "tls_cert_file", "tls_key_file", "connections_max", "events_clients_max",
+        "listen", "hosts", "token_file", "tls_cert_file", "tls_key_file", "connections_max", "events_clients_max",
         "requests_per_s", "request_timeout_s", "plan_bytes_max",
     ),
     "log": ("level", "format"),
@@ -290,6 +293,7 @@ class Reader:
             ),
             http=HttpConfig(
                 listen=http.one_or_more("listen", (LISTEN,)),
+                hosts=http.texts("hosts"),
                 token=http.secret("token_file"),
                 tls_cert=http_pair[0],
                 tls_key=http_pair[1],

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from enactord.daemon.config import Reader
 
 ADDRESSES_MAX = 16
+TEXTS_MAX = 64
 SECRET_BYTES_MAX = 64 * 1024
 SHOWN_MAX = 100
 _ENACTOR_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
@@ -88,6 +89,15 @@ class Table:
             self.problem(key, f"must be a number from {low:g} to {high:g}, is {shown(value)}")
             return default
         return float(value)
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        """Return texts that are given as a list."""
+        value = self._values.get(key, [])
+        sound = isinstance(value, list) and all(isinstance(one, str) and one for one in value)
+        if not sound or len(value) > TEXTS_MAX:
+            self.problem(key, f"must be a list of at most {TEXTS_MAX} texts, is {shown(value)}")
+            return ()
+        return tuple(value)
 
     def value(self, key: Key[Any]) -> Any:
         """Return the value of a declared key: a flag, an integer or a number, as its default is."""

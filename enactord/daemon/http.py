@@ -21,6 +21,7 @@ from enactord.core.events import StepFailed
 from enactord.daemon.config import HttpConfig
 from enactord.daemon.documents import held_notes, status_document
 from enactord.daemon.web.feed import Feed
+from enactord.daemon.web.hosts import hosted
 from enactord.daemon.web.limits import Rates, add_headers, rated, timed
 from enactord.daemon.web.page import page
 from enactord.daemon.web.problems import Problem, problems
@@ -61,6 +62,7 @@ class Pages:
         self._metrics = metrics
         self._registry = registry
         self._timeout_s = config.request_timeout_s
+        self._hosts = config.hosts
         self.before_scrape: Callable[[], None] = lambda: None
         """Called before each scrape, for what neither events nor the enactor tell."""
         self._feed = feed or Feed(enactor.ports.clock.now)
@@ -93,6 +95,7 @@ class Pages:
         middlewares = [
             note(_endless),
             problems(self._note_failure),
+            hosted(self._hosts, self._writing.knows),
             rated(self._rates, self._writing.knows),
             timed(self._timeout_s, _endless),
         ]

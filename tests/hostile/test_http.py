@@ -115,7 +115,12 @@ async def site_of(**settings: Any) -> AsyncIterator[tuple[Site, Member]]:
         member = await world.add("a")
         await world.publish(plan(fleet(20)))
         await world.applied(1)
-        limits = {"requests_per_s": 1e6, "plan_bytes_max": PLAN_BYTES_MAX, "events_clients_max": 4096}
+        limits: dict[str, Any] = {
+            "requests_per_s": 1e6,
+            "plan_bytes_max": PLAN_BYTES_MAX,
+            "events_clients_max": 4096,
+            "hosts": ("x",),
+        }
         async with serving(member, **limits | settings) as site:
             yield site, member
             async with asyncio.timeout(LIMIT_S):

@@ -1,6 +1,7 @@
 """HTTP of an enactor: liveness, readiness, metrics, status, and writing with a token."""
 
-from collections.abc import AsyncIterator
+import socket
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
@@ -23,9 +24,10 @@ async def world() -> AsyncIterator[World]:
     await made.close()
 
 
-async def client_of(member: Member, token: bytes = b"right") -> TestClient[Any, Any]:
+async def client_of(member: Member, token: bytes = b"right", *, hosts: Sequence[str] = ()) -> TestClient[Any, Any]:
     registry = CollectorRegistry()
-    pages = Pages(member.enactor, Metrics(registry, [ZONE]), registry, HttpConfig(token=token))
+    config = HttpConfig(token=token, hosts=tuple(hosts))
+    pages = Pages(member.enactor, Metrics(registry, [ZONE]), registry, config)
     client: TestClient[Any, Any] = TestClient(TestServer(pages.application()))
     await client.start_server()
     return client
@@ -106,6 +108,35 @@ async def test_the_right_token_passes_beside_any_number_of_wrong_ones(world: Wor
         answer = await client.post("/api/v1/plans", headers=TOKEN, json=plan(fleet(5, generation)))
         assert (answer.status, (await answer.json())["generation"]) == (201, generation)
     assert (await client.post("/api/v1/thaw", headers={"Authorization": "Basic right"})).status in (401, 429)
+    await client.close()
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("evil.example", 421),
+        ("evil.example:8451", 421),
+        ("127.0.0.1.evil.example", 421),
+        ("status.example.com:8451", 200),
+        ("STATUS.example.com.", 200),
+        ("localhost:8451", 200),
+        (socket.gethostname(), 200),
+        ("192.0.2.7", 200),
+        ("[2001:db8::1]:8451", 200),
+        ("[::1]", 200),
+    ],
+)
+async def test_a_foreign_name_is_not_served(world: World, host: str, status: int) -> None:
+    """It may be a page elsewhere whose name leads here. Probes and whoever has the token are served all the same."""
+    client = await client_of(await world.add("a"), hosts=("status.example.com",))
+    headers = {"Host": host}
+    for path in ("/", "/api/v1/status"):
+        answer = await client.get(path, headers=headers)
+        assert answer.status == status, path
+    if status == 421:
+        assert "add it to http.hosts" in (await answer.json())["detail"]
+    assert (await client.get("/readyz", headers=headers)).status == 200
+    assert (await client.post("/api/v1/thaw", headers=headers | TOKEN)).status == 200
     await client.close()
 
 
