@@ -26,6 +26,7 @@ from enactord.core.content import (
 )
 from enactord.core.errors import InvalidName, InvalidPlan, PlanUnreadable
 from enactord.core.names import FENCE_LABEL, parse_name, zone_of
+from enactord.core.visible import visible
 
 SCHEMA = "enactord.plan/v1"
 PLAN_BYTES_MAX = 48_000_000
@@ -286,7 +287,7 @@ def _endpoint(endpoint: Any) -> tuple[Content | None, list[str]]:
         wrong = problems.found[:_PROBLEMS_SHOWN]
     except InvalidPlan as error:
         wrong = list(error.problems[:_PROBLEMS_SHOWN])
-    return (Content(ttl_s=0, targets=(), malformed="; ".join(wrong)), wrong) if wrong else (content, wrong)
+    return (Content(ttl_s=0, targets=(), malformed=visible("; ".join(wrong))), wrong) if wrong else (content, wrong)
 
 
 def _text(plan: Mapping[str, Any], key: str, problems: _Problems, *, required: bool = False) -> str:

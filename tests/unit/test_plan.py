@@ -87,6 +87,7 @@ def test_an_empty_endpoint_is_kept_for_its_guard() -> None:
         ({"ttl_s": 5, "targets": [{"address": "192.0.2.1", "weight": -1}] * 100, "x": 1, "y": 2}, "x: unknown key"),
         ({"withdraw": "yes"}, "to withdraw a name"),
         ({"ttl_s": 5, "targets": [{"address": "192.0.2.1", "weight": 1, "id": "\ud800"}]}, "id: must be a text"),
+        ({"ttl_s": 5, "targets": [], "\ud800\x1b": 1}, "\\ud800\\u001b: unknown key"),
         ("192.0.2.1", "must be an object"),
         (None, "must be an object"),
     ],
