@@ -15,7 +15,7 @@ from enactord.daemon.operations import Denied, Earlier, How, Published
 from enactord.daemon.operations import rollback as roll_back
 
 
-class _Moment(click.ParamType[float]):
+class _Moment(click.ParamType):  # type: ignore[type-arg]  # not generic in all versions that serve
     """A moment, in seconds since the epoch."""
 
     name = "time"

@@ -18,12 +18,17 @@ def parse_moment(text: str, now: float) -> float:
     Raises ValueError.
     """
     ago = _AGO.match(text.strip())
-    if ago is not None:
-        return now - float(ago[1]) * _UNITS_S[ago[2]]
     try:
-        moment = datetime.fromisoformat(text.strip())
-    except ValueError:
+        if ago is not None:
+            seconds = now - float(ago[1]) * _UNITS_S[ago[2]]
+        else:
+            moment = datetime.fromisoformat(text.strip())
+            seconds = (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()
+        utc(seconds)  # a year that nobody can write
+        if seconds < 0:
+            raise ValueError
+    except (ValueError, OverflowError, OSError):
         raise ValueError(
             f"{text[:40]!r} is no time: give it in ISO 8601, as 2026-10-19T23:48Z, or how long ago, as 90s, 15m, 3h, 2d"
         ) from None
-    return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()
+    return seconds

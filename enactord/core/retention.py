@@ -1,5 +1,6 @@
 """Retention: whether a plan may go. Age alone is never evidence that it may; it can be a reason to keep one."""
 
+from bisect import bisect_right
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -11,7 +12,7 @@ from enactord.core.refusal import Refusal
 HISTORY_GUARDS = ("newest", "history")
 """Guards that keep a plan though nothing needs it: nobody has to be told of that."""
 SHRINKS_KEPT = 20
-"""How many plans before an approved shrink are kept, the latest of them."""
+"""How many plans before a shrink that an operator ordered are kept, the latest of them."""
 _MINUTE_S, _HOUR_S = 60, 3600
 
 RETIRE = "; take it out with: enactorctl zone retire"
@@ -24,7 +25,7 @@ class Keep:
 
     `window_s`: every plan of so long, and the one in force at its start. `history_s`: one an hour for so long, and
     one a minute for the last hour of it. Both count back from the newest plan. With `history_s`, the plan before
-    each approved shrink stays, too.
+    each shrink that an operator ordered stays, too.
     """
 
     plans: int = 20
@@ -38,38 +39,76 @@ class Stored(NamedTuple):
     generation: int
     at: float
     endpoints: int
-    approved: bool
+    ordered: bool
 
     @classmethod
     def of(cls, manifest: Manifest) -> "Stored":
         """Return a plan as history sees it."""
-        return cls(manifest.generation, manifest.published_at, manifest.endpoints, manifest.approval is not None)
+        return cls(manifest.generation, manifest.published_at, manifest.endpoints, manifest.ordered)
 
 
-def in_order(plans: Sequence[Stored]) -> list[Stored]:
-    """Return plans by generation, none stamped before its predecessor: clocks of publishers differ."""
-    ordered: list[Stored] = []
-    latest = 0.0
-    for plan in sorted(plans):
-        latest = max(latest, plan.at)
-        ordered.append(plan._replace(at=latest))
+def in_order(plans: Sequence[Stored], now: float) -> list[Stored]:
+    """Return plans by generation, none stamped before its predecessor or after `now`.
+
+    Clocks of publishers differ. The most stamps that agree with one another are believed; a plan with another
+    one counts as of its predecessor's time.
+    """
+    ordered = [plan._replace(at=min(plan.at, now)) for plan in sorted(plans)]
+    believed = _longest_rising([plan.at for plan in ordered])
+    if not believed:
+        return ordered
+    latest = ordered[min(believed)].at
+    for index, plan in enumerate(ordered):
+        latest = plan.at if index in believed else latest
+        ordered[index] = plan._replace(at=latest)
     return ordered
 
 
-def in_force(plans: Sequence[Stored], at: float) -> Stored | None:
-    """Return the plan that was the newest at a time (seconds since the epoch); None before the first."""
-    return next((plan for plan in reversed(in_order(plans)) if plan.at <= at), None)
+def _longest_rising(stamps: Sequence[float]) -> set[int]:
+    """Return the places of a longest run of stamps, not necessarily side by side, of which none goes down."""
+    ends: list[float] = []
+    places: list[int] = []
+    before: list[int] = []
+    for place, stamp in enumerate(stamps):
+        length = bisect_right(ends, stamp)
+        before.append(places[length - 1] if length else -1)
+        ends[length : length + 1] = [stamp]
+        places[length : length + 1] = [place]
+    found: set[int] = set()
+    place = places[-1] if places else -1
+    while place >= 0:
+        found.add(place)
+        place = before[place]
+    return found
+
+
+def in_force(plans: Sequence[Stored], at: float, now: float) -> Stored | None:
+    """Return the newest of these plans that was published by a time; None before the first. Times as in `history`."""
+    return next((plan for plan in reversed(in_order(plans, now)) if plan.at <= at), None)
 
 
 def last_whole(plans: Sequence[Stored]) -> Stored | None:
-    """Return the newest plan that has nearly as many endpoints as the largest one: 95 % of them, or more."""
-    largest = max((plan.endpoints for plan in plans), default=0)
-    return next((plan for plan in reversed(in_order(plans)) if plan.endpoints >= 0.95 * largest), None)
+    """Return the newest plan that has nearly as many endpoints as the largest one: 95 % of them, or more.
+
+    Plans before a shrink that an operator ordered do not count: what went then was meant to go.
+    """
+    ordered = sorted(plans)
+    shrinks = [place for place, (before, plan) in enumerate(pairwise(ordered), 1) if _ordered_shrink(before, plan)]
+    since = ordered[shrinks[-1] if shrinks else 0 :]
+    largest = max((plan.endpoints for plan in since), default=0)
+    return next((plan for plan in reversed(since) if plan.endpoints >= 0.95 * largest), None)
 
 
-def history(plans: Sequence[Stored], keep: Keep) -> dict[int, str]:
-    """Return the generations that are kept for the time that they were in force, each with why."""
-    ordered = in_order(plans)
+def _ordered_shrink(before: Stored, plan: Stored) -> bool:
+    return plan.ordered and plan.endpoints < before.endpoints
+
+
+def history(plans: Sequence[Stored], keep: Keep, now: float) -> dict[int, str]:
+    """Return the generations that are kept for the time that they were in force, each with why.
+
+    `now`: seconds since the epoch, by the clock of who asks.
+    """
+    ordered = in_order(plans, now)
     kept: dict[int, str] = {}
     if not ordered:
         return kept
@@ -80,12 +119,10 @@ def history(plans: Sequence[Stored], keep: Keep) -> dict[int, str]:
         last_hour = max(newest - _HOUR_S, newest - keep.history_s)
         _keep_since(ordered, last_hour, _MINUTE_S, "the last of its minute", kept)
         _keep_since(ordered, newest - keep.history_s, _HOUR_S, "the last of its hour", kept)
-        shrinks = [
-            (before, plan) for before, plan in pairwise(ordered) if plan.approved and plan.endpoints < before.endpoints
-        ]
+        shrinks = [(before, plan) for before, plan in pairwise(ordered) if _ordered_shrink(before, plan)]
         for before, plan in shrinks[-SHRINKS_KEPT:]:
-            kept.setdefault(before.generation, "the last before an approved shrink")
-            kept.setdefault(plan.generation, "an approved shrink")
+            kept.setdefault(before.generation, "the last before a shrink that was ordered")
+            kept.setdefault(plan.generation, "a shrink that was ordered")
     return kept
 
 

@@ -78,7 +78,7 @@ class Pages:
             wait_s=min(WAIT_S, config.request_timeout_s / 3),
         )
         self._reading = Reading(enactor.mirror, scope.plans, zones)
-        self._writing = Writing(scope, config.token, plan_bytes_max=config.plan_bytes_max, fine=self._rates.fine)
+        self._writing = Writing(scope, config.token, plan_bytes_max=config.plan_bytes_max)
         self._streams = Streams(
             self._feed,
             self._state,
@@ -95,8 +95,8 @@ class Pages:
         middlewares = [
             note(_endless),
             problems(self._note_failure),
-            hosted(self._hosts, self._writing.knows),
             rated(self._rates, self._writing.knows),
+            hosted(self._hosts, self._writing.knows),
             timed(self._timeout_s, _endless),
         ]
         app = web.Application(middlewares=middlewares)

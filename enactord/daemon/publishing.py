@@ -25,6 +25,7 @@ from enactord.registry.reports import Report, await_reports
 from enactord.store.ledger_index import read_bucket
 
 _HELD_TOLD = 20
+_NOTES_TOLD = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,6 +156,8 @@ async def publish(
         return Denied(refusals=(done,))
     if held is None:  # it keeps nothing from being stored: so enactors need not wait until it is known here
         held = _judge_endpoints(draft.endpoints, weighed.entries, scope, approved=orders.ordered)
+    if orders.rollback_of:
+        notes = (*notes, *_passed(_judge_endpoints(draft.endpoints, weighed.entries, scope, approved=False), held))
     return Published(
         manifest=done,
         dry_run=how.dry_run,
@@ -177,8 +180,8 @@ def _unconfirmed(reports: Sequence[Report], zones: int) -> tuple[str, ...]:
 
     `zones`: how many zones the publisher's scope has. An enactor of fewer zones cannot know them all.
     """
-    missing = zones - max((report.known for report in reports), default=0)
-    if missing <= 0 < len(reports):
+    missing = min((max(0, zones - report.zones) + report.unknown for report in reports), default=zones)
+    if not missing:
         return ()
     what = "no enactor reports the fences of its zones"
     if reports:
@@ -203,8 +206,22 @@ def _as_ordered(weighed: _Weighed, orders: Orders) -> tuple[_Weighed, tuple[str,
         return weighed, ()
     passed = [refusal for refusal in weighed.refusals if refusal.guard in WEIGH_CHANGE]
     left = tuple(refusal for refusal in weighed.refusals if refusal not in passed)
-    notes = tuple(f"the rollback passes the guard {refusal}" for refusal in passed) if orders.rollback_of else ()
+    notes = tuple(_passes(refusal) for refusal in passed) if orders.rollback_of else ()
     return replace(weighed, refusals=left), notes
+
+
+def _passes(refusal: Refusal) -> str:
+    """Return that a rollback passes a guard; without what such a refusal advises others."""
+    return f"the rollback passes the guard {refusal.guard}: {refusal.detail.partition('; ')[0]}"
+
+
+def _passed(otherwise: Sequence[Held], held: Sequence[Held]) -> tuple[str, ...]:
+    """Return what a rollback passes of the guards of endpoints; `otherwise`: what they would hold of another plan."""
+    names = {one.name for one in held}
+    passed = [one for one in otherwise if one.name not in names]
+    told = tuple(f"{_passes(one.refusal)}, at {one.name}" for one in passed[:_NOTES_TOLD])
+    more = len(passed) - len(told)
+    return (*told, *((f"and at {more} more endpoints",) if more else ()))
 
 
 async def _weigh(scope: Scope, draft: Draft) -> _Weighed:
@@ -284,14 +301,14 @@ class Earlier:
     at: float | None = None
 
     def __str__(self) -> str:
-        return "the last whole plan" if self.at is None else f"the plan in force at {utc(self.at)}"
+        return "the last whole plan" if self.at is None else f"the newest stored plan of {utc(self.at)} or before"
 
 
-async def _find(scope: Scope, what: Earlier) -> int | Refusal:
-    """Return the generation of the plan that is meant, among those that are stored and can be read."""
+async def _find(scope: Scope, what: Earlier) -> Stored | Refusal:
+    """Return the plan that is meant, among those that are stored and can be read."""
     plans = await scope.plans.stored()
     # Times are shown to the second: who copies a plan's own time means that plan.
-    found = last_whole(plans) if what.at is None else in_force(plans, floor(what.at) + 1 - 1e-6)
+    found = last_whole(plans) if what.at is None else in_force(plans, floor(what.at) + 1 - 1e-6, scope.clock.now())
     if found is None:
         detail = f"{what} is not in the store: {_reach(plans)} (see: enactorctl plans; prune.keep_s)"
         return Refusal(guard="history", detail=detail)
@@ -299,7 +316,7 @@ async def _find(scope: Scope, what: Earlier) -> int | Refusal:
     if found.generation == newest:
         detail = f"{what} is plan {newest}, which is the newest already; name another one (see: enactorctl plans)"
         return Refusal(guard="history", detail=detail)
-    return found.generation
+    return found
 
 
 def _reach(plans: Sequence[Stored]) -> str:
@@ -317,11 +334,17 @@ async def rollback(
 ) -> Published | Denied:
     """Publish a stored plan's content as a new generation. Raises as `publish` does."""
     how.stage("finding")
-    generation = what if isinstance(what, int) else await _find(scope, what)
-    if isinstance(generation, Refusal):
-        return Denied(refusals=(generation,))
-    orders = Orders(author=author, reason=reason, rollback_of=generation)
-    return await _again(scope, generation, orders, how=how)
+    if isinstance(what, int):
+        return await _again(scope, what, Orders(author=author, reason=reason, rollback_of=what), how=how)
+    found = await _find(scope, what)
+    if isinstance(found, Refusal):
+        return Denied(refusals=(found,))
+    generation = found.generation
+    done = await _again(scope, generation, Orders(author=author, reason=reason, rollback_of=generation), how=how)
+    if isinstance(done, Denied):
+        return done
+    note = f"{what}: plan {generation}, published {utc(found.at)}, {found.endpoints} endpoints"
+    return replace(done, warnings=(note, *done.warnings))
 
 
 async def approve(

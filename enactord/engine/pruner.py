@@ -48,6 +48,7 @@ class Pruner:
         self._zones = zones
         self.keep = keep
         self._plans = Plans(store, self._keys, clock)
+        self._clock = clock
         self._observer = observer
 
     async def prune(self, *, dry_run: bool = False) -> list[Verdict]:
@@ -78,7 +79,7 @@ class Pruner:
         """Judge and delete on one reading; returns whether a delete lost to a change in the store."""
         generations = evidence.generations
         newest = generations[len(generations) - self.keep.plans :] if self.keep.plans else []
-        kept = history(_stored(evidence), self.keep)
+        kept = history(_stored(evidence), self.keep, self._clock.now())
         fences = evidence.fences
         ours = {zone: fences.get(zone, 0) for zone in self._zones}
         left = {zone: fence for zone, fence in fences.items() if zone not in ours}

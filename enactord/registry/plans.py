@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from enactord.core.buckets import FILLING, Filling, slot_of, slots_for
+from enactord.core.content import parse_content
 from enactord.core.errors import PlanOfOtherFormat, PlanUnreadable, StoreUnknown
 from enactord.core.fence import FenceRecord
 from enactord.core.guards import LIMITS, Limits, in_step, judge_step, refuse_outside
@@ -445,7 +446,11 @@ def _unreadable(base: int, why: str) -> Refusal:
 
 
 def _other_digest(draft: Draft, digest: str) -> Refusal:
-    return Refusal(guard="digest", detail=f"the plan says its digest is {draft.digest}, it is {digest}")
+    detail = f"the plan says its digest is {draft.digest}, it is {digest}"
+    malformed = next((name for name, text in draft.endpoints.items() if parse_content(text).malformed), "")
+    if malformed:
+        detail += f"; {malformed} is malformed, and no digest counts such an endpoint: mend it, or state no digest"
+    return Refusal(guard="digest", detail=detail)
 
 
 async def read_chunks(

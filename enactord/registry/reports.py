@@ -30,11 +30,6 @@ class Report:
     zones: int
     unknown: int
 
-    @property
-    def known(self) -> int:
-        """Of how many zones the enactor knows the fence."""
-        return self.zones - self.unknown
-
 
 def pack_report(report: Report) -> bytes:
     """Return a report as it is stored."""

@@ -89,6 +89,11 @@ def test_secrets_never_show(folder: Path) -> None:
             'url = "etcd://root:hunter2@h1:2379"',
             "line 8: store.url: must hold no name and no password: set store.username and store.password_file",
         ),
+        (
+            'url = "etcd://h1:2379,h2:2379"',
+            'url = "ETCD://root:hun/ter2@h1:2379"',
+            "line 8: store.url: must hold no name and no password: set store.username and store.password_file",
+        ),
         ("targets_min = 2", "targets_mni = 2", "line 24: guard.targets_mni: unknown key; did you mean targets_min?"),
         ("targets_min = 2", "targets_min = 0", "line 24: guard.targets_min: must be an integer from 1"),
         ("targets_min = 2", "targets_min = true", "line 24: guard.targets_min: must be an integer"),

@@ -288,6 +288,8 @@ async def test_an_enactor_of_fewer_zones_confirms_nothing_of_the_others(world: W
     await put_report(world, "b", Report(at=world.clock.now(), fence=0, zones=1, unknown=0))
     scope = replace(scope_of(world), zones=[*scope_of(world).zones, "other.test."])
     assert "unconfirmed: of 1 zone the fence is not known" in (await published(scope, 1)).warnings[0]
+    await put_report(world, "b", Report(at=world.clock.now(), fence=0, zones=3, unknown=1))
+    assert "unconfirmed: of 1 zone the fence is not known" in (await published(scope, 2)).warnings[0]
 
 
 @pytest.mark.parametrize("behind_s", [3600.0, -3600.0])

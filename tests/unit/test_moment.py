@@ -25,7 +25,24 @@ def test_a_moment_is_iso_8601_or_how_long_ago(text: str, moment: float) -> None:
     assert parse_moment(text, NOW) == moment
 
 
-@pytest.mark.parametrize("text", ["", "yesterday", "15", "-15m", "15 weeks", "9999999999d", "2026-13-01", "m", "é"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "9999-12-31T23:59:59-05:00",
+        "0001-01-01T00:00+05:00",
+        "1960-01-01",
+        "999999999d",
+        "",
+        "yesterday",
+        "15",
+        "-15m",
+        "15 weeks",
+        "9999999999d",
+        "2026-13-01",
+        "m",
+        "é",
+    ],
+)
 def test_what_is_no_moment_is_told_with_what_would_be(text: str) -> None:
     with pytest.raises(ValueError, match="ISO 8601, as 2026-10-19T23:48Z, or how long ago"):
         parse_moment(text, NOW)

@@ -62,6 +62,7 @@ def test_keeping_none_is_still_safe() -> None:
 
 # -- history
 
+LATER = 1_100_000_000.0
 NOW = 1_000_000_000.0  # in the middle of a minute and of an hour
 
 
@@ -72,7 +73,7 @@ def stored(*ages_s: float, endpoints: int = 10) -> list[Stored]:
 
 
 def kept_ages(plans: list[Stored], keep: Keep) -> list[float]:
-    kept = history(plans, keep)
+    kept = history(plans, keep, NOW)
     return sorted(NOW - plan.at for plan in plans if plan.generation in kept)
 
 
@@ -85,25 +86,37 @@ def test_every_plan_of_the_window_stays_and_the_one_in_force_at_its_start() -> N
 def test_one_a_minute_stays_for_an_hour_and_one_an_hour_for_as_long_as_is_set() -> None:
     """A plan every ten seconds for two days: the counts are those of the clock, the last of each span stays."""
     plans = stored(*range(0, 2 * 86_400, 10))
-    kept = history(plans, Keep(window_s=300.0, history_s=86_400.0))
+    kept = history(plans, Keep(window_s=300.0, history_s=86_400.0), NOW)
     ages = sorted(NOW - plan.at for plan in plans if plan.generation in kept)
     assert len([age for age in ages if age <= 300]) == 31
     assert len([age for age in ages if 300 < age <= 3600]) in (55, 56)
     assert len([age for age in ages if 3600 < age <= 86_400]) in (23, 24)
     assert ages[-1] == 86_400
     again = [plan for plan in plans if plan.generation in kept]
-    assert set(history(again, Keep(window_s=300.0, history_s=86_400.0))) == set(kept), "what was kept is kept again"
+    assert set(history(again, Keep(window_s=300.0, history_s=86_400.0), NOW)) == set(kept), (
+        "what was kept is kept again"
+    )
 
 
 def test_without_history_nothing_stays_for_its_age() -> None:
-    assert history(stored(0, 10, 4000), Keep()) == {}
-    assert history([], Keep(window_s=300.0, history_s=86_400.0)) == {}
+    assert history(stored(0, 10, 4000), Keep(), NOW) == {}
+    assert history([], Keep(window_s=300.0, history_s=86_400.0), NOW) == {}
 
 
-def test_a_clock_that_went_back_puts_no_plan_before_its_predecessor() -> None:
-    plans = [Stored(1, NOW, 10, False), Stored(2, NOW - 50_000, 10, False), Stored(3, NOW + 1, 10, False)]
-    assert [plan.at for plan in in_order(plans)] == [NOW, NOW, NOW + 1]
-    assert set(history(plans, Keep(window_s=300.0))) == {1, 2, 3}
+@pytest.mark.parametrize("wrong", [NOW + 5 * 365 * 86_400, NOW - 5 * 365 * 86_400, 0.0, NOW + 600])
+@pytest.mark.parametrize("which", [0, 5, 19])
+def test_one_publisher_with_a_wrong_clock_changes_no_other_plans_time(wrong: float, which: int) -> None:
+    """Its plan counts as of its predecessor's time; nothing is kept for ever, and a time finds what was in force."""
+    plans = stored(*range(0, 20 * 600, 600))
+    spoilt = [plan._replace(at=wrong) if place == which else plan for place, plan in enumerate(plans)]
+    read = in_order(spoilt, NOW)
+    others = [place for place in range(20) if place != which]
+    assert [read[place].at for place in others] == [plans[place].at for place in others]
+    assert read == sorted(read, key=lambda plan: plan.at)
+    found = in_force(spoilt, NOW - 4500, NOW)
+    assert found is not None
+    assert found.generation == 12
+    assert len(history(spoilt, Keep(window_s=300.0), NOW)) <= 3
 
 
 def test_the_plan_before_an_approved_shrink_stays_and_so_does_the_shrink() -> None:
@@ -111,15 +124,15 @@ def test_the_plan_before_an_approved_shrink_stays_and_so_does_the_shrink() -> No
     sizes = [(1, 100, False), (2, 90, False), (3, 10, True), (4, 9, False), (5, 20, True), (6, 20, False)]
     plans = [Stored(number, NOW + number, size, approved) for number, size, approved in sizes]
     late = [*plans, Stored(7, NOW + 10 * 86_400, 20, False)]
-    kept = history(late, Keep(history_s=86_400.0))
+    kept = history(late, Keep(history_s=86_400.0), LATER)
     assert set(kept) == {2, 3, 6, 7}
-    assert kept[2] == "the last before an approved shrink"
+    assert kept[2] == "the last before a shrink that was ordered"
 
 
 def test_shrinks_are_kept_up_to_a_number() -> None:
     plans = [Stored(number, NOW + number, number % 2 + 1, number % 2 == 0) for number in range(1, 201)]
     late = [*plans, Stored(201, NOW + 10 * 86_400, 1, False)]
-    assert len(history(late, Keep(history_s=60.0))) <= 2 * SHRINKS_KEPT + 2
+    assert len(history(late, Keep(history_s=60.0), LATER)) <= 2 * SHRINKS_KEPT + 2
 
 
 @given(st.lists(st.floats(0, 200_000), min_size=1, max_size=60), st.floats(0, 200_000))
@@ -127,11 +140,11 @@ def test_a_time_within_history_finds_what_was_in_force_then_or_within_its_span(a
     """What prune left is never later than the plan that was in force, and earlier by at most a minute, or an hour."""
     plans = stored(*ages)
     keep = Keep(window_s=300.0, history_s=86_400.0)
-    kept = history(plans, keep)
+    kept = history(plans, keep, NOW)
     newest = plans[-1].at
     at = newest - age_s
-    was = in_force(plans, at)
-    left = in_force([plan for plan in plans if plan.generation in kept], at)
+    was = in_force(plans, at, NOW)
+    left = in_force([plan for plan in plans if plan.generation in kept], at, NOW)
     if was is None or age_s > keep.history_s:
         return
     span_s = 0 if age_s <= keep.window_s else 60 if age_s <= 3600 else 3600
@@ -148,3 +161,11 @@ def test_the_last_whole_plan_is_the_newest_of_nearly_the_largest(sizes: list[int
     plans = [Stored(number, NOW + number, size, False) for number, size in enumerate(sizes, 1)]
     found = last_whole(plans)
     assert (found.generation if found else 0) == generation
+
+
+def test_what_an_operator_took_away_is_no_part_of_a_whole_plan() -> None:
+    """A plan from before an ordered shrink is not the last whole one, however much larger it was."""
+    sizes = [(1, 1000, False), (2, 500, True), (3, 500, False), (4, 480, False), (5, 100, False)]
+    found = last_whole([Stored(number, NOW + number, size, ordered) for number, size, ordered in sizes])
+    assert found is not None
+    assert found.generation == 4

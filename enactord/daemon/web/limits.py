@@ -82,8 +82,11 @@ def rated(rates: Rates, trusted: Callable[[web.Request], bool]) -> Any:
 
     @web.middleware
     async def rate(request: web.Request, handler: Handler) -> web.StreamResponse:
-        free = request.path in PROBES or trusted(request)
-        wait_s = 0.0 if free else rates.spend(client_of(request))
+        if request.path in PROBES or trusted(request):
+            return await handler(request)
+        wait_s = rates.spend(client_of(request))
+        if "Authorization" in request.headers:  # a wrong one: whoever tries many has to wait
+            rates.fine(client_of(request), WRONG_TOKEN_COST)
         if wait_s > 0:
             seconds = math.ceil(wait_s)
             raise Problem(

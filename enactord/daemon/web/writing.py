@@ -3,7 +3,7 @@
 import asyncio
 import hmac
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
@@ -25,7 +25,6 @@ from enactord.daemon.operations import (
     rollback,
     thaw,
 )
-from enactord.daemon.web.limits import WRONG_TOKEN_COST, client_of
 from enactord.daemon.web.problems import Handler, Problem
 from enactord.daemon.web.query import Query, bad
 from enactord.registry.control import MODES
@@ -46,11 +45,10 @@ waits for one, nor a rollback for a plan that is slow to come."""
 class Writing:
     """The writing part of the API."""
 
-    def __init__(self, scope: Scope, token: bytes, *, plan_bytes_max: int, fine: Callable[[str, float], None]) -> None:
+    def __init__(self, scope: Scope, token: bytes, *, plan_bytes_max: int) -> None:
         self._scope = scope
         self._token = token
         self._plan_bytes_max = plan_bytes_max
-        self._fine = fine
         self._publications = asyncio.Semaphore(_AT_ONCE)
         self._rollbacks = asyncio.Semaphore(_AT_ONCE)
 
@@ -98,7 +96,6 @@ class Writing:
         if not self._token:
             raise Problem(HTTPStatus.FORBIDDEN, "writing over HTTP is off: set http.token_file to allow it")
         if not self.knows(request):
-            self._fine(client_of(request), WRONG_TOKEN_COST)
             raise Problem(
                 HTTPStatus.UNAUTHORIZED,
                 "give the token: Authorization: Bearer …",
