@@ -926,6 +926,8 @@ class Scenario:
         """Return the plans of the window that ends with the newest plan, and the one in force at its start."""
         if not self.keep.window_s:
             return set()
+        if all(self.clocks[name].offset_s < 0 for name in self.tasks):
+            return set(mirror.generations)  # by clocks that are behind, every plan was published just now
         stamps: dict[int, float] = {}
         for generation in mirror.generations:
             try:

@@ -50,7 +50,7 @@ async def test_a_chunk_of_another_version_is_not_replaced_by_the_same_content(wo
     newer = await put_newer(world, CHUNK, chunk)
     refusal = await world.refused(plan(fleet(5, 1)))
     assert refusal.guard == "format"
-    assert "kind chunk in format 2, and this version reads format 1" in refusal.detail
+    assert f"kind chunk in format {CHUNK.format + 1}, and this version reads format {CHUNK.format}" in refusal.detail
     assert [item.value for item in await items(world, CHUNK)] == [newer]
     await world.publish(plan(fleet(5, 2)))
 
