@@ -9,7 +9,7 @@ import hashlib
 import json
 import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -234,16 +234,7 @@ def read_plan(plan: Mapping[str, Any]) -> Draft:
     endpoints, withdrawn = _endpoints(given, problems)
     if problems.found:
         raise InvalidPlan(tuple(problems.found))
-    return Draft(
-        scope=draft.scope,
-        generation=draft.generation,
-        base=draft.base,
-        created_at=draft.created_at,
-        author=draft.author,
-        digest=draft.digest,
-        endpoints=endpoints,
-        withdrawn=tuple(sorted(withdrawn)),
-    )
+    return replace(draft, endpoints=endpoints, withdrawn=tuple(sorted(withdrawn)))
 
 
 def _endpoints(given: Mapping[str, Any], problems: _Problems) -> tuple[dict[str, str], Collection[str]]:
@@ -282,12 +273,15 @@ def _endpoints(given: Mapping[str, Any], problems: _Problems) -> tuple[dict[str,
 def _endpoint(endpoint: Any) -> tuple[Content | None, list[str]]:
     """Return what a plan says of a name (None: it is withdrawn), and the first things that are wrong with it."""
     problems = _Problems()
+    content = None
     try:
         content = None if _withdrawn(endpoint, problems) else _content(endpoint, problems)
         wrong = problems.found[:_PROBLEMS_SHOWN]
     except InvalidPlan as error:
         wrong = list(error.problems[:_PROBLEMS_SHOWN])
-    return (Content(ttl_s=0, targets=(), malformed=visible("; ".join(wrong))), wrong) if wrong else (content, wrong)
+    if wrong:
+        content = Content(ttl_s=0, targets=(), malformed=visible("; ".join(wrong)))
+    return content, wrong
 
 
 def _text(plan: Mapping[str, Any], key: str, problems: _Problems, *, required: bool = False) -> str:

@@ -334,17 +334,15 @@ async def rollback(
 ) -> Published | Denied:
     """Publish a stored plan's content as a new generation. Raises as `publish` does."""
     how.stage("finding")
-    if isinstance(what, int):
-        return await _again(scope, what, Orders(author=author, reason=reason, rollback_of=what), how=how)
-    found = await _find(scope, what)
-    if isinstance(found, Refusal):
-        return Denied(refusals=(found,))
-    generation = found.generation
-    done = await _again(scope, generation, Orders(author=author, reason=reason, rollback_of=generation), how=how)
-    if isinstance(done, Denied):
-        return done
-    note = f"{what}: plan {generation}, published {utc(found.at)}, {found.endpoints} endpoints"
-    return replace(done, warnings=(note, *done.warnings))
+    notes: tuple[str, ...] = ()
+    if isinstance(what, Earlier):
+        found = await _find(scope, what)
+        if isinstance(found, Refusal):
+            return Denied(refusals=(found,))
+        notes = (f"{what}: plan {found.generation}, published {utc(found.at)}, {found.endpoints} endpoints",)
+        what = found.generation
+    done = await _again(scope, what, Orders(author=author, reason=reason, rollback_of=what), how=how)
+    return replace(done, warnings=(*notes, *done.warnings)) if isinstance(done, Published) else done
 
 
 async def approve(

@@ -52,8 +52,8 @@ one that begins with `%d/` is below `$CREDENTIALS_DIRECTORY`, which systemd's `L
 in files of their own.
 
 **Reload**: the key may change while the enactor runs, by SIGHUP (`systemctl reload enactord`). If any other key has
-changed, or there is any problem, the whole config is left alone, the log says `config.refused`, and the enactor goes
-on by the old one.
+changed, or there is any problem, the whole config is left alone. Then the log says `config.refused`, and the enactor
+goes on by the old one.
 
 The files of secrets and certificates behind such keys are followed by themselves: they are looked at every two seconds,
 through links, and read when they have changed and then stayed the same for one look. Each is taken up alone (a
