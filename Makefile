@@ -13,7 +13,7 @@ TESTING := $(VENV)/.testing-installed
 FUZZING := $(VENV)/.fuzzing-installed
 SOURCES := enactord planner_stub bench grafana tests
 
-.PHONY: help setup run test lint types unit integration sim mutants small stored naive model chaos fuzz bench bench-quick micro \
+.PHONY: help setup run test lint types unit integration sim mutants attacks small stored naive model chaos fuzz bench bench-quick micro \
 	docs lock clean
 
 help: ## List the targets
@@ -61,6 +61,10 @@ sim: $(TESTING) ## The engine in hostile worlds: make sim SEEDS=2000, or SEED=n 
 
 mutants: $(TESTING) ## Each safety mechanism switched off in turn: which seed notices, and by what
 	$(BIN)/python -m tests.simulation --mutants --seeds $(SEEDS)
+
+attacks: setup ## What a planner's attacks leave served, with the guards as they were and as they are: docs/guards.png
+	$(BIN)/python -m tests.simulation.attacks .attacks.json
+	$(BIN)/python -m tests.simulation.attacks --picture docs/guards.png tests/simulation/attacks-before.json .attacks.json
 
 small: $(TESTING) ## Small worlds in every order of their calls
 	$(BIN)/python -m tests.simulation.small

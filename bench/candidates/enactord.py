@@ -46,6 +46,8 @@ batch_names_max = {batch_names}
 in_flight_max = {in_flight}
 [guard]
 allow_private = true
+endpoints_replaced_max_ratio = 1.0
+scope_capacity_removed_max_ratio = 1.0
 [repair]
 {repair}
 [http]
@@ -170,7 +172,7 @@ class Enactord:
             store=store,
             name=self._scope_name,
             zones=[self.fleet.zone],
-            limits=Limits(allow_private=True),
+            limits=Limits(allow_private=True, endpoints_replaced_max_ratio=1.0, scope_capacity_removed_max_ratio=1.0),
             clock=SystemClock(),
         )
         for member in self.members:

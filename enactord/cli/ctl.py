@@ -17,6 +17,8 @@ VERBS: Mapping[str, tuple[str, str]] = {
     "fence": ("fence", "Bring the fences of zones down."),
     "freeze": ("freeze", "Stop all writing to the zones (or all but repair) until `enactorctl thaw`."),
     "history": ("history", "Show what the stored plans say of a name, newest first, and what the ledger says."),
+    "limits": ("limits", "Show what the guards allow, and change it: the same for all enactors."),
+    "planner": ("planner", "Show which planners are paused; pause them, and let them go on."),
     "plans": ("plans", "List the stored plans, newest first."),
     "prune": ("prune", "Delete plans that nothing can need any more; shows why each other one stays."),
     "publish": ("publish", 'Publish a plan ("-": from stdin); prints the generation that it was given.'),

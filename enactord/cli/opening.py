@@ -7,12 +7,15 @@ from dataclasses import dataclass
 
 from enactord.adapters.clock import SystemClock
 from enactord.cli.program import config_path
+from enactord.cli.terminal import warn
 from enactord.core.errors import ConfigError, EnactordError
 from enactord.daemon.config import Config, load_config
 from enactord.daemon.config_store import open_config_store
 from enactord.engine.settings import Settings, ZonePorts
 from enactord.operations.scope import Scope
 from enactord.registry.fences import Fences
+from enactord.registry.keys import Keys
+from enactord.registry.limits import read_ruling
 from enactord.registry.reports import WAIT_S
 
 
@@ -57,15 +60,19 @@ async def open_tools(*, wait_s: float = WAIT_S) -> AsyncIterator[Tools]:
     store = await open_config_store(config)
     try:
         zones = [zone.name for zone in settings.zones]
+        ruling = await read_ruling(store, Keys(settings.scope), settings.limits)
+        if ruling.problem:
+            warn(f"limits: {ruling.problem}")
         scope = Scope(
             store=store,
             name=settings.scope,
             zones=zones,
-            limits=settings.limits,
+            limits=ruling.limits,
             clock=SystemClock(),
             wait_s=wait_s,
+            answers={zone.name: zone.answers_max for zone in settings.zones},
         )
-        yield Tools(scope=scope, config=config, settings=settings)
+        yield Tools(scope=scope, config=config, settings=settings.ruled(ruling.limits))
     finally:
         with suppress(EnactordError, OSError):  # what was asked is done or not: letting go does not decide it
             await store.close()

@@ -124,6 +124,8 @@ def _print(out: Out, done: Published) -> None:
     manifest, counts = done.manifest, done.counts
     if done.dry_run:
         print_diff(out, done.document()["diff"])
+        for guard, text in done.seen:
+            out.line(f"guard {guard}: {text}")
     would = "would be" if done.dry_run else ""
     told = ", ".join(
         (

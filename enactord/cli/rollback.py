@@ -41,6 +41,7 @@ class _Moment(click.ParamType):  # type: ignore[type-arg]  # not generic in all 
 )
 @click.option("--reason", metavar="TEXT", required=True, help="Why; kept with the plan.")
 @click.option("--author", metavar="NAME", help="Who says so [default: you].")
+@click.option("--no-pause", is_flag=True, help="Let the planner go on, though it may bring back what is undone.")
 @click.option("--dry-run", is_flag=True, help="Store nothing; show what would change.")
 @waiting
 @common
@@ -50,12 +51,14 @@ def rollback(
     whole: bool,
     reason: str,
     author: str | None,
+    no_pause: bool,
     dry_run: bool,
     wait_s: float,
 ) -> int:
     """Publish plan GEN's content as a new generation: generations never go down.
 
     A rollback is an operator's order: guards that weigh change say what they see, and do not refuse it.
+    It pauses the planner whose content it changes, until `enactorctl planner resume`.
     """
     if [generation is not None, at is not None, whole].count(True) != 1:
         raise click.UsageError("give one of: a generation, --to-time, --to-last-whole")
@@ -69,6 +72,7 @@ def rollback(
                 author=author_or_user(author),
                 reason=reason,
                 how=How(dry_run=dry_run, stage=bar.stage),
+                pause=not no_pause,
             )
 
     with progress("reading") as bar:

@@ -50,6 +50,9 @@ def _print(out: Out, document: dict[str, Any]) -> None:
                 "bold white on red",
             )
         )
+    for paused in document["paused"]:
+        since, author = utc(paused["at"]), paused["author"]
+        out.line((f"planner {paused['planner']} is PAUSED since {since} by {author}: {paused['reason']}", "yellow"))
     for other in document["other_formats"]:
         out.line(
             (

@@ -2,6 +2,7 @@
 
 import json
 import socket
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -43,8 +44,33 @@ class Content:
         return tuple([target for target in self.targets if target.weight > 0])
 
     @property
-    def capacity(self) -> int:
+    def weight(self) -> int:
         return sum([target.weight for target in self.targets])
+
+    def capacity(self, answers_max: int) -> "Capacity":
+        """What it can carry in a zone of that `answers_max`."""
+        targets = self.targets
+        if len(targets) > answers_max:
+            return Capacity(self.weight, served([target.address for target in self.usable], answers_max))
+        return Capacity(sum([target[1] for target in targets]), sum([target[1] > 0 for target in targets]))
+
+
+class Capacity(NamedTuple):
+    """What an endpoint can carry, measured in two ways.
+
+    `addresses`: how many are served at once; 0 where the zone expresses weights, which say it all.
+    """
+
+    weight: int = 0
+    addresses: int = 0
+
+
+def served(addresses: Collection[str], answers_max: int) -> int:
+    """Return how many addresses are served of these at once, at most `answers_max` of each family; 0: not counted."""
+    if len(addresses) <= answers_max or not answers_max:
+        return len(addresses) if answers_max else 0
+    v6 = sum([":" in address for address in addresses])
+    return min(v6, answers_max) + min(len(addresses) - v6, answers_max)
 
 
 @lru_cache(maxsize=262_144)

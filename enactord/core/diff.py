@@ -22,9 +22,10 @@ from typing import NamedTuple
 
 from enactord.core.content import Content, parse_content
 from enactord.core.guards import Limits, judge_endpoint
-from enactord.core.ledger import EARLIER_MAX, REMOVAL, Entry
+from enactord.core.ledger import EARLIER_MAX, REMOVAL, Entry, Outlived
 from enactord.core.records import Expect
 from enactord.core.refusal import Refusal
+from enactord.core.render import ANSWERS_MAX
 
 
 class Kind(StrEnum):
@@ -77,8 +78,13 @@ def diff_bucket(
     limits: Limits,
     now: float,
     approved: bool,
+    answers_max: int = ANSWERS_MAX,
+    outlived: Mapping[str, Outlived] = {},
 ) -> list[Step]:
-    """Return the steps that bring a bucket's ledger to the wanted contents, sorted by name."""
+    """Return the steps that bring a bucket's ledger to the wanted contents, sorted by name.
+
+    `outlived`: what is known of names that come back.
+    """
     steps = []
     for name, content in wanted.items():
         entry = entries.get(name)
@@ -86,7 +92,8 @@ def diff_bucket(
             if entry.held is not None:
                 steps.append(Step(name=name, kind=Kind.SETTLE, entry=entry, content=content))
             continue
-        steps.append(_wanted(name, content, entry, generation, limits, now, approved))
+        back = outlived.get(name)
+        steps.append(_wanted(name, content, entry, back, generation, limits, now, approved, answers_max))
     for name, entry in entries.items():
         if name not in wanted:
             steps.append(_unwanted(name, entry, generation))
@@ -95,16 +102,34 @@ def diff_bucket(
 
 
 def _wanted(
-    name: str, text: str, entry: Entry | None, generation: int, limits: Limits, now: float, approved: bool
+    name: str,
+    text: str,
+    entry: Entry | None,
+    back: Outlived | None,
+    generation: int,
+    limits: Limits,
+    now: float,
+    approved: bool,
+    answers_max: int,
 ) -> Step:
+    if back is not None and (entry is None or not (entry.owned or entry.peaks)):
+        entry = (entry or Entry(name=name))._replace(peaks=back.peaks)
+        now = back.at
     if entry is not None and _unresolved(entry, generation):
         return Step(name=name, kind=Kind.RESOLVE, entry=entry, content=text)
     content: Content = parse_content(text)
     pending = None if entry is None else entry.pending
     if pending is not None and pending.generation == generation:
         refusal = None  # another enactor judged it and began: deciding otherwise now would leave it half done
+        if pending.content not in (text, REMOVAL):
+            text, content = pending.content, parse_content(pending.content)  # what a name had that comes back
     else:
-        refusal = judge_endpoint(content, entry, limits, now, approved=approved)
+        refusal = judge_endpoint(content, entry, limits, now, approved=approved, answers_max=answers_max)
+    if refusal is not None and back is not None and entry is not None and not entry.live and not entry.earlier:
+        # It is wanted, and not as weak as this: what it had last is better than nothing. Then it is held on that.
+        last = parse_content(back.content)
+        if judge_endpoint(last, entry, limits, now, approved=approved, answers_max=answers_max) is None:
+            text, content, refusal = back.content, last, None
     if refusal is not None and entry is not None and (pending is not None or entry.earlier):
         return Step(name=name, kind=Kind.RESOLVE, entry=entry, content=text)
     if refusal is not None:

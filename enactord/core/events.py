@@ -295,6 +295,17 @@ class WasThawed(Happening):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LimitsChanged(Happening):
+    """The guards judge by other limits from now on; `changes`: each key with what it was and is."""
+
+    id: ClassVar[str] = "limits.changed"
+    severity: ClassVar[Severity] = "warning"
+    changes: str
+    author: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Retried(Happening):
     """An attempt against the store or a zone is made again after a failure."""
 

@@ -7,7 +7,7 @@ more parted by tabs (contents are JSON without tabs):
     name    applied    good    pending    held    peaks    [earlier ...]
 
 A version is "generation/answers_max/content" ("-": none; "=": good is what is applied;
-content "-": removal). Peaks are "start_s:capacity" parted by commas.
+content "-": removal). Peaks are "start_s:weight:addresses" parted by commas.
 """
 
 import json
@@ -19,7 +19,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from enactord.core.buckets import valid_slots
-from enactord.core.content import parse_content
+from enactord.core.content import Capacity, parse_content
 from enactord.core.records import NO_RECORDS, Records, Served
 from enactord.core.render import render
 
@@ -41,7 +41,7 @@ _VERSION = re.compile(
 """The form of a version, its content included: half the price of reading the JSON, and a bucket holds many."""
 _NAME = re.compile(r"(?:\*\.)?(?:[a-z0-9_-]{1,63}\.)++\Z")
 _NAME_LENGTH_MAX = 254  # with its final dot: RFC 1035 section 2.3.4
-_PEAK = r"\d{1,12}:\d{1,15}"
+_PEAK = r"\d{1,12}:\d{1,15}:\d{1,5}"
 _PEAKS = re.compile(rf"{_PEAK}(?:,{_PEAK})*+\Z")
 _SETTLED = re.compile(rf"{_GENERATION}/{_ANSWERS}/([^\t]*+)\t=\t-\t-\t(?:-\Z|{_PEAKS.pattern})")
 """A line behind its name where nothing is pending, held or yet to be seen; what it says is applied is its group."""
@@ -89,7 +89,7 @@ class Peak(NamedTuple):
     """A capacity in force from `start_s` until the next peak's start."""
 
     start_s: int
-    capacity: int
+    capacity: Capacity
 
 
 class Entry(NamedTuple):
@@ -99,6 +99,7 @@ class Entry(NamedTuple):
     `pending`: a write of it began and has no known end. `good`: newest version seen served.
     `earlier`: versions that were pending before, oldest first: one of them may be what is
     served, as another enactor's write of it may land yet, until the fence moves.
+    `peaks`: what it could carry lately; also of a name that came back, and is not owned yet.
     """
 
     name: str
@@ -136,6 +137,17 @@ class Entry(NamedTuple):
         return "held" if self.held is not None else "applied"
 
 
+class Outlived(NamedTuple):
+    """What is known of a name that plans had removed and bring back: its peaks, and the content that it had last.
+
+    `at`: when the plan was published that brings it back, in seconds since the epoch. Peaks are of plans' times, too.
+    """
+
+    peaks: tuple[Peak, ...]
+    content: str
+    at: float
+
+
 Bucket = dict[str, Entry]
 
 
@@ -150,7 +162,7 @@ def with_refusal(entry: Entry, version: Version, hold: Hold) -> Entry:
     return entry._replace(pending=None, held=hold, earlier=(version,))
 
 
-def with_unserved(entry: Entry, version: Version, hold: Hold, *, now_s: int, capacity: int) -> Entry:
+def with_unserved(entry: Entry, version: Version, hold: Hold, *, now_s: int, capacity: Capacity) -> Entry:
     """The entry after the zone took the version and does not serve it: ours, held, and no last known good."""
     return with_applied(entry, version, seen=False, now_s=now_s, capacity=capacity)._replace(held=hold)
 
@@ -178,7 +190,7 @@ def with_answer(entry: Entry, answer: Served) -> Entry | None:
     return entry._replace(pending=None, earlier=()) if entry.owned or entry.held is not None else None
 
 
-def with_applied(entry: Entry, version: Version, *, seen: bool, now_s: int, capacity: int) -> Entry:
+def with_applied(entry: Entry, version: Version, *, seen: bool, now_s: int, capacity: Capacity) -> Entry:
     """The entry after the version was written (and, where `seen`, found served)."""
     return Entry(
         name=entry.name,
@@ -188,32 +200,40 @@ def with_applied(entry: Entry, version: Version, *, seen: bool, now_s: int, capa
     )
 
 
-def with_peak(peaks: tuple[Peak, ...], now_s: int, capacity: int) -> tuple[Peak, ...]:
+def with_peak(peaks: tuple[Peak, ...], now_s: int, capacity: Capacity) -> tuple[Peak, ...]:
     """Add a capacity that is in force from now on.
 
-    An older, smaller one can never again be the greatest of a window that reaches to
-    now, and is dropped. Beyond `PEAKS_MAX` the shortest-lived is merged into the greater
-    one before it, which errs on the careful side.
+    An older one that is smaller, by weight and by addresses, can never again be the greatest of a window that
+    reaches to now, and is dropped. Beyond `PEAKS_MAX` the shortest-lived is merged into the one before it, which
+    errs on the careful side.
     """
-    kept = [peak for peak in peaks if peak.capacity > capacity]
+    kept = [peak for peak in peaks if _greater(peak.capacity, capacity) != capacity]
     # A clock that went back must not put the peaks out of order: a start is never before the last.
     start_s = max(now_s, kept[-1].start_s) if kept else now_s
     kept.append(Peak(start_s=start_s, capacity=capacity))
     if len(kept) > PEAKS_MAX:
         spans = [(kept[i + 1].start_s - kept[i].start_s, i) for i in range(1, len(kept) - 1)]
-        del kept[min(spans)[1]]
+        shortest = min(spans)[1]
+        merged = _greater(kept[shortest - 1].capacity, kept.pop(shortest).capacity)
+        kept[shortest - 1] = kept[shortest - 1]._replace(capacity=merged)
     return tuple(kept)
 
 
-def greatest_capacity(peaks: tuple[Peak, ...], since_s: float, last_s: float) -> int:
-    """Return the greatest capacity that was in force at any time from `since_s` on; 0 if none is known.
+def _greater(one: Capacity, other: Capacity) -> Capacity:
+    """Return what is the greater of the two by each measure."""
+    return Capacity(max(one.weight, other.weight), max(one.addresses, other.addresses))
+
+
+def greatest_capacity(peaks: tuple[Peak, ...], since_s: float, last_s: float) -> Capacity:
+    """Return the greatest capacity, by each measure, that was in force at any time from `since_s` on.
 
     `last_s`: the last moment at which one of them can have begun. A later start is of a clock that ran ahead.
     """
+    found = Capacity()
     for i, peak in enumerate(peaks):
         if i + 1 == len(peaks) or min(peaks[i + 1].start_s, last_s) > since_s:
-            return peak.capacity
-    return 0
+            found = _greater(found, peak.capacity)
+    return found
 
 
 def pack_bucket(entries: Mapping[str, Entry], slots: int) -> bytes:
@@ -234,7 +254,7 @@ def _line(entry: Entry) -> str:
     if entry.held is not None:
         hold = entry.held
         held = json.dumps([hold.generation, hold.guard, hold.detail, hold.since_s], separators=(",", ":"))
-    peaks = ",".join([f"{peak.start_s}:{peak.capacity}" for peak in entry.peaks]) or "-"
+    peaks = ",".join([f"{start_s}:{weight}:{addresses}" for start_s, (weight, addresses) in entry.peaks]) or "-"
     earlier = "".join(["\t" + _version(version) for version in entry.earlier])
     return f"{entry.name}\t{_version(entry.applied)}\t{good}\t{_version(entry.pending)}\t{held}\t{peaks}{earlier}\n"
 
@@ -317,8 +337,8 @@ def _entry(line: str) -> Entry:
     if peaks_cell != "-":
         if _PEAKS.match(peaks_cell) is None:
             raise ValueError(f"{peaks_cell!r} are no peaks")
-        pairs = [cell.partition(":") for cell in peaks_cell.split(",")]
-        peaks = tuple([Peak(int(start), int(capacity)) for start, _, capacity in pairs])
+        cells = [cell.split(":") for cell in peaks_cell.split(",")]
+        peaks = tuple([Peak(int(start), Capacity(int(weight), int(addresses))) for start, weight, addresses in cells])
     return Entry(
         name=name,
         applied=applied,

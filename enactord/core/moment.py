@@ -4,6 +4,8 @@ import re
 from datetime import UTC, datetime
 
 _AGO = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)\s*([smhd])\Z")
+AT_MAX = 1e11
+"""Moments are below this: later ones nobody can write as a date."""
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 

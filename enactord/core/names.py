@@ -64,3 +64,11 @@ def zone_of(name: str, zones: Collection[str]) -> str | None:
 def fence_name(zone: str) -> str:
     """Return the name that carries the zone's fence."""
     return f"{FENCE_LABEL}.{zone}"
+
+
+def check_id(value: str) -> str:
+    """Return what is wrong with the name of an enactor or a planner, or ""."""
+    return "" if _ID.match(value) else "must be 1 to 63 letters, digits, '.', '_' or '-'"
+
+
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")

@@ -25,7 +25,9 @@ from enactord.core.content import (
     unpack_address,
 )
 from enactord.core.errors import InvalidName, InvalidPlan, PlanUnreadable
+from enactord.core.measures import Loss, Size
 from enactord.core.names import FENCE_LABEL, parse_name, zone_of
+from enactord.core.render import ANSWERS_MAX
 from enactord.core.visible import visible
 
 SCHEMA = "enactord.plan/v1"
@@ -87,12 +89,21 @@ class Approval:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ZonePart:
-    """What a plan holds of one zone: how many endpoints, in how many slots, and each slot's chunk by digest."""
+    """What a plan holds of one zone: how much that is, in how many slots, and each slot's chunk by digest."""
 
     slots: int = 1
     endpoints: int = 0
     chunks: Mapping[int, str] = field(default_factory=dict)
     """Digest by slot, in order; a slot without names has none."""
+    weight: int = 0
+    addresses: int = 0
+    """Of all its endpoints together, as `measures.size_of` counts them."""
+    answers_max: int = ANSWERS_MAX
+    """That of the zone, by which addresses were counted."""
+
+    @property
+    def size(self) -> Size:
+        return Size(self.endpoints, self.weight, self.addresses)
 
     def chunk(self, bucket: BucketId) -> str | None:
         """Return the digest of a bucket's chunk, None where the plan holds no name there."""
@@ -118,6 +129,10 @@ class Manifest:
     zones: Mapping[str, ZonePart]
     approval: Approval | None = None
     rollback_of: int = 0
+    since: int = 0
+    """The plan that was the newest before it; 0: there was none, or none that could be read."""
+    losses: Mapping[str, Loss] = field(default_factory=dict)
+    """What goes from that plan to this one, by zone; a zone that loses nothing has none."""
 
     @property
     def ordered(self) -> bool:
@@ -388,7 +403,7 @@ def cut_zone(
 ) -> tuple[ZonePart, dict[str, str]]:
     """Cut one zone's endpoints, sorted by name, into chunks; return its part of a plan, and the texts by digest.
 
-    `slots_before`: the number of slots that the zone has had so far; 0: none.
+    `slots_before`: the number of slots that the zone has had so far; 0: none. Weight and addresses are left open.
     """
     slots = slots_for(len(endpoints), slots_before, filling)
     texts = chunk_texts(endpoints, slots)
@@ -489,8 +504,15 @@ def pack_manifest(manifest: Manifest) -> bytes:
         "published_at": manifest.published_at,
         "approval": approval and {"of": approval.of, "author": approval.author, "reason": approval.reason},
         "rollback_of": manifest.rollback_of,
+        "since": manifest.since,
+        "losses": {zone: loss.cells() for zone, loss in manifest.losses.items()},
         "zones": {
-            zone: {"slots": part.slots, "endpoints": part.endpoints, "chunks": [[s, d] for s, d in part.chunks.items()]}
+            zone: {
+                "slots": part.slots,
+                "size": part.size,
+                "answers_max": part.answers_max,
+                "chunks": [[s, d] for s, d in part.chunks.items()],
+            }
             for zone, part in manifest.zones.items()
         },
     }
@@ -518,6 +540,8 @@ def unpack_manifest(packed: bytes, generation: int) -> Manifest:
             zones={zone: _read_part(part) for zone, part in document["zones"].items()},
             approval=approval and Approval(of=approval["of"], author=approval["author"], reason=approval["reason"]),
             rollback_of=document["rollback_of"],
+            since=document["since"],
+            losses={zone: Loss(*cells) for zone, cells in document["losses"].items()},
         )
         _check_kinds(manifest)
         matches = plan_digest(manifest.scope, manifest.zones) == manifest.digest
@@ -533,7 +557,7 @@ def unpack_manifest(packed: bytes, generation: int) -> Manifest:
 def _check_kinds(manifest: Manifest) -> None:
     """Check what the digest does not cover, and would surprise whoever reads it later. Raises TypeError."""
     approval = manifest.approval or Approval(of=0, author="", reason="")
-    numbers = (manifest.generation, manifest.endpoints, manifest.rollback_of, approval.of)
+    numbers = (manifest.generation, manifest.endpoints, manifest.rollback_of, manifest.since, approval.of)
     texts = (manifest.scope, manifest.author, manifest.reason, manifest.created_at, approval.author, approval.reason)
     if not all(type(number) is int and 0 <= number < GENERATION_MAX for number in numbers):
         raise TypeError("a count that is no integer of its range")
@@ -542,17 +566,30 @@ def _check_kinds(manifest: Manifest) -> None:
     if type(manifest.published_at) not in (int, float) or not 0 <= manifest.published_at < GENERATION_MAX:
         raise TypeError("a time that is none")
     for part in manifest.zones.values():
-        counts = (part.slots, part.endpoints, *part.chunks)
+        counts = (part.slots, *part.size, part.answers_max, *part.chunks)
         if not all(type(number) is int for number in counts) or not valid_slots(part.slots):
             raise TypeError("a number of slots that is none")
-        if part.endpoints < 0 or not all(0 <= slot < part.slots for slot in part.chunks):
+        if min(*part.size, part.answers_max) < 0:
+            raise TypeError("a size that is none")
+        if not all(0 <= slot < part.slots for slot in part.chunks):
             raise TypeError("a slot that is none")
+    for loss in manifest.losses.values():
+        if not all(type(number) is int and number >= 0 for number in loss.cells()):
+            raise TypeError("a loss that is none")
     if manifest.endpoints != sum(part.endpoints for part in manifest.zones.values()):
         raise TypeError("a number of endpoints that is none")
 
 
 def _read_part(part: Mapping[str, Any]) -> ZonePart:
-    return ZonePart(slots=part["slots"], endpoints=part["endpoints"], chunks=dict(sorted(part["chunks"])))
+    endpoints, weight, addresses = part["size"]
+    return ZonePart(
+        slots=part["slots"],
+        endpoints=endpoints,
+        chunks=dict(sorted(part["chunks"])),
+        weight=weight,
+        addresses=addresses,
+        answers_max=part["answers_max"],
+    )
 
 
 def merge(texts: Iterable[str]) -> dict[str, str]:

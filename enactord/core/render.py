@@ -5,6 +5,8 @@ from hashlib import blake2b
 from enactord.core.content import Content, Target, pack_address
 from enactord.core.records import NO_RECORDS, Records
 
+ANSWERS_MAX = 16
+"""Most addresses of one RRset, where the config does not say."""
 ANSWERS_MAX_LIMIT = 100
 """Most addresses of one RRset: BIND answers SERVFAIL to an update beyond it (max-records-per-type).
 

@@ -9,13 +9,17 @@ T = TypeVar("T", int, float, bool)
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Key(Generic[T]):
-    """One thing that can be set. A number lies between `low` and `high`, both included; a flag has no bounds."""
+    """One thing that can be set. A number lies between `low` and `high`, both included; a flag has no bounds.
+
+    `high_is_strict`: of two values of a limit, the higher one lets less pass; else the lower one, or false.
+    """
 
     name: str
     default: T
     meaning: str
     low: float = 0
     high: float = 0
+    high_is_strict: bool = False
 
 
 class Values:

@@ -155,6 +155,6 @@ def _entry(name: str, known: Entry | None, content: Content, answer: Served, ans
         most = WEIGHTED
     version = Version(generation=0, content=content_text(content), answers_max=most)
     assert version.records(name) == answer.records, name
-    peaks = with_peak((), now_s, content.capacity)
+    peaks = with_peak((), now_s, content.capacity(most))
     # A hold stays: the enactors lift it when they take the name up.
     return (known or Entry(name=name))._replace(applied=version, good=version, peaks=peaks)

@@ -35,7 +35,7 @@ from enactord.operations.scope import Denied, Scope, Stage, silent
 from enactord.registry.control import Freeze, freeze_value, parse_freeze
 from enactord.registry.fences import Fences
 from enactord.registry.keys import Keys, parse_record, record_value
-from enactord.store.layout import FENCE, FREEZE, KINDS, PLAN, OtherFormat, split_name
+from enactord.store.layout import FENCE, FREEZE, KINDS, LIMITS, PLAN, OtherFormat, split_name
 from enactord.store.paging import items_under
 
 _SCHEMAS = "enactord.backup/"
@@ -205,7 +205,7 @@ async def restore(
             there[item.key[len(root) :]] = item.value
     author_of = parse_freeze(there[FREEZE.prefix]).author if FREEZE.prefix in there else ""
     begun = author_of.startswith(_MARK)
-    if there and not replace and not begun:
+    if there.keys() - {LIMITS.prefix} and not replace and not begun:  # enactors put their limits into an empty store
         plans = sum(key.startswith(PLAN.prefix) for key in there)
         detail = f"the store holds this scope already ({plans} plans, {len(there)} keys); to replace it: --replace"
         return Denied(refusals=(Refusal(guard="not_empty", detail=detail),))

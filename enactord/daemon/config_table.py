@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from enactord.adapters.tls import BadCertificate, check_authorities, check_pair
+from enactord.core.names import check_id
 from enactord.core.settings import Key
 from enactord.daemon.zone_config import Address
 from enactord.registry.keys import valid_scope
@@ -20,7 +21,6 @@ ADDRESSES_MAX = 16
 TEXTS_MAX = 64
 SECRET_BYTES_MAX = 64 * 1024
 SHOWN_MAX = 100
-_ENACTOR_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
 
 
 class Table:
@@ -266,10 +266,6 @@ def shown(value: object) -> str:
 
 def cut(text: str, length: int = SHOWN_MAX) -> str:
     return text if len(text) <= length else text[:length] + "…"
-
-
-def check_id(value: str) -> str:
-    return "" if _ENACTOR_ID.match(value) else "must be 1 to 63 letters, digits, '.', '_' or '-'"
 
 
 def check_scope(value: str) -> str:

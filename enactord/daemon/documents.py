@@ -14,6 +14,7 @@ from enactord.core.plan import Manifest, parse_chunk
 from enactord.operations.retiring import retired_document
 from enactord.registry.control import Freeze
 from enactord.registry.mirror import Mirror
+from enactord.registry.planners import Pause
 from enactord.registry.plans import Plans
 from enactord.store.layout import OtherFormat
 
@@ -34,6 +35,7 @@ def status_document(mirror: Mirror, zones: Sequence[str]) -> Document:
         "head": mirror.head,
         "plans": {"stored": len(generations), "oldest": generations[0] if generations else 0},
         "frozen": freeze_document(mirror.freeze),
+        "paused": pauses_document(mirror.paused),
         "zones": [
             _zone_document(mirror, zone, configured=zone in configured)
             for zone in sorted(configured.union(mirror.fences))
@@ -112,6 +114,23 @@ def held_notes(mirror: Mirror) -> list[str]:
     if held > len(notes):
         notes.append(f"{held - len(notes)} more are held; see them all with: enactorctl endpoints --state held")
     return notes
+
+
+def pauses_document(pauses: Mapping[str, Pause]) -> list[Document]:
+    """Return which planners are paused, by whom and why."""
+    return [
+        {"planner": planner, "reason": pause.reason, "author": pause.author, "at": pause.at}
+        for planner, pause in sorted(pauses.items())
+    ]
+
+
+def pause_notes(mirror: Mirror) -> list[str]:
+    """Return for people which planners are paused."""
+    return [
+        f"planner {planner} is paused by {pause.author or '?'}: {pause.reason};"
+        f" to go on: enactorctl planner resume {planner}"
+        for planner, pause in mirror.paused.items()
+    ]
 
 
 def freeze_document(freeze: Freeze | None) -> Document | None:

@@ -6,6 +6,7 @@ import ssl
 import traceback
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import lru_cache
 from http import HTTPStatus
 from importlib.resources import files
@@ -19,7 +20,7 @@ from enactord.adapters.tls import BadCertificate, load_pair
 from enactord.core.errors import ConfigError
 from enactord.core.events import StepFailed
 from enactord.daemon.config import HttpConfig
-from enactord.daemon.documents import held_notes, status_document
+from enactord.daemon.documents import held_notes, pause_notes, status_document
 from enactord.daemon.web.feed import Feed
 from enactord.daemon.web.hosts import hosted
 from enactord.daemon.web.limits import Rates, add_headers, rated, timed
@@ -76,9 +77,12 @@ class Pages:
             limits=enactor.settings.limits,
             clock=ports.clock,
             wait_s=min(WAIT_S, config.request_timeout_s / 3),
+            answers={name: zone.settings.answers_max for name, zone in ports.zones.items()},
         )
         self._reading = Reading(enactor.mirror, scope.plans, zones)
-        self._writing = Writing(scope, config.token, plan_bytes_max=config.plan_bytes_max)
+        self._writing = Writing(
+            lambda: replace(scope, limits=enactor.settings.limits), config.token, plan_bytes_max=config.plan_bytes_max
+        )
         self._streams = Streams(
             self._feed,
             self._state,
@@ -88,8 +92,8 @@ class Pages:
         )
 
     def retune(self, token: bytes) -> None:
-        """Let in by this token, and judge by the enactor's limits as they are now."""
-        self._writing.retune(self._enactor.settings.limits, token)
+        """Let in by this token from now on."""
+        self._writing.retune(token)
 
     def application(self) -> web.Application:
         middlewares = [
@@ -154,6 +158,7 @@ class Pages:
     async def ready(self, request: web.Request) -> web.Response:
         """200 once started; "degraded" is ready, and says why. Held names are notes: no reason to be degraded."""
         reasons, notes = self._enactor.reasons(), held_notes(self._enactor.mirror)
+        notes += [*pause_notes(self._enactor.mirror), *self._enactor.limits_notes()]
         return web.json_response({"status": "degraded" if reasons else "ready", "reasons": reasons, "notes": notes})
 
     async def metrics(self, request: web.Request) -> web.Response:

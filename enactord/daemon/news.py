@@ -17,6 +17,7 @@ from enactord.core.ledger import Hold
 from enactord.operations.scope import Scope
 from enactord.registry.control import Freeze
 from enactord.registry.mirror import Mirror
+from enactord.registry.planners import Pause
 
 News = dict[str, Any]
 """{"event": id, "severity": "info" | "warning" | "error", "text": for people, …}"""
@@ -30,6 +31,7 @@ class Glance:
     fences: Mapping[str, int] = field(default_factory=dict)
     applied: Mapping[str, int] = field(default_factory=dict)
     freeze: Freeze | None = None
+    paused: Mapping[str, Pause] = field(default_factory=dict)
     enactors: frozenset[str] = frozenset()
     holds: Mapping[BucketId, tuple[int, Mapping[str, Hold]]] = field(default_factory=dict)
     """By bucket: its mod revision, and what is held in it."""
@@ -51,6 +53,7 @@ def glance(mirror: Mirror, before: Glance | None = None, *, ledger: bool = True)
         fences=fences,
         applied={zone: mirror.applied(zone) for zone in fences},
         freeze=mirror.freeze,
+        paused=mirror.paused,
         enactors=frozenset(presence.id for presence in mirror.enactors),
         holds=_held(mirror, known) if ledger else known,
     )
@@ -99,6 +102,12 @@ def compare(before: Glance, after: Glance, mirror: Mirror) -> Iterator[News]:
     """Yield what is new between two glances at a mirror, which is as it was at the second."""
     if after.freeze != before.freeze:
         yield _freeze(after.freeze)
+    for planner in sorted(before.paused.keys() - after.paused.keys()):
+        yield _said("planner.resumed", f"planner {planner} goes on", planner=planner)
+    for planner, pause in sorted(after.paused.items()):
+        if before.paused.get(planner) != pause:
+            text = f"planner {planner} paused by {pause.author}: {pause.reason}"
+            yield _said("planner.paused", text, "warning", planner=planner, author=pause.author, reason=pause.reason)
     for enactor in sorted(after.enactors - before.enactors):
         yield _said("enactor.came", f"enactor {enactor} is there", enactor=enactor)
     for enactor in sorted(before.enactors - after.enactors):

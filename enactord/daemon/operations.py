@@ -13,16 +13,19 @@ from enactord.daemon.documents import (
     history_document,
     manifest_document,
     owned_contents,
+    pauses_document,
     plan_document,
     plans_document,
     status_document,
 )
-from enactord.daemon.publishing import Earlier, Held, How, Published, approve, publish, rollback
+from enactord.daemon.publishing import Earlier, How, Published, approve, publish, rollback
 from enactord.daemon.repairing import repair
 from enactord.daemon.verifying import Finding, Verification, verify
+from enactord.operations.judging import Held
 from enactord.operations.scope import Denied, Scope, Stage
-from enactord.registry import control
+from enactord.registry import control, planners
 from enactord.registry.control import Freeze, parse_freeze
+from enactord.registry.planners import Pause, parse_pause
 
 __all__ = [
     "Adopted",
@@ -45,10 +48,13 @@ __all__ = [
     "history_document",
     "manifest_document",
     "owned_contents",
+    "pause",
+    "pauses_document",
     "plan_document",
     "plans_document",
     "publish",
     "repair",
+    "resume",
     "rollback",
     "status_document",
     "thaw",
@@ -69,3 +75,18 @@ async def thaw(scope: Scope) -> Freeze | None:
     item = (await scope.store.get([scope.keys.freeze])).get(scope.keys.freeze)
     await control.thaw(scope.store, scope.keys)
     return None if item is None else parse_freeze(item.value)
+
+
+async def pause(scope: Scope, planner: str, *, reason: str, author: str) -> Pause:
+    """Refuse what a planner publishes until it is resumed; an earlier pause is replaced. Raises `StoreDown`."""
+    paused = Pause(reason=reason, author=author, at=scope.clock.now())
+    await planners.pause(scope.store, scope.keys, planner, paused)
+    return paused
+
+
+async def resume(scope: Scope, planner: str) -> Pause | None:
+    """Let a planner publish again; returns what its pause was, None where there was none. Raises `StoreDown`."""
+    key = scope.keys.paused(planner)
+    item = (await scope.store.get([key])).get(key)
+    await planners.resume(scope.store, scope.keys, planner)
+    return None if item is None else parse_pause(item.value)

@@ -1,39 +1,27 @@
 """Publishing: a draft is judged early, as the enactors will judge it, and stored whole or not at all."""
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import floor
 
-from enactord.core.buckets import bucket_of
-from enactord.core.content import parse_content
-from enactord.core.fence import FenceRecord
-from enactord.core.guards import WEIGH_CHANGE, judge_endpoint, judge_removals, refuse_outside
+from enactord.core.errors import PlanUnreadable
+from enactord.core.guards import Finding
 from enactord.core.kv import Changes, Compare, Item, Operation, Page, Result
-from enactord.core.ledger import Bucket, Entry
 from enactord.core.moment import utc
-from enactord.core.names import zone_of
 from enactord.core.plan import Approval, Draft, Manifest, content_digest
 from enactord.core.refusal import Refusal
 from enactord.core.retention import Stored, in_force, last_whole
 from enactord.daemon.documents import Document, diff_plans, manifest_document
+from enactord.operations.judging import Held, Judge, Looked, judge_endpoints, look_at_endpoints, weigh_draft
 from enactord.operations.scope import Denied, Scope, Stage, silent
 from enactord.ports import KeyValue
 from enactord.registry.control import parse_freeze
-from enactord.registry.keys import parse_record
-from enactord.registry.plans import Orders, Plans
+from enactord.registry.planners import DEFAULT, Pause
+from enactord.registry.plans import Orders
 from enactord.registry.reports import Report, await_reports
-from enactord.store.ledger_index import read_bucket
 
 _HELD_TOLD = 20
 _NOTES_TOLD = 3
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
-    """An endpoint that will stay on its last known good, and the guard that says so."""
-
-    name: str
-    refusal: Refusal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +34,10 @@ class Published:
     after: Mapping[str, str]
     held: tuple[Held, ...]
     warnings: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    """What the guards of plans saw, each where it comes closest to a refusal."""
+    looked: tuple[Looked, ...] = ()
+    """What the guards of endpoints saw, with `dry_run`."""
 
     @property
     def counts(self) -> dict[str, int]:
@@ -58,6 +50,12 @@ class Published:
             "held": len(self.held),
         }
 
+    @property
+    def seen(self) -> list[tuple[str, str]]:
+        """What each guard saw, in words."""
+        plan = [(found.guard, found.text()) for found in self.findings]
+        return [*plan, *((looked.guard, looked.text()) for looked in self.looked)]
+
     def document(self) -> Document:
         found = manifest_document(self.manifest) | {
             "dry_run": self.dry_run,
@@ -65,7 +63,10 @@ class Published:
             "held": [{"name": h.name, "guard": h.refusal.guard, "detail": h.refusal.detail} for h in self.held],
             "warnings": list(self.warnings),
         }
-        return found | ({"diff": diff_plans(self.before, self.after)} if self.dry_run else {})
+        if not self.dry_run:
+            return found
+        guards = [*(found.document() for found in self.findings), *(looked.document() for looked in self.looked)]
+        return found | {"guards": guards, "diff": diff_plans(self.before, self.after)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,15 +112,6 @@ class _Rehearsal:
         """The real store is its owner's to close."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Weighed:
-    """A draft against the ledger: the entries that it touches, what is applied there, and refusals."""
-
-    entries: Mapping[str, Entry]
-    before: Mapping[str, str]
-    refusals: tuple[Refusal, ...]
-
-
 async def publish(
     scope: Scope,
     draft: Draft,
@@ -134,30 +126,44 @@ async def publish(
     Raises `InvalidPlan`, `PlanUnreadable`, `StoreDown`.
     """
     how.stage("judging")
-    weighed = await _weigh(scope, draft)
-    weighed, notes = _as_ordered(weighed, orders)
-    rehearsal = Plans(_Rehearsal(scope.store), scope.keys, scope.clock, zones=scope.zones, limits=scope.limits)
-    if weighed.refusals:
-        done = await rehearsal.publish(draft, orders, layout=layout)
-        told = {refusal.guard for refusal in weighed.refusals}
-        more = (done,) if isinstance(done, Refusal) and done.guard not in told else ()
-        return Denied(refusals=(*more, *weighed.refusals))
+    weighed = await weigh_draft(scope, draft)
+    judge = Judge(scope, orders, weighed, exactly=how.dry_run)
+    rehearsal = scope.plans_in(_Rehearsal(scope.store))
+    early = weighed.refusals(orders)
+    if early:
+        done = await rehearsal.publish(draft, orders, layout=layout, judge=judge)
+        told = {refusal.guard: refusal for refusal in (*early, *judge.refusals)}
+        if isinstance(done, Refusal):
+            told = {done.guard: done} | told
+        return Denied(refusals=tuple(told.values()))
     held: tuple[Held, ...] | None = None
     if how.fail_on_held:
-        held = _judge_endpoints(draft.endpoints, weighed.entries, scope, approved=orders.ordered)
+        done = await rehearsal.publish(draft, orders, layout=layout, judge=judge)
+        if isinstance(done, Refusal):
+            return Denied(refusals=judge.refusals or (done,))
+        entries = await judge.entries(draft.endpoints)
+        held = judge_endpoints(draft.endpoints, entries, scope, approved=orders.ordered)
         if held:
             return Denied(refusals=_as_refusals(held))
     how.stage("asking enactors")
     reports = await await_reports(scope.store, scope.keys, scope.clock, wait_s=0.0 if how.dry_run else scope.wait_s)
     above = max((report.fence for report in reports), default=0)
+    clocks = [report.at for report in reports]
     how.stage("rehearsing" if how.dry_run else "storing")
-    done = await (rehearsal if how.dry_run else scope.plans).publish(draft, orders, layout=layout, above=above)
+    plans = rehearsal if how.dry_run else scope.plans
+    done = await plans.publish(draft, orders, layout=layout, above=above, clocks=clocks, judge=judge)
     if isinstance(done, Refusal):
-        return Denied(refusals=(done,))
+        return Denied(refusals=judge.refusals or (done,))
+    looked: Sequence[Looked] = ()
+    entries = await judge.entries(draft.endpoints)
     if held is None:  # it keeps nothing from being stored: so enactors need not wait until it is known here
-        held = _judge_endpoints(draft.endpoints, weighed.entries, scope, approved=orders.ordered)
+        held = judge_endpoints(draft.endpoints, entries, scope, approved=orders.ordered)
+    if how.dry_run:
+        looked = look_at_endpoints(draft.endpoints, entries, scope, held, approved=orders.ordered)
+    notes: tuple[str, ...] = ()
     if orders.rollback_of:
-        notes = (*notes, *_passed(_judge_endpoints(draft.endpoints, weighed.entries, scope, approved=False), held))
+        otherwise = judge_endpoints(draft.endpoints, entries, scope, approved=False)
+        notes = (*(_passes(refusal) for refusal in judge.passed), *_passed(otherwise, held))
     return Published(
         manifest=done,
         dry_run=how.dry_run,
@@ -165,6 +171,8 @@ async def publish(
         after=draft.endpoints,
         held=held,
         warnings=(*notes, *_unconfirmed(reports, len(scope.zones)), *await _frozen(scope)),
+        findings=judge.findings,
+        looked=tuple(looked),
     )
 
 
@@ -197,19 +205,6 @@ async def _frozen(scope: Scope) -> tuple[str, ...]:
     return (f"the scope is frozen ({frozen.mode}) by {frozen.author}: it is applied after `enactorctl thaw`",)
 
 
-def _as_ordered(weighed: _Weighed, orders: Orders) -> tuple[_Weighed, tuple[str, ...]]:
-    """Return what still refuses a plan that an operator answers for, and what guards say of a rollback all the same.
-
-    An approval was asked for by the guards; a rollback is an order in an incident, and they are never in its way.
-    """
-    if not orders.ordered:
-        return weighed, ()
-    passed = [refusal for refusal in weighed.refusals if refusal.guard in WEIGH_CHANGE]
-    left = tuple(refusal for refusal in weighed.refusals if refusal not in passed)
-    notes = tuple(_passes(refusal) for refusal in passed) if orders.rollback_of else ()
-    return replace(weighed, refusals=left), notes
-
-
 def _passes(refusal: Refusal) -> str:
     """Return that a rollback passes a guard; without what such a refusal advises others."""
     return f"the rollback passes the guard {refusal.guard}: {refusal.detail.partition('; ')[0]}"
@@ -222,73 +217,6 @@ def _passed(otherwise: Sequence[Held], held: Sequence[Held]) -> tuple[str, ...]:
     told = tuple(f"{_passes(one.refusal)}, at {one.name}" for one in passed[:_NOTES_TOLD])
     more = len(passed) - len(told)
     return (*told, *((f"and at {more} more endpoints",) if more else ()))
-
-
-async def _weigh(scope: Scope, draft: Draft) -> _Weighed:
-    zones = frozenset(scope.zones)
-    # Changes alone need the buckets that they touch; only what removes names needs the whole ledger.
-    if draft.base is not None and not draft.withdrawn:
-        entries = await _touched(scope, draft.endpoints)
-        removed: list[str] = []
-        owned = 0
-    else:
-        mirror = await scope.mirror()
-        entries = {name: entry for zone in scope.zones for name, entry in mirror.ledger.zone_entries(zone).items()}
-        owned = mirror.ledger.totals_of(scope.zones).live
-        removed = [name for name, entry in entries.items() if entry.live and _leaves(draft, name)]
-    outside = sorted(name for name in draft.endpoints if zone_of(name, zones) is None)
-    refusals = [refuse_outside(outside, zones) if outside else None]
-    if removed:
-        planned = len(draft.endpoints) if draft.base is None else owned - len(removed) + len(draft.endpoints)
-        refusals.append(judge_removals(len(removed), owned, planned, scope.limits, approved=False))
-    before = {name: entry.applied.content for name, entry in entries.items() if entry.applied is not None}
-    if draft.base is not None:
-        touched = draft.endpoints.keys() | set(removed)
-        before = {name: content for name, content in before.items() if name in touched}
-    return _Weighed(
-        entries=entries,
-        before=before,
-        refusals=tuple(refusal for refusal in refusals if refusal is not None),
-    )
-
-
-def _leaves(draft: Draft, name: str) -> bool:
-    return name in draft.withdrawn if draft.base is not None else name not in draft.endpoints
-
-
-async def _touched(scope: Scope, names: Iterable[str]) -> dict[str, Entry]:
-    """Return the entries of the buckets that hold these names, as their zones' records say; a hint, for early words."""
-    by_zone: dict[str, list[str]] = {}
-    zones = frozenset(scope.zones)
-    for name in names:
-        by_zone.setdefault(zone_of(name, zones) or "", []).append(name)
-    records = await scope.store.get([scope.keys.fence(zone) for zone in sorted(by_zone)])
-    keys = set()
-    for zone, some in by_zone.items():
-        item = records.get(scope.keys.fence(zone))
-        record = parse_record(item.value) if item else None
-        slots = record.slots if isinstance(record, FenceRecord) else 0
-        keys |= {scope.keys.ledger(bucket_of(name, zone, slots)) for name in some} if slots else set()
-    found: Bucket = {}
-    for item in (await scope.store.get(sorted(keys))).values():
-        found.update(read_bucket(item.value))
-    return found
-
-
-def _judge_endpoints(
-    endpoints: Mapping[str, str], entries: Mapping[str, Entry], scope: Scope, *, approved: bool
-) -> tuple[Held, ...]:
-    """Return the endpoints that a guard would hold now, sorted by name."""
-    held = []
-    now = scope.clock.now()
-    for name in sorted(endpoints):
-        entry = entries.get(name)
-        if entry is not None and entry.applied is not None and entry.applied.content == endpoints[name]:
-            continue
-        refusal = judge_endpoint(parse_content(endpoints[name]), entry, scope.limits, now, approved=approved)
-        if refusal is not None:
-            held.append(Held(name=name, refusal=refusal))
-    return tuple(held)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -306,7 +234,8 @@ class Earlier:
 
 async def _find(scope: Scope, what: Earlier) -> Stored | Refusal:
     """Return the plan that is meant, among those that are stored and can be read."""
-    plans = await scope.plans.stored()
+    refused = await scope.plans.refused()
+    plans = [plan for plan in await scope.plans.stored() if plan.generation not in refused]
     # Times are shown to the second: who copies a plan's own time means that plan.
     found = last_whole(plans) if what.at is None else in_force(plans, floor(what.at) + 1 - 1e-6, scope.clock.now())
     if found is None:
@@ -331,8 +260,12 @@ async def rollback(
     author: str,
     reason: str,
     how: How = HOW,
+    pause: bool = True,
 ) -> Published | Denied:
-    """Publish a stored plan's content as a new generation. Raises as `publish` does."""
+    """Publish a stored plan's content as a new generation. Raises as `publish` does.
+
+    `pause`: pause the planner whose content it changes, so that it does not bring back what is undone.
+    """
     how.stage("finding")
     notes: tuple[str, ...] = ()
     if isinstance(what, Earlier):
@@ -341,8 +274,29 @@ async def rollback(
             return Denied(refusals=(found,))
         notes = (f"{what}: plan {found.generation}, published {utc(found.at)}, {found.endpoints} endpoints",)
         what = found.generation
-    done = await _again(scope, what, Orders(author=author, reason=reason, rollback_of=what), how=how)
-    return replace(done, warnings=(*notes, *done.warnings)) if isinstance(done, Published) else done
+    newest, _ = await scope.plans.newest()
+    why = Pause(reason=f"rollback to plan {what}: {reason}", author=author, at=scope.clock.now()) if pause else None
+    done = await _again(scope, what, Orders(author=author, reason=reason, rollback_of=what, pauses=why), how=how)
+    if isinstance(done, Denied):
+        return done
+    if pause and await _differ(scope, newest, done.manifest):
+        notes = (*notes, _PAUSES.format(is_paused="would be paused" if how.dry_run else "is paused"))
+    return replace(done, warnings=(*notes, *done.warnings))
+
+
+_PAUSES = (
+    f"planner {DEFAULT} {{is_paused}}, so that it does not bring back what the rollback undoes;"
+    f" when its plans are sound: enactorctl planner resume {DEFAULT}"
+)
+
+
+async def _differ(scope: Scope, generation: int, manifest: Manifest) -> bool:
+    """Whether a stored plan is another content than this one, as far as it can be read."""
+    try:
+        before = await scope.plans.manifest(generation)
+    except PlanUnreadable:
+        return True
+    return before is None or before.zones != manifest.zones
 
 
 async def approve(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from enactord.adapters.wire.names import MAX_NAME_BYTES, text_to_wire
 from enactord.core.errors import InvalidName
 from enactord.core.names import fence_name, parse_name, wire_name
-from enactord.core.render import ANSWERS_MAX_LIMIT, WEIGHTED
+from enactord.core.render import ANSWERS_MAX, ANSWERS_MAX_LIMIT, WEIGHTED
 from enactord.daemon.tsig_file import KeyFile, NoKey, parse_algorithm, parse_key_file, same_name
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class ZoneConfig:
     """Authoritative servers that are asked after each write; without it, what was written to."""
     verify_timeout_s: float = 3.0
     """How long a written name may take to be seen there (route53: 90)."""
-    answers_max: int = 16
+    answers_max: int = ANSWERS_MAX
     """Addresses that one name is served with at most, of each family; of more targets a weighted sample is drawn.
     Not for route53, which serves all of them (up to 100) by weight."""
 
@@ -131,7 +131,7 @@ def read_zone(table: "Table", *, for_daemon: bool, before: Sequence[ZoneConfig])
     own_server = backend in ("embedded", "skydns", "route53")
     needs_key = for_daemon and not own_server
     key = _read_key(table, required=needs_key)
-    answers_max = table.integer("answers_max", 16, low=1, high=_ANSWERS_MAX.get(backend, ANSWERS_MAX_LIMIT))
+    answers_max = table.integer("answers_max", ANSWERS_MAX, low=1, high=_ANSWERS_MAX.get(backend, ANSWERS_MAX_LIMIT))
     zone = ZoneConfig(
         name=name,
         backend=backend,

@@ -6,13 +6,14 @@ Each zone goes this way by itself: what holds up one zone holds up no other.
 import asyncio
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 from enactord.core.buckets import BucketId
 from enactord.core.errors import LeaseLost, ZoneDown
 from enactord.core.events import ClaimLost, PlanApplied
 from enactord.core.fence import Fence, FenceRecord, describe_fence
+from enactord.core.ledger import Outlived
 from enactord.core.plan import Manifest
 from enactord.engine.claims import Claims
 from enactord.engine.health import Aspect, Health
@@ -66,6 +67,8 @@ class Accepted:
 
     manifest: Manifest
     fences: Mapping[str, FenceRecord | None]
+    outlived: Mapping[str, Outlived] = field(default_factory=dict)
+    """What is known of names that it brings back within the guards' window."""
 
 
 class Applier:
@@ -135,6 +138,7 @@ class Applier:
                     mirror=self._mirror,
                     rng=self._rng,
                     wanted=view.wanted,
+                    outlived=plan.outlived,
                     again=again,
                     retries=self._retries,
                 )

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection
 
 from enactord.core.errors import PlanUnreadable
 from enactord.core.events import PlanRefused, PlanSeen
+from enactord.core.guards import WEIGH_CHANGE
 from enactord.core.plan import Manifest
 from enactord.core.refusal import Refusal
 from enactord.engine.applying import Accepted
@@ -12,6 +13,7 @@ from enactord.engine.pace import Patience, Stride
 from enactord.engine.planning import Planning, PlanView
 from enactord.engine.settings import Ports, Settings
 from enactord.registry.mirror import Mirror
+from enactord.registry.plans import Plans
 from enactord.store.layout import HEAD
 
 _PATIENCE_FIRST_S = 0.1
@@ -37,6 +39,7 @@ class Choosing:
         self._ports = ports
         self._mirror = mirror
         self._planning = planning
+        self._plans = Plans(ports.store, mirror.keys, ports.clock)
         self._zones = zones
         self._has_work = has_work
         self._is_down = is_down
@@ -60,6 +63,9 @@ class Choosing:
         """Return the newest acceptable plan above the known generation, if there is work on it. Raises `StoreDown`."""
         mirror = self._mirror
         self._note_open(mirror.opened_max)
+        marked = mirror.refused_revision(mirror.opened_max)
+        if marked:  # somebody who knew better has opened it
+            await self._plans.unmark_refused(mirror.opened_max, marked)
         if HEAD.prefix in mirror.other_formats:
             return None  # which plan is the newest, another version knows
         for generation in reversed(mirror.generations):
@@ -83,12 +89,18 @@ class Choosing:
                 self._refused.pop(generation, None)
                 return chosen
             self._refuse(generation, chosen)
+            if chosen.guard in WEIGH_CHANGE and generation not in mirror.refused:
+                await self._plans.mark_refused(generation, chosen, self.settings.id)
         return None
 
     async def _judge(self, manifest: Manifest) -> tuple[Accepted, PlanView] | Refusal:
         fences = {zone: self._mirror.fence(zone) for zone in self._zones}
         view = await self._planning.read(manifest, self._zones)
-        return self._planning.judge(view, fences) or (Accepted(manifest=manifest, fences=fences), view)
+        refusal = await self._planning.judge(view, fences)
+        if refusal is not None:
+            return refusal
+        outlived = await self._planning.outlived(view)
+        return Accepted(manifest=manifest, fences=fences, outlived=outlived), view
 
     def _note_open(self, opened: int) -> None:
         """Learn from each open whether the plan before it was applied, or given up for the next."""

@@ -16,7 +16,7 @@ from dataclasses import replace
 from functools import partial
 
 from enactord.core.errors import Compacted, EnactordError, LeaseLost, PlanUnreadable, StoreDown, StoreRefused, ZoneDown
-from enactord.core.events import StepFailed, WasFrozen, WasThawed
+from enactord.core.events import LimitsChanged, StepFailed, WasFrozen, WasThawed
 from enactord.core.refusal import Refusal
 from enactord.engine.applying import Applier
 from enactord.engine.choosing import Choosing
@@ -39,6 +39,7 @@ from enactord.engine.sharing import Sharing
 from enactord.engine.writer import ZoneDenied, ZoneWriter
 from enactord.registry.control import Freeze
 from enactord.registry.keys import Keys
+from enactord.registry.limits import Ruling, differences, seed
 from enactord.registry.mirror import Mirror
 from enactord.registry.reports import REPORT_EVERY_S
 from enactord.registry.session import Session
@@ -60,6 +61,7 @@ class Enactor:
 
     def __init__(self, settings: Settings, ports: Ports, rng: random.Random) -> None:
         self.settings = settings
+        self._configured = settings.limits
         self.ports = ports
         self.mirror = Mirror(Keys(settings.scope))
         self.health = Health(ports.observer)
@@ -176,10 +178,38 @@ class Enactor:
                 pass  # the lease runs out by itself
 
     def retune(self, settings: Settings) -> None:
-        """Go on with other limits, retention and pace; all else must be as it was.
+        """Go on with another retention and pace; all else must be as it was.
 
-        A pass or a pause that is under way ends as it began. Refused plans are judged anew.
+        A pass or a pause that is under way ends as it began. Limits are taken from here where the store has none.
         """
+        self._configured = settings.limits
+        self._use(settings.ruled(self.ruling.limits))
+
+    @property
+    def ruling(self) -> Ruling:
+        """The guards' limits in force, and who set them."""
+        return self.mirror.ruling(self._configured)
+
+    def limits_notes(self) -> list[str]:
+        """Return where this config says other limits than those in force."""
+        return [
+            f"guard.{name}: this config says {configured}, in force is {used}; to change that:"
+            f" enactorctl limits set {name} {str(configured).lower()} --reason …"
+            for name, (used, configured) in differences(self.ruling, self._configured).items()
+        ]
+
+    def _note_limits(self) -> None:
+        """Judge by the limits that the store has from now on. Refused plans are judged anew."""
+        ruling = self.ruling
+        if ruling.limits == self.settings.limits:
+            return
+        before = self.settings.limits
+        self._use(self.settings.ruled(ruling.limits))
+        changes = [f"{name} {old} -> {new}" for name, (new, old) in differences(ruling, before).items()]
+        told = LimitsChanged(changes=", ".join(changes), author=ruling.author, reason=ruling.problem or ruling.reason)
+        self.ports.observer.observe(told)
+
+    def _use(self, settings: Settings) -> None:
         tuned = replace(
             self.settings,
             limits=settings.limits,
@@ -287,10 +317,14 @@ class Enactor:
             while True:
                 self.progress = loop.time()
                 self._note_freeze()
+                self._note_limits()
                 self.health.note_formats(self.mirror.other_formats)
                 pipelines.reap()
                 if self.store_up and self.mirror.loaded and self.mirror.freeze is None:
                     try:
+                        if not self.mirror.rules:
+                            now = self.ports.clock.now()
+                            await seed(self.ports.store, self._keys, self._configured, self.settings.id, now)
                         known = pipelines.generation
                         if pipelines.judge_again or known > self.mirror.newest:  # a bad plan may have been set aside
                             known = 0
@@ -419,6 +453,8 @@ class Enactor:
         if not self.store_up:
             found.append(f"store: {self.health.store_problem}")
         found.extend(self.health.format_problems)
+        if self.ruling.problem:
+            found.append(f"limits: {self.ruling.problem}")
         unfinished = self._pipelines.unfinished
         if unfinished:
             zones = ", ".join(list(unfinished)[:_ZONES_SHOWN]) + (", …" if len(unfinished) > _ZONES_SHOWN else "")

@@ -3,18 +3,24 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from enactord.core.baselines import baselines
 from enactord.core.buckets import BucketId
 from enactord.core.diff import conforms
 from enactord.core.errors import PlanUnreadable
 from enactord.core.fence import FenceRecord
-from enactord.core.guards import judge_removals
+from enactord.core.guards import VELOCITY_WINDOW, Finding, look
+from enactord.core.guards.kinds import Weighing
+from enactord.core.ledger import Outlived
+from enactord.core.measures import Loss, Size
+from enactord.core.names import zone_of
 from enactord.core.plan import Manifest, ZonePart, parse_chunk
 from enactord.core.refusal import Refusal
 from enactord.engine.rightful import plan_at
 from enactord.engine.settings import Ports, Settings
+from enactord.registry.building import read_chunks
 from enactord.registry.keys import Keys
 from enactord.registry.mirror import Mirror
-from enactord.registry.plans import read_chunks
+from enactord.registry.weighing import Contents, Scales, may_have_removed, outlived, weigh
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,22 +127,31 @@ class Planning:
             conforms(view.wanted(bucket), mirror.ledger.bucket(bucket)) for bucket in suspects
         )
 
-    def judge(self, view: PlanView, fences: Mapping[str, FenceRecord | None]) -> Refusal | None:
-        """Judge a plan as a whole against the ledger.
+    async def judge(self, view: PlanView, fences: Mapping[str, FenceRecord | None]) -> Refusal | None:
+        """Judge a plan as a whole against the ledger, and against its baselines. Raises as `read` does.
 
         `fences`: each zone's fence in the store when the reading of the view, which holds every zone of the
         config, began. What the store has of other zones counts for nothing.
         """
+        manifest = view.manifest
+        if manifest.ordered:
+            return None
+        if any(record is not None and record.generation == manifest.generation for record in fences.values()):
+            return None  # decided when it was opened; part of it may be gone already
+        findings = self._against_served(view, fences)
+        if not any(finding.seen.refused for finding in findings):
+            findings = await self._against_baselines(manifest)
+        return next((finding.refusal() for finding in findings if finding.seen.refused), None)
+
+    def _against_served(self, view: PlanView, fences: Mapping[str, FenceRecord | None]) -> list[Finding]:
+        """Return what guards see of the names that go, against what is applied or about to be."""
         removed = 0
         for bucket in (bucket for buckets in view.zones.values() for bucket in buckets):
             wanted = view.wanted(bucket)
             entries = self._mirror.ledger.bucket(bucket)
             removed += sum(entry.live and name not in wanted for name, entry in entries.items())
-        manifest = view.manifest
-        if any(record is not None and record.generation == manifest.generation for record in fences.values()):
-            return None  # decided when it was opened; part of it may be gone already
-        weighed = {(removed, self._mirror.ledger.totals_of(view.zones).live)}
-        planned = sum(manifest.part(zone).endpoints for zone in view.zones)
+        planned = sum(view.manifest.part(zone).endpoints for zone in view.zones)
+        weighed = [(0, removed, self._mirror.ledger.totals_of(view.zones).live)]
         under_way: dict[int, Manifest] = {}
         for zone, record in fences.items():
             plan = None if record is None else plan_at(self._mirror, record)
@@ -146,9 +161,77 @@ class Planning:
             # Others may be at work on the plan that is opened, and the ledger that is known here
             # not yet show it: what that plan holds counts as served.
             held = sum(plan.part(zone).endpoints for zone in view.zones)
-            weighed.add((max(0, held - planned), held))
-        refusals = (
-            judge_removals(gone, before, planned, self.settings.limits, approved=manifest.ordered)
-            for gone, before in sorted(weighed)
+            weighed.append((plan.generation, max(0, held - planned), held))
+        weighings = [Weighing("", since, Size(before), Loss(gone), planned) for since, gone, before in weighed]
+        return [finding for weighing in weighings for finding in look(weighing, self.settings.limits)]
+
+    async def _against_baselines(self, manifest: Manifest) -> list[Finding]:
+        """Return what guards see of what goes since the window began."""
+        stored = self._lately(manifest)
+        against = self._baselines(manifest, stored)
+        return await weigh(manifest, against, stored, self._scales(), applied=self._applied_contents)
+
+    async def outlived(self, view: PlanView) -> dict[str, Outlived]:
+        """Return what is known of names that the plan brings back, as `weighing.outlived` does. Raises `StoreDown`."""
+        manifest = view.manifest
+        if manifest.ordered:
+            return {}
+        stored = self._lately(manifest)
+        against = self._baselines(manifest, stored)
+        if not may_have_removed(stored, against):
+            return {}
+        names: list[str] = []
+        for bucket in (bucket for buckets in view.zones.values() for bucket in buckets):
+            entries = self._mirror.ledger.bucket(bucket)
+            names += [name for name in view.wanted(bucket) if name not in entries or not entries[name].owned]
+        return await outlived(manifest, names, against, self._scales())
+
+    def _baselines(self, manifest: Manifest, stored: Mapping[int, Manifest]) -> list[Manifest]:
+        window_s = self.settings.limits[VELOCITY_WINDOW]
+        plans = list(stored.values())
+        return baselines(plans, manifest.generation, manifest.published_at, window_s, self._mirror.refused)
+
+    def _scales(self) -> Scales:
+        return Scales(
+            zones=[zone.name for zone in self.settings.zones],
+            limits=self.settings.limits,
+            answers={zone.name: zone.answers_max for zone in self.settings.zones},
+            read=self._read_chunks,
+            served=self._applied_to,
         )
-        return next((refusal for refusal in refusals if refusal is not None), None)
+
+    def _lately(self, manifest: Manifest) -> dict[int, Manifest]:
+        """Return the plans before one that can be read, back to the one in force when the window began."""
+        window_s = self.settings.limits[VELOCITY_WINDOW]
+        found: dict[int, Manifest] = {}
+        for generation in reversed(self._mirror.generations):
+            if generation >= manifest.generation:
+                continue
+            try:
+                before = self._mirror.manifest(generation)
+            except PlanUnreadable:
+                continue
+            if before is not None:
+                found[generation] = before
+                old = before.ordered or before.published_at <= manifest.published_at - window_s
+                if old and generation not in self._mirror.refused:
+                    break
+        return found
+
+    async def _read_chunks(self, digests: Collection[str]) -> Mapping[str, str]:
+        return await read_chunks(self._ports.store, self._keys, digests, self._mirror.chunks(digests))
+
+    async def _applied_to(self, names: Collection[str]) -> Mapping[str, str]:
+        """What the ledger has as applied, of some names."""
+        index, zones = self._mirror.ledger, frozenset(zone.name for zone in self.settings.zones)
+        found = {}
+        for name in names:
+            bucket = index.find(zone_of(name, zones) or "", name)
+            entry = index.bucket(bucket).get(name) if bucket is not None else None
+            if entry is not None and entry.applied is not None:
+                found[name] = entry.applied.content
+        return found
+
+    async def _applied_contents(self) -> Contents:
+        """What the ledger has as applied, by zone."""
+        return self._mirror.ledger.applied_contents([zone.name for zone in self.settings.zones])

@@ -159,14 +159,14 @@ class Pruner:
 
 
 def _stored(mirror: Mirror) -> list[Stored]:
-    """Return the stored plans that can be read, as history sees them."""
+    """Return the stored plans that can be read, and no enactor refused, as history sees them."""
     found = []
     for generation in mirror.generations:
         try:
             manifest = mirror.manifest(generation)
         except PlanUnreadable:
             continue
-        if manifest is not None:
+        if manifest is not None and generation not in mirror.refused:  # it never was in force
             found.append(Stored.of(manifest))
     return found
 

@@ -105,6 +105,7 @@ class Refiller:
             limits=rightful.limits,
             now=rightful.now,
             approved=manifest.ordered,
+            answers_max=rightful.answers_max,
         )
         version = Version(generation=manifest.generation, content="", answers_max=rightful.answers_max)
         return {

@@ -76,6 +76,7 @@ class Rightful:
             limits=self.limits,
             now=self.now,
             approved=self.manifest.ordered,
+            answers_max=self.answers_max,
         )
         planned = Version(generation=self.manifest.generation, content=content, answers_max=self.answers_max)
         # Whoever begins to write a name marks it before: one without a mark serves what is applied, or was emptied.

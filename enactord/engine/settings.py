@@ -1,10 +1,11 @@
 """What the engine is told: the parts of the config that it needs, and its ports by zone."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from enactord.core.fence import FenceRecord
-from enactord.core.guards import Limits
+from enactord.core.guards import VELOCITY_WINDOW, Limits
+from enactord.core.render import ANSWERS_MAX
 from enactord.core.retention import Keep
 from enactord.ports import Clock, KeyValue, LocalCopy, Observer, Primaries, ServedReader, Zone
 
@@ -16,7 +17,7 @@ class ZoneSettings:
     """How one zone is written."""
 
     name: str
-    answers_max: int = 16
+    answers_max: int = ANSWERS_MAX
     batch_names_max: int = 50
     """Names of one DNS message; pacing may use fewer."""
     in_flight_max: int = 16
@@ -53,6 +54,11 @@ class Settings:
     """How long a written name may take to be seen on every verify server."""
     head_start_s: float = HEAD_START_S
     """How long a small plan is left to the enactor whose turn it is, before the next one begins, too."""
+
+    def ruled(self, limits: Limits) -> "Settings":
+        """Return the same with other limits; history is kept for as long as these look back."""
+        window_s = limits[VELOCITY_WINDOW] if self.keep.window_s else 0.0
+        return replace(self, limits=limits, keep=replace(self.keep, window_s=window_s))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

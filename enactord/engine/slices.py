@@ -9,6 +9,7 @@ from functools import partial
 from typing import Literal, NamedTuple
 
 from enactord.core.buckets import BucketId
+from enactord.core.content import Capacity
 from enactord.core.diff import Kind, Step, conforms, diff_bucket
 from enactord.core.errors import ZoneDown
 from enactord.core.events import BatchCommitted, EndpointHeld
@@ -18,6 +19,7 @@ from enactord.core.ledger import (
     Bucket,
     Entry,
     Hold,
+    Outlived,
     Version,
     says_exactly,
     with_answer,
@@ -69,6 +71,8 @@ class Pass:
     rng: random.Random
     wanted: Callable[[BucketId], Mapping[str, str]]
     """Name to content text of a bucket of the plan."""
+    outlived: Mapping[str, Outlived] = field(default_factory=dict)
+    """What is known of names that were gone, and come back within the guards' window."""
     again: bool = True
     """Whether names that the zone refused at this very generation are tried again."""
     tally: Tally = field(default_factory=Tally)
@@ -105,6 +109,8 @@ class Pass:
             limits=self.limits,
             now=self.ports.clock.now(),
             approved=self.manifest.ordered,
+            answers_max=self.zone_ports.settings.answers_max,
+            outlived=self.outlived,
         )
         return [
             step for step in steps if step.name not in self.refused and (self.again or not self._refused_before(step))
@@ -382,11 +388,11 @@ def _record(
             case Fate.COMMITTED | Fate.DROPPED if fate.cut or (fate.partly and not entry.owned):
                 # It stands in the zone, or a part of it does: it is ours, and not served as it should be.
                 hold = _hold(work, Refusal(guard=COVERED if fate.cut else SERVER, detail=fate.detail), entry)
-                capacity = write.step.parsed.capacity if write.step.parsed else 0
+                capacity = _capacity(write)
                 bucket[name] = with_unserved(entry, write.version, hold, now_s=now_s, capacity=capacity)
                 held.append((name, hold))
             case Fate.COMMITTED:
-                capacity = write.step.parsed.capacity if write.step.parsed else 0
+                capacity = _capacity(write)
                 seen_now = name in seen
                 bucket[name] = with_applied(entry, write.version, seen=seen_now, now_s=now_s, capacity=capacity)
             case Fate.CONFLICT | Fate.REJECTED | Fate.DROPPED if entry.earlier and name not in instead:
@@ -406,6 +412,10 @@ def _record(
                 continue
         changed = True
     return changed
+
+
+def _capacity(write: _Write) -> Capacity:
+    return write.step.parsed.capacity(write.version.answers_max) if write.step.parsed else Capacity()
 
 
 def _late(entry: Entry, version: Version, fate: Written) -> bool:

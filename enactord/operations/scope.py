@@ -1,6 +1,6 @@
 """A scope at hand: what every operation on it needs, and the reasoned "no" that they answer."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,6 +39,8 @@ class Scope:
     clock: Clock
     wait_s: float = WAIT_S
     """How long a publication waits for an enactor's report of the fences, where an enactor is alive."""
+    answers: Mapping[str, int] = field(default_factory=dict)
+    """The `answers_max` of each zone, 16 where it is left out."""
     keys: Keys = field(init=False)
 
     def __post_init__(self) -> None:
@@ -46,7 +48,11 @@ class Scope:
 
     @property
     def plans(self) -> Plans:
-        return Plans(self.store, self.keys, self.clock, zones=self.zones, limits=self.limits)
+        return self.plans_in(self.store)
+
+    def plans_in(self, store: KeyValue) -> Plans:
+        """Return the plans of the scope in a store that stands for its own."""
+        return Plans(store, self.keys, self.clock, zones=self.zones, limits=self.limits, answers=self.answers)
 
     async def mirror(self) -> Mirror:
         """Return the scope as it is now. Raises `StoreDown`."""

@@ -23,10 +23,13 @@ from enactord.store.layout import (
     FREEZE,
     HEAD,
     LEDGER,
+    LIMITS,
     LOWERED,
     LOWERING,
+    PAUSED,
     PLAN,
     PRUNE_EPOCH,
+    REFUSED,
     REPORT,
     RETIRED,
     Kind,
@@ -194,8 +197,16 @@ class Keys:
     def freeze(self) -> str:
         return self.key(FREEZE)
 
+    @property
+    def limits(self) -> str:
+        return self.key(LIMITS)
+
     def plan(self, generation: int) -> str:
         return self.key(PLAN, pad(generation))
+
+    def refused(self, generation: int) -> str:
+        """While it is there, an enactor has refused the plan of that generation."""
+        return self.key(REFUSED, pad(generation))
 
     def chunk(self, digest: str) -> str:
         return self.key(CHUNK, digest)
@@ -240,6 +251,10 @@ class Keys:
     def configured(self, enactor: str) -> str:
         """Under it, an enactor alive says which zones its config has."""
         return self.key(CONFIGURED, enactor)
+
+    def paused(self, planner: str) -> str:
+        """While it is there, nothing of that planner is published."""
+        return self.key(PAUSED, planner)
 
     def retired(self, zone: str) -> str:
         return self.key(RETIRED, zone)

@@ -10,11 +10,23 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from enactord.core.fence import FenceRecord
+from enactord.core.guards import Limits
 from enactord.core.kv import Changes, Event, Item
 from enactord.core.plan import Manifest
 from enactord.ports import KeyValue, Reading
 from enactord.registry.control import Freeze, parse_freeze
-from enactord.registry.keys import Keys, parse_applied, parse_head, parse_pad, parse_record, read_manifest, stored_json
+from enactord.registry.keys import (
+    Keys,
+    pad,
+    parse_applied,
+    parse_head,
+    parse_pad,
+    parse_record,
+    read_manifest,
+    stored_json,
+)
+from enactord.registry.limits import Ruling, parse_ruling
+from enactord.registry.planners import Pause, parse_pause
 from enactord.store.layout import (
     APPLIED,
     CHUNK,
@@ -24,7 +36,9 @@ from enactord.store.layout import (
     KINDS,
     LEDGER,
     LOWERING,
+    PAUSED,
     PLAN,
+    REFUSED,
     RETIRED,
     Kind,
     OtherFormat,
@@ -142,6 +156,32 @@ class Mirror:
     def freeze(self) -> Freeze | None:
         item = self.items.get(self.keys.freeze)
         return None if item is None else parse_freeze(item.value)
+
+    def ruling(self, configured: Limits) -> Ruling:
+        """Return the limits in force, where the config says `configured`."""
+        item = self.items.get(self.keys.limits)
+        return parse_ruling(item.value if item else None, configured)
+
+    @property
+    def rules(self) -> bool:
+        """Whether the store has limits, of whatever kind."""
+        return self.keys.limits in self.items
+
+    @property
+    def refused(self) -> set[int]:
+        """The plans that enactors refused, by generation."""
+        return {number for name in self._named[REFUSED] if (number := parse_pad(name)) is not None}
+
+    def refused_revision(self, generation: int) -> int:
+        """Return the revision of the mark that a plan was refused; 0: there is none, or another version's."""
+        item = self.items.get(self.keys.refused(generation))
+        other = REFUSED.prefix + pad(generation) in self._other_formats
+        return 0 if item is None or other else item.mod_revision
+
+    @property
+    def paused(self) -> dict[str, Pause]:
+        """The planners that are paused."""
+        return {name: parse_pause(self.items[self.keys.paused(name)].value) for name in sorted(self._named[PAUSED])}
 
     @property
     def retired(self) -> dict[str, bytes]:

@@ -1,53 +1,54 @@
 """Plans in the store: published whole or not at all, read by chunk, deleted only when nothing can need them."""
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
-from enactord.core.buckets import FILLING, Filling, slot_of, slots_for
-from enactord.core.content import parse_content
+from enactord.core.baselines import stamp
+from enactord.core.buckets import FILLING, Filling
 from enactord.core.errors import PlanOfOtherFormat, PlanUnreadable, StoreUnknown
 from enactord.core.fence import FenceRecord
-from enactord.core.guards import LIMITS, Limits, in_step, judge_step, refuse_outside
-from enactord.core.kv import Compare, Delete, Item, Operation, Put, absent, none_under, unmodified, valued
-from enactord.core.names import zone_of
+from enactord.core.guards import LIMITS, Limits, in_step, judge_step
+from enactord.core.kv import Compare, Delete, Item, Operation, Put, absent, none_under, present, unmodified, valued
 from enactord.core.plan import (
     GENERATION_MAX,
     Approval,
     Draft,
     Manifest,
-    ZonePart,
-    chunk_digest,
-    chunk_texts,
     content_digest,
-    crowded,
-    cut_zone,
     merge,
     plan_digest,
-    split_zones,
 )
 from enactord.core.refusal import Refusal
 from enactord.core.retention import Stored
-from enactord.ports import Clock, KeyValue, Reading
+from enactord.ports import Clock, KeyValue
+from enactord.registry.building import Builder, other_digest, read_chunks, readable_chunks, unreadable
+from enactord.registry.entries import applied_of
 from enactord.registry.keys import (
     Keys,
     chunk_value,
     head_value,
+    json_value,
     manifest_value,
     parse_head,
     parse_pad,
     parse_record,
-    read_chunk,
     read_manifest,
 )
-from enactord.store.layout import CHUNK, FENCE, HEAD, PLAN, PRUNE_EPOCH
+from enactord.registry.planners import DEFAULT, Pause, pause_value, refuse_paused
+from enactord.registry.weighing import Read
+from enactord.store.layout import CHUNK, FENCE, HEAD, PLAN, PRUNE_EPOCH, REFUSED
 from enactord.store.paging import items_under
 
 _PUTS_A_TRANSACTION = 100
 _BYTES_A_TRANSACTION = 512 * 1024
 _TRANSACTIONS_IN_FLIGHT = 4
+_PLANS_A_READ = 32
 _ATTEMPTS = 8
 _AUTHOR_DEFAULT = "unknown"
+Judge = Callable[[Manifest, Read], Awaitable[Refusal | None]]
+"""Judges a plan that is about to be stored; what it reads of chunks it reads by what it is given."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,10 +59,12 @@ class Orders:
     reason: str = ""
     approval: Approval | None = None
     rollback_of: int = 0
+    pauses: Pause | None = None
+    """Pauses the planner whose content is changed, in the same transaction: it must not bring back what was undone."""
 
     @property
     def ordered(self) -> bool:
-        """Whether an operator answers for the content: then guards do not weigh change."""
+        """Whether an operator answers for the content: then guards do not weigh change, and no planner is asked."""
         return self.approval is not None or self.rollback_of > 0
 
 
@@ -77,10 +80,12 @@ class Plans:
         zones: Collection[str] = (),
         filling: Filling = FILLING,
         limits: Limits = LIMITS,
+        answers: Mapping[str, int] = {},
     ) -> None:
         """`zones`: those that a publication may hold names of; without them, plans are only read and deleted.
 
-        `limits`: how far a publication's generation may be above the one before it.
+        `limits`: how far a publication's generation may be above the one before it. `answers`: each zone's
+        `answers_max`, 16 where it is left out.
         """
         self._store = store
         self._keys = keys
@@ -88,6 +93,7 @@ class Plans:
         self._zones = frozenset(zones)
         self._filling = filling
         self._limits = limits
+        self._answers = answers
 
     async def manifest(self, generation: int) -> Manifest | None:
         """Return a plan's manifest, None if there is none. Raises `PlanUnreadable`."""
@@ -107,14 +113,7 @@ class Plans:
 
     async def stored(self) -> list[Stored]:
         """Return all stored plans that can be read, in order, with their time and size."""
-        page = await self._store.range(*self._keys.bounds(PLAN))
-        found = []
-        for item in page.items:
-            try:
-                found.append(Stored.of(read_manifest(item.value, parse_pad(self._keys.split(item.key)[1]) or 0)))
-            except PlanUnreadable:
-                continue
-        return found
+        return [Stored.of(manifest) for manifest in await self._manifests()]
 
     async def texts(self, digests: Collection[str], known: Mapping[str, bytes] = {}) -> dict[str, str]:
         """Return the chunks' texts by digest. Raises `PlanUnreadable` if one is missing or damaged."""
@@ -125,13 +124,67 @@ class Plans:
         texts = await self.texts(set(manifest.digests()))
         return merge(texts[digest] for digest in manifest.digests())
 
+    async def lately(self, plan: Manifest, window_s: float, refused: Collection[int]) -> dict[int, Manifest]:
+        """Return the plans that a plan about to be published may have to be compared with, by generation.
+
+        Those of the window, and the one in force at its start, or since an operator's order; `refused` ones never
+        were in force. Raises `StoreDown`.
+        """
+        found: dict[int, Manifest] = {}
+        at_hand: dict[int, Item | None] = {}
+        since, ahead = plan.since, 1
+        while since:
+            if since not in at_hand:
+                some = [generation for generation in range(since, since - ahead, -1) if generation > 0]
+                items = await self._store.get([self._keys.plan(generation) for generation in some])
+                at_hand.update((generation, items.get(self._keys.plan(generation))) for generation in some)
+                ahead = min(2 * ahead, _PLANS_A_READ)
+            item = at_hand[since]
+            try:
+                before = None if item is None else read_manifest(item.value, since)
+            except PlanUnreadable:
+                before = None
+            if before is None:
+                break
+            found[since] = before
+            old = before.ordered or before.published_at <= plan.published_at - window_s
+            if old and since not in refused:
+                return found
+            since = before.since if before.since < since else 0
+        # The first plan of all, or one whose predecessor cannot be read: others may be readable.
+        return {manifest.generation: manifest for manifest in await self._manifests()}
+
+    async def refused(self) -> set[int]:
+        """Return the plans that enactors refused. Raises `StoreDown`."""
+        page = await self._store.range(*self._keys.bounds(REFUSED))
+        return {parse_pad(self._keys.split(item.key)[1]) or 0 for item in page.items}
+
+    async def mark_refused(self, generation: int, refusal: Refusal, enactor: str) -> None:
+        """Note that an enactor refused a plan, which is then no baseline of later ones. Raises `StoreDown`."""
+        said = {"guard": refusal.guard, "detail": refusal.detail, "enactor": enactor, "at": self._clock.now()}
+        put = Put(key=self._keys.refused(generation), value=json_value(REFUSED, said))
+        await self._store.transact([present(self._keys.plan(generation))], [put])
+
+    async def unmark_refused(self, generation: int, revision: int) -> None:
+        """Take back that a plan was refused, if the mark is still that of the revision. Raises `StoreDown`."""
+        key = self._keys.refused(generation)
+        await self._store.transact([unmodified(key, revision)], [Delete(key=key)])
+
     async def publish(
-        self, draft: Draft, orders: Orders, *, layout: Manifest | None = None, above: int = 0
+        self,
+        draft: Draft,
+        orders: Orders,
+        *,
+        layout: Manifest | None = None,
+        above: int = 0,
+        clocks: Collection[float] = (),
+        judge: Judge | None = None,
     ) -> Manifest | Refusal:
         """Give the draft a generation and put it into the store, whole or not at all.
 
         `layout`: the plan whose numbers of slots are kept where that is possible; the newest, if it is left out.
-        `above`: the highest fence that enactors see in a zone; the store's own is not taken for it.
+        `above`: the highest fence that enactors see in a zone; the store's own is not taken for it. `clocks`: what
+        their clocks say. `judge`: has the last word, when all else about the plan is known.
 
         Refusals: `scope`, `generation` (not above the newest plan and every fence),
         `base` (not the newest), `digest`, `withdraw`, `zone`. Raises `InvalidPlan`, `StoreDown`.
@@ -140,22 +193,34 @@ class Plans:
             detail = f"the plan is for {draft.scope!r}, this store holds {self._keys.scope!r}"
             return Refusal(guard="scope", detail=detail)
         for attempt in range(_ATTEMPTS):
-            done = await self._publish_once(draft, orders, layout, above, doubtful=attempt > _ATTEMPTS // 2)
+            doubtful = attempt > _ATTEMPTS // 2
+            done = await self._publish_once(draft, orders, layout, above, clocks, judge, doubtful=doubtful)
             if done is not None:
                 return done
             await asyncio.sleep(0.01 * 2**attempt)  # another publication or a prune came first: take the new state
         return Refusal(guard="contention", detail="other publications came first each time; publish again")
 
     async def _publish_once(
-        self, draft: Draft, orders: Orders, layout: Manifest | None, above: int, *, doubtful: bool
+        self,
+        draft: Draft,
+        orders: Orders,
+        layout: Manifest | None,
+        above: int,
+        clocks: Collection[float],
+        judge: Judge | None,
+        *,
+        doubtful: bool,
     ) -> Manifest | Refusal | None:
         """Do what `publish` does, once; None where something else came first. `doubtful`: `head` may hide plans."""
         keys = self._keys
-        found = await self._store.get([keys.head, keys.prune_epoch])
+        paused = keys.paused(DEFAULT)
+        found = await self._store.get([keys.head, keys.prune_epoch, paused])
         head, epoch = found.get(keys.head), found.get(keys.prune_epoch)
         refusal = _of_other_format(head, epoch)
         if refusal is not None:
             return refusal
+        if paused in found and not orders.ordered:
+            return refuse_paused(DEFAULT, found[paused])
         newest = _newest(head)
         floor = max(await self.generations(), default=0) if doubtful or not newest[0] else 0
         opened = await self._highest_fence(max(newest[0], floor), above)
@@ -176,32 +241,41 @@ class Plans:
             return Refusal(
                 guard="base", detail=f"base {draft.base} is not the newest plan {newest[0]}; compute the changes anew"
             )
+        builder = Builder(
+            self._zones,
+            self._filling,
+            self._limits,
+            self._answers,
+            self.texts,
+            partial(applied_of, self._store, keys, self._zones),
+        )
         before: Manifest | None = None
         try:
             before = await self.manifest(newest[0]) if newest[0] else None
-            built = await self._build(draft, before, layout or before)
+            built = await builder.build(draft, before, layout or before)
         except PlanOfOtherFormat as error:
             return Refusal(guard="format", detail=str(error))
         except PlanUnreadable as error:
             if draft.base is not None:
-                return _unreadable(draft.base, str(error))
-            built = await self._build(draft, None, layout)  # a whole plan needs nothing of the plan before it
+                return unreadable(draft.base, str(error))
+            built = await builder.build(draft, None, layout)  # a whole plan needs nothing of the plan before it
         if isinstance(built, Refusal):
             return built
         parts, texts = built
         named = {chunk for part in parts.values() for chunk in part.chunks.values()}
-        sound, problems = await _readable_chunks(self._store, keys, named)
+        sound, problems = await readable_chunks(self._store, keys, named)
         for problem in problems:
             if isinstance(problem, PlanOfOtherFormat):
                 return Refusal(guard="format", detail=str(problem))
         if draft.base is not None:
             lost = named - texts.keys() - sound.keys()
             if lost:
-                return _unreadable(draft.base, f"its chunk {min(lost)} is lost or damaged")
+                return unreadable(draft.base, f"its chunk {min(lost)} is lost or damaged")
             digest = content_digest(draft.scope, merge((sound | texts).values())) if draft.digest else ""
             if draft.digest != digest:
-                return _other_digest(draft, digest)
-        await self._put_chunks({chunk: texts[chunk] for chunk in texts if chunk not in sound})
+                return other_digest(draft, digest)
+        read = builder.reader(sound | texts)
+        parts, losses = await builder.measured(before, parts, read)
         manifest = Manifest(
             generation=generation,
             digest=plan_digest(draft.scope, parts),
@@ -210,11 +284,17 @@ class Plans:
             author=orders.author or draft.author or _AUTHOR_DEFAULT,
             reason=orders.reason,
             created_at=draft.created_at,
-            published_at=self._clock.now(),
+            published_at=stamp(self._clock.now(), clocks, before.published_at if before else 0.0),
             zones=parts,
             approval=orders.approval,
             rollback_of=orders.rollback_of,
+            since=before.generation if before and losses is not None else 0,
+            losses=losses or {},
         )
+        refusal = None if judge is None else await judge(manifest, read)
+        if refusal is not None:
+            return refusal
+        await self._put_chunks({chunk: texts[chunk] for chunk in texts if chunk not in sound})
         compares = [
             absent(keys.plan(generation)),
             valued(keys.head, head.value) if head else absent(keys.head),
@@ -225,6 +305,10 @@ class Plans:
             Put(key=keys.plan(generation), value=packed),
             Put(key=keys.head, value=head_value(generation, manifest.mark)),
         ]
+        if not orders.ordered:
+            compares.append(absent(paused))
+        if orders.pauses is not None and (before is None or before.zones != parts):
+            operations.append(Put(key=paused, value=pause_value(orders.pauses)))
         try:
             succeeded = (await self._store.transact(compares, operations)).succeeded
         except StoreUnknown:
@@ -234,6 +318,17 @@ class Plans:
             succeeded = item is not None and item.value == packed
         return manifest if succeeded else None
 
+    async def _manifests(self) -> list[Manifest]:
+        """Return all stored plans that can be read, in order."""
+        page = await self._store.range(*self._keys.bounds(PLAN))
+        found = []
+        for item in page.items:
+            try:
+                found.append(read_manifest(item.value, parse_pad(self._keys.split(item.key)[1]) or 0))
+            except PlanUnreadable:
+                continue
+        return found
+
     async def _highest_fence(self, newest: int, seen: int) -> int:
         """Return the highest generation opened in a zone, or seen there, of those that are in reach."""
         page = await self._store.range(*self._keys.bounds(FENCE))
@@ -241,70 +336,6 @@ class Plans:
         opened = (record.generation for record in records if isinstance(record, FenceRecord))
         candidates = (seen, *opened)
         return max((generation for generation in candidates if in_step(generation, newest, self._limits)), default=0)
-
-    async def _build(
-        self, draft: Draft, before: Manifest | None, layout: Manifest | None
-    ) -> Refusal | tuple[dict[str, ZonePart], dict[str, str]]:
-        """Return the plan's part of each zone, and the texts of chunks that may be new, by digest."""
-        changed, outside = split_zones(draft.endpoints, self._zones)
-        if outside:
-            return refuse_outside(outside, self._zones)
-        if draft.base is None:
-            digest = content_digest(draft.scope, draft.endpoints) if draft.digest else ""
-            if draft.digest != digest:
-                return _other_digest(draft, digest)
-            parts: dict[str, ZonePart] = {}
-            texts: dict[str, str] = {}
-            for zone, endpoints in changed.items():
-                slots_before = layout.zones[zone].slots if layout and zone in layout.zones else 0
-                parts[zone], new = cut_zone(endpoints, slots_before, self._filling)
-                texts.update(new)
-            return parts, texts
-        if before is None:
-            return Refusal(guard="base", detail=f"plan {draft.base} is not in the store; publish the whole content")
-        moved = _moved(draft, before, self._zones)
-        if moved:
-            return Refusal(guard="base", detail=f"{moved}; publish the whole content, without a base")
-        return await self._build_changes(draft, before, changed)
-
-    async def _build_changes(
-        self, draft: Draft, base: Manifest, changed: Mapping[str, Mapping[str, str]]
-    ) -> Refusal | tuple[dict[str, ZonePart], dict[str, str]]:
-        """Return what `_build` does, of a draft that names what changes against a plan."""
-        withdrawn: dict[str, list[str]] = {}
-        for name in draft.withdrawn:
-            withdrawn.setdefault(zone_of(name, base.zones) or "", []).append(name)
-        parts = dict(base.zones)
-        new: dict[str, str] = {}
-        for zone in sorted(changed.keys() | withdrawn.keys()):
-            part = base.part(zone)
-            names = [*changed.get(zone, ()), *withdrawn.get(zone, ())]
-            touched = sorted({slot_of(name, part.slots) for name in names})
-            contents = await self._contents(part, touched)
-            count = part.endpoints - len(contents)
-            contents.update(changed.get(zone, {}))
-            for name in withdrawn.get(zone, ()):
-                if contents.pop(name, None) is None:
-                    return Refusal(guard="withdraw", detail=f"{name} is not in plan {draft.base}")
-            count += len(contents)
-            by_slot = chunk_texts(dict(sorted(contents.items())), part.slots)
-            if slots_for(count, part.slots, self._filling) != part.slots or crowded(by_slot.values()):
-                others = await self._contents(part, [slot for slot in part.chunks if slot not in touched])
-                whole, texts = cut_zone(dict(sorted((others | contents).items())), part.slots, self._filling)
-            else:
-                digests = {slot: digest for slot, digest in part.chunks.items() if slot not in touched}
-                digests.update({slot: chunk_digest(text) for slot, text in by_slot.items()})
-                whole = ZonePart(slots=part.slots, endpoints=count, chunks=dict(sorted(digests.items())))
-                texts = {digests[slot]: text for slot, text in by_slot.items()}
-            new.update(texts)
-            parts[zone] = whole
-            if not whole.endpoints:
-                del parts[zone]
-        return dict(sorted(parts.items())), new
-
-    async def _contents(self, part: ZonePart, slots: Sequence[int]) -> dict[str, str]:
-        """Return name to content text of some slots of a zone, sorted by name. Raises `PlanUnreadable`."""
-        return merge((await self.texts({part.chunks[slot] for slot in slots if slot in part.chunks})).values())
 
     async def _put_chunks(self, texts: Mapping[str, str]) -> None:
         """Put chunks, several transactions in flight; a chunk is its digest's, so putting it twice does no harm."""
@@ -358,7 +389,8 @@ class Plans:
         if item is None:
             return False
         compares = [*evidence, none_under(self._keys.claims(generation)), unmodified(key, item.mod_revision)]
-        return (await self._store.transact(compares, (Delete(key=key),))).succeeded
+        deletions = (Delete(key=key), Delete(key=self._keys.refused(generation)))
+        return (await self._store.transact(compares, deletions)).succeeded
 
     async def sweep(self, candidates: Iterable[str] | None = None) -> int:
         """Delete those of the candidate chunks that no manifest names; returns how many went.
@@ -425,62 +457,3 @@ def _of_other_format(head: Item | None, epoch: Item | None) -> Refusal | None:
         if other is not None:
             return Refusal(guard="format", detail=f"the store holds a {other}")
     return None
-
-
-def _moved(draft: Draft, base: Manifest, zones: Collection[str]) -> str:
-    """Return how the zones of a plan differ from those of the config, or "" where its names lie as they would now."""
-    gone = sorted(base.zones.keys() - zones)
-    if gone:
-        return f"plan {base.generation} holds names of {gone[0]}, which is not in this config"
-    for name in (*draft.endpoints, *draft.withdrawn):
-        before, now = zone_of(name, base.zones), zone_of(name, zones)
-        if before is not None and before != now:
-            return f"{name} lies in {now} now, and in {before} in plan {base.generation}"
-    return ""
-
-
-def _unreadable(base: int, why: str) -> Refusal:
-    """Return the refusal of changes against a plan that cannot be read as a whole."""
-    detail = f"plan {base} cannot be read ({why}): publish the whole content, without a base"
-    return Refusal(guard="base", detail=detail)
-
-
-def _other_digest(draft: Draft, digest: str) -> Refusal:
-    detail = f"the plan says its digest is {draft.digest}, it is {digest}"
-    malformed = next((name for name, text in draft.endpoints.items() if parse_content(text).malformed), "")
-    if malformed:
-        detail += f"; {malformed} is malformed, and no digest counts such an endpoint: mend it, or state no digest"
-    return Refusal(guard="digest", detail=detail)
-
-
-async def read_chunks(
-    store: Reading, keys: Keys, digests: Collection[str], known: Mapping[str, bytes]
-) -> dict[str, str]:
-    """Return the chunks' texts by digest, those in `known` without asking the store.
-
-    Raises `PlanUnreadable` if one is missing or damaged.
-    """
-    texts, problems = await _readable_chunks(store, keys, digests, known)
-    if problems:
-        raise problems[0]
-    return texts
-
-
-async def _readable_chunks(
-    store: Reading, keys: Keys, digests: Collection[str], known: Mapping[str, bytes] = {}
-) -> tuple[dict[str, str], list[PlanUnreadable]]:
-    """Return the texts, by digest, of those chunks that are there and as their digests say; and what the others are."""
-    asked = sorted(set(digests) - known.keys())
-    found = await store.get([keys.chunk(digest) for digest in asked]) if asked else {}
-    texts: dict[str, str] = {}
-    problems: list[PlanUnreadable] = []
-    for digest in sorted(digests):
-        item = found.get(keys.chunk(digest))
-        packed = known.get(digest) if item is None else item.value
-        try:
-            if packed is None:
-                raise PlanUnreadable(f"chunk {digest} is not in the store")
-            texts[digest] = read_chunk(packed, digest)
-        except PlanUnreadable as error:
-            problems.append(error)
-    return texts, problems

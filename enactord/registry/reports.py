@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import asdict, dataclass
 
+from enactord.core.moment import AT_MAX
 from enactord.core.plan import GENERATION_MAX
 from enactord.ports import Clock, Reading
 from enactord.registry.keys import Keys, json_value, stored_json
@@ -14,7 +15,6 @@ YOUNG_S = 15.0
 WAIT_S = 10.0
 """How long a publication waits for a report by default."""
 _POLL_S = 0.25
-_AT_MAX = 1e11
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +43,7 @@ def parse_report(value: bytes) -> Report | None:
         return None
     at = found.get("at")
     counts = [count for name in ("fence", "zones", "unknown") if type(count := found.get(name)) is int]
-    if not isinstance(at, int | float) or not 0 <= at < _AT_MAX or len(counts) < 3:
+    if not isinstance(at, int | float) or not 0 <= at < AT_MAX or len(counts) < 3:
         return None
     fence, zones, unknown = counts
     if not (0 <= fence < GENERATION_MAX and 0 <= unknown <= zones):

@@ -77,10 +77,13 @@ class Kind:
 
 KINDS: tuple[Kind, ...] = (
     CHUNK := Kind(name="chunk", prefix="chunks/", format=2, copied=True),
-    PLAN := Kind(name="plan", prefix="plans/", cached=True, copied=True),
+    PLAN := Kind(name="plan", prefix="plans/", format=2, cached=True, copied=True),
+    REFUSED := Kind(name="refused", prefix="refused/", cached=True, copied=True),
     HEAD := Kind(name="head", prefix="head", cached=True, copied=True),
-    LEDGER := Kind(name="ledger", prefix="ledger/", cached=True, copied=True),
+    LEDGER := Kind(name="ledger", prefix="ledger/", format=2, cached=True, copied=True),
     FREEZE := Kind(name="freeze", prefix="control/freeze", cached=True, copied=True),
+    LIMITS := Kind(name="limits", prefix="control/limits", cached=True, copied=True),
+    PAUSED := Kind(name="paused", prefix="control/paused/", cached=True, copied=True),
     RETIRED := Kind(name="retired", prefix="control/retired/", cached=True, copied=True),
     LOWERING := Kind(name="lowering", prefix="control/lowering/", cached=True, copied=True),
     LOWERED := Kind(name="lowered", prefix="control/lowered/"),

@@ -260,6 +260,17 @@ class LedgerIndex:
             found.update(self.bucket(bucket))
         return found
 
+    def applied_contents(self, zones: Iterable[str]) -> dict[str, dict[str, str]]:
+        """Return the content text of what is applied, by name, of each of some zones."""
+        return {
+            zone: {
+                name: entry.applied.content
+                for name, entry in self.zone_entries(zone).items()
+                if entry.applied is not None
+            }
+            for zone in zones
+        }
+
     def entries(self) -> Iterator[Entry]:
         """Yield every entry of the ledger, bucket by bucket."""
         for bucket in self.all_stored():

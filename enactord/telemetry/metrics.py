@@ -10,6 +10,7 @@ from enactord import __version__
 from enactord.core import events
 from enactord.core.events import Happening
 from enactord.registry.mirror import Mirror
+from enactord.registry.planners import DEFAULT
 from enactord.store.layout import KINDS
 from enactord.telemetry.failures import PARTS
 
@@ -100,6 +101,7 @@ class Metrics:
         )
         self.head_refused = gauge("head_refused", "1 while the newest plan is refused as a whole")
         self.frozen = gauge("frozen", "1 while frozen in this mode", "mode")
+        self.paused = gauge("planner_paused", "1 while an operator keeps the planner from publishing", "planner")
         self.retries = counter("retries_total", "Attempts made again", "target")
         self.budget = gauge("retry_budget_ratio", "What is left of the retry budget, 0 to 1", "target")
         self.in_flight = gauge("in_flight", "DNS transactions under way", "zone")
@@ -229,6 +231,9 @@ class Metrics:
         freeze = mirror.freeze
         for mode in ("all", "repair-only"):
             self.frozen.labels(mode).set(freeze is not None and freeze.mode == mode)
+        self.paused.clear()
+        for planner in (DEFAULT, *mirror.paused):
+            self.paused.labels(planner).set(planner in mirror.paused)
         for zone, pacing in standing.pacing.items():
             self.budget.labels(zone).set(pacing.budget_ratio)
             self.in_flight.labels(zone).set(pacing.in_flight)

@@ -8,9 +8,9 @@ from enactord.core.errors import Compacted, PlanUnreadable, StoreDown, StoreRefu
 from enactord.core.kv import Changes, Event, prefix_end
 from enactord.core.ledger import Bucket
 from enactord.core.plan import Manifest, parse_chunk
+from enactord.registry.building import read_chunks
 from enactord.registry.keys import Keys
 from enactord.registry.mirror import Mirror
-from enactord.registry.plans import read_chunks
 from enactord.store.ledger_index import read_bucket
 from tests.chaos.checkers import Versions
 from tests.chaos.history import Dangling, Deleted, Frozen, History, Known, Plan

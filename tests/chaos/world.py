@@ -328,6 +328,8 @@ claim_ttl_s = {CLAIM_TTL_S}
 {zones}
 [guard]
 allow_private = true
+endpoints_replaced_max_ratio = 1.0
+scope_capacity_removed_max_ratio = 1.0
 velocity_window_s = 10
 
 [prune]

@@ -10,11 +10,17 @@ from typing import Any
 
 from click.testing import CliRunner
 
+from enactord.adapters.clock import SystemClock
+from enactord.adapters.stores import open_store
 from enactord.cli.ctl import main as ctl
+from enactord.core.plan import Manifest, read_plan
 from enactord.daemon.config import Config, load_config
+from enactord.registry.keys import Keys
+from enactord.registry.plans import Orders, Plans
 from tests.deploy.process import Service
 from tests.servers.dns_server import SECRET, free_port
 from tests.servers.embedded import Embedded
+from tests.world import SCOPE
 
 CONFIG = """
 [enactor]
@@ -33,6 +39,7 @@ timeout_s = 2.0
 [guard]
 allow_private = true
 endpoints_removed_max_ratio = 0.2
+scope_capacity_removed_max_ratio = 1.0
 [http]
 listen = "127.0.0.1:{http}"
 token_file = "http.token"
@@ -70,14 +77,24 @@ class Desk:
 
     async def publish(self, document: dict[str, Any]) -> None:
         """Publish past the guards of a plan as a whole, which the enactors judge for themselves."""
-        path = self.folder / "plan.json"
-        path.write_text(json.dumps(document))
-        config = self.folder / "planner.toml"
-        text = self.config.read_text().replace("max_ratio = 0.2", "max_ratio = 1")
-        config.write_text(text.replace('tsig_secret_file = "tsig.secret"\n', ""))  # a planner has no key
-        arguments = ["--config", str(config), "publish", str(path)]
-        done = await asyncio.to_thread(CliRunner().invoke, ctl, arguments)
+        store = await open_store(f"sqlite://{self.folder}/store.db")
+        try:
+            plans = Plans(store, Keys(SCOPE), SystemClock(), zones=["example.test."])
+            done = await plans.publish(read_plan(document), Orders())
+        finally:
+            await store.close()
+        assert isinstance(done, Manifest), done
+
+    async def ctl(self, *words: str) -> str:
+        """Run an operator's command; returns what it says."""
+        done = await asyncio.to_thread(CliRunner().invoke, ctl, ["--config", str(self.config), *words])
         assert done.exit_code == 0, done.output
+        return done.output
+
+    def notes(self) -> str:
+        """Return the notes of `/readyz`, joined."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.http}/readyz", timeout=10) as answer:
+            return "\n".join(json.load(answer)["notes"])
 
     def thaw(self, token: str) -> int:
         """Return the status of an order that does no harm."""

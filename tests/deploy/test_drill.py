@@ -52,6 +52,8 @@ tsig_secret_file = "tsig.secret"
 timeout_s = 2
 [guard]
 allow_private = true
+endpoints_replaced_max_ratio = 1.0
+scope_capacity_removed_max_ratio = 1.0
 [repair]
 interval_s = 1
 [http]

@@ -45,6 +45,8 @@ backend = "embedded"
 server = "127.0.0.1:{dns}"
 [guard]
 allow_private = true
+endpoints_replaced_max_ratio = 1.0
+scope_capacity_removed_max_ratio = 1.0
 [http]
 listen = "127.0.0.1:{http}"
 [log]

@@ -49,8 +49,17 @@ async def test_other_limits_token_and_log_are_taken_up(desk: Desk) -> None:
         desk.edit(("max_ratio = 0.2", "max_ratio = 0.9"), ('"info"', '"debug"'))
         desk.secret("http.token", "second")
         await reload(enactor)
-        await enactor.until(lambda: enactor.event("plan.applied", 2))
         assert (desk.thaw("first"), desk.thaw("second")) == (401, 200)
+        # The limits of the store are in force, for all enactors: this config says others, and that is noted.
+        noted = "guard.endpoints_removed_max_ratio: this config says 0.9, in force is 0.2"
+        await enactor.until(lambda: noted in desk.notes())
+        assert not enactor.event("plan.applied", 2)
+        await desk.ctl("limits", "set", "endpoints_removed_max_ratio", "0.9", "--reason", "fewer are wanted")
+        await enactor.until(lambda: enactor.event("plan.applied", 2))
+        (changed,) = [event for event in enactor.events if event["event"] == "limits.changed"]
+        assert changed["changes"] == "endpoints_removed_max_ratio 0.2 -> 0.9"
+        assert changed["reason"] == "fewer are wanted"
+        await enactor.until(lambda: noted not in desk.notes())
         assert {"guard.endpoints_removed_max_ratio", "http.token_file", "log.level"} == set(
             next(e["keys"] for e in enactor.events if e["event"] == "config.reloaded")
         )

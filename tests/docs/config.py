@@ -53,7 +53,8 @@ in files of their own.
 
 **Reload**: the key may change while the enactor runs, by SIGHUP (`systemctl reload enactord`). If any other key has
 changed, or there is any problem, the whole config is left alone. Then the log says `config.refused`, and the enactor
-goes on by the old one.
+goes on by the old one. *In the store*: the limits of the guards are kept in the store, the same for all enactors. The
+config counts for a store without limits alone; `enactorctl limits set` changes them.
 
 The files of secrets and certificates behind such keys are followed by themselves: they are looked at every two seconds,
 through links, and read when they have changed and then stayed the same for one look. Each is taken up alone (a
@@ -105,7 +106,13 @@ def _header(name: str) -> str:
 def _row(name: str, key: str) -> tuple[str, ...]:
     field = key.removesuffix("_file")  # of a key that names a file, the field holds what was in it
     default = _required(name, key) or code(_default(name, field))
-    return code(key), takes(name, key), default, "yes" if reloadable(name, key) else "", meanings(name)[field]
+    return code(key), takes(name, key), default, _reload(name, key), meanings(name)[field]
+
+
+def _reload(name: str, key: str) -> str:
+    if name == "guard":
+        return "in the store"
+    return "yes" if reloadable(name, key) else ""
 
 
 def meanings(name: str) -> dict[str, str]:

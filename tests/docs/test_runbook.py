@@ -79,7 +79,10 @@ def parse(command: str) -> None:
             return
         if not isinstance(found, click.Group):
             return
-        name, child, arguments = found.resolve_command(context, [*context._protected_args, *context.args])
+        left = [*context._protected_args, *context.args]
+        if not left and found.invoke_without_command:
+            return
+        name, child, arguments = found.resolve_command(context, left)
         assert name is not None
         assert child is not None
         program, found = name, child

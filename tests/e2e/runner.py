@@ -24,14 +24,13 @@ from enactord.adapters.stores import open_store
 from enactord.adapters.wire.tsig import TsigKey
 from enactord.core.events import Happening
 from enactord.core.fence import FenceSeen
-from enactord.core.guards import Limits
 from enactord.core.records import Committed, Outcome, Served, Transaction
 from enactord.core.retention import Keep
 from enactord.daemon.collector import tune_collector
 from enactord.engine.enactor import Enactor
 from enactord.engine.settings import Ports, Settings, Verifier, ZonePorts, ZoneSettings
 from enactord.ports import KeyValue, LocalCopy, Observer, Zone
-from tests.world import DictCopy
+from tests.world import DictCopy, tolerant
 
 
 class SystemTime:
@@ -105,7 +104,7 @@ def build(
             id=spec["id"],
             scope=spec.get("scope", "test"),
             zones=[settings],
-            limits=Limits(allow_private=True, endpoints_removed_max_ratio=spec.get("removed_max", 1.0)),
+            limits=tolerant(endpoints_removed_max_ratio=spec.get("removed_max", 1.0)),
             claim_ttl_s=spec.get("claim_ttl_s", 3),
             keep=Keep(plans=spec.get("keep_plans", 5)),
             prune_interval_s=spec.get("prune_interval_s", 2),

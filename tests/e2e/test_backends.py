@@ -44,6 +44,8 @@ name = "{zone}"
 {backend}
 [guard]
 allow_private = true
+endpoints_replaced_max_ratio = 1.0
+scope_capacity_removed_max_ratio = 1.0
 endpoints_removed_max_ratio = 1.0
 capacity_removed_max_ratio = 1.0
 [repair]

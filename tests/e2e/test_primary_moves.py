@@ -36,7 +36,7 @@ class Daemon:
             f'[store]\nurl = "sqlite://{folder}/store.db"\nclaim_ttl_s = 3\n'
             f'[[zone]]\nname = "{ZONE}"\nbackend = "rfc2136"\nserver = {named}\ntsig_name = "enactor"\n'
             f'tsig_secret_file = "{folder}/key"\ntimeout_s = 1\n'
-            "[guard]\nallow_private = true\n[repair]\ninterval_s = 1\n"
+            "[guard]\nallow_private = true\nendpoints_replaced_max_ratio = 1\n[repair]\ninterval_s = 1\n"
             f'[http]\nlisten = "127.0.0.1:{free_port()}"\n'
         )
         self._process: subprocess.Popen[bytes] | None = None

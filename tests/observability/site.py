@@ -59,6 +59,8 @@ tsig_secret_file = "tsig.secret"
 timeout_s = 1
 [guard]
 allow_private = true
+endpoints_replaced_max_ratio = 1.0
+scope_capacity_removed_max_ratio = 1.0
 velocity_window_s = 0
 [prune]
 keep_plans = 1

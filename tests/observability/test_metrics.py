@@ -11,6 +11,7 @@ from enactord.core.records import NO_RECORDS, Outcome, Records, Transaction, Unk
 from enactord.core.retention import Keep
 from enactord.daemon.http import standing
 from enactord.registry.control import Freeze, freeze, thaw
+from enactord.registry.planners import Pause, pause, resume
 from enactord.telemetry.failures import Failures
 from enactord.telemetry.lag import watch_lag
 from enactord.telemetry.lines import ClosedSink, LineWriter
@@ -46,6 +47,7 @@ PROMISED = {
     "enactord_other_format_values": {"retired"},
     "enactord_head_refused": set(),
     "enactord_frozen": {"all", "repair-only"},
+    "enactord_planner_paused": {"default"},
     "enactord_retries": set(),
     "enactord_retry_budget_ratio": set(),
     "enactord_in_flight": set(),
@@ -187,6 +189,9 @@ async def test_every_metric_moves() -> None:
     await freeze(world.store, world.keys, Freeze(mode="repair-only", reason="drill", author="me", since=0.0))
     await world.until(lambda: page.moved("enactord_repairs", "|drifted|"))
     await thaw(world.store, world.keys)
+    await pause(world.store, world.keys, "default", Pause(reason="drill", author="me", at=0.0))
+    await world.until(lambda: page.moved("enactord_planner_paused", "|default|"))
+    await resume(world.store, world.keys, "default")
     server.put_fence(())
     await world.until(lambda: page.moved("enactord_fences_lost"))
 

@@ -112,6 +112,8 @@ class Etcd:
     def pause(self) -> None:
         """Stop it from answering, with its connections open."""
         os.kill(self.pid, signal.SIGSTOP)
+        while not all(_stopped(thread) for thread in Path(f"/proc/{self.pid}/task").iterdir()):
+            time.sleep(0.005)  # on a busy machine a thread may go on for a while
 
     def resume(self) -> None:
         os.kill(self.pid, signal.SIGCONT)
@@ -151,3 +153,12 @@ class Etcd:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait(_STOP_LIMIT_S)
+
+
+def _stopped(thread: Path) -> bool:
+    """Whether a thread of a process is stopped by a signal. Source: proc_pid_stat(5)."""
+    try:
+        stat = (thread / "stat").read_text(encoding="ascii")
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    return stat.rpartition(")")[2].split()[0] == "T"

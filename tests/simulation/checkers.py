@@ -4,10 +4,11 @@ I5, the liveness companion, is asked of the world itself once faults have stoppe
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from enactord.core.content import parse_content
+from enactord.core.fence import Fence
 from enactord.core.names import zone_of
 from enactord.core.records import NO_RECORDS, Change, Expect, Records
 from enactord.core.render import render
@@ -112,6 +113,7 @@ class Content:
     it last saw, and puts back what that plan left served, until somebody who knows better opens above;
     and what an enactor that is cut off puts back by the plan at the fence, no ledger knows:
     should a later plan hold the name, it falls back to the last known good of the ledger.
+    A name that plans had removed, and that comes back with less than half, gets what it had last.
     Under a fence that is no plan's, an enactor that is cut off may fill what is empty, with
     something that was served there before or that a plan has there, and write nothing else.
     """
@@ -159,6 +161,17 @@ class Content:
             if name in contents
         }
 
+    def _came_back(self, name: str, by: Fence, plan: Mapping[str, str], after: Records) -> bool:
+        """Whether a name that plans had removed comes back with much less, and is given what it had last instead."""
+        if name not in plan or self._recorded.get(name, after.addresses) != after.addresses:
+            return False
+        left = parse_content(plan[name]).weight
+        earlier = [contents[name] for (g, _), contents in self._plans.items() if g < by.generation and name in contents]
+        return any(
+            render(name, by.generation, content, ANSWERS_MAX).addresses == after.addresses and left < content.weight / 2
+            for content in map(parse_content, earlier)
+        )
+
     def _record(self, fact: Recorded) -> None:
         """The ledger has caught up: of what landed before, nothing may come back."""
         if fact.records is None:
@@ -191,7 +204,7 @@ class Content:
         edited = self._edited.pop(name, None)
         if name in plan and after.empty:
             self.violations.append(f"I2 {where}, whose plan has the name")
-        elif after.addresses != planned.addresses:
+        elif after.addresses != planned.addresses and not self._came_back(name, by, plan, after):
             known = set(self._landed[name])
             dropped = name in self._dropped
             if (self._restored or dropped) and name in self._recorded:

@@ -26,7 +26,6 @@ from enactord.adapters.memory_store import MemoryStore
 from enactord.adapters.memory_zone import MemoryServer
 from enactord.core.errors import EnactordError, StoreDown
 from enactord.core.fence import FenceSeen, parse_fence
-from enactord.core.guards import Limits
 from enactord.core.kv import Changes, Compare, Item, Operation, Page, Result
 from enactord.core.plan import Manifest, read_plan
 from enactord.core.records import NO_RECORDS, Committed, Outcome, Records, Served, Transaction, Unknown
@@ -41,7 +40,7 @@ from tests.simulation.checkers import check
 from tests.simulation.history import Applied, Asked, Edited, History, Published, line
 from tests.simulation.hostile import WatchedStore
 from tests.simulation.loop import owner, run, simulated
-from tests.world import SCOPE, DictCopy, JumpingClock, Recorder, WallClock, plan
+from tests.world import SCOPE, DictCopy, JumpingClock, Recorder, WallClock, plan, tolerant
 
 T = TypeVar("T")
 HEAR = "hear of the store"
@@ -470,7 +469,7 @@ def _enactor(who: str, store: MemoryStore, server: MemoryServer, director: Direc
         id=who,
         scope=SCOPE,
         zones=[settings],
-        limits=Limits(allow_private=True),
+        limits=tolerant(),
         keep=Keep(plans=0),
         verify_timeout_s=0.01,
         head_start_s=0.0,

@@ -22,6 +22,7 @@ from enactord.engine.pruner import Pruner
 from enactord.operations.scope import Scope
 from enactord.registry.control import Freeze, freeze_value
 from enactord.registry.keys import json_value, pad
+from enactord.registry.planners import Pause, pause_value
 from enactord.registry.plans import Orders
 from enactord.registry.reports import Report, pack_report
 from enactord.store.layout import (
@@ -36,10 +37,13 @@ from enactord.store.layout import (
     HEAD,
     KINDS,
     LEDGER,
+    LIMITS,
     LOWERED,
     LOWERING,
+    PAUSED,
     PLAN,
     PRUNE_EPOCH,
+    REFUSED,
     REPORT,
     RETIRED,
     Kind,
@@ -100,6 +104,7 @@ async def step(kind: Kind, way: str, folder: Path) -> Row:
         await world.applied(1)
         await world.publish(plan(fleet(NAMES, 2)))
         await world.applied(2)
+        await world.until(lambda: all(member.enactor.mirror.rules for member in members))
         await world.until(lambda: not any(member.enactor.reasons() for member in members))
         return await _Step(world, members, kind, way, folder).run()
     except AssertionError as error:
@@ -145,11 +150,14 @@ class _Step:
             else:
                 if order:
                     await self._put(key, None)
+                if kind is LIMITS and spoilt is not None:  # until then the strictest are in force
+                    await self._put(key, sound)
                 if kind in (FENCE, APPLIED, LEDGER):
                     await world.until(lambda: kind.body(self._shown(key)) is not None, 5.0)
                     told = "-"
                 await self._serves_next(3)
-                published = "served by all" if not order else "served by all, after that"
+                mended = order or (kind is LIMITS and spoilt is not None)
+                published = "served by all" if not mended else "served by all, after that"
             await self._is_quiet()
         assert not [member.recorder.of(StepFailed) for member in self._members if member.recorder.of(StepFailed)]
         return Row(kind=kind.name, way=self._way, emptied=emptied, published=published, told=told)
@@ -181,7 +189,7 @@ class _Step:
             await self._survives_a_restore(key, spoilt)
         if isinstance(published, Manifest):
             served = world.serves(fleet(NAMES, 3))
-            assert served or kind in (FENCE, APPLIED, LEDGER, *ORDERS), kind.name
+            assert served or kind in (FENCE, APPLIED, LEDGER, LIMITS, *ORDERS), kind.name
             said = "served by all" if served else "stored; the zone waits for that version"
             assert kind not in (HEAD, PLAN, PRUNE_EPOCH), kind.name
         else:
@@ -226,6 +234,9 @@ class _Step:
             HEAD: "",
             LEDGER: ledger_name(bucket.zone, bucket.slot),
             FREEZE: "",
+            LIMITS: "",
+            PAUSED: "other",
+            REFUSED: pad(1),
             RETIRED: GONE,
             LOWERING: ZONE,
             LOWERED: ZONE,
@@ -240,6 +251,8 @@ class _Step:
         }[self._kind]
         made = {
             FREEZE: freeze_value(Freeze(mode="repair-only", reason="r", author="x", since=1.0)),
+            PAUSED: pause_value(Pause(reason="r", author="x", at=1.0)),
+            REFUSED: json_value(REFUSED, {"guard": "g", "detail": "d", "enactor": "x", "at": 1.0}),
             RETIRED: json_value(RETIRED, {"reason": "r", "author": "x", "at": 1.0, "generation": 1}),
             LOWERING: json_value(LOWERING, {"fence": "v=enactord1 scope=test gen=3 plan=" + "0" * 16}),
             LOWERED: json_value(LOWERED, {}),

@@ -2,6 +2,7 @@
 
 import pytest
 
+from enactord.core.content import Capacity
 from enactord.core.diff import Kind, Step, diff_bucket
 from enactord.core.guards import Limits
 from enactord.core.ledger import Entry, Hold, Peak, Version
@@ -26,7 +27,7 @@ def entry(
         good=version(applied) if applied else None,
         pending=version(pending, pending_of) if pending else None,
         held=held,
-        peaks=(Peak(start_s=0, capacity=10),),
+        peaks=(Peak(start_s=0, capacity=Capacity(10, 1)),),
     )
 
 

@@ -17,7 +17,6 @@ from enactord.core.events import (
     StaleWriteRefused,
 )
 from enactord.core.fence import Fence, parse_fence
-from enactord.core.guards import Limits
 from enactord.core.kv import Delete, Put
 from enactord.core.ledger import REMOVAL, Version, with_pending
 from enactord.core.plan import Approval
@@ -28,7 +27,7 @@ from enactord.registry.control import Freeze, freeze, thaw
 from enactord.registry.fences import Fences
 from enactord.registry.mirror import Mirror
 from enactord.store.ledger_index import bucket_value
-from tests.world import SCOPE, ZONE, World, fleet, plan, unfailing
+from tests.world import SCOPE, ZONE, World, fleet, plan, tolerant, unfailing
 
 A = f"a.{ZONE}"
 GONE = next(iter(fleet(1, 1)))
@@ -774,7 +773,7 @@ async def test_velocity_holds_and_names_the_numbers(world: World) -> None:
 
 async def test_prune_keeps_what_is_active_and_claimed() -> None:
     """With keep_plans 0 the applied plan, a held endpoint's own, and a claimed one stay; the rest goes."""
-    world = World(keep=Keep(plans=0), limits=Limits(allow_private=True))
+    world = World(keep=Keep(plans=0), limits=tolerant())
     member = await world.add("a")
     await world.publish(plan(fleet(20, 1)))
     await world.applied(1)
@@ -875,3 +874,74 @@ async def test_a_foreign_write_cannot_hide_as_ours_when_stale(world: World) -> N
     late.zones[ZONE].open.set()
     await world.until(lambda: late.recorder.of(StaleWriteRefused))
     assert world.serves(fleet(10, 3))
+
+
+async def test_many_addresses_are_not_replaced_by_a_heavy_one() -> None:
+    """The weight is the same; the zone does not express it, so one address would carry what sixteen did."""
+    world = World()
+    await world.add("a")
+    name = f"n.{ZONE}"
+    spread = {name: [f"10.0.0.{i}" for i in range(1, 17)]}
+    await world.publish(plan(spread))
+    await world.applied(1)
+    heavy = {"ttl_s": 5, "targets": [{"address": "10.0.0.1", "weight": 160}]}
+    await world.publish(plan({}) | {"endpoints": {name: heavy}})
+    held = await world.held(name)
+    assert held.guard == "velocity"
+    assert "addresses served 16 would fall to 1" in held.detail
+    assert world.serves(spread)
+    await world.close()
+
+
+async def test_a_name_that_comes_back_within_the_window_is_judged_by_what_it_could_carry() -> None:
+    """Dropped and added again within seconds, it is served as before and held on that, not as little as is wanted."""
+    world = World()
+    await world.add("a")
+    name = f"n.{ZONE}"
+    large = fleet(5) | {name: [f"10.0.0.{i}" for i in range(1, 17)]}
+    await world.publish(plan(large))
+    await world.applied(1)
+    await world.publish(plan(fleet(5)))
+    await world.applied(2)
+    await world.publish(plan(fleet(5) | {name: ["10.0.0.1"]}))
+    held = await world.held(name)
+    assert held.guard == "velocity"
+    assert "weight 160 would fall to 10" in held.detail
+    assert world.serves(large)
+    await world.applied(3)
+    # A word of an operator is needed for less, as for any other endpoint.
+    approval = Approval(of=3, author="op", reason="meant")
+    await world.publish(plan(fleet(5) | {name: ["10.0.0.1"]}), approval=approval)
+    await world.until(lambda: world.serves({name: ["10.0.0.1"]}))
+    await world.close()
+
+
+async def test_after_the_window_a_name_that_comes_back_begins_anew() -> None:
+    world = World(limits=tolerant(velocity_window_s=1.0))
+    await world.add("a")
+    name = f"n.{ZONE}"
+    await world.publish(plan(fleet(5) | {name: [f"10.0.0.{i}" for i in range(1, 17)]}))
+    await world.applied(1)
+    await world.publish(plan(fleet(5)))
+    await world.applied(2)
+    await asyncio.sleep(1.5)
+    await world.publish(plan(fleet(5) | {name: ["10.0.0.1"]}))
+    await world.applied(3)
+    assert world.serves({name: ["10.0.0.1"]})
+    await world.close()
+
+
+async def test_a_refused_plan_is_marked_until_it_is_accepted() -> None:
+    """Whatever its publisher thought: an enactor's refusal is known to all who weigh later plans."""
+    world = World()
+    member = await world.add("a")
+    await world.publish(plan(fleet(20)))
+    await world.applied(1)
+    await world.publish(plan(fleet(10)))
+    await world.until(lambda: 2 in member.enactor.mirror.refused)
+    assert await world.plans.refused() == {2}
+    await world.publish(plan(fleet(20)))
+    await world.applied(3)
+    await world.publish(plan(fleet(17)))
+    await world.applied(4)
+    await world.close()

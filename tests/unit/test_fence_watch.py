@@ -10,7 +10,6 @@ import pytest
 from enactord.core.errors import ZoneDown
 from enactord.core.events import FenceOpened, Verified
 from enactord.core.fence import Fence, FenceSeen, parse_fence
-from enactord.core.guards import Limits
 from enactord.core.kv import Put
 from enactord.core.plan import read_plan
 from enactord.daemon import operations
@@ -24,7 +23,7 @@ from enactord.registry.mirror import Mirror
 from enactord.registry.plans import Orders
 from enactord.registry.reports import Report, await_reports, pack_report, parse_report
 from enactord.store.layout import REPORT
-from tests.world import SCOPE, ZONE, DictCopy, JumpingClock, Recorder, World, fleet, plan
+from tests.world import SCOPE, ZONE, DictCopy, JumpingClock, Recorder, World, fleet, plan, tolerant
 
 MARK = "0123456789abcdef"
 SLOW_S = 3600.0
@@ -346,7 +345,7 @@ async def test_a_report_goes_with_its_enactor(world: World) -> None:
 
 
 def scope_of(world: World, wait_s: float = 10.0) -> Scope:
-    limits = Limits(allow_private=True)
+    limits = tolerant()
     return Scope(store=world.store, name=SCOPE, zones=[ZONE], limits=limits, clock=world.clock, wait_s=wait_s)
 
 

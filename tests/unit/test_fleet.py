@@ -66,7 +66,7 @@ def test_fleet_in_good_health_passes_every_guard() -> None:
             assert judge_endpoint(content, entries.get(name), PRIVATE, now, approved=False) is None
             version = Version(generation=generation, content=text, answers_max=16)
             entry = entries.get(name, Entry(name=name))
-            entries[name] = with_applied(entry, version, seen=True, now_s=int(now), capacity=content.capacity)
+            entries[name] = with_applied(entry, version, seen=True, now_s=int(now), capacity=content.capacity(16))
         fleet.step(1.0)
         now += 1.0
 
@@ -75,11 +75,11 @@ def test_fleet_capacity_never_falls_below_its_share() -> None:
     """An endpoint keeps at least 1 - LOSS_MAX_RATIO of its nominal weight."""
     names = choose_names(10)
     fleet = Fleet(names, 11)
-    nominal = {name: fleet.content(name).capacity for name in names}
+    nominal = {name: fleet.content(name).weight for name in names}
     for _ in range(300):
         fleet.step(1.0)
         for name in names:
-            assert fleet.content(name).capacity >= nominal[name] * (1 - LOSS_MAX_RATIO) - 1
+            assert fleet.content(name).weight >= nominal[name] * (1 - LOSS_MAX_RATIO) - 1
 
 
 def test_names_begin_with_the_endpoint_of_the_outage_and_are_all_valid() -> None:

@@ -7,11 +7,13 @@ from typing import Any, TypeVar
 import pytest
 
 from enactord.core import guards
-from enactord.core.content import Content, Target
-from enactord.core.guards import GUARDS, Limits, judge_endpoint, judge_removals, judge_step, refuse_outside
-from enactord.core.guards.kinds import VELOCITY_WINDOW, Change, EndpointGuard, PlanGuard, Removal
+from enactord.core.content import Capacity, Content, Target
+from enactord.core.guards import GUARDS, VELOCITY_WINDOW, Limits, judge_endpoint, judge_step, look, refuse_outside
+from enactord.core.guards.kinds import Change, EndpointGuard, PlanGuard, Weighing
 from enactord.core.ledger import Entry, Hold, Peak, Version, greatest_capacity, with_peak
+from enactord.core.measures import NO_LOSS, Loss, Size
 from enactord.core.plan import split_zones
+from enactord.core.refusal import Refusal
 from enactord.core.settings import Key
 
 LIMITS = Limits(allow_private=True)
@@ -27,7 +29,10 @@ def content(*weights: int, ttl_s: int = 5, first: str = "10.0.0.") -> Content:
 def owned(*peaks: tuple[int, int]) -> Entry:
     version = Version(generation=1, content="[5,[]]", answers_max=8)
     return Entry(
-        name="a.test.", applied=version, good=version, peaks=tuple(Peak(start_s=s, capacity=c) for s, c in peaks)
+        name="a.test.",
+        applied=version,
+        good=version,
+        peaks=tuple(Peak(start_s=s, capacity=Capacity(c, 1)) for s, c in peaks),
     )
 
 
@@ -110,30 +115,64 @@ def test_peaks_stay_bounded_and_never_forget_a_greater_capacity_early() -> None:
     exact: list[tuple[int, int]] = []
     for step in range(200):
         capacity = 1000 - step * 3
-        peaks = with_peak(peaks, step * 5, capacity)
+        peaks = with_peak(peaks, step * 5, Capacity(capacity, 1))
         exact.append((step * 5, capacity))
         assert len(peaks) <= 16
         for since_s in range(0, step * 5 + 1, 37):
             truth = max(
                 c for (start, c), end in zip(exact, [*[s for s, _ in exact[1:]], 10**9], strict=True) if end > since_s
             )
-            assert greatest_capacity(peaks, since_s, 1e9) >= truth
+            assert greatest_capacity(peaks, since_s, 1e9).weight >= truth
+
+
+BEFORE = Size(10, 100, 80)
+
+
+def weighed(loss: Loss = NO_LOSS, *, before: Size = BEFORE, planned: int = 10, zone: str = "") -> Refusal | None:
+    """Judge what a plan takes away; returns the first refusal."""
+    findings = look(Weighing(zone, 7, before, loss, planned), LIMITS)
+    return next((finding.refusal() for finding in findings if finding.seen.refused), None)
 
 
 def test_removals_are_limited_by_ratio_but_one_may_always_go() -> None:
     """2 of 10 by default; 1 of 2 as well, or a small scope could never shrink."""
-    assert judge_removals(2, 10, 8, LIMITS, approved=False) is None
-    refusal = judge_removals(3, 10, 7, LIMITS, approved=False)
-    assert refusal is not None
-    assert "3 of 10" in refusal.detail
-    assert judge_removals(1, 2, 1, LIMITS, approved=False) is None
-    assert judge_removals(9, 10, 1, LIMITS, approved=True) is None
+    assert weighed(Loss(removed=2)) is None
+    assert weighed(Loss(removed=3)) == Refusal(
+        guard="endpoints_removed",
+        detail="3 of 10 endpoints would be removed since plan 7, at most 2 (endpoints_removed_max_ratio 0.2);"
+        " publish it with --approve if that is meant",
+    )
+    assert weighed(Loss(removed=1), before=Size(2, 2, 2), planned=1) is None
 
 
 def test_a_plan_without_endpoints_is_refused() -> None:
-    """An empty plan is the outage in one line."""
-    assert judge_removals(1, 1, 0, LIMITS, approved=False) is not None
-    assert judge_removals(0, 0, 0, LIMITS, approved=False) is None
+    """An empty plan is the outage in one line; a zone may lose its last name."""
+    assert weighed(Loss(removed=1), before=Size(1, 1, 1), planned=0) is not None
+    assert weighed(before=Size(0, 0, 0), planned=0) is None
+    assert weighed(Loss(removed=1), before=Size(1, 1, 1), planned=5, zone="a.test.") is None
+
+
+def test_names_that_move_to_other_addresses_are_limited_but_three_may_always_move() -> None:
+    assert weighed(Loss(replaced=3)) is None
+    refusal = weighed(Loss(replaced=4), zone="a.test.")
+    assert refusal is not None
+    assert refusal.guard == "endpoints_replaced"
+    assert "4 of 10 endpoints of a.test. would be moved to other addresses since plan 7, at most 3" in refusal.detail
+    assert weighed(Loss(replaced=300), before=Size(1000, 1, 1)) is None
+    assert weighed(Loss(replaced=301), before=Size(1000, 1, 1)) is not None
+
+
+def test_capacity_of_all_endpoints_is_limited_by_weight_and_by_addresses_from_five_endpoints_on() -> None:
+    assert weighed(Loss(weight=30, addresses=24)) is None
+    by_weight, by_addresses = weighed(Loss(weight=31)), weighed(Loss(addresses=25))
+    assert by_weight is not None
+    assert by_addresses is not None
+    assert by_weight.guard == by_addresses.guard == "scope_capacity"
+    assert "31 of 100 weight" in by_weight.detail
+    assert "25 of 80 addresses served" in by_addresses.detail
+    assert weighed(Loss(weight=31, spared_weight=1)) is None, "what is held goes nowhere"
+    assert weighed(Loss(weight=100, addresses=80), before=Size(4, 100, 80)) is None
+    assert weighed(Loss(addresses=25), before=Size(10, 100, 0)) is None, "the zone expresses weights"
 
 
 def test_names_outside_the_zones_refuse_the_plan() -> None:
@@ -204,9 +243,9 @@ def test_each_guard_reads_the_keys_that_it_declares_and_no_others() -> None:
         limits = _Reads(allow_private=False, velocity_window_s=1.0)
         match guard:
             case PlanGuard():
-                guard.judge(Removal(5, 10, 5), limits)
+                guard.look(Weighing("", 1, Size(10, 10, 10), Loss(5, 5, 5, 5, 5), 5), limits)
             case EndpointGuard():
-                guard.judge(Change(content(1), owned((0, 10)), 1000.0, False), limits)
+                guard.judge(Change(content(1), owned((0, 10)), 1000.0, False, 16), limits)
             case _ if guard.keys:
                 judge_step(10**12, 1, limits, approved=False)
         assert limits.read == set(guard.keys), guard.name
@@ -218,7 +257,9 @@ def test_every_guard_can_say_no_and_says_how_to_go_on() -> None:
         for refusal in (
             refuse_outside(["a.other."], ["test."]),
             judge_step(10**12, 1, LIMITS, approved=False),
-            judge_removals(5, 10, 5, LIMITS, approved=False),
+            weighed(Loss(removed=5)),
+            weighed(Loss(replaced=5)),
+            weighed(Loss(weight=50)),
             judge_endpoint(Content(ttl_s=0, targets=(), malformed="no address"), None, LIMITS, 0.0, approved=True),
             judge_endpoint(content(), None, LIMITS, 0.0, approved=False),
             judge_endpoint(content(1, ttl_s=0), None, LIMITS, 0.0, approved=False),

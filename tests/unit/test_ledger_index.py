@@ -31,7 +31,8 @@ from tests.ledger_cuts import Leaf, cuts
 
 ZONE, SUB = "example.test.", "sub.example.test."
 LEVELS = (1, 2, 4, 8, 16)
-UNREADABLE = (b"", b"junk", b"ledger 1\n3\njunk")
+OTHER_VERSION = b"ledger %d\n" % (LEDGER.format + 1)
+UNREADABLE = (b"", b"junk", LEDGER.header + b"3\njunk")
 APPLIED = Version(generation=5, content='[5,[["10.0.0.1",1]]]', answers_max=8)
 NEWER = Version(generation=6, content='[5,[["10.0.0.2",1]]]', answers_max=8)
 KINDS = (
@@ -227,7 +228,7 @@ def test_a_bucket_whose_header_cannot_be_read_is_of_no_number_of_slots(value: by
 def test_a_bucket_of_another_format_is_never_written_over() -> None:
     """Another version's: no compare with it holds, under any number of slots, and it holds nothing that is known."""
     index = index_of({}, [])
-    index.take(ledger_name(ZONE, 3), item(b"ledger 2\n8\n", 7))
+    index.take(ledger_name(ZONE, 3), item(OTHER_VERSION + b"8\n", 7))
     assert index.stored(ZONE) == [BucketId(ZONE, 3, OTHER_FORMAT)]
     assert index.zone_totals(ZONE) == NOTHING
     for slots in (4, 16):
@@ -317,7 +318,7 @@ def test_what_a_watch_left_behind_is_not_believed(
 
 
 @pytest.mark.parametrize("newest_only", [False, True])
-@pytest.mark.parametrize("value", [*UNREADABLE, b"ledger 2\n4\nof another version"])
+@pytest.mark.parametrize("value", [*UNREADABLE, OTHER_VERSION + b"4\nof another version"])
 def test_a_bucket_that_cannot_be_read_holds_no_name(value: bytes, newest_only: bool) -> None:
     """Whoever goes through all that is stored passes it by; the buckets beside it say what they said."""
     kept = {name: one for name, one in entries_of(dict.fromkeys(range(40), 0), ZONE).items() if slot_of(name, 4) != 1}

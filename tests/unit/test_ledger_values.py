@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from enactord.core.buckets import SLOTS_MAX
+from enactord.core.content import Capacity
 from enactord.core.ledger import (
     GARBAGE,
     Entry,
@@ -31,7 +32,7 @@ BETWEEN = Version(generation=6, content='[5,[["10.0.0.3",1]]]', answers_max=8)
 REMOVED = Version(generation=7, content="-", answers_max=8)
 LATE = Version(generation=8, content='[5,[["10.0.0.4",1]]]', answers_max=8)
 ENTRIES = [
-    Entry(name="a.test.", applied=APPLIED, good=APPLIED, peaks=(Peak(start_s=1, capacity=2),)),
+    Entry(name="a.test.", applied=APPLIED, good=APPLIED, peaks=(Peak(start_s=1, capacity=Capacity(2, 1)),)),
     Entry(name="b.test.", applied=APPLIED, good=GOOD, pending=Version(generation=6, content="-", answers_max=8)),
     Entry(name="c.test.", held=Hold(generation=6, guard="foreign", detail="tab\t, line\n, ü", since_s=9)),
     Entry(name="d.test.", applied=APPLIED, held=Hold(generation=6, guard="velocity", detail="x", since_s=9)),
@@ -107,7 +108,9 @@ SETTLED = {name: Entry(name=name, applied=APPLIED, good=APPLIED) for name in ("a
 def test_what_others_finished_is_told_without_reading_its_entries() -> None:
     """Every content applied and seen, whatever the peaks and the generations."""
     wanted = dict.fromkeys(SETTLED, APPLIED.content)
-    peaked = SETTLED | {"b.test.": SETTLED["b.test."]._replace(peaks=(Peak(1, 2), Peak(3, 1)))}
+    peaked = SETTLED | {
+        "b.test.": SETTLED["b.test."]._replace(peaks=(Peak(1, Capacity(2, 1)), Peak(3, Capacity(1, 1))))
+    }
     assert says_exactly(pack_bucket(SETTLED, 4), wanted)
     assert says_exactly(pack_bucket(peaked, 4), wanted)
 
@@ -139,8 +142,8 @@ def test_an_entry_needs_what_it_may_fall_back_on() -> None:
 def test_only_what_was_seen_becomes_last_known_good() -> None:
     """An acknowledged write that nobody saw served is applied, not known good."""
     entry = Entry(name="a.test.", applied=GOOD, good=GOOD)
-    assert with_applied(entry, APPLIED, seen=False, now_s=1, capacity=1).good == GOOD
-    assert with_applied(entry, APPLIED, seen=True, now_s=1, capacity=1).good == APPLIED
+    assert with_applied(entry, APPLIED, seen=False, now_s=1, capacity=Capacity(1, 1)).good == GOOD
+    assert with_applied(entry, APPLIED, seen=True, now_s=1, capacity=Capacity(1, 1)).good == APPLIED
 
 
 def answer(records: Records) -> Served:

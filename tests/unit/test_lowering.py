@@ -16,7 +16,7 @@ from enactord.operations.lowering import QUIET_S, Lowered, lower, sound_top
 from enactord.operations.scope import Denied, Scope
 from enactord.registry.control import Freeze, freeze, thaw
 from enactord.registry.plans import Orders, Plans
-from tests.world import SCOPE, ZONE, JumpingClock, World, fleet, plan
+from tests.world import SCOPE, ZONE, JumpingClock, World, fleet, plan, tolerant
 
 OTHER = "other.test."
 FAR = GENERATION_MAX - 1
@@ -48,7 +48,7 @@ class Stuck(World):
 
     @property
     def at_hand(self) -> Scope:
-        limits = Limits(allow_private=True)
+        limits = tolerant()
         return Scope(store=self.store, name=SCOPE, zones=list(self.servers), limits=limits, clock=self.clock)
 
     async def lower(self, *zones: str, to: int | None = None) -> Lowered | Denied:

@@ -7,20 +7,17 @@ import pytest
 
 from enactord.core.events import EndpointDrifted, EndpointHeld, Verified
 from enactord.core.fence import Fence, parse_fence
-from enactord.core.guards import Limits
 from enactord.core.records import Change, Outcome, Reason, Records, Refused, Transaction
 from enactord.engine.opening import Opener, Opening
 from enactord.registry.session import Session
-from tests.world import SCOPE, ZONE, JumpingClock, Member, World, fleet, plan, unfailing
+from tests.world import SCOPE, ZONE, JumpingClock, Member, World, fleet, plan, tolerant, unfailing
 
 NAME = f"n00000.{ZONE}"
 
 
 @pytest.fixture
 async def world() -> AsyncIterator[World]:
-    async with unfailing(
-        World(limits=Limits(allow_private=True, velocity_window_s=3.0), repair_interval_s=0.2)
-    ) as made:
+    async with unfailing(World(limits=tolerant(velocity_window_s=3.0), repair_interval_s=0.2)) as made:
         yield made
 
 

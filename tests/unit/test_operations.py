@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from enactord.core.guards import Limits
 from enactord.core.kv import Put
 from enactord.core.plan import Draft, read_plan
 from enactord.core.records import Change, Committed, Records, Served, Transaction
@@ -20,9 +19,9 @@ from enactord.store.layout import CHUNK, PLAN, Kind
 from planner_stub.fleet import Fleet
 from planner_stub.names import FIRST_NAME, choose_names
 from planner_stub.planning import Planner
-from tests.world import SCOPE, ZONE, World, fleet, plan
+from tests.world import SCOPE, ZONE, World, fleet, plan, tolerant
 
-LIMITS = Limits(allow_private=True)
+LIMITS = tolerant()
 
 
 def draft(endpoints: dict[str, list[str]], **changes: Any) -> Draft:
@@ -369,7 +368,7 @@ async def test_planner_publishes_whole_then_changes_and_syncs_again(world: World
     assert [facts["changed"] for _, facts in lines] == [30, 3, 3]
     other = await aws.plans.manifest(3)
     assert other is not None
-    await operations.rollback(aws, 1, author="op", reason="in between")
+    await operations.rollback(aws, 1, author="op", reason="in between", pause=False)
     await stub.run(interval_s=0.0, rounds=1)
     assert [event for event, _ in lines[3:]] == ["plan.refused", "plan.published"]
     newest, _ = await aws.plans.newest()

@@ -103,7 +103,7 @@ def test_a_malformed_endpoint_is_kept_for_its_guard(bad: Any, word: str) -> None
     assert word in content.malformed
     assert len(content.malformed) < 1300
     assert content_text(content) == draft.endpoints["a.test."]
-    assert (content.targets, content.capacity, draft.withdrawn) == ((), 0, ())
+    assert (content.targets, content.weight, draft.withdrawn) == ((), 0, ())
     assert word in visible(problems(document(endpoints={"a.test.": bad}))), (
         "where all are malformed, the plan is refused"
     )

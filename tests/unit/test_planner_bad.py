@@ -7,7 +7,9 @@ import pytest
 
 from enactord.core.content import parse_content
 from enactord.core.errors import InvalidPlan
-from enactord.core.guards import Limits, judge_endpoint, judge_removals
+from enactord.core.guards import Limits, judge_endpoint, look
+from enactord.core.guards.kinds import Weighing
+from enactord.core.measures import Loss, Size
 from enactord.core.plan import PLAN_BYTES_MAX, content_digest, parse_plan
 from planner_stub.bad import KINDS, bad_plan, default_basis
 from planner_stub.names import FIRST_NAME
@@ -56,8 +58,8 @@ def test_bad_shrunk_removes_more_than_is_allowed() -> None:
     draft = parse_plan(document("shrunk"))
     removed = len(basis.endpoints) - len(draft.endpoints)
     assert FIRST_NAME not in draft.endpoints
-    refusal = judge_removals(removed, len(basis.endpoints), len(draft.endpoints), LIMITS, approved=False)
-    assert refusal is not None
+    weighing = Weighing("", 1, Size(len(basis.endpoints)), Loss(removed), len(draft.endpoints))
+    assert [f.guard for f in look(weighing, LIMITS) if f.seen.refused] == ["endpoints_removed"]
 
 
 def test_bad_stale_is_not_above_the_newest() -> None:

@@ -6,6 +6,7 @@ from enactord.core.kv import Delete, Operation, Put, prefix_end
 from enactord.core.plan import pack_manifest
 from enactord.core.retention import Keep
 from enactord.engine.pruner import Pruner, Verdict
+from enactord.store.layout import PLAN
 from tests.world import SCOPE, ZONE, Member, World, fleet, plan
 
 OLD = "old.test."
@@ -70,7 +71,7 @@ async def test_a_manifest_of_a_newer_format_is_never_removed() -> None:
     key = world.keys.plan(1)
     manifest = await world.plans.manifest(1)
     assert manifest is not None
-    newer = b"plan 2\n" + pack_manifest(manifest)
+    newer = b"plan %d\n" % (PLAN.format + 1) + pack_manifest(manifest)
     await world.store.transact((), (Put(key=key, value=newer),))
     before = await chunks(world)
     verdicts = await pruner(world, member).prune()

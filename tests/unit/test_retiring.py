@@ -7,7 +7,6 @@ import pytest
 
 from enactord.core.errors import StoreDown, ZoneDown
 from enactord.core.fence import NO_PLAN, parse_fence
-from enactord.core.guards import Limits
 from enactord.core.kv import Put, prefix_end
 from enactord.core.plan import read_plan
 from enactord.core.records import Records
@@ -16,7 +15,7 @@ from enactord.daemon.publishing import Published, publish
 from enactord.operations.retiring import Retired, retire
 from enactord.operations.scope import Denied, Scope
 from enactord.registry.plans import Orders
-from tests.world import SCOPE, ZONE, Breaking, World, fleet, plan
+from tests.world import SCOPE, ZONE, Breaking, World, fleet, plan, tolerant
 
 OLD = "old.test."
 NAMES = fleet(20, zone=OLD)
@@ -41,7 +40,7 @@ class Left(World):
 
     @property
     def at_hand(self) -> Scope:
-        limits = Limits(allow_private=True)
+        limits = tolerant()
         return Scope(store=self.store, name=SCOPE, zones=list(self.servers), limits=limits, clock=self.clock)
 
     async def keys_of_old(self) -> list[str]:

@@ -7,10 +7,9 @@ import pytest
 
 from enactord.core.events import FenceOpened, PlanApplied, ZonesKept
 from enactord.core.fence import NO_PLAN, Fence, parse_fence
-from enactord.core.guards import Limits
 from enactord.core.records import Outcome, Reason, Refused, Transaction
 from enactord.registry.fences import QUIET_A_TRANSACTION
-from tests.world import ZONE, Member, World, fleet, plan
+from tests.world import ZONE, Member, World, fleet, plan, tolerant
 
 OTHER = "other.test."
 ZONES = (ZONE, OTHER)
@@ -189,7 +188,7 @@ async def test_many_zones_are_settled_in_few_transactions() -> None:
 @pytest.mark.parametrize("counts", [(5, 100, 700, 100, 5), (300, 3, 300), (64, 65, 33, 31)])
 async def test_the_ledger_follows_a_zone_that_grows_and_shrinks(counts: Sequence[int]) -> None:
     """Slots are split and joined on the way; every name is served and entered once, and none is taken for new."""
-    world = World(limits=Limits(allow_private=True, endpoints_removed_max_ratio=1.0))
+    world = World(limits=tolerant(endpoints_removed_max_ratio=1.0))
     member = await world.add("a")
     for generation, count in enumerate(counts, start=1):
         content: Mapping[str, Sequence[str]] = fleet(count, generation)

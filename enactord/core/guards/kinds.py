@@ -1,41 +1,75 @@
 """What a guard is made of: its name, the keys that it reads, and its judgement."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from enactord.core.content import Content
 from enactord.core.ledger import Entry
+from enactord.core.measures import Loss, Size
 from enactord.core.settings import Key, Values
 
 VELOCITY_WINDOW = Key(
     name="velocity_window_s",
     default=300.0,
     low=0,
-    high=86_400 * 30,
-    meaning="The time over which removed weight adds up.",
+    high=21_600,
+    high_is_strict=True,
+    meaning="The time over which what is taken away adds up, for all guards that weigh change.",
 )
 """Read by the guards that weigh change over time."""
 
 
-class Removal(NamedTuple):
-    """What a plan takes away: `removed` of the `owned` names go, and `planned` names are in the plan."""
+class Weighing(NamedTuple):
+    """A plan, or its part of a zone, against a baseline: how much that was, and what the plan takes away from it.
 
-    removed: int
-    owned: int
+    `zone`: the zone; "": the scope as a whole. `since`: the baseline's generation; 0: what the ledger has as applied.
+    `planned`: how many endpoints the plan has.
+    """
+
+    zone: str
+    since: int
+    before: Size
+    loss: Loss
     planned: int
+
+
+class Seen(NamedTuple):
+    """What a guard saw in a weighing: `gone` of the `total`, where `allowed` may go at most.
+
+    `unit`: what is counted, and `gone_by`: how it goes, as in "3 of 10 endpoints would be removed". `key`: the key that
+    allows so much. `note`: said in place of all that.
+    """
+
+    gone: int
+    total: int
+    allowed: int
+    unit: str
+    gone_by: str
+    key: Key[Any]
+    note: str = ""
+
+    @property
+    def refused(self) -> bool:
+        return self.gone > self.allowed
+
+    @property
+    def share(self) -> float:
+        """How much of what may go does go; above 1: too much."""
+        return self.gone / self.allowed if self.allowed else float(self.gone)
 
 
 class Change(NamedTuple):
     """A new content of one endpoint, against what the ledger has of it.
 
-    `approved`: an operator has given a word for the plan. `now`: seconds since the epoch.
+    `approved`: an operator has given a word for the plan. `now`: seconds since the epoch. `answers_max`: of its zone.
     """
 
     content: Content
     entry: Entry | None
     now: float
     approved: bool
+    answers_max: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,9 +82,12 @@ class Guard:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanGuard(Guard):
-    """Weighs a plan as a whole. `judge` returns why the plan is refused, or ""; an approved plan passes it unjudged."""
+    """Weighs a plan as a whole, and each of its zones, against each baseline.
 
-    judge: Callable[[Removal, Values], str]
+    `look` returns what it saw, each thing once; one that is `refused` refuses the plan, unless an operator ordered it.
+    """
+
+    look: Callable[[Weighing, Values], Sequence[Seen]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,8 +95,9 @@ class EndpointGuard(Guard):
     """Weighs one endpoint. `judge` returns why the endpoint is held, or "".
 
     `weighs_change`: it compares with what the ledger has. An approved endpoint, or one that the ledger does not own,
-    passes it unjudged.
+    passes it unjudged. `look` returns what it saw in numbers, of a guard that counts.
     """
 
     judge: Callable[[Change, Values], str]
+    look: Callable[[Change, Values], Sequence[Seen]] | None = None
     weighs_change: bool = field(default=False)

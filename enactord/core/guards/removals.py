@@ -1,6 +1,8 @@
-"""Guard `endpoints_removed`: a plan does not remove too many of the names that the ledger owns, or is about to."""
+"""Guard `endpoints_removed`: a plan does not remove too many of the names that were wanted before it, or are owned."""
 
-from enactord.core.guards.kinds import PlanGuard, Removal
+from collections.abc import Sequence
+
+from enactord.core.guards.kinds import PlanGuard, Seen, Weighing
 from enactord.core.settings import Key, Values
 
 _MAX_RATIO = Key(
@@ -8,24 +10,19 @@ _MAX_RATIO = Key(
     default=0.2,
     low=0,
     high=1,
-    meaning="Share of the endpoints that one plan may remove; a plan that removes more is refused (one may always go).",
+    meaning="Share of the endpoints of the scope, or of a zone, that plans may remove within the velocity window;"
+    " a plan that removes more is refused (one may always go).",
 )
 
 
-def _judge(removal: Removal, limits: Values) -> str:
+def _look(weighing: Weighing, limits: Values) -> Sequence[Seen]:
     """One name may always go, else a small scope could never shrink; but not the last one."""
-    removed, owned, planned = removal
-    if removed == 0:
-        return ""
-    if planned == 0:
-        return f"the plan holds no endpoint, {owned} are owned; publish it with --approve if that is meant"
-    allowed = max(1, int(owned * limits[_MAX_RATIO]))
-    if removed <= allowed:
-        return ""
-    return (
-        f"{removed} of {owned} endpoints would be removed, at most {allowed}"
-        f" ({_MAX_RATIO.name} {limits[_MAX_RATIO]:g}); publish it with --approve if that is meant"
-    )
+    removed, total = weighing.loss.removed, weighing.before.endpoints
+    if not weighing.zone and not weighing.planned and removed:
+        note = f"the plan holds no endpoint, {total} are {'wanted' if weighing.since else 'owned'}"
+        return [Seen(removed, total, 0, "endpoints", "removed", _MAX_RATIO, note)]
+    allowed = max(1, int(total * limits[_MAX_RATIO]))
+    return [Seen(removed, total, allowed, "endpoints", "removed", _MAX_RATIO)]
 
 
-GUARD = PlanGuard(name="endpoints_removed", keys=(_MAX_RATIO,), judge=_judge)
+GUARD = PlanGuard(name="endpoints_removed", keys=(_MAX_RATIO,), look=_look)

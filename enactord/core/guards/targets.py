@@ -8,6 +8,7 @@ _TARGETS_MIN = Key(
     default=1,
     low=1,
     high=1000,
+    high_is_strict=True,
     meaning="Usable addresses that an endpoint needs; with fewer it is held.",
 )
 

@@ -4,7 +4,9 @@ from enactord.core.guards.kinds import Change, EndpointGuard
 from enactord.core.settings import Key, Values
 
 _HIGHEST = 2**31 - 1  # Source: RFC 2181 section 8.
-TTL_MIN = Key(name="ttl_min_s", default=1, low=0, high=_HIGHEST, meaning="Smallest TTL of an endpoint.")
+TTL_MIN = Key(
+    name="ttl_min_s", default=1, low=0, high=_HIGHEST, high_is_strict=True, meaning="Smallest TTL of an endpoint."
+)
 TTL_MAX = Key(name="ttl_max_s", default=86_400, low=0, high=_HIGHEST, meaning="Largest TTL of an endpoint.")
 
 

@@ -3,15 +3,13 @@
 import asyncio
 import hmac
 import json
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
 from aiohttp import web
 
 from enactord.core.errors import InvalidPlan, PlanUnreadable, StoreDown, StoreRefused
-from enactord.core.guards import Limits
 from enactord.core.moment import parse_moment
 from enactord.core.plan import GENERATION_MAX, parse_plan
 from enactord.daemon.operations import (
@@ -21,13 +19,17 @@ from enactord.daemon.operations import (
     Scope,
     freeze,
     freeze_document,
+    pause,
+    pauses_document,
     publish,
+    resume,
     rollback,
     thaw,
 )
 from enactord.daemon.web.problems import Handler, Problem
 from enactord.daemon.web.query import Query, bad
 from enactord.registry.control import MODES
+from enactord.registry.planners import check_planner
 from enactord.registry.plans import Orders
 
 _ORDER_BYTES_MAX = 64 * 1024
@@ -45,16 +47,16 @@ waits for one, nor a rollback for a plan that is slow to come."""
 class Writing:
     """The writing part of the API."""
 
-    def __init__(self, scope: Scope, token: bytes, *, plan_bytes_max: int) -> None:
+    def __init__(self, scope: Callable[[], Scope], token: bytes, *, plan_bytes_max: int) -> None:
+        """`scope`: returns the scope with the limits that are in force."""
         self._scope = scope
         self._token = token
         self._plan_bytes_max = plan_bytes_max
         self._publications = asyncio.Semaphore(_AT_ONCE)
         self._rollbacks = asyncio.Semaphore(_AT_ONCE)
 
-    def retune(self, limits: Limits, token: bytes) -> None:
-        """Judge and let in by these from now on."""
-        self._scope = replace(self._scope, limits=limits)
+    def retune(self, token: bytes) -> None:
+        """Let in by this token from now on."""
         self._token = token
 
     def routes(self) -> list[web.RouteDef]:
@@ -63,6 +65,8 @@ class Writing:
             web.post("/api/v1/freeze", self._allowed(self.freeze)),
             web.post("/api/v1/thaw", self._allowed(self.thaw)),
             web.post("/api/v1/rollback", self._allowed(self.rollback)),
+            web.post("/api/v1/planners/{planner}/pause", self._allowed(self.pause)),
+            web.post("/api/v1/planners/{planner}/resume", self._allowed(self.resume)),
         ]
 
     def _allowed(self, handler: Handler) -> Handler:
@@ -107,15 +111,36 @@ class Writing:
         async with self._publications:
             body = await _body(request, self._plan_bytes_max)
             draft = await asyncio.to_thread(parse_plan, body)  # a large one must not hold up the enactor
-            return _answer(await publish(self._scope, draft, Orders()))
+            return _answer(await publish(self._scope(), draft, Orders()))
 
     async def rollback(self, request: web.Request) -> web.Response:
-        """Publish an older plan's content anew: {"generation": 7, "reason": "…"}; or "to_time", or "to_last_whole"."""
-        order = await _order(request, (*_ROLLBACK_TAKES, "reason", "author"))
-        what = _which(order, self._scope.clock.now())
+        """Publish an older plan's content anew: {"generation": 7, "reason": "…"}; or "to_time", or "to_last_whole".
+
+        The planner whose content it changes is paused, unless "pause" is false.
+        """
+        order = await _order(request, (*_ROLLBACK_TAKES, "reason", "author", "pause"))
+        pauses = order.get("pause", True)
+        if not isinstance(pauses, bool):
+            raise bad("pause: must be true or false")
+        what = _which(order, self._scope().clock.now())
         author, reason = _author(order), _text(order, "reason")
         async with self._rollbacks:
-            return _answer(await rollback(self._scope, what, author=author, reason=reason))
+            return _answer(await rollback(self._scope(), what, author=author, reason=reason, pause=pauses))
+
+    async def pause(self, request: web.Request) -> web.Response:
+        """Refuse what a planner publishes: {"reason": "…"}."""
+        planner = _planner(request)
+        order = await _order(request, ("reason", "author"))
+        paused = await pause(self._scope(), planner, reason=_text(order, "reason"), author=_author(order))
+        return web.json_response({"paused": pauses_document({planner: paused})[0]})
+
+    async def resume(self, request: web.Request) -> web.Response:
+        """Let a planner publish again; no pause is no error."""
+        planner = _planner(request)
+        if request.can_read_body:
+            await _order(request, ())
+        before = await resume(self._scope(), planner)
+        return web.json_response({"paused": None, "was": before and pauses_document({planner: before})[0]})
 
     async def freeze(self, request: web.Request) -> web.Response:
         """Freeze the scope: {"mode": "all" or "repair-only", "reason": "…"}."""
@@ -123,15 +148,23 @@ class Writing:
         mode = order.get("mode", "all")
         if mode not in MODES:
             raise bad(f"mode: must be one of {', '.join(MODES)}")
-        frozen = await freeze(self._scope, mode=mode, reason=_text(order, "reason"), author=_author(order))
+        frozen = await freeze(self._scope(), mode=mode, reason=_text(order, "reason"), author=_author(order))
         return web.json_response({"frozen": freeze_document(frozen)})
 
     async def thaw(self, request: web.Request) -> web.Response:
         """Undo a freeze; none is no error."""
         if request.can_read_body:
             await _order(request, ())
-        before = await thaw(self._scope)
+        before = await thaw(self._scope())
         return web.json_response({"frozen": None, "was": freeze_document(before)})
+
+
+def _planner(request: web.Request) -> str:
+    planner = request.match_info["planner"]
+    wrong = check_planner(planner)
+    if wrong:
+        raise Problem(HTTPStatus.NOT_FOUND, wrong)
+    return planner
 
 
 def _which(order: Mapping[str, Any], now: float) -> int | Earlier:

@@ -13,10 +13,14 @@ export function verdict(state) {
   const heldPoint = held
     ? `${many(held, "endpoint")} held: a guard refused the new content, the last known good is served`
     : "";
-  if (heldPoint) points.push(heldPoint);
+  const notes = state.paused.map(
+    (paused) => `Planner ${paused.planner} is paused by ${paused.author || "somebody"}: ${paused.reason}. To end it: enactorctl planner resume ${paused.planner}`,
+  );
+  if (heldPoint) notes.unshift(heldPoint);
+  points.push(...notes);
 
   if (!self.store_up) return { level: "bad", title: "The plan store does not answer. What is served stays.", points };
-  if (state.frozen) return { level: "warn", title: `Frozen at plan ${applied(state)}.`, points: heldPoint ? [heldPoint] : [] };
+  if (state.frozen) return { level: "warn", title: `Frozen at plan ${applied(state)}.`, points: notes };
   if (state.head === 0) return { level: "ok", title: "No plan has been published yet.", points };
   if (refused) return { level: "bad", title: `Plan ${state.head} is refused. What is served stays.`, points };
   if (open.length > 0) {

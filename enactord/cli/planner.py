@@ -1,0 +1,88 @@
+"""planner: keep a planner from publishing, and let it go on."""
+
+import asyncio
+
+import click
+
+from enactord.cli.opening import open_scope
+from enactord.cli.program import common, examples
+from enactord.cli.publish import author_or_user
+from enactord.cli.terminal import Out, show, tell_done
+from enactord.core.moment import utc
+from enactord.daemon import operations
+from enactord.daemon.operations import pauses_document
+from enactord.registry.planners import DEFAULT, Pause, check_planner
+
+
+def _planner(context: click.Context, parameter: click.Parameter, value: str) -> str:
+    wrong = check_planner(value)
+    if wrong:
+        raise click.BadParameter(wrong)
+    return value
+
+
+named = click.argument("planner", metavar="[PLANNER]", default=DEFAULT, callback=_planner)
+
+
+@click.group(
+    invoke_without_command=True,
+    epilog=examples('enactorctl planner\nenactorctl planner pause --reason "rebuild"\nenactorctl planner resume'),
+)
+@common
+@click.pass_context
+def planner(context: click.Context) -> None:
+    """Show which planners are paused; pause them, and let them go on.
+
+    What a paused planner publishes is refused. A rollback pauses the planner whose content it changes. Plans that name
+    no planner are of planner `default`.
+    """
+    if context.invoked_subcommand is not None:
+        return
+
+    async def run() -> dict[str, Pause]:
+        async with open_scope() as scope:
+            return (await scope.mirror()).paused
+
+    paused = asyncio.run(run())
+    show({"paused": pauses_document(paused)}, lambda out: _print(out, paused))
+
+
+@planner.command(epilog=examples('enactorctl planner pause --reason "its inventory is being rebuilt"'))
+@named
+@click.option("--reason", metavar="TEXT", required=True, help="Why; shown to everybody.")
+@click.option("--author", metavar="NAME", help="Who says so [default: you].")
+@common
+def pause(planner: str, reason: str, author: str | None) -> None:
+    """Refuse what a planner publishes, until it is resumed."""
+
+    async def run() -> Pause:
+        async with open_scope() as scope:
+            return await operations.pause(scope, planner, reason=reason, author=author_or_user(author))
+
+    paused = asyncio.run(run())
+    text = f"planner {planner} is paused; to go on: enactorctl planner resume {planner}"
+    tell_done(lambda: {"paused": pauses_document({planner: paused})}, lambda out: out.line(text))
+
+
+@planner.command(epilog=examples("enactorctl planner resume"))
+@named
+@common
+def resume(planner: str) -> None:
+    """Let a planner publish again; no pause is no error."""
+
+    async def run() -> Pause | None:
+        async with open_scope() as scope:
+            return await operations.resume(scope, planner)
+
+    before = asyncio.run(run())
+    told = f"planner {planner} goes on"
+    text = f"planner {planner} was not paused" if before is None else f"{told}; was paused by {before.author}"
+    was = None if before is None else pauses_document({planner: before})[0]
+    tell_done(lambda: {"planner": planner, "was": was}, lambda out: out.line(text))
+
+
+def _print(out: Out, paused: dict[str, Pause]) -> None:
+    if not paused:
+        out.line("no planner is paused")
+    for planner, pause in paused.items():
+        out.line(f"planner {planner} is paused since {utc(pause.at)} by {pause.author}: {pause.reason}")

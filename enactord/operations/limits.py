@@ -1,0 +1,66 @@
+"""The guards' limits of a scope: shown, and changed by an operator for all enactors at once."""
+
+from difflib import get_close_matches
+from typing import Any
+
+from enactord.core.guards import Limits
+from enactord.core.kv import Put, absent, valued
+from enactord.core.refusal import Refusal
+from enactord.operations.scope import Denied, Scope
+from enactord.registry.limits import Ruling, parse_limit, parse_ruling, ruling_value
+from enactord.store.layout import LIMITS as KIND
+
+_ATTEMPTS = 8
+
+
+def find_key(name: str) -> Any:
+    """Return the key of that name. Raises ValueError, which names those there are."""
+    for key in Limits.KEYS:
+        if key.name == name:
+            return key
+    names = [key.name for key in Limits.KEYS]
+    near = get_close_matches(name, names, n=1)
+    hint = f"did you mean {near[0]}? There are" if near else "there are"
+    raise ValueError(f"no limit is called {name[:40]!r}: {hint} {', '.join(names)}")
+
+
+async def show_limits(scope: Scope, configured: Limits) -> Ruling:
+    """Return the limits in force, where this config says `configured`. Raises `StoreDown`."""
+    item = (await scope.store.get([scope.keys.limits])).get(scope.keys.limits)
+    return parse_ruling(item.value if item else None, configured)
+
+
+async def set_limit(
+    scope: Scope, configured: Limits, name: str, text: str, *, author: str, reason: str
+) -> tuple[Ruling, Any] | Denied:
+    """Give one limit another value; returns the limits in force from now on, and the value before.
+
+    Raises ValueError where there is no such limit, or it takes no such value; `StoreDown`.
+    """
+    key = find_key(name)
+    value = parse_limit(key, text)
+    where = scope.keys.limits
+    for _ in range(_ATTEMPTS):
+        item = (await scope.store.get([where])).get(where)
+        other = KIND.other_format(item.value) if item else None
+        if other is not None:
+            return Denied(refusals=(Refusal(guard="format", detail=f"the store holds a {other}"),))
+        before = parse_ruling(item.value if item else None, configured)
+        limits = before.limits.replaced(**{key.name: value})
+        problem = _impossible(limits)
+        if problem:
+            raise ValueError(problem)
+        ruling = Ruling(limits=limits, author=author, reason=reason, at=scope.clock.now())
+        compare = valued(where, item.value) if item else absent(where)
+        done = await scope.store.transact([compare], [Put(key=where, value=ruling_value(ruling))])
+        if done.succeeded:
+            return ruling, before.limits[key]
+    return Denied(refusals=(Refusal(guard="contention", detail="others change the limits; look, and try again"),))
+
+
+def _impossible(limits: Limits) -> str:
+    """Return why no plan could ever pass these limits, or ""."""
+    by_name = limits.by_name()
+    if by_name["ttl_min_s"] > by_name["ttl_max_s"]:
+        return f"ttl_min_s {by_name['ttl_min_s']} would be above ttl_max_s {by_name['ttl_max_s']}"
+    return ""

@@ -1,0 +1,68 @@
+"""Planners that an operator has paused: what they publish is refused until they are resumed."""
+
+from dataclasses import dataclass
+
+from enactord.core.kv import Delete, Item, Put
+from enactord.core.moment import AT_MAX, utc
+from enactord.core.refusal import Refusal
+from enactord.ports import Transacting
+from enactord.registry.keys import Keys, json_value, stored_json
+from enactord.store.layout import PAUSED, OtherFormat
+
+DEFAULT = "default"
+"""The planner that whatever names none is of."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pause:
+    """Who paused a planner, why, and when (seconds since the epoch)."""
+
+    reason: str
+    author: str
+    at: float
+
+
+def pause_value(pause: Pause) -> bytes:
+    """Return what `control/paused/<planner>` holds."""
+    return json_value(PAUSED, {"reason": pause.reason, "author": pause.author, "at": pause.at})
+
+
+def parse_pause(value: bytes) -> Pause:
+    """Return a stored pause; one that cannot be read pauses, too: the careful reading of a switch."""
+    found = stored_json(PAUSED, value)
+    if isinstance(found, OtherFormat):
+        return Pause(reason=str(found), author="", at=0.0)
+    try:
+        reason, author, at = found["reason"], found["author"], float(found["at"])
+        if isinstance(reason, str) and isinstance(author, str) and 0 <= at < AT_MAX:
+            return Pause(reason=reason, author=author, at=at)
+    except (ValueError, KeyError, TypeError, OverflowError):
+        pass
+    return Pause(reason="the stored pause is damaged", author="", at=0.0)
+
+
+def refuse_paused(planner: str, item: Item) -> Refusal:
+    """Return the refusal of what a paused planner publishes."""
+    pause = parse_pause(item.value)
+    by = f" by {pause.author}" if pause.author else ""
+    since = f" since {utc(pause.at)}" if pause.at else ""
+    detail = (
+        f"planner {planner} is paused{since}{by}: {pause.reason}; when its plans are sound:"
+        f" enactorctl planner resume {planner}; to publish this one all the same: --approve"
+    )
+    return Refusal(guard="paused", detail=detail)
+
+
+def check_planner(name: str) -> str:
+    """Return why no planner of that name can be paused, or ""."""
+    return "" if name == DEFAULT else f"there is one planner, {DEFAULT}: all that is published is of it"
+
+
+async def pause(store: Transacting, keys: Keys, planner: str, pause: Pause) -> None:
+    """Refuse what a planner publishes from now on. Raises `StoreDown`."""
+    await store.transact((), (Put(key=keys.paused(planner), value=pause_value(pause)),))
+
+
+async def resume(store: Transacting, keys: Keys, planner: str) -> None:
+    """Take a pause back; none is no error. Raises `StoreDown`."""
+    await store.transact((), (Delete(key=keys.paused(planner)),))
