@@ -53,7 +53,7 @@ def set_(key: str, value: str, reason: str, author: str | None) -> int:
     Plans that were refused are judged anew. Endpoints that are held are judged anew, too.
     """
 
-    async def run() -> tuple[Ruling, Any, Limits] | Denied:
+    async def run() -> tuple[Ruling, Ruling, Limits] | Denied:
         async with open_tools() as tools:
             configured = tools.config.guard
             who = author_or_user(author)
@@ -67,9 +67,16 @@ def set_(key: str, value: str, reason: str, author: str | None) -> int:
     if isinstance(done, Denied):
         return deny(done)
     ruling, before, configured = done
-    now = ruling.limits.by_name()[key]
-    tell_done(lambda: _document(ruling, configured), lambda out: out.line(f"{key}: {_text(before)} -> {_text(now)}"))
+    tell_done(lambda: _document(ruling, configured), lambda out: _print_change(out, ruling, before, configured, key))
     return 0
+
+
+def _print_change(out: Out, ruling: Ruling, before: Ruling, configured: Limits, key: str) -> None:
+    was, now = before.limits.by_name()[key], ruling.limits.by_name()[key]
+    out.line(f"{key}: {_text(was)} -> {_text(now)}")
+    if before.problem:
+        out.line(("the stored limits were damaged: the strict ones in force are stored now; look at each", "red"))
+        _print(out, _document(ruling, configured))
 
 
 def _text(value: Any) -> str:

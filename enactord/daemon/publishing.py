@@ -16,7 +16,7 @@ from enactord.operations.judging import Held, Judge, Looked, judge_endpoints, lo
 from enactord.operations.scope import Denied, Scope, Stage, silent
 from enactord.ports import KeyValue
 from enactord.registry.control import parse_freeze
-from enactord.registry.planners import DEFAULT, Pause
+from enactord.registry.planners import DEFAULT, Pause, pause_value
 from enactord.registry.plans import Orders
 from enactord.registry.reports import Report, await_reports
 
@@ -279,8 +279,10 @@ async def rollback(
     done = await _again(scope, what, Orders(author=author, reason=reason, rollback_of=what, pauses=why), how=how)
     if isinstance(done, Denied):
         return done
-    if pause and await _differ(scope, newest, done.manifest):
-        notes = (*notes, _PAUSES.format(is_paused="would be paused" if how.dry_run else "is paused"))
+    if why is not None and how.dry_run and await _differ(scope, newest, done.manifest):
+        notes = (*notes, _PAUSES.format(is_paused="would be paused"))
+    elif why is not None and await _stands(scope, why):
+        notes = (*notes, _PAUSES.format(is_paused="is paused"))
     return replace(done, warnings=(*notes, *done.warnings))
 
 
@@ -288,6 +290,13 @@ _PAUSES = (
     f"planner {DEFAULT} {{is_paused}}, so that it does not bring back what the rollback undoes;"
     f" when its plans are sound: enactorctl planner resume {DEFAULT}"
 )
+
+
+async def _stands(scope: Scope, pause: Pause) -> bool:
+    """Whether the planner is paused by this very word."""
+    key = scope.keys.paused(DEFAULT)
+    item = (await scope.store.get([key])).get(key)
+    return item is not None and item.value == pause_value(pause)
 
 
 async def _differ(scope: Scope, generation: int, manifest: Manifest) -> bool:

@@ -32,8 +32,8 @@ async def show_limits(scope: Scope, configured: Limits) -> Ruling:
 
 async def set_limit(
     scope: Scope, configured: Limits, name: str, text: str, *, author: str, reason: str
-) -> tuple[Ruling, Any] | Denied:
-    """Give one limit another value; returns the limits in force from now on, and the value before.
+) -> tuple[Ruling, Ruling] | Denied:
+    """Give one limit another value; returns the limits in force from now on, and those before.
 
     Raises ValueError where there is no such limit, or it takes no such value; `StoreDown`.
     """
@@ -54,7 +54,7 @@ async def set_limit(
         compare = valued(where, item.value) if item else absent(where)
         done = await scope.store.transact([compare], [Put(key=where, value=ruling_value(ruling))])
         if done.succeeded:
-            return ruling, before.limits[key]
+            return ruling, before
     return Denied(refusals=(Refusal(guard="contention", detail="others change the limits; look, and try again"),))
 
 

@@ -21,6 +21,7 @@ from enactord.core.kv import Delete, Put
 from enactord.core.ledger import REMOVAL, Version, with_pending
 from enactord.core.plan import Approval
 from enactord.core.records import NO_RECORDS, Outcome, Records, Served, Transaction, Unknown
+from enactord.core.refusal import Refusal
 from enactord.core.retention import Keep
 from enactord.engine.pruner import Pruner
 from enactord.registry.control import Freeze, freeze, thaw
@@ -944,4 +945,7 @@ async def test_a_refused_plan_is_marked_until_it_is_accepted() -> None:
     await world.applied(3)
     await world.publish(plan(fleet(17)))
     await world.applied(4)
+    # A mark that came too late, from an enactor that was behind: whoever sees the plan opened takes it back.
+    await world.plans.mark_refused(4, Refusal(guard="endpoints_removed", detail="late"), "b")
+    await world.until(lambda: 4 not in member.enactor.mirror.refused)
     await world.close()

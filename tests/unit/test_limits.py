@@ -15,7 +15,7 @@ from enactord.core.retention import Keep
 from enactord.core.settings import Key
 from enactord.engine.settings import Settings
 from enactord.operations.limits import set_limit, show_limits
-from enactord.operations.scope import Scope
+from enactord.operations.scope import Denied, Scope
 from enactord.registry.limits import Ruling, parse_limit, parse_ruling, ruling_value, strictest, takes
 from enactord.store.layout import LIMITS as KIND
 from tests.world import SCOPE, ZONE, World, fleet, plan, tolerant
@@ -115,12 +115,27 @@ async def test_the_first_enactor_puts_its_limits_into_the_store_and_all_go_by_th
         scope_of(world), tolerant(), "endpoints_removed_max_ratio", "0.5", author="op", reason="meant"
     )
     assert isinstance(done, tuple)
-    assert done[1] == 0.3
+    assert done[1].limits.by_name()["endpoints_removed_max_ratio"] == 0.3
     await world.applied(2)
     (told,) = one.recorder.of(LimitsChanged)
     assert (told.changes, told.author, told.reason) == ("endpoints_removed_max_ratio 0.3 -> 0.5", "op", "meant")
     assert (await show_limits(scope_of(world), tolerant())).author == "op"
     await world.close()
+
+
+async def test_limits_of_another_version_are_not_replaced() -> None:
+    world = World()
+    newer = b"limits %d\nwhat it says" % (KIND.format + 1)
+    await world.store.transact((), [Put(key=world.keys.limits, value=newer)])
+    done = await set_limit(scope_of(world), tolerant(), "targets_min", "2", author="op", reason="r")
+    assert isinstance(done, Denied)
+    assert done.refusals[0].guard == "format"
+    assert (await world.store.get([world.keys.limits]))[world.keys.limits].value == newer
+
+
+def test_the_stricter_of_two_ranges_lets_some_ttl_pass() -> None:
+    narrow, high = Limits(ttl_min_s=30, ttl_max_s=60), Limits(ttl_min_s=100_000, ttl_max_s=200_000)
+    assert strictest(high, narrow) == narrow
 
 
 async def test_damaged_limits_are_told_and_strict_until_they_are_put_right() -> None:

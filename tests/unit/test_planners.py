@@ -91,7 +91,18 @@ async def test_a_pause_that_comes_while_a_plan_is_on_its_way_stops_it(world: Wor
 
 
 @pytest.mark.parametrize(
-    "value", [b"", b"junk", PAUSED.value(b"{}"), PAUSED.value(b"[1]"), b"paused %d\nx" % (PAUSED.format + 1)]
+    "value",
+    [
+        b"",
+        b"junk",
+        PAUSED.value(b"{}"),
+        PAUSED.value(b"[1]"),
+        b"paused %d\nx" % (PAUSED.format + 1),
+        *(
+            PAUSED.value(b'{"reason": "r", "author": "a", "at": %s}' % at)
+            for at in (b"1e18", b"-1", b"NaN", b"Infinity")
+        ),
+    ],
 )
 async def test_a_pause_that_cannot_be_read_pauses(world: World, scope: Scope, value: bytes) -> None:
     assert parse_pause(pause_value(Pause(reason="r", author="a", at=1.0))) == Pause(reason="r", author="a", at=1.0)
