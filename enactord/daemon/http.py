@@ -217,6 +217,7 @@ def standing(enactor: Enactor) -> Standing:
         lag_s=enactor.lag_s(),
         fence_interval_s=enactor.fence_intervals_s(),
         head_refused=enactor.head_refusal is not None,
+        limits_differing=len(enactor.limits_notes()),
         still_s=asyncio.get_running_loop().time() - enactor.progress,
     )
 

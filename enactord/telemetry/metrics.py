@@ -46,6 +46,8 @@ class Standing:
     """Those that cannot be looked at or written now, whatever the cause."""
     copy_up: bool
     head_refused: bool
+    limits_differing: int
+    """Limits of the guards of which the enactor's config says something else than is in force."""
     lag_s: Mapping[str, float]
     """Seconds, by zone, since the oldest plan was published that the zone has not applied; 0: it has the newest."""
     fence_interval_s: Mapping[str, float]
@@ -100,6 +102,9 @@ class Metrics:
             "certificate_expiry_timestamp_seconds", "When a certificate in use expires", "use"
         )
         self.head_refused = gauge("head_refused", "1 while the newest plan is refused as a whole")
+        self.limits_differing = gauge(
+            "limits_differing", "Limits of guards that this enactor's config says otherwise than they are in force"
+        )
         self.frozen = gauge("frozen", "1 while frozen in this mode", "mode")
         self.paused = gauge("planner_paused", "1 while an operator keeps the planner from publishing", "planner")
         self.retries = counter("retries_total", "Attempts made again", "target")
@@ -227,6 +232,7 @@ class Metrics:
         for kind in KINDS:
             self.other_formats.labels(kind.name).set(counts[kind.name])
         self.head_refused.set(standing.head_refused)
+        self.limits_differing.set(standing.limits_differing)
         self.still.set(standing.still_s)
         freeze = mirror.freeze
         for mode in ("all", "repair-only"):

@@ -10,6 +10,8 @@ from enactord.core.kv import Put
 from enactord.core.records import NO_RECORDS, Outcome, Records, Transaction, Unknown
 from enactord.core.retention import Keep
 from enactord.daemon.http import standing
+from enactord.operations.limits import set_limit
+from enactord.operations.scope import Scope
 from enactord.registry.control import Freeze, freeze, thaw
 from enactord.registry.planners import Pause, pause, resume
 from enactord.telemetry.failures import Failures
@@ -17,7 +19,7 @@ from enactord.telemetry.lag import watch_lag
 from enactord.telemetry.lines import ClosedSink, LineWriter
 from enactord.telemetry.metrics import Metrics
 from enactord.telemetry.registry import IsolatingRegistry
-from tests.world import ZONE, DictCopy, Gated, Member, World, fleet, plan
+from tests.world import SCOPE, ZONE, DictCopy, Gated, Member, World, fleet, plan, tolerant
 
 COUNT = 20
 FIRST, SECOND = list(fleet(COUNT))[:2]
@@ -46,6 +48,7 @@ PROMISED = {
     "enactord_fence_interval_seconds": set(),
     "enactord_other_format_values": {"retired"},
     "enactord_head_refused": set(),
+    "enactord_limits_differing": set(),
     "enactord_frozen": {"all", "repair-only"},
     "enactord_planner_paused": {"default"},
     "enactord_retries": set(),
@@ -189,6 +192,10 @@ async def test_every_metric_moves() -> None:
     await freeze(world.store, world.keys, Freeze(mode="repair-only", reason="drill", author="me", since=0.0))
     await world.until(lambda: page.moved("enactord_repairs", "|drifted|"))
     await thaw(world.store, world.keys)
+    scope = Scope(store=world.store, name=SCOPE, zones=[ZONE], limits=tolerant(), clock=world.clock)
+    await set_limit(scope, tolerant(), "targets_min", "2", author="me", reason="drill")
+    await world.until(lambda: page.moved("enactord_limits_differing"))
+    await set_limit(scope, tolerant(), "targets_min", "1", author="me", reason="drill")
     await pause(world.store, world.keys, "default", Pause(reason="drill", author="me", at=0.0))
     await world.until(lambda: page.moved("enactord_planner_paused", "|default|"))
     await resume(world.store, world.keys, "default")
