@@ -7,6 +7,7 @@ show that every guard lets the plan pass, the contents of both are compared, nam
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from enactord.core.content import Capacity
 from enactord.core.errors import PlanUnreadable
@@ -141,18 +142,26 @@ async def outlived(
     """
     history: dict[str, list[tuple[float, str | None]]] = {name: [] for name in names}
     chunks: dict[str, dict[str, str] | None] = {}
+    groups: dict[_Chunk, list[str]] = {}
+    at_last: dict[_Chunk, str | None] = {}
+    shape: dict[str, int] | None = None
     for baseline in reversed(against) if names else ():
-        digests = {name: digest for name in names if (digest := baseline.chunk_of(name)) is not None}
-        for digest in {*digests.values()} - chunks.keys():
-            try:
-                chunks[digest] = parse_chunk((await scales.read([digest]))[digest])
-            except PlanUnreadable:
-                chunks[digest] = None
-        for name, seen in history.items():
-            chunk = chunks[digests[name]] if name in digests else {}
-            content = chunk.get(name) if chunk is not None else None
-            if chunk is not None and (content is not None or seen):
-                seen.append((baseline.published_at, content))
+        if shape != (shape := {zone: part.slots for zone, part in baseline.zones.items()}):
+            groups, at_last = _grouped(names, baseline), {}
+        for place, some in groups.items():
+            digest = baseline.part(place.zone).chunks.get(place.slot)
+            if place in at_last and at_last[place] == digest:
+                continue  # what the baseline before has
+            at_last[place] = digest
+            if digest is not None and digest not in chunks:
+                chunks[digest] = await _chunk(digest, scales)
+            chunk = {} if digest is None else chunks[digest]
+            if chunk is None:
+                continue
+            for name in some:
+                content, seen = chunk.get(name), history[name]
+                if content is not None or seen:
+                    seen.append((baseline.published_at, content))
         await asyncio.sleep(0)
     found: dict[str, Outlived] = {}
     for name, seen in history.items():
@@ -168,6 +177,31 @@ async def outlived(
         if last:
             found[name] = Outlived(peaks, last, plan.published_at)
     return found
+
+
+class _Chunk(NamedTuple):
+    """Where a chunk lies; zone "": nowhere."""
+
+    zone: str
+    slot: int
+
+
+def _grouped(names: Iterable[str], plan: Manifest) -> dict[_Chunk, list[str]]:
+    """Return names by the chunk of a plan that would hold them."""
+    groups: dict[_Chunk, list[str]] = {}
+    for name in names:
+        bucket = plan.bucket(name)
+        place = _Chunk("", 0) if bucket is None else _Chunk(bucket.zone, bucket.slot)
+        groups.setdefault(place, []).append(name)
+    return groups
+
+
+async def _chunk(digest: str, scales: Scales) -> dict[str, str] | None:
+    """Return what a chunk holds; None where it cannot be read: then nothing is known of its names there."""
+    try:
+        return parse_chunk((await scales.read([digest]))[digest])
+    except PlanUnreadable:
+        return None
 
 
 async def differences(

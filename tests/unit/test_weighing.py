@@ -9,13 +9,16 @@ import pytest
 
 from enactord.adapters.memory_store import MemoryStore
 from enactord.core.baselines import CLOCKS_APART_S, baselines, stamp
+from enactord.core.content import pack_address, parse_content
 from enactord.core.guards import GUARDS, LIMITS, Limits, closest, look
 from enactord.core.guards.kinds import EndpointGuard, Weighing
+from enactord.core.ledger import greatest_capacity
 from enactord.core.measures import Loss, Size
 from enactord.core.plan import Manifest, pack_manifest, read_plan, unpack_manifest
 from enactord.daemon.operations import Denied, How, Published, approve, publish, rollback
 from enactord.operations.scope import Scope
 from enactord.registry.plans import Orders
+from enactord.registry.weighing import Scales, outlived
 from tests.world import SCOPE
 
 ZONES = ("one.test.", "two.test.", "deep.one.test.", "weighted.test.")
@@ -478,3 +481,39 @@ def test_of_two_findings_the_one_that_refuses_counts() -> None:
     assert not any(finding.seen.refused for finding in fine)
     for both in ([*fine, *beyond], [*beyond, *fine]):
         assert any(finding.seen.refused for finding in closest(both))
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_what_a_name_had_is_found_in_the_baselines(seed: int) -> None:
+    """Of names that a baseline lacks after another had them: as looked up plan by plan, name by name."""
+    rng = random.Random(seed)
+    desk = Desk(limits=Limits(allow_private=True, endpoints_removed_max_ratio=1.0, endpoints_replaced_max_ratio=1.0))
+    fleet = a_fleet(rng)
+    for _ in range(8):
+        draft = read_plan(document(fleet))
+        assert isinstance(await desk.scope.plans.publish(draft, Orders()), Manifest)
+        desk.wanted.append((desk.clock.at, fleet, False))
+        desk.clock.at += 5
+        fleet = _mutated(rng, fleet, 0.3) if rng.random() < 0.8 else _mutated(rng, rng.choice(desk.wanted)[1], 0.3)
+    plans = desk.scope.plans
+    stored = {plan.generation: plan for plan in await plans._manifests()}
+    newest = stored[8]
+    against = [stored[generation] for generation in range(7, 0, -1)]
+    names = sorted({name for _, earlier, _ in desk.wanted for name in earlier})
+    scales = Scales(zones=ZONES, limits=desk.limits, answers=ANSWERS, read=plans.texts, served=_nothing)
+    found = await outlived(newest, names, against, scales)
+    for name in names:
+        had = [earlier.get(name) for _, earlier, _ in desk.wanted[:7]]
+        while had and had[0] is None:
+            had.pop(0)
+        usable = [targets for targets in had if targets and any(targets.values())]
+        assert (name in found) == (None in had and bool(usable)), name
+        if name in found:
+            last = {t.packed: t.weight for t in parse_content(found[name].content).targets}
+            assert last == {pack_address(address): weight for address, weight in usable[-1].items()}
+            greatest = greatest_capacity(found[name].peaks, 0.0, 1e12)
+            assert greatest.weight == max(sum(targets.values()) for targets in usable)
+
+
+async def _nothing(names: Any) -> dict[str, str]:
+    return {}
