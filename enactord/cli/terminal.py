@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 _WIDTH_PIPED = 4096
 """Off a terminal lines are never wrapped: programs and grep read them."""
+_WORD_MAX = 254
+"""Longest word of a table that is never broken: a name."""
 _PROGRESS_AFTER_S = 1.0
 _WORD_LIMIT_S = 2.0
 """So long a word on stderr waits for its reader."""
@@ -78,14 +80,22 @@ class Out:
         self._console.print(text, soft_wrap=True)
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-        """Print a plain table; a cell that names a state is coloured."""
+        """Print a plain table; a cell that names a state is coloured.
+
+        No word is broken, so that a name can be copied from it: only a column of several words wraps, between them.
+        Where a terminal is too narrow for that, lines go on beyond its edge.
+        """
+        shown = [[visible(str(cell)) for cell in row] for row in rows]
         built = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
-        for column in columns:
-            built.add_column(column, overflow="fold")
-        for row in rows:
-            texts = [visible(str(cell)) for cell in row]
+        needed = 0
+        for place, column in enumerate(columns):
+            words = [(column, *row[place].split()) for row in shown]
+            longest = min(_WORD_MAX, max((len(word) for some in words for word in some), default=len(column)))
+            built.add_column(column, overflow="fold", min_width=longest)
+            needed += longest + 2
+        for texts in shown:
             built.add_row(*(Text(text, style=STYLES.get(text, "")) for text in texts))
-        self._console.print(built)
+        self._console.print(built, width=max(self._console.width, needed), crop=False)
 
     def text(self) -> str:
         """Return all that was printed, as it goes to the stream."""

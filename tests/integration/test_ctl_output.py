@@ -184,6 +184,21 @@ def test_a_narrow_terminal_is_no_error(shell: Shell, columns: int) -> None:
         assert "note:" not in shown
 
 
+@pytest.mark.parametrize("columns", [40, 80])
+def test_a_word_of_a_table_is_never_broken(shell: Shell, columns: int) -> None:
+    """Names, digests and times can be copied from a narrow terminal; only what has several words wraps."""
+    name = "a-long-name-of-a-service." + "x" * 50 + "." + ZONE
+    document = plan({name: ["10.0.0.1"]}, author="somebody-with-a-long-name-of-their-own")
+    path = shell.folder / "long.json"
+    path.write_text(json.dumps(document))
+    assert shell.run("publish", str(path)).returncode == 0
+    _, shown = shell.on_terminal("plans", columns=columns)
+    (told,) = shell.json("plans")["plans"]
+    for word in (told["digest"][:16], "somebody-with-a-long-name-of-their-own"):
+        assert word in shown, shown
+    assert "scope_capacity_removed_max_ratio" in shell.on_terminal("limits", columns=columns)[1]
+
+
 def test_what_comes_from_outside_acts_on_no_terminal(shell: Shell) -> None:
     """An author, a reason, the text of a wrong plan: no escape, no forged line, no text the other way round."""
     shell.run("publish", shell.plan(1, author=EVIL))
