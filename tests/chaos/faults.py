@@ -532,7 +532,11 @@ async def rolled_back(world: World, rng: random.Random, target: str) -> AsyncIte
     kept = [g for g in world.view.mirror.generations[:-1] if g in plans and not plans[g].refused]
     generation = rng.choice(kept or [1])
     code, said = await world.ctl("rollback", str(generation), "--reason", "drill", "--json")
-    yield f"to {generation}: exit code {code}" + ("" if code == 0 else f": {said[-300:]}")
+    try:
+        yield f"to {generation}: exit code {code}" + ("" if code == 0 else f": {said[-300:]}")
+    finally:  # it paused the planner, if it came through
+        while (await world.ctl("planner", "resume"))[0] != 0:
+            await asyncio.sleep(_RETRY_S)
 
 
 @_kind("bad plan", "scope", (0.0, 0.5), store="needs")
