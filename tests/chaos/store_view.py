@@ -113,7 +113,7 @@ class StoreView:
                 case "claims" if event.item is not None:
                     claimed, _, enactor = rest.partition("/")
                     self._note_needed(at, int(claimed), f"claimed by {enactor}")
-                case "control":
+                case "control" if rest == "freeze":
                     self._note_freeze(at, event, newest_before)
                 case _:
                     pass
