@@ -11,9 +11,9 @@ from enactord.cli.publish import author_or_user
 from enactord.cli.terminal import Out, deny, show, tell_done
 from enactord.core.guards import LIMITS, Limits
 from enactord.core.moment import utc
-from enactord.operations.limits import set_limit, show_limits
+from enactord.operations.limits import set_limit
 from enactord.operations.scope import Denied
-from enactord.registry.limits import Ruling, takes
+from enactord.registry.limits import Ruling
 
 
 @click.group(
@@ -34,7 +34,7 @@ def limits(context: click.Context) -> None:
 
     async def run() -> tuple[Ruling, Limits]:
         async with open_tools() as tools:
-            return await show_limits(tools.scope, tools.config.guard), tools.config.guard
+            return tools.ruling, tools.config.guard
 
     ruling, configured = asyncio.run(run())
     document = _document(ruling, configured)
@@ -91,7 +91,7 @@ def _document(ruling: Ruling, configured: Limits) -> dict[str, Any]:
                 "value": ruling.limits[key],
                 "default": LIMITS[key],
                 "config": configured[key],
-                "takes": takes(key),
+                "takes": key.takes,
                 "meaning": key.meaning,
             }
             for key in Limits.KEYS

@@ -15,7 +15,7 @@ from enactord.engine.settings import Settings, ZonePorts
 from enactord.operations.scope import Scope
 from enactord.registry.fences import Fences
 from enactord.registry.keys import Keys
-from enactord.registry.limits import read_ruling
+from enactord.registry.limits import Ruling, read_ruling
 from enactord.registry.reports import WAIT_S
 
 
@@ -26,6 +26,8 @@ class Tools:
     scope: Scope
     config: Config
     settings: Settings
+    ruling: Ruling
+    """The limits of the guards that are in force; scope and settings have them."""
 
     @asynccontextmanager
     async def zones(self) -> AsyncIterator[Mapping[str, ZonePorts]]:
@@ -72,7 +74,7 @@ async def open_tools(*, wait_s: float = WAIT_S) -> AsyncIterator[Tools]:
             wait_s=wait_s,
             answers={zone.name: zone.answers_max for zone in settings.zones},
         )
-        yield Tools(scope=scope, config=config, settings=settings.ruled(ruling.limits))
+        yield Tools(scope=scope, config=config, settings=settings.ruled(ruling.limits), ruling=ruling)
     finally:
         with suppress(EnactordError, OSError):  # what was asked is done or not: letting go does not decide it
             await store.close()

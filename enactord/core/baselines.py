@@ -28,6 +28,11 @@ def baselines(
     return found
 
 
+def begins_memory(plan: Manifest, at: float, window_s: float) -> bool:
+    """Whether guards look no farther back than a plan, for another that is published at `at`; unless it was refused."""
+    return plan.ordered or plan.published_at <= at - window_s
+
+
 def stamp(now: float, clocks: Collection[float], before: float) -> float:
     """Return the time that a plan is published at, in seconds since the epoch: guards and history go by it alone.
 

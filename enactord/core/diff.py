@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 from enactord.core.content import Content, parse_content
 from enactord.core.guards import Limits, judge_endpoint
-from enactord.core.ledger import EARLIER_MAX, REMOVAL, Entry, Outlived
+from enactord.core.ledger import EARLIER_MAX, REMOVAL, Entry, Outlived, with_outlived
 from enactord.core.records import Expect
 from enactord.core.refusal import Refusal
 from enactord.core.render import ANSWERS_MAX
@@ -112,9 +112,9 @@ def _wanted(
     approved: bool,
     answers_max: int,
 ) -> Step:
-    if back is not None and (entry is None or not (entry.owned or entry.peaks)):
-        entry = (entry or Entry(name=name))._replace(peaks=back.peaks)
-        now = back.at
+    if back is not None:
+        known, entry = entry, with_outlived(name, entry, back)
+        now = now if entry is known else back.at
     if entry is not None and _unresolved(entry, generation):
         return Step(name=name, kind=Kind.RESOLVE, entry=entry, content=text)
     content: Content = parse_content(text)

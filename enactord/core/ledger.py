@@ -148,6 +148,13 @@ class Outlived(NamedTuple):
     at: float
 
 
+def with_outlived(name: str, entry: Entry | None, back: Outlived) -> Entry:
+    """The entry of a name that comes back, with its peaks of before; one that is owned, or has peaks, has its own."""
+    if entry is not None and (entry.owned or entry.peaks):
+        return entry
+    return (entry or Entry(name=name))._replace(peaks=back.peaks)
+
+
 Bucket = dict[str, Entry]
 
 

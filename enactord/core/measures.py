@@ -109,12 +109,14 @@ def size_of(contents: Mapping[str, str], answers_max: int) -> Size:
 class Difference(NamedTuple):
     """What goes from some endpoints to others, and by how much they grow; `growth` may be below zero.
 
-    `hollow`: names that were empty and come back. They were held meanwhile, so what they serve is another content.
+    `hollow`: names that were empty and come back. They were held meanwhile, so what they serve is another content;
+    `was`: the weight and the addresses of that, once somebody has looked.
     """
 
     loss: Loss = NO_LOSS
     growth: Size = Size()
     hollow: tuple[str, ...] = ()
+    was: Size = Size()
 
     def joined(self, other: "Difference") -> "Difference":
         """Return the difference of two parts of a plan together."""

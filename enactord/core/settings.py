@@ -21,6 +21,24 @@ class Key(Generic[T]):
     high: float = 0
     high_is_strict: bool = False
 
+    @property
+    def takes(self) -> str:
+        """Which values it takes, in words: "true or false", "an integer from 1 to 9", "a number from 0 to 1"."""
+        if isinstance(self.default, bool):
+            return "true or false"
+        if isinstance(self.default, int):
+            return f"an integer from {int(self.low)} to {int(self.high)}"
+        return f"a number from {self.low:g} to {self.high:g}"
+
+    def checked(self, value: Any) -> T:
+        """Return a value that it takes. Raises ValueError for any other."""
+        kind = type(self.default)
+        kinds = (int, float) if kind is float else (kind,)
+        if type(value) not in kinds or not (kind is bool or self.low <= value <= self.high):
+            raise ValueError(f"{self.name} must be {self.takes}")
+        found: T = kind(value)
+        return found
+
 
 class Values:
     """A value for each key of a set: the one given, else its default. Never changed once made."""

@@ -100,12 +100,13 @@ class Table:
         return tuple(value)
 
     def value(self, key: Key[Any]) -> Any:
-        """Return the value of a declared key: a flag, an integer or a number, as its default is."""
-        if isinstance(key.default, bool):
-            return self.flag(key.name, default=key.default)
-        if isinstance(key.default, int):
-            return self.integer(key.name, key.default, low=int(key.low), high=int(key.high))
-        return self.number(key.name, key.default, low=key.low, high=key.high)
+        """Return the value of a declared key."""
+        value = self._values.get(key.name, key.default)
+        try:
+            return key.checked(value)
+        except ValueError:
+            self.problem(key.name, f"must be {key.takes}, is {shown(value)}")
+            return key.default
 
     def flag(self, key: str, *, default: bool) -> bool:
         value = self._values.get(key, default)

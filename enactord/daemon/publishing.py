@@ -274,12 +274,11 @@ async def rollback(
             return Denied(refusals=(found,))
         notes = (f"{what}: plan {found.generation}, published {utc(found.at)}, {found.endpoints} endpoints",)
         what = found.generation
-    newest, _ = await scope.plans.newest()
     why = Pause(reason=f"rollback to plan {what}: {reason}", author=author, at=scope.clock.now()) if pause else None
     done = await _again(scope, what, Orders(author=author, reason=reason, rollback_of=what, pauses=why), how=how)
     if isinstance(done, Denied):
         return done
-    if why is not None and how.dry_run and await _differ(scope, newest, done.manifest):
+    if why is not None and how.dry_run and await _differs_from_newest(scope, done.manifest):
         notes = (*notes, _PAUSES.format(is_paused="would be paused"))
     elif why is not None and await _stands(scope, why):
         notes = (*notes, _PAUSES.format(is_paused="is paused"))
@@ -299,10 +298,11 @@ async def _stands(scope: Scope, pause: Pause) -> bool:
     return item is not None and item.value == pause_value(pause)
 
 
-async def _differ(scope: Scope, generation: int, manifest: Manifest) -> bool:
-    """Whether a stored plan is another content than this one, as far as it can be read."""
+async def _differs_from_newest(scope: Scope, manifest: Manifest) -> bool:
+    """Whether the newest stored plan is another content than this one, as far as it can be read."""
+    newest, _ = await scope.plans.newest()
     try:
-        before = await scope.plans.manifest(generation)
+        before = await scope.plans.manifest(newest)
     except PlanUnreadable:
         return True
     return before is None or before.zones != manifest.zones

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from enactord.core.baselines import baselines
+from enactord.core.baselines import baselines, begins_memory
 from enactord.core.buckets import BucketId
 from enactord.core.diff import conforms
 from enactord.core.errors import PlanUnreadable
@@ -213,8 +213,8 @@ class Planning:
                 continue
             if before is not None:
                 found[generation] = before
-                old = before.ordered or before.published_at <= manifest.published_at - window_s
-                if old and generation not in self._mirror.refused:
+                refused = generation in self._mirror.refused
+                if not refused and begins_memory(before, manifest.published_at, window_s):
                     break
         return found
 

@@ -19,7 +19,7 @@ from enactord.core.guards import (
     refuse_outside,
 )
 from enactord.core.guards.kinds import Change, EndpointGuard, Seen, Weighing
-from enactord.core.ledger import Entry, Outlived
+from enactord.core.ledger import Entry, Outlived, with_outlived
 from enactord.core.measures import Loss, Size
 from enactord.core.names import zone_of
 from enactord.core.plan import Draft, Manifest
@@ -54,17 +54,7 @@ class Looked(NamedTuple):
     def document(self) -> dict[str, Any]:
         """Return it as JSON has it."""
         found: dict[str, Any] = {"guard": self.guard, "judged": self.judged, "held": self.held}
-        if self.seen is None:
-            return found
-        seen = self.seen
-        return found | {
-            "nearest": self.nearest,
-            "unit": seen.unit,
-            "gone": seen.gone,
-            "total": seen.total,
-            "allowed": seen.allowed,
-            "key": seen.key.name,
-        }
+        return found if self.seen is None else found | {"nearest": self.nearest} | self.seen.document()
 
     def text(self) -> str:
         """Return it in words."""
@@ -135,8 +125,7 @@ class Judge:
         known = self._weighed.entries
         new = [name for name in names if name not in known or not known[name].owned]
         back = await self._back(new) if self._back is not None else {}
-        again = {name: known.get(name) or Entry(name=name) for name in back}
-        return {**known, **{name: entry._replace(peaks=back[name].peaks) for name, entry in again.items()}}
+        return {**known, **{name: with_outlived(name, known.get(name), back[name]) for name in back}}
 
     async def _applied(self) -> Contents:
         """What the ledger has as applied, by zone."""
@@ -144,6 +133,7 @@ class Judge:
 
 
 async def weigh_draft(scope: Scope, draft: Draft) -> Weighed:
+    """Weigh a draft against the ledger. Raises `StoreDown`."""
     zones = frozenset(scope.zones)
     # Changes alone need the buckets that they touch; only what removes names needs the whole ledger.
     if draft.base is not None and not draft.withdrawn:
@@ -196,7 +186,7 @@ def look_at_endpoints(
     for name, change in _changes(endpoints, entries, scope, approved=approved):
         judged += 1
         for guard, seen in look_at_endpoint(change, scope.limits):
-            if guard not in nearest or seen.share > nearest[guard][1].share:
+            if guard not in nearest or seen.closeness > nearest[guard][1].closeness:
                 nearest[guard] = name, seen
     counts = Counter(one.refusal.guard for one in held)
     return [

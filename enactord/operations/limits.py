@@ -4,8 +4,10 @@ from difflib import get_close_matches
 from typing import Any
 
 from enactord.core.guards import Limits
+from enactord.core.guards.ttl import TTL_MAX, TTL_MIN
 from enactord.core.kv import Put, absent, valued
 from enactord.core.refusal import Refusal
+from enactord.core.settings import Key
 from enactord.operations.scope import Denied, Scope
 from enactord.registry.limits import Ruling, parse_limit, parse_ruling, ruling_value
 from enactord.store.layout import LIMITS as KIND
@@ -13,7 +15,7 @@ from enactord.store.layout import LIMITS as KIND
 _ATTEMPTS = 8
 
 
-def find_key(name: str) -> Any:
+def find_key(name: str) -> Key[Any]:
     """Return the key of that name. Raises ValueError, which names those there are."""
     for key in Limits.KEYS:
         if key.name == name:
@@ -22,12 +24,6 @@ def find_key(name: str) -> Any:
     near = get_close_matches(name, names, n=1)
     hint = f"did you mean {near[0]}? There are" if near else "there are"
     raise ValueError(f"no limit is called {name[:40]!r}: {hint} {', '.join(names)}")
-
-
-async def show_limits(scope: Scope, configured: Limits) -> Ruling:
-    """Return the limits in force, where this config says `configured`. Raises `StoreDown`."""
-    item = (await scope.store.get([scope.keys.limits])).get(scope.keys.limits)
-    return parse_ruling(item.value if item else None, configured)
 
 
 async def set_limit(
@@ -60,7 +56,7 @@ async def set_limit(
 
 def _impossible(limits: Limits) -> str:
     """Return why no plan could ever pass these limits, or ""."""
-    by_name = limits.by_name()
-    if by_name["ttl_min_s"] > by_name["ttl_max_s"]:
-        return f"ttl_min_s {by_name['ttl_min_s']} would be above ttl_max_s {by_name['ttl_max_s']}"
+    low, high = limits[TTL_MIN], limits[TTL_MAX]
+    if low > high:
+        return f"{TTL_MIN.name} {low} would be above {TTL_MAX.name} {high}"
     return ""

@@ -7,7 +7,7 @@ from enactord.core.buckets import Filling, slot_of, slots_for
 from enactord.core.content import parse_content
 from enactord.core.errors import PlanUnreadable
 from enactord.core.guards import Limits, refuse_outside
-from enactord.core.measures import NO_LOSS, Loss, Size
+from enactord.core.measures import Loss, Size
 from enactord.core.names import zone_of
 from enactord.core.plan import (
     Draft,
@@ -24,7 +24,7 @@ from enactord.core.plan import (
 from enactord.core.refusal import Refusal
 from enactord.ports import Reading
 from enactord.registry.keys import Keys, read_chunk
-from enactord.registry.weighing import BaselineUnreadable, Read, Scales, Served, differences
+from enactord.registry.weighing import BaselineUnreadable, Read, Scales, Served, differences, losses_of
 
 
 class Builder:
@@ -130,7 +130,7 @@ class Builder:
         if before is not None:
             try:
                 found = await differences(before.zones, parts, scales)
-                losses = {zone: difference.loss for zone, difference in found.items() if difference.loss != NO_LOSS}
+                losses = losses_of(found)
                 sizes = {zone: part.size for zone, part in before.zones.items()}
             except BaselineUnreadable:
                 pass

@@ -1,11 +1,10 @@
 """The operator's switch: freeze and thaw, with reason and author."""
 
-import math
 from dataclasses import dataclass
 
 from enactord.core.kv import Delete, Put
 from enactord.ports import Transacting
-from enactord.registry.keys import Keys, json_value, stored_json
+from enactord.registry.keys import Keys, json_value, stored_json, stored_word
 from enactord.store.layout import FREEZE, OtherFormat
 
 MODES = ("all", "repair-only")
@@ -36,8 +35,8 @@ def parse_freeze(value: bytes) -> Freeze:
     if isinstance(found, OtherFormat):
         return Freeze(mode="all", reason=f"{found}, or thaw with: enactorctl thaw", author="", since=0.0)
     try:
-        mode, reason, author, since = found["mode"], found["reason"], found["author"], float(found["since"])
-        if mode in MODES and isinstance(reason, str) and isinstance(author, str) and math.isfinite(since):
+        mode, (author, reason, since) = found["mode"], stored_word(found, "since")
+        if mode in MODES:
             return Freeze(mode=mode, reason=reason, author=author, since=since)
     except (ValueError, KeyError, TypeError, OverflowError):
         pass

@@ -11,6 +11,7 @@ from enactord.core.buckets import BucketId, valid_slots
 from enactord.core.errors import PlanOfOtherFormat, PlanUnreadable
 from enactord.core.fence import FenceRecord, parse_fence_text
 from enactord.core.kv import prefix_end
+from enactord.core.moment import AT_MAX
 from enactord.core.plan import GENERATION_MAX, Manifest, pack_chunk, pack_manifest, unpack_chunk, unpack_manifest
 from enactord.store.layout import (
     APPLIED,
@@ -160,6 +161,17 @@ def stored_json(kind: Kind, value: bytes) -> Any:
         return json.loads(body)
     except (ValueError, RecursionError):
         return None
+
+
+def stored_word(found: Any, when: str = "at") -> tuple[str, str, float]:
+    """Return author, reason and time of what a person has said, as it is stored; `when`: what its time is called.
+
+    Raises ValueError, KeyError, TypeError or OverflowError where it is damaged.
+    """
+    author, reason, at = found["author"], found["reason"], float(found[when])
+    if not isinstance(author, str) or not isinstance(reason, str) or not 0 <= at < AT_MAX:
+        raise ValueError("a word that is none")
+    return author, reason, at
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,9 @@ from typing import Any
 from enactord.core.guards import LIMITS, Limits
 from enactord.core.guards.ttl import TTL_MAX, TTL_MIN
 from enactord.core.kv import Put, absent
-from enactord.core.moment import AT_MAX
 from enactord.core.settings import Key
 from enactord.ports import KeyValue
-from enactord.registry.keys import Keys, json_value, stored_json
+from enactord.registry.keys import Keys, json_value, stored_json, stored_word
 from enactord.store.layout import LIMITS as KIND
 from enactord.store.layout import OtherFormat
 
@@ -56,10 +55,9 @@ def parse_ruling(value: bytes | None, configured: Limits) -> Ruling:
     if isinstance(found, OtherFormat):
         return Ruling(limits=strictest(configured, LIMITS), problem=str(found))
     try:
-        given, author, reason, at = found["limits"], found["author"], found["reason"], float(found["at"])
-        limits = Limits(**{key.name: _sound(key, given[key.name]) for key in Limits.KEYS if key.name in given})
-        if isinstance(author, str) and isinstance(reason, str) and 0 <= at < AT_MAX:
-            return Ruling(limits=limits, author=author, reason=reason, at=at)
+        given, (author, reason, at) = found["limits"], stored_word(found)
+        limits = Limits(**{key.name: key.checked(given[key.name]) for key in Limits.KEYS if key.name in given})
+        return Ruling(limits=limits, author=author, reason=reason, at=at)
     except (ValueError, KeyError, TypeError, OverflowError):
         pass
     problem = (
@@ -74,29 +72,9 @@ def parse_limit(key: Key[Any], text: str) -> Any:
     try:
         if isinstance(key.default, bool):
             return {"true": True, "false": False}[text.lower()]
-        return _sound(key, int(text) if isinstance(key.default, int) else float(text))
+        return key.checked(int(text) if isinstance(key.default, int) else float(text))
     except (KeyError, ValueError):
-        raise ValueError(f"{text[:40]!r} is no value of {key.name}: it takes {takes(key)}") from None
-
-
-def takes(key: Key[Any]) -> str:
-    """Return in words which values a key takes."""
-    if isinstance(key.default, bool):
-        return "true or false"
-    return f"{'an integer' if isinstance(key.default, int) else 'a number'} from {key.low:.15g} to {key.high:.15g}"
-
-
-def _sound(key: Key[Any], value: Any) -> Any:
-    """Return a value that a key may have. Raises ValueError."""
-    if isinstance(key.default, bool):
-        sound = isinstance(value, bool)
-    elif isinstance(key.default, int):
-        sound = type(value) is int and key.low <= value <= key.high
-    else:
-        sound = type(value) in (int, float) and key.low <= value <= key.high
-    if not sound:
-        raise ValueError(f"{key.name}: {value!r}")
-    return float(value) if isinstance(key.default, float) else value
+        raise ValueError(f"{text[:40]!r} is no value of {key.name}: it takes {key.takes}") from None
 
 
 def strictest(one: Limits, other: Limits) -> Limits:

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 from enactord.core.kv import Delete, Item, Put
-from enactord.core.moment import AT_MAX, utc
+from enactord.core.moment import utc
 from enactord.core.refusal import Refusal
 from enactord.ports import Transacting
-from enactord.registry.keys import Keys, json_value, stored_json
+from enactord.registry.keys import Keys, json_value, stored_json, stored_word
 from enactord.store.layout import PAUSED, OtherFormat
 
 DEFAULT = "default"
@@ -33,12 +33,10 @@ def parse_pause(value: bytes) -> Pause:
     if isinstance(found, OtherFormat):
         return Pause(reason=str(found), author="", at=0.0)
     try:
-        reason, author, at = found["reason"], found["author"], float(found["at"])
-        if isinstance(reason, str) and isinstance(author, str) and 0 <= at < AT_MAX:
-            return Pause(reason=reason, author=author, at=at)
+        author, reason, at = stored_word(found)
     except (ValueError, KeyError, TypeError, OverflowError):
-        pass
-    return Pause(reason="the stored pause is damaged", author="", at=0.0)
+        return Pause(reason="the stored pause is damaged", author="", at=0.0)
+    return Pause(reason=reason, author=author, at=at)
 
 
 def refuse_paused(planner: str, item: Item) -> Refusal:

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, 
 from dataclasses import dataclass
 from functools import partial
 
-from enactord.core.baselines import stamp
+from enactord.core.baselines import begins_memory, stamp
 from enactord.core.buckets import FILLING, Filling
 from enactord.core.errors import PlanOfOtherFormat, PlanUnreadable, StoreUnknown
 from enactord.core.fence import FenceRecord
@@ -147,8 +147,7 @@ class Plans:
             if before is None:
                 break
             found[since] = before
-            old = before.ordered or before.published_at <= plan.published_at - window_s
-            if old and since not in refused:
+            if since not in refused and begins_memory(before, plan.published_at, window_s):
                 return found
             since = before.since if before.since < since else 0
         # The first plan of all, or one whose predecessor cannot be read: others may be readable.

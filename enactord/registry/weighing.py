@@ -7,8 +7,9 @@ show that every guard lets the plan pass, the contents of both are compared, nam
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
+from enactord.core.baselines import begins_memory
+from enactord.core.buckets import BucketId
 from enactord.core.content import Capacity
 from enactord.core.errors import PlanUnreadable
 from enactord.core.guards import VELOCITY_WINDOW, Finding, Limits, closest, look
@@ -82,7 +83,7 @@ async def weigh(
         except BaselineUnreadable:
             by_ledger = True
             continue
-        losses = {zone: difference.loss for zone, difference in differences_of.items() if difference.loss != NO_LOSS}
+        losses = losses_of(differences_of)
         found += _look(plan, baseline.generation, sizes, losses, scales)
         sums.start_anew(baseline, losses)
     if by_ledger:
@@ -92,8 +93,8 @@ async def weigh(
 
 def _falls_short(plan: Manifest, oldest: Manifest, scales: Scales) -> bool:
     """Whether the oldest baseline is not that of the window's start, because the plan before it is missing."""
-    begins = plan.published_at - scales.limits[VELOCITY_WINDOW]
-    return not oldest.ordered and oldest.published_at > begins and oldest.since > 0
+    window_s = scales.limits[VELOCITY_WINDOW]
+    return oldest.since > 0 and not begins_memory(oldest, plan.published_at, window_s)
 
 
 class _Sums:
@@ -142,17 +143,17 @@ async def outlived(
     """
     history: dict[str, list[tuple[float, str | None]]] = {name: [] for name in names}
     chunks: dict[str, dict[str, str] | None] = {}
-    groups: dict[_Chunk, list[str]] = {}
-    at_last: dict[_Chunk, str | None] = {}
+    groups: dict[BucketId | None, list[str]] = {}
+    at_last: dict[BucketId | None, str | None] = {}
     shape: dict[str, int] | None = None
     for baseline in reversed(against) if names else ():
         if shape != (shape := {zone: part.slots for zone, part in baseline.zones.items()}):
             groups, at_last = _grouped(names, baseline), {}
-        for place, some in groups.items():
-            digest = baseline.part(place.zone).chunks.get(place.slot)
-            if place in at_last and at_last[place] == digest:
+        for bucket, some in groups.items():
+            digest = None if bucket is None else baseline.part(bucket.zone).chunk(bucket)
+            if bucket in at_last and at_last[bucket] == digest:
                 continue  # what the baseline before has
-            at_last[place] = digest
+            at_last[bucket] = digest
             if digest is not None and digest not in chunks:
                 chunks[digest] = await _chunk(digest, scales)
             chunk = {} if digest is None else chunks[digest]
@@ -179,20 +180,11 @@ async def outlived(
     return found
 
 
-class _Chunk(NamedTuple):
-    """Where a chunk lies; zone "": nowhere."""
-
-    zone: str
-    slot: int
-
-
-def _grouped(names: Iterable[str], plan: Manifest) -> dict[_Chunk, list[str]]:
-    """Return names by the chunk of a plan that would hold them."""
-    groups: dict[_Chunk, list[str]] = {}
+def _grouped(names: Iterable[str], plan: Manifest) -> dict[BucketId | None, list[str]]:
+    """Return names by the bucket of a plan in which they would lie; None: in no zone of it."""
+    groups: dict[BucketId | None, list[str]] = {}
     for name in names:
-        bucket = plan.bucket(name)
-        place = _Chunk("", 0) if bucket is None else _Chunk(bucket.zone, bucket.slot)
-        groups.setdefault(place, []).append(name)
+        groups.setdefault(plan.bucket(name), []).append(name)
     return groups
 
 
@@ -234,8 +226,10 @@ async def differences(
         if difference.hollow:
             # They were held on what they serve: that is what they lose from.
             served = await scales.served(difference.hollow)
-            again = compare(served, new_contents[zone], scales.answers_max(zone)).loss
-            found[zone] = difference._replace(loss=difference.loss.joined(again))
+            answers_max = scales.answers_max(zone)
+            again = compare(served, new_contents[zone], answers_max).loss
+            loss = difference.loss.joined(again)
+            found[zone] = difference._replace(loss=loss, was=size_of(served, answers_max)._replace(endpoints=0))
     return found
 
 
@@ -252,10 +246,14 @@ async def _sizes(
             raise BaselineUnreadable(str(error)) from error
         sizes = {zone: size_of(contents.get(zone, {}), scales.answers_max(zone)) for zone in scales.zones}
     for zone, difference in differences_of.items():
-        if difference.hollow and zone in sizes:
-            served = size_of(await scales.served(difference.hollow), scales.answers_max(zone))
-            sizes[zone] = sizes[zone].joined(served._replace(endpoints=0))
+        if zone in sizes:
+            sizes[zone] = sizes[zone].joined(difference.was)
     return sizes
+
+
+def losses_of(found: Mapping[str, Difference]) -> dict[str, Loss]:
+    """Return what goes, by zone, of the zones that lose anything."""
+    return {zone: difference.loss for zone, difference in found.items() if difference.loss != NO_LOSS}
 
 
 def _all(chunks: Mapping[str, Iterable[str]]) -> set[str]:
@@ -314,7 +312,7 @@ async def _against_contents(plan: Manifest, before: Contents, scales: Scales) ->
     zones = {zone: list(plan.part(zone).chunks.values()) for zone in scales.zones}
     texts = await scales.read(_all(zones))
     found = await _compare(before, await _contents(texts, zones), scales)
-    losses = {zone: difference.loss for zone, difference in found.items() if difference.loss != NO_LOSS}
+    losses = losses_of(found)
     sizes = {zone: size_of(contents, scales.answers_max(zone)) for zone, contents in before.items()}
     return _look(plan, 0, sizes, losses, scales)
 

@@ -14,9 +14,9 @@ from enactord.core.kv import Put
 from enactord.core.retention import Keep
 from enactord.core.settings import Key
 from enactord.engine.settings import Settings
-from enactord.operations.limits import set_limit, show_limits
+from enactord.operations.limits import set_limit
 from enactord.operations.scope import Denied, Scope
-from enactord.registry.limits import Ruling, parse_limit, parse_ruling, ruling_value, strictest, takes
+from enactord.registry.limits import Ruling, parse_limit, parse_ruling, read_ruling, ruling_value, strictest
 from enactord.store.layout import LIMITS as KIND
 from tests.world import SCOPE, ZONE, World, fleet, plan, tolerant
 
@@ -93,7 +93,7 @@ def test_a_value_is_taken_as_the_key_says(key: Key[Any]) -> None:
     for wrong in ("", "x", "-1", "nan", "1e400", "0x1"):
         with pytest.raises(ValueError, match=key.name) as caught:
             parse_limit(key, wrong)
-        assert takes(key) in str(caught.value)
+        assert key.takes in str(caught.value)
 
 
 async def test_the_first_enactor_puts_its_limits_into_the_store_and_all_go_by_them() -> None:
@@ -119,7 +119,7 @@ async def test_the_first_enactor_puts_its_limits_into_the_store_and_all_go_by_th
     await world.applied(2)
     (told,) = one.recorder.of(LimitsChanged)
     assert (told.changes, told.author, told.reason) == ("endpoints_removed_max_ratio 0.3 -> 0.5", "op", "meant")
-    assert (await show_limits(scope_of(world), tolerant())).author == "op"
+    assert (await read_ruling(world.store, world.keys, tolerant())).author == "op"
     await world.close()
 
 
@@ -164,7 +164,7 @@ async def test_a_limit_that_is_none_changes_nothing(name: str, value: str, told:
     world = World()
     with pytest.raises(ValueError, match=told):
         await set_limit(scope_of(world), tolerant(), name, value, author="op", reason="r")
-    assert (await show_limits(scope_of(world), tolerant())) == Ruling(limits=tolerant())
+    assert (await read_ruling(world.store, world.keys, tolerant())) == Ruling(limits=tolerant())
 
 
 def test_the_command_shows_and_changes_limits(tmp_path: Any) -> None:

@@ -79,17 +79,8 @@ class Finding(NamedTuple):
 
     def document(self) -> dict[str, Any]:
         """Return it as JSON has it."""
-        seen = self.seen
-        return {
-            "guard": self.guard,
-            "zone": self.weighing.zone or None,
-            "since": self.weighing.since or None,
-            "unit": seen.unit,
-            "gone": seen.gone,
-            "total": seen.total,
-            "allowed": seen.allowed,
-            "key": seen.key.name,
-        }
+        where = {"zone": self.weighing.zone or None, "since": self.weighing.since or None}
+        return {"guard": self.guard, **where, **self.seen.document()}
 
     def refusal(self) -> Refusal:
         return Refusal(guard=self.guard, detail=f"{self.text()}; publish it with --approve if that is meant")
@@ -109,13 +100,9 @@ def closest(findings: Iterable[Finding]) -> list[Finding]:
     found: dict[tuple[str, str, str], Finding] = {}
     for finding in findings:
         key = (finding.guard, finding.weighing.zone, finding.seen.unit)
-        if key not in found or _closeness(finding) > _closeness(found[key]):
+        if key not in found or finding.seen.closeness > found[key].seen.closeness:
             found[key] = finding
     return list(found.values())
-
-
-def _closeness(finding: Finding) -> tuple[bool, float]:
-    return finding.seen.refused, finding.seen.share
 
 
 def judge_endpoint(

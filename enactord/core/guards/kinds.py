@@ -54,9 +54,19 @@ class Seen(NamedTuple):
         return self.gone > self.allowed
 
     @property
-    def share(self) -> float:
-        """How much of what may go does go; above 1: too much."""
-        return self.gone / self.allowed if self.allowed else float(self.gone)
+    def closeness(self) -> tuple[bool, float]:
+        """How close it comes to a refusal, or how far beyond it goes: greater is closer."""
+        return self.refused, self.gone / self.allowed if self.allowed else float(self.gone)
+
+    def document(self) -> dict[str, Any]:
+        """Return it as JSON has it."""
+        return {
+            "unit": self.unit,
+            "gone": self.gone,
+            "total": self.total,
+            "allowed": self.allowed,
+            "key": self.key.name,
+        }
 
 
 class Change(NamedTuple):
