@@ -19,6 +19,7 @@ from enactord.core.fence import Fence, FenceRecord, parse_fence, raised
 from enactord.core.guards import Limits, judge_endpoint
 from enactord.core.kv import Put
 from enactord.core.ledger import Bucket, Entry, Hold, Peak, Version, pack_bucket, parse_bucket, references
+from enactord.core.moment import utc
 from enactord.core.names import wire_name
 from enactord.core.plan import (
     CHUNK_TEXT_MAX,
@@ -239,6 +240,8 @@ def test_ledger_of_any_cells(cells: list[str], name: str) -> None:
 @given(damaged([FREEZE], tokens=[b"NaN", b"1e999", b"null", b"[]", DEEP.encode(), b"1" * 400]))
 @example(FREEZE_KIND.value(b'{"mode":"all","reason":"","author":"","since":1' + b"0" * 400 + b"}"))
 @example(FREEZE_KIND.value(b'{"mode":"repair-only","reason":"","author":"","since":NaN}'))
+@example(FREEZE_KIND.value(b'{"mode":"all","reason":"","author":"","since":1e18}'))
+@example(FREEZE_KIND.value(b'{"mode":"all","reason":"","author":"","since":-1e18}'))
 @example(FREEZE_KIND.value(b'{"mode":["all"],"reason":{},"author":"","since":1}'))
 @example(FREEZE_KIND.value(b"[]"))
 def test_freeze_that_cannot_be_read_freezes_all(value: bytes) -> None:
@@ -248,6 +251,7 @@ def test_freeze_that_cannot_be_read_freezes_all(value: bytes) -> None:
     assert isinstance(found.reason, str)
     assert isinstance(found.author, str)
     assert math.isfinite(found.since)
+    assert utc(found.since)
     assert parse_freeze(freeze_value(found)) == found
     if found.reason == UNREADABLE:
         assert found.mode == "all"

@@ -5,9 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
 
-from enactord.cli.ctl import main as ctl
 from enactord.core.events import LimitsChanged
 from enactord.core.guards import LIMITS, Limits
 from enactord.core.kv import Put
@@ -18,6 +16,7 @@ from enactord.operations.limits import set_limit
 from enactord.operations.scope import Denied, Scope
 from enactord.registry.limits import Ruling, parse_limit, parse_ruling, read_ruling, ruling_value, strictest
 from enactord.store.layout import LIMITS as KIND
+from tests.unit.command import ctl_in
 from tests.world import SCOPE, ZONE, World, fleet, plan, tolerant
 
 LOOSE = Limits(
@@ -168,17 +167,7 @@ async def test_a_limit_that_is_none_changes_nothing(name: str, value: str, told:
 
 
 def test_the_command_shows_and_changes_limits(tmp_path: Any) -> None:
-    config = tmp_path / "enactord.toml"
-    config.write_text(
-        f'[enactor]\nid = "a"\nscope = "test"\n[store]\nurl = "sqlite://{tmp_path}/store.db"\n'
-        '[[zone]]\nname = "example.test."\nbackend = "embedded"\n[guard]\nallow_private = true\n'
-    )
-
-    def run(*words: str, code: int = 0) -> str:
-        done = CliRunner().invoke(ctl, ["--config", str(config), *words])
-        assert done.exit_code == code, done.output
-        return done.output
-
+    run = ctl_in(tmp_path)
     assert "the store has no limits yet" in run("limits")
     assert "targets_min: 1 -> 2" in run("limits", "set", "targets_min", "2", "--reason", "two zones", "--author", "me")
     told = run("limits")

@@ -5,9 +5,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
 
-from enactord.cli.ctl import main as ctl
 from enactord.core.kv import Put
 from enactord.core.plan import read_plan
 from enactord.daemon import operations
@@ -16,6 +14,7 @@ from enactord.operations.scope import Scope
 from enactord.registry.planners import DEFAULT, Pause, parse_pause, pause_value
 from enactord.registry.plans import Orders
 from enactord.store.layout import PAUSED
+from tests.unit.command import ctl_in
 from tests.world import SCOPE, ZONE, World, fleet, plan, tolerant
 
 
@@ -114,18 +113,9 @@ async def test_a_pause_that_cannot_be_read_pauses(world: World, scope: Scope, va
 
 
 def test_the_command_pauses_and_resumes(tmp_path: Any) -> None:
-    config = tmp_path / "enactord.toml"
-    config.write_text(
-        f'[enactor]\nid = "a"\nscope = "test"\n[store]\nurl = "sqlite://{tmp_path}/store.db"\n'
-        '[[zone]]\nname = "example.test."\nbackend = "embedded"\n[guard]\nallow_private = true\n'
-    )
+    run = ctl_in(tmp_path)
     document = tmp_path / "plan.json"
     document.write_text(json.dumps(plan(fleet(3))))
-
-    def run(*words: str, code: int = 0) -> str:
-        done = CliRunner().invoke(ctl, ["--config", str(config), *words])
-        assert done.exit_code == code, done.output
-        return done.output
 
     assert "no planner is paused" in run("planner")
     assert "to go on: enactorctl planner resume default" in run(
