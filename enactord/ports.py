@@ -106,6 +106,13 @@ class Zone(ServedReader, Protocol):
         """
         ...
 
+    async def negative_ttl_s(self) -> int | None:
+        """Return how long a resolver keeps an empty answer of this zone, in seconds; None: it cannot be told.
+
+        Raises `ZoneDown`.
+        """
+        ...
+
     async def close(self) -> None:
         """Let go of connections; answers still awaited become `Unknown`."""
         ...

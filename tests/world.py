@@ -9,7 +9,7 @@ from typing import Any
 
 from enactord.adapters.memory_store import MemoryStore
 from enactord.adapters.memory_zone import MemoryServer, MemoryZone
-from enactord.core.errors import StoreDown
+from enactord.core.errors import StoreDown, StoreFull
 from enactord.core.events import Happening, StepFailed
 from enactord.core.fence import FenceSeen
 from enactord.core.guards import Limits
@@ -134,6 +134,10 @@ class Gated:
         await self.answers.wait()
         return await self.zone.read_fence()
 
+    async def negative_ttl_s(self) -> int | None:
+        await self.answers.wait()
+        return await self.zone.negative_ttl_s()
+
     async def close(self) -> None:
         await self.zone.close()
 
@@ -174,6 +178,9 @@ class Cuttable:
         self.calls = 0
         self._cut = asyncio.Event()
 
+    full = False
+    """It answers questions, and takes nothing more."""
+
     def cut(self) -> None:
         self.up = False
         self._cut.set()
@@ -191,6 +198,8 @@ class Cuttable:
                 _check_declared(args[1])
             if not self.up:
                 raise StoreDown("cut off by the test")
+            if self.full and name == "transact" and any(isinstance(one, Put) for one in args[1]):
+                raise StoreFull("filled by the test")
             return await method(*args, **kwargs)
 
         return guarded

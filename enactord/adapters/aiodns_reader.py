@@ -8,7 +8,7 @@ import aiodns
 import pycares
 
 from enactord.core.errors import ZoneDown
-from enactord.core.records import NO_RECORDS, Records, Served
+from enactord.core.records import NO_RECORDS, Served, served_with
 
 _NOTHING_THERE = frozenset({aiodns.error.ARES_ENOTFOUND, aiodns.error.ARES_ENODATA})
 _NOTHING_SERVED = Served(records=NO_RECORDS)
@@ -99,4 +99,4 @@ def _served(a: list[pycares.DNSRecord], aaaa: list[pycares.DNSRecord]) -> Served
         ttls.append(record.ttl)
     if not ttls:
         return _NOTHING_SERVED
-    return Served(records=Records(ttl_s=min(ttls), a=tuple(sorted(addresses_a)), aaaa=tuple(sorted(addresses_aaaa))))
+    return served_with(ttls, tuple(sorted(addresses_a)), tuple(sorted(addresses_aaaa)))

@@ -28,7 +28,7 @@ from enactord.adapters.wire.signed_questions import SignedQuestions
 from enactord.adapters.wire.stream import MaybeReceived, NeverSent, Stream
 from enactord.adapters.wire.tsig import TsigError, TsigKey
 from enactord.core.errors import ZoneDown
-from enactord.core.records import NO_RECORDS, Records, Served
+from enactord.core.records import NO_RECORDS, Served, served_with
 from enactord.ports import Clock
 
 _CHUNKS_PER_STREAM = 2  # one is answered while the next one's questions are on their way
@@ -240,8 +240,7 @@ class BulkReader:
             return Served(records=NO_RECORDS, alias=a.alias or aaaa.alias)
         if not a.rdatas and not aaaa.rdatas:
             return _NOTHING_SERVED
-        ttl_s = min(answer.ttl_s for answer in (a, aaaa) if answer.rdatas)
-        return Served(records=Records(ttl_s=ttl_s, a=a.rdatas, aaaa=aaaa.rdatas))
+        return served_with((*a.ttls, *aaaa.ttls), a.rdatas, aaaa.rdatas)
 
     def _cut(self, answer: Answer) -> str:
         """Return what the answer shows to stand between zone and name, in the words of `Served.covered`.

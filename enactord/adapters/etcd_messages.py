@@ -9,7 +9,7 @@ from typing import Any
 import grpc
 
 from enactord.adapters.etcd_api import message
-from enactord.core.errors import Compacted, LeaseLost, StoreDown, StoreRefused, StoreUnknown
+from enactord.core.errors import Compacted, LeaseLost, StoreDown, StoreFull, StoreRefused, StoreUnknown
 from enactord.core.kv import Changes, Compare, Event, Item, Operation, Put, prefix_end
 
 _Compare = message("Compare")
@@ -143,7 +143,7 @@ def _told(details: str, at: str) -> Exception | None:
     if "required revision has been compacted" in details:
         return Compacted(0)
     if "database space exceeded" in details:
-        return StoreRefused(f"{at}; compact and defragment etcd, then disarm its NOSPACE alarm")
+        return StoreFull(f"{at}; compact and defragment etcd, then disarm its NOSPACE alarm")
     if "request is too large" in details:
         return StoreRefused(f"{at}; raise etcd's --max-request-bytes")
     if "Received message larger than max" in details:

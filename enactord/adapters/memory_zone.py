@@ -47,6 +47,9 @@ class MemoryServer:
         self.zone = zone
         self.fence: FenceSeen = ()
         self.up = True
+        self.negative_ttl_s: int | None = 5
+        self.ttl_max_s: int | None = None
+        """A higher TTL of an update is lowered to this in silence, as BIND's max-zone-ttl does; None: never."""
         self.writes_committed = 0
         self._nodes: dict[str, _Node] = {}
         self._stars: set[str] = set()
@@ -182,6 +185,8 @@ class MemoryServer:
     def _put(self, change: Change) -> None:
         if change.name in self._dropped:
             change = change._replace(after=self.kept(change))
+        if self.ttl_max_s is not None and change.after.ttl_s > self.ttl_max_s:
+            change = change._replace(after=change.after._replace(ttl_s=self.ttl_max_s))
         if not change.after.empty:
             self._set(change.name, _Node(records=change.after))
         elif self._nodes.get(change.name, _NOTHING).alias is None:
@@ -210,6 +215,10 @@ class MemoryZone:
         if self._server.alias_at(name) is not None:
             raise ZoneDown(f"a CNAME stands at {name}: remove it, no fence can stand beside it")
         return self._server.fence
+
+    async def negative_ttl_s(self) -> int | None:
+        self._require_up()
+        return self._server.negative_ttl_s
 
     async def read(self, names: Sequence[str]) -> Mapping[str, Served]:
         self._require_up()

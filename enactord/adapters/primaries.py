@@ -62,6 +62,9 @@ class SeveralServers:
     async def read_fence(self) -> FenceSeen:
         return await self._servers[self.current].read_fence()
 
+    async def negative_ttl_s(self) -> int | None:
+        return await self._servers[self.current].negative_ttl_s()
+
     async def write(self, transaction: Transaction) -> Outcome:
         name = transaction.primary or self.current
         if name not in self._servers:

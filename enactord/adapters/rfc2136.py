@@ -42,7 +42,7 @@ from enactord.adapters.denials import (
     tsig_error,
 )
 from enactord.adapters.server_connections import ServerConnections
-from enactord.adapters.wire.answer import TYPE_TXT, BrokenAnswer
+from enactord.adapters.wire.answer import TYPE_A, TYPE_TXT, BrokenAnswer
 from enactord.adapters.wire.expire import pack_expire_query, parse_expiry
 from enactord.adapters.wire.stream import MaybeReceived, NeverSent, Stream
 from enactord.adapters.wire.tsig import TsigError, TsigKey, sign, verify
@@ -135,6 +135,10 @@ class Rfc2136Zone:
         if isinstance(outcome, Refused) and outcome.reason is Reason.CONDITION:
             return ()
         return seen
+
+    async def negative_ttl_s(self) -> int | None:
+        """Ask for an address at the fence's name, where none stands, and read the SOA that comes in its place."""
+        return (await self._reader.ask(fence_name(self._name), TYPE_A)).negative_ttl_s
 
     async def write(self, transaction: Transaction) -> Outcome:
         try:

@@ -45,11 +45,11 @@ from enactord.core.records import (
     Expect,
     Outcome,
     Reason,
-    Records,
     Refused,
     Served,
     Transaction,
     Unknown,
+    served_with,
 )
 from enactord.ports import KeyValue
 
@@ -146,6 +146,10 @@ class SkydnsZone:
         except ZoneDown as error:
             return Refused(reason=Reason.BUSY, detail=str(error))
         return Refused(reason=Reason.BUSY, detail="the names change faster than they can be read")
+
+    async def negative_ttl_s(self) -> int | None:
+        """Not told: CoreDNS has it in its own config, and etcd does not."""
+        return None
 
     async def close(self) -> None:
         self._closed = True
@@ -358,12 +362,10 @@ def _served(path: str, there: _Standing) -> Served | None:
         addresses.setdefault(packed, service.ttl_s)
     if not addresses:
         return Served(records=NO_RECORDS)
-    return Served(
-        records=Records(
-            ttl_s=min(addresses.values()),
-            a=tuple(sorted(packed for packed in addresses if len(packed) == 4)),
-            aaaa=tuple(sorted(packed for packed in addresses if len(packed) == 16)),
-        )
+    return served_with(
+        list(addresses.values()),
+        tuple(sorted(packed for packed in addresses if len(packed) == 4)),
+        tuple(sorted(packed for packed in addresses if len(packed) == 16)),
     )
 
 

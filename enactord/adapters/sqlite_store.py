@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-from enactord.core.errors import Compacted, LeaseLost, StoreDown, StoreRefused, StoreUnknown
+from enactord.core.errors import Compacted, LeaseLost, StoreDown, StoreFull, StoreRefused, StoreUnknown
 from enactord.core.kv import (
     Changes,
     Compare,
@@ -228,7 +228,7 @@ def _told(path: Path, error: sqlite3.Error) -> StoreDown | StoreRefused:
         case sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM | sqlite3.SQLITE_READONLY:
             return StoreRefused(f"{path}: {error}; let the user that runs enactord read and write {path.parent}")
         case sqlite3.SQLITE_FULL:
-            return StoreRefused(f"{path}: {error}; make room on that disk")
+            return StoreFull(f"{path}: {error}; make room on that disk")
         case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
             return StoreRefused(
                 f"{path}: {error}; the file is damaged and left as it is: move it away, then: enactorctl restore BACKUP"

@@ -30,7 +30,11 @@ def problems_of(document: dict[str, Any]) -> list[str]:
     if not document["enactors"]:
         return ["no enactor is alive: nothing is applied until one runs (enactord run)"]
     told: dict[str, list[str]] = {}
+    silent = "it has said nothing new of itself for long: what is shown of it is old"
     for enactor in document["enactors"]:
+        if enactor["stale"]:
+            told.setdefault(silent, []).append(enactor["id"])
+            continue
         for reason in enactor.get("degraded", ()):
             told.setdefault(reason, []).append(enactor["id"])
     return [f"degraded ({', '.join(enactors)}): {reason}" for reason, enactors in told.items()]
@@ -38,7 +42,7 @@ def problems_of(document: dict[str, Any]) -> list[str]:
 
 async def _status() -> dict[str, Any]:
     async with open_scope() as scope:
-        return status_document(await scope.mirror(), scope.zones)
+        return status_document(await scope.mirror(), scope.zones, scope.clock.now())
 
 
 def _print(out: Out, document: dict[str, Any]) -> None:

@@ -60,6 +60,10 @@ class StoreRefused(EnactordError):
     """The plan store answered, and will not do this: bad credentials, quota, a request too large."""
 
 
+class StoreFull(StoreRefused):
+    """The plan store has no room: it answers questions, and takes nothing that needs any."""
+
+
 class Compacted(EnactordError):
     """The revision asked for is gone from the store; read afresh, from `revision` or later."""
 

@@ -175,15 +175,72 @@ class EndpointRepaired(Happening):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TtlKept(Happening):
+    """The server keeps another TTL than is asked for, whatever is put there: its own rule, and no drift."""
+
+    id: ClassVar[str] = "ttl.kept"
+    severity: ClassVar[Severity] = "warning"
+    zone: str
+    name: str
+    asked_s: int
+    kept_s: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TtlTaken(Happening):
+    """The server takes a TTL that it would not keep before."""
+
+    id: ClassVar[str] = "ttl.taken"
+    zone: str
+    asked_s: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Verified(Happening):
-    """A look at what a zone serves has come to its end."""
+    """A look at what a zone serves has come to its end. `unread`: names for which no answer came."""
 
     id: ClassVar[str] = "zone.verified"
     zone: str
     names: int
     empty: int
     drifted: int
+    unread: int
     at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerNotWell(Happening):
+    """A server that is asked after each write does not answer ("away"), or shows older content ("behind")."""
+
+    id: ClassVar[str] = "server.not_well"
+    severity: ClassVar[Severity] = "warning"
+    zone: str
+    server: str
+    state: Literal["away", "behind"]
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerWell(Happening):
+    """A server answers again ("away"), or has caught up ("behind")."""
+
+    id: ClassVar[str] = "server.well"
+    zone: str
+    server: str
+    state: Literal["away", "behind"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerNudged(Happening):
+    """The server holds what was written and serves what was before: its fence was written anew, as it stands.
+
+    BIND 9.18 with inline-signing leaves out a change in its signed copy until the zone changes once more.
+    """
+
+    id: ClassVar[str] = "server.nudged"
+    severity: ClassVar[Severity] = "warning"
+    zone: str
+    names: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

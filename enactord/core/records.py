@@ -47,12 +47,15 @@ class Served(NamedTuple):
     `ttl_known` is False where the asker cannot see the TTL; then `records.ttl_s` is 0.
     `covered` names what stands above the name, so that the zone does not answer for it: "NS sub.zone."
     (a delegation), "DNAME sub.zone.", or "zone sub.zone." (a child zone of the same server); else "".
+    `ttl_most_s` is the greatest TTL where A and AAAA, or the records of one RRset, do not have one and
+    the same; `records.ttl_s` is the least then, and the answer shows no records that could be wanted.
     """
 
     records: Records
     alias: str | None = None
     ttl_known: bool = True
     covered: str = ""
+    ttl_most_s: int | None = None
 
     @property
     def empty(self) -> bool:
@@ -65,13 +68,36 @@ class Served(NamedTuple):
             return (f"covered by {self.covered}",)
         return self.records.texts() if self.alias is None else (f"CNAME {self.alias}",)
 
+    @property
+    def ttl_text(self) -> str:
+        """The TTL that is served, for people: "TTL 5", or "TTL 5 to 86400" where it is not the same everywhere."""
+        return f"TTL {self.records.ttl_s}" + ("" if self.ttl_most_s is None else f" to {self.ttl_most_s}")
+
     def shows(self, records: Records) -> bool:
         """Whether this answer is exactly these records (and their TTL, where it is known)."""
-        if self.covered or self.alias is not None or self.records.addresses != records.addresses:
-            return False
-        if self.records.weights != records.weights:
-            return False
-        return records.empty or not self.ttl_known or self.records.ttl_s == records.ttl_s
+        return self.shows_but_for_ttl(records) and (
+            records.empty or not self.ttl_known or (self.records.ttl_s == records.ttl_s and self.ttl_most_s is None)
+        )
+
+    def shows_but_for_ttl(self, records: Records) -> bool:
+        """Whether this answer is exactly these records, whatever their TTL."""
+        same = self.records.addresses == records.addresses and self.records.weights == records.weights
+        return same and not self.covered and self.alias is None
+
+    def unlike(self, wanted: Records) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """What is served and what is wanted, for people: with the TTLs where nothing else differs."""
+        if self.shows_but_for_ttl(wanted) and not self.shows(wanted):
+            return (*self.texts(), self.ttl_text), (*wanted.texts(), f"TTL {wanted.ttl_s}")
+        return self.texts(), wanted.texts()
+
+
+def served_with(
+    ttls: Sequence[int], a: tuple[bytes, ...], aaaa: tuple[bytes, ...], weights: tuple[int, ...] = ()
+) -> Served:
+    """Return the answer that these addresses are, where records have these TTLs."""
+    least, most = min(ttls), max(ttls)
+    records = Records(ttl_s=least, a=a, aaaa=aaaa, weights=weights)
+    return Served(records=records, ttl_most_s=None if least == most else most)
 
 
 class Expect(StrEnum):
@@ -113,7 +139,8 @@ class Transaction:
     empty); it becomes `fence_after` where one is given. Changes are sorted by name.
     `requires` changes nothing: a transaction of requirements alone asks what the zone holds, where
     an answer to a question may be a wildcard's, or of a copy that lags. `primary`: the server that it
-    is for, where a zone may have several; "": the one that is asked now.
+    is for, where a zone may have several; "": the one that is asked now. `fence_ttl_s` is the TTL of the
+    fence that is written: with another one than stands there, the zone changes where nothing else does.
     """
 
     fence_seen: FenceSeen
@@ -121,6 +148,7 @@ class Transaction:
     changes: Sequence[Change] = ()
     requires: Sequence[Requirement] = ()
     primary: str = ""
+    fence_ttl_s: int = 0
 
 
 class Reason(StrEnum):

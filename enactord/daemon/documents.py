@@ -3,7 +3,7 @@
 Times are seconds since the epoch; generation 0 means "none". Lists are sorted.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from enactord.core.content import content_json, parse_content
@@ -13,7 +13,7 @@ from enactord.core.names import zone_of
 from enactord.core.plan import Manifest, parse_chunk
 from enactord.operations.retiring import retired_document
 from enactord.registry.control import Freeze
-from enactord.registry.mirror import Mirror
+from enactord.registry.mirror import Mirror, Presence
 from enactord.registry.planners import Pause
 from enactord.registry.plans import Plans
 from enactord.store.layout import OtherFormat
@@ -25,11 +25,23 @@ HELD_MAX = 5
 """Most held names that a summary tells of; `endpoints` has them all."""
 
 
-def status_document(mirror: Mirror, zones: Sequence[str]) -> Document:
-    """Return the state of a scope: newest plan, freeze, zones, endpoints by state, claims, enactors."""
+STALE_S = 30.0
+"""What an enactor last said of itself longer ago than this tells nothing of now."""
+
+
+def status_document(
+    mirror: Mirror, zones: Sequence[str], now: float, *, own: Mapping[str, str] | None = None
+) -> Document:
+    """Return the state of a scope: newest plan, freeze, zones, endpoints by state, claims, enactors.
+
+    A zone is as its enactors say that they see it. `own`: the zones that are not well, or of which nothing is
+    known, as the enactor that asks sees them; None: it is no enactor.
+    """
     totals = mirror.ledger.totals
     generations = mirror.generations
     configured = frozenset(zones)
+    enactors = [_enactor_document(presence, now) for presence in mirror.enactors]
+    seen = _seen(enactors, own)
     return {
         "scope": mirror.keys.scope,
         "head": mirror.head,
@@ -37,7 +49,7 @@ def status_document(mirror: Mirror, zones: Sequence[str]) -> Document:
         "frozen": freeze_document(mirror.freeze),
         "paused": pauses_document(mirror.paused),
         "zones": [
-            _zone_document(mirror, zone, configured=zone in configured)
+            _zone_document(mirror, zone, seen, configured=zone in configured)
             for zone in sorted(configured.union(mirror.fences))
         ],
         "endpoints": {
@@ -50,13 +62,35 @@ def status_document(mirror: Mirror, zones: Sequence[str]) -> Document:
         },
         "held": held_document(mirror),
         "claims": [{"generation": generation, "enactor": enactor} for generation, enactor in mirror.all_claims],
-        "enactors": [{"id": presence.id} | presence.facts for presence in mirror.enactors],
+        "enactors": enactors,
         "retired": retired_document(mirror),
         "other_formats": other_formats_document(mirror),
     }
 
 
-def _zone_document(mirror: Mirror, zone: str, *, configured: bool) -> Document:
+def _enactor_document(presence: Presence, now: float) -> Document:
+    """Return what an enactor last said of itself; "stale": that was long ago, though its lease lives."""
+    facts = dict(presence.facts)
+    at = facts.pop("updated_at", None)
+    return {"id": presence.id} | facts | {"stale": not isinstance(at, int | float) or abs(now - at) > STALE_S}
+
+
+def _seen(enactors: Sequence[Document], own: Mapping[str, str] | None) -> Callable[[str], str]:
+    """Return what says of a zone how it is seen: "not well", "unknown", or "" where nothing is wrong with it."""
+    told: list[Mapping[str, Any]] = [] if own is None else [own]
+    for enactor in enactors:
+        zones = enactor.get("zones")
+        if not enactor["stale"] and isinstance(zones, dict):
+            told.append(zones)
+
+    def state(zone: str) -> str:
+        found = {one.get(zone, "") for one in told} or {"unknown"}
+        return next((word for word in ("not well", "unknown") if word in found), "")
+
+    return state
+
+
+def _zone_document(mirror: Mirror, zone: str, seen: Callable[[str], str], *, configured: bool) -> Document:
     fence = mirror.fence(zone)
     totals = mirror.ledger.zone_totals(zone)
     opened, applied = (fence.generation if fence else 0), mirror.applied(zone)
@@ -64,8 +98,12 @@ def _zone_document(mirror: Mirror, zone: str, *, configured: bool) -> Document:
         state = "not in this config"
     elif mirror.of_other_version(zone):
         state = "of another version"
+    elif seen(zone) == "not well":
+        state = "not well"
     elif not opened:
         state = "never opened"
+    elif seen(zone):
+        state = seen(zone)
     elif applied < opened:
         state = "applying"
     else:
@@ -182,7 +220,10 @@ def plan_document(manifest: Manifest, endpoints: Mapping[str, str] | None = None
 
 
 def endpoint_document(entry: Entry, zones: Sequence[str]) -> Document:
-    """Return one endpoint of the ledger: its state, what is applied, and the addresses that stands for."""
+    """Return one endpoint of the ledger: its state, what is applied, and the addresses that stands for.
+
+    Of what is served, the ledger tells only whether it was seen once ("seen").
+    """
     hold = entry.held
     applied = entry.applied
     return {

@@ -4,7 +4,7 @@ import asyncio
 import json
 import ssl
 import traceback
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import lru_cache
@@ -32,10 +32,11 @@ from enactord.daemon.web.serving import listen, note
 from enactord.daemon.web.stream import Streams
 from enactord.daemon.web.writing import Writing
 from enactord.engine.enactor import Enactor
+from enactord.engine.evidence import ServerView, State
 from enactord.operations.scope import Scope
 from enactord.registry.reports import WAIT_S
 from enactord.telemetry.failures import Failures
-from enactord.telemetry.metrics import Metrics, Pacing, Standing
+from enactord.telemetry.metrics import Metrics, Pacing, Reached, Standing
 
 STUCK_S = 30.0
 """An apply loop that has not turned for so long is not alive."""
@@ -79,7 +80,7 @@ class Pages:
             wait_s=min(WAIT_S, config.request_timeout_s / 3),
             answers={name: zone.settings.answers_max for name, zone in ports.zones.items()},
         )
-        self._reading = Reading(enactor.mirror, scope.plans, zones)
+        self._reading = Reading(enactor.mirror, scope.plans, zones, enactor.seen)
         self._writing = Writing(
             lambda: replace(scope, limits=enactor.settings.limits), config.token, plan_bytes_max=config.plan_bytes_max
         )
@@ -157,8 +158,9 @@ class Pages:
 
     async def ready(self, request: web.Request) -> web.Response:
         """200 once started; "degraded" is ready, and says why. Held names are notes: no reason to be degraded."""
-        reasons, notes = self._enactor.reasons(), held_notes(self._enactor.mirror)
-        notes += [*pause_notes(self._enactor.mirror), *self._enactor.limits_notes()]
+        enactor = self._enactor
+        reasons = enactor.reasons()
+        notes = [*held_notes(enactor.mirror), *pause_notes(enactor.mirror), *enactor.notes()]
         return web.json_response({"status": "degraded" if reasons else "ready", "reasons": reasons, "notes": notes})
 
     async def metrics(self, request: web.Request) -> web.Response:
@@ -182,7 +184,9 @@ class Pages:
     def _state(self) -> dict[str, Any]:
         """The state of the scope and of this enactor; equal while nothing has changed."""
         enactor = self._enactor
-        document = status_document(enactor.mirror, sorted(enactor.writers))
+        states = {zone: state for zone, (state, _) in enactor.zone_states().items()}
+        now = enactor.ports.clock.now()
+        document = status_document(enactor.mirror, sorted(enactor.writers), now, own=states)
         own = {"version": __version__, "revision": enactor.mirror.revision, "repairs": self._feed.repairs}
         return document | {"self": enactor.status() | own}
 
@@ -207,12 +211,18 @@ def standing(enactor: Enactor) -> Standing:
         )
         for zone, writer in enactor.writers.items()
     }
+    evidence = enactor.health.evidence
     return Standing(
         mirror=enactor.mirror,
         store_up=enactor.store_up,
         verified=enactor.verified,
         pacing=pacing,
         zones_down=enactor.zone_problems,
+        zones_unknown=[zone for zone, (state, _) in enactor.zone_states().items() if state == "unknown"],
+        servers={zone: _reached(evidence.servers(zone)) for zone in enactor.writers},
+        negative_ttl_s={zone: evidence.negative_ttl_s(zone) for zone in enactor.writers},
+        kept_ttls={zone: len(enactor.health.kept_ttls.rules(zone)) for zone in enactor.writers},
+        store_full=enactor.health.store_full,
         copy_up=not enactor.copy_problem,
         lag_s=enactor.lag_s(),
         fence_interval_s=enactor.fence_intervals_s(),
@@ -220,6 +230,14 @@ def standing(enactor: Enactor) -> Standing:
         limits_differing=len(enactor.limits_notes()),
         still_s=asyncio.get_running_loop().time() - enactor.progress,
     )
+
+
+def _reached(views: Sequence[ServerView]) -> dict[str, Reached]:
+    return {
+        view.server: Reached(answers=view.state is not State.AWAY, behind=len(view.behind))
+        for view in views
+        if view.state is not State.UNKNOWN
+    }
 
 
 @asynccontextmanager

@@ -5,6 +5,8 @@ import random
 from collections.abc import Mapping
 
 from enactord.core.kv import Item
+from enactord.engine.evidence import Evidence
+from enactord.engine.health import Health
 from enactord.engine.opening import Opener
 from enactord.engine.primaries import PrimaryChoice
 from enactord.engine.repairer import Look, Repairer
@@ -36,7 +38,9 @@ async def repair(scope: Scope, zones: Mapping[str, ZonePorts], settings: Setting
     mirror = await scope.mirror()
     opener = Opener(settings, ports, mirror)
     choice = PrimaryChoice(settings, ports, mirror, store_up=lambda: True)
-    repairer = Repairer(settings, ports, mirror, writers, opener, choice, rng, store_up=lambda: True)
+    servers = {name: [verifier.server for verifier in zone.verifiers] for name, zone in zones.items()}
+    health = Health(observer, Evidence(servers, scope.clock))
+    repairer = Repairer(settings, ports, mirror, writers, opener, choice, rng, store_up=lambda: True, health=health)
     looks = [await repairer.look(zone, paced=False) for zone in sorted(zones)]
     if repairer.waiting:
         await asyncio.sleep(settings.verify_timeout_s)

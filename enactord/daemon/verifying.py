@@ -147,16 +147,9 @@ async def _again(
             applied = entries[name].applied
             if wrong is None or applied is None:
                 continue
-            findings.append(
-                Finding(
-                    zone=zone,
-                    server=server,
-                    name=name,
-                    wrong=wrong,
-                    served=() if answer is None else answer.texts(),
-                    wanted=applied.records(name).texts(),
-                )
-            )
+            wanted = applied.records(name)
+            told = ((), wanted.texts()) if answer is None else answer.unlike(wanted)
+            findings.append(Finding(zone=zone, server=server, name=name, wrong=wrong, served=told[0], wanted=told[1]))
     return findings
 
 

@@ -141,6 +141,8 @@ class Applier:
                     outlived=plan.outlived,
                     again=again,
                     retries=self._retries,
+                    left_out=self._health.evidence.left_out(zone),
+                    shows=partial(self._health.kept_ttls.shows, zone),
                 )
                 await self._work_through(work, view)
                 unfinished = await self._settle(work, view, start)

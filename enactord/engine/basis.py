@@ -88,7 +88,8 @@ class BasisFinder:
         standing = parse_fence(seen)
         record = record or self._refiller.record(standing)
         if record is None:
-            return None, ""
+            stands = f"the fence {standing.text} stands there" if standing is not None else "the zone has none either"
+            return None, f"{zone}: the store has lost its fence, and {stands}; publish the next plan"
         if standing is not None and standing.generation > record.txt.generation:
             record = await self._shown(zone, standing) or record
         problem = await self._in_the_way(zone, record, standing)

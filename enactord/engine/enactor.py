@@ -17,11 +17,13 @@ from functools import partial
 
 from enactord.core.errors import Compacted, EnactordError, LeaseLost, PlanUnreadable, StoreDown, StoreRefused, ZoneDown
 from enactord.core.events import LimitsChanged, StepFailed, WasFrozen, WasThawed
+from enactord.core.ledger import Entry
 from enactord.core.refusal import Refusal
 from enactord.engine.applying import Applier
 from enactord.engine.choosing import Choosing
 from enactord.engine.claims import Claims
 from enactord.engine.copying import Copier
+from enactord.engine.evidence import NEGATIVE_TTL_MAX_S, Evidence, Seen, State
 from enactord.engine.fence_watch import FenceWatch
 from enactord.engine.health import Aspect, Health
 from enactord.engine.loops import supervised
@@ -46,12 +48,18 @@ from enactord.registry.session import Session
 
 _REASONS_MAX, _REASON_LENGTH_MAX = 8, 300
 """What of its troubles an enactor tells the others through the store."""
+_ZONES_TOLD_MAX = 100
+_LOOKED_AT_STEP_S = 30.0
+"""When all zones were last looked at is told to this step: the state of a quiet scope is sent no more often."""
 _ZONES_SHOWN = 3
 _IDLE_S = 1.0
 _RETRY_FIRST_S = 0.05
 _RETRY_CAP_S = 5.0
 _LOOKS_AT_ONCE = 8
 _LOOK_PATIENCE_S = 1.0
+_UNSETTLED_PAUSE_S = 5.0
+"""The pause before a zone is looked at again of which some server does not show yet what its own server does."""
+_NEGATIVE_TTL_EVERY_S = 300.0
 _RELOAD_S = 300.0
 """A full re-read of the store, whatever the watch says: watches have lost events (etcd 3.4.31, 3.4.36)."""
 
@@ -64,7 +72,8 @@ class Enactor:
         self._configured = settings.limits
         self.ports = ports
         self.mirror = Mirror(Keys(settings.scope))
-        self.health = Health(ports.observer)
+        servers = {zone: [verifier.server for verifier in ports.zones[zone].verifiers] for zone in sorted(ports.zones)}
+        self.health = Health(ports.observer, Evidence(servers, ports.clock))
         self.progress = 0.0
         self.verified = 0
         self._rng = rng
@@ -118,6 +127,7 @@ class Enactor:
             PrimaryChoice(settings, ports, self.mirror, store_up=lambda: self.store_up),
             rng,
             store_up=lambda: self.store_up,
+            health=self.health,
             retries=self.retries,
         )
         self.fence_watch = FenceWatch(settings, ports, self.mirror, self.health, look=self._look_soon)
@@ -133,6 +143,7 @@ class Enactor:
         self._copier = Copier(ports, self.mirror)
         self._reload = asyncio.Event()
         self._freeze: Freeze | None = None
+        self._negative_ttl_at: dict[str, float] = {}
         self.surroundings: Callable[[], Sequence[str]] = tuple
         """What is wrong around it that it does not know by itself: its config, certificates, secrets, log."""
 
@@ -249,7 +260,7 @@ class Enactor:
             except Compacted:
                 self.mirror.loaded = False
             except (StoreDown, StoreRefused) as error:
-                self.health.store_is_down(str(error))
+                self.health.store_is_down(error)
                 await asyncio.sleep(backoff.next_s())
 
     async def _follow_until_reload(self) -> None:
@@ -272,11 +283,13 @@ class Enactor:
         while True:
             try:
                 degraded = [reason[:_REASON_LENGTH_MAX] for reason in self.reasons()[:_REASONS_MAX]]
+                zones = {zone: state for zone, (state, _) in list(self.zone_states().items())[:_ZONES_TOLD_MAX]}
                 await self.session.keep(
                     {
                         "working_on": self.working_on,
                         "head": self.mirror.head,
                         "degraded": degraded,
+                        "zones": zones,
                         "fence_interval_s": max(self.fence_intervals_s().values(), default=0.0),
                     }
                 )
@@ -284,7 +297,7 @@ class Enactor:
                 await self._check_watch()
                 self._store_is_up()
             except (StoreDown, StoreRefused) as error:
-                self.health.store_is_down(str(error))
+                self.health.store_is_down(error)
             except LeaseLost:
                 continue
             await asyncio.sleep(self.settings.claim_ttl_s / 3)
@@ -333,7 +346,7 @@ class Enactor:
                             await pipelines.take(*chosen)
                         await pipelines.step()
                     except (StoreDown, StoreRefused) as error:
-                        self.health.store_is_down(str(error))
+                        self.health.store_is_down(error)
                 await pipelines.wait(_IDLE_S)
         finally:
             await pipelines.stop()
@@ -357,9 +370,10 @@ class Enactor:
         while True:
             wanted.clear()
             async with self._looks.place():
-                await self._look(zone)
+                unsettled = await self._look(zone)
+            pause_s = self.settings.repair_interval_s * self._rng.uniform(0.8, 1.0)
             try:
-                async with asyncio.timeout(self.settings.repair_interval_s * self._rng.uniform(0.8, 1.0)):
+                async with asyncio.timeout(min(pause_s, _UNSETTLED_PAUSE_S) if unsettled else pause_s):
                     await wanted.wait()
             except TimeoutError:
                 pass
@@ -367,26 +381,46 @@ class Enactor:
     def _look_soon(self, zone: str) -> None:
         self._wanted[zone].set()
 
-    async def _look(self, zone: str) -> None:
+    async def _look(self, zone: str) -> bool:
+        """Look at a zone; returns whether another look is due soon."""
         self.writers[zone].budget.trickle()
+        ports = self.ports.zones[zone]
         try:
             look = await self.repairer.look(zone, cut=self._wanted[zone].is_set)
         except ZoneDown as error:
             self.health.zone_is_down(zone, Aspect.SERVER, str(error))
+            for verifier in ports.verifiers:
+                if ports.is_own(verifier):
+                    self.health.server_is_silent(zone, verifier.server, str(error))
         except ZoneDenied as error:
             self.health.zone_is_down(zone, Aspect.WRITING, str(error))
         except StoreDown as error:
-            self.health.store_is_down(str(error))
+            self.health.store_is_down(error)
         else:
             self.health.zone_is_up(zone, Aspect.SERVER)
+            await self._read_negative_ttl(zone)
             if look.problem:
                 self.health.zone_is_down(zone, Aspect.FENCE, look.problem)
-                return
+                return False
             self.health.zone_is_up(zone, Aspect.FENCE)
             if self.health.has(zone, Aspect.WRITING) and await self._takes_updates(zone):
                 self.health.zone_is_up(zone, Aspect.WRITING)
             if not look.drifts and not look.cut:
                 self.verified = max(self.verified, self.mirror.applied(zone))
+            return look.unsettled
+        return False
+
+    async def _read_negative_ttl(self, zone: str) -> None:
+        """Now and then, ask how long an empty answer of the zone is kept by those who saw one."""
+        now = asyncio.get_running_loop().time()
+        if now < self._negative_ttl_at.get(zone, 0.0):
+            return
+        self._negative_ttl_at[zone] = now + _NEGATIVE_TTL_EVERY_S
+        try:
+            negative_ttl_s = await self.ports.zones[zone].zone.negative_ttl_s()
+        except ZoneDown:
+            return  # the next look tells
+        self.health.evidence.note_negative_ttl(zone, negative_ttl_s)
 
     async def _takes_updates(self, zone: str) -> bool:
         """Ask a server that refused our updates whether it takes them now, where others have left nothing to write."""
@@ -448,22 +482,23 @@ class Enactor:
         return self._choosing.refused.get(self.mirror.head)
 
     def reasons(self) -> list[str]:
-        """Return why this enactor is degraded; nothing while all is well."""
+        """Return why this enactor is degraded; nothing while all is well. Work that is under way is no reason."""
         found = []
         if not self.store_up:
             found.append(f"store: {self.health.store_problem}")
         found.extend(self.health.format_problems)
         if self.ruling.problem:
             found.append(f"limits: {self.ruling.problem}")
-        unfinished = self._pipelines.unfinished
-        if unfinished:
-            zones = ", ".join(list(unfinished)[:_ZONES_SHOWN]) + (", …" if len(unfinished) > _ZONES_SHOWN else "")
-            found.append(f"{sum(unfinished.values())} endpoints are not finished yet ({zones})")
-        for zone, problem in self.zone_problems.items():
+        passing = self.health.loop_problems
+        for zone, (_, problem) in self.zone_states().items():
             found.append(problem if zone in problem else f"{zone}: {problem}")
-        found.extend(self.health.loop_problems)
+        for zone, ports in self.ports.zones.items():
+            told = self.health.has(zone, Aspect.SERVER)
+            own = [verifier.server for verifier in ports.verifiers if told and ports.is_own(verifier)]
+            found.extend(self.health.server_problems(zone, but=own))
         if self.copy_problem:
-            found.append(self.copy_problem)
+            passing["copy"] = self.copy_problem
+        found.extend(self.health.settled(passing))
         freeze = self.mirror.freeze
         if freeze is not None:
             found.append(f"frozen ({freeze.mode}) by {freeze.author}: {freeze.reason}")
@@ -472,6 +507,39 @@ class Enactor:
             found.append(f"plan {self.mirror.head} is refused: {refusal}")
         found.extend(self.surroundings())
         return found
+
+    def notes(self) -> list[str]:
+        """Return what an operator should know besides, and what is no reason to be degraded."""
+        found = []
+        unfinished = self._pipelines.unfinished
+        if unfinished:
+            zones = ", ".join(list(unfinished)[:_ZONES_SHOWN]) + (", …" if len(unfinished) > _ZONES_SHOWN else "")
+            found.append(f"{sum(unfinished.values())} endpoints are not finished yet ({zones})")
+        for zone in self.writers:
+            for asked_s, kept_s in self.health.kept_ttls.rules(zone).items():
+                found.append(f"{zone}: its server keeps TTL {kept_s}, whatever is asked for (a plan has {asked_s})")
+            negative_ttl_s = self.health.evidence.negative_ttl_s(zone)
+            if negative_ttl_s is not None and negative_ttl_s > NEGATIVE_TTL_MAX_S:
+                found.append(
+                    f"{zone}: who saw a name empty keeps that answer for {negative_ttl_s} s, also after a repair;"
+                    f" lower the last number of the zone's SOA record to {NEGATIVE_TTL_MAX_S} or less"
+                )
+        return [*found, *self.limits_notes()]
+
+    def zone_states(self) -> dict[str, tuple[str, str]]:
+        """Return the zones that are not known to be well: "not well" or "unknown", and what is told of each."""
+        states = {zone: ("not well", problem) for zone, problem in self.zone_problems.items()}
+        interval_s = self.look_interval_s
+        for zone in self.writers:
+            if zone not in states and (unknown := self.health.evidence.unknown(zone, interval_s)):
+                states[zone] = ("unknown", unknown)
+        return dict(sorted(states.items()))
+
+    @property
+    def look_interval_s(self) -> float:
+        """How long it takes, in seconds, until every zone has been looked at once more."""
+        names = self.mirror.ledger.totals.owned
+        return max(self.settings.repair_interval_s, names / self.settings.repair_names_per_s)
 
     def lag_s(self) -> dict[str, float]:
         """Return how long, by zone, a plan has been waiting that the zone has not applied; 0: it has the newest."""
@@ -500,12 +568,14 @@ class Enactor:
             "store_up": self.store_up,
             "working_on": self.working_on,
             "verified": self.verified,
+            "looked_at": self.health.evidence.oldest_at // _LOOKED_AT_STEP_S * _LOOKED_AT_STEP_S,
             "zones": {
                 zone: {
                     "problem": self.health.zone_problem(zone),
                     "unfinished": self._pipelines.unfinished.get(zone, 0),
                     "fence_interval_s": self.fence_watch.interval_s(zone),
                 }
+                | self._evidence(zone)
                 for zone in self.writers
             },
             "refused": {
@@ -513,4 +583,33 @@ class Enactor:
                 for generation, refusal in self._choosing.refused.items()
             },
             "reasons": self.reasons(),
+            "notes": self.notes(),
+        }
+
+    def seen(self, entry: Entry, zone: str) -> Seen:
+        """Return how a name is served, as this enactor last saw it; unknown where its zone is not well."""
+        if zone not in self.writers or zone in self.zone_states():
+            return Seen(state=State.UNKNOWN)
+        return self.health.evidence.of(zone, entry)
+
+    def _evidence(self, zone: str) -> dict[str, object]:
+        """What was seen of a zone, for the status document."""
+        evidence, kept = self.health.evidence, self.health.kept_ttls
+        last = evidence.last(zone)
+        return {
+            "names": last.names,
+            "drifted": len(last.drifted),
+            "unread": len(last.unread),
+            "negative_ttl_s": evidence.negative_ttl_s(zone),
+            "kept_ttls": [{"asked_s": asked_s, "kept_s": kept_s} for asked_s, kept_s in kept.rules(zone).items()],
+            "servers": [
+                {
+                    "server": view.server,
+                    "state": view.state,
+                    "since": view.away_since or view.behind_since,
+                    "behind": len(view.behind),
+                    "detail": view.text,
+                }
+                for view in evidence.servers(zone)
+            ],
         }

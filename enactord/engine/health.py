@@ -1,22 +1,30 @@
 """What is not well, in one place: each state is told once when it begins, and once when it ends."""
 
+import asyncio
 import traceback
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from enum import StrEnum
 
+from enactord.core.errors import EnactordError, StoreFull
 from enactord.core.events import (
     FormatKnown,
     FormatUnknown,
+    ServerNotWell,
+    ServerWell,
     StepFailed,
     StoreCameUp,
     StoreWentDown,
     ZoneCameUp,
     ZoneWentDown,
 )
+from enactord.engine.evidence import Evidence, Looked
+from enactord.engine.kept_ttls import KeptTtls
 from enactord.ports import Observer
 from enactord.store.layout import OtherFormat
 
 NOT_CONNECTED = "not connected yet"
+HELD_S = 15.0
+"""How long a state that may pass by itself holds before it is told, and is gone before it is told no more."""
 
 
 class Aspect(StrEnum):
@@ -32,13 +40,41 @@ class Aspect(StrEnum):
     """A pass ended by an error that no rule foresees."""
 
 
+class Settled:
+    """States that are told once they have held, so that what comes and goes is not told at each turn."""
+
+    def __init__(self) -> None:
+        self._since: dict[str, float] = {}
+        """When each state began (or, while it is told, when it was last seen), in loop time."""
+        self._told: dict[str, str] = {}
+
+    def of(self, found: Mapping[str, str], now: float) -> list[str]:
+        """Take in what is found now, by key; return the texts of what is told."""
+        for key, text in found.items():
+            began = self._since.setdefault(key, now)
+            if key in self._told or now - began >= HELD_S:
+                self._told[key], self._since[key] = text, now
+        for key in [key for key in self._since if key not in found]:
+            if key not in self._told or now - self._since[key] >= HELD_S:
+                del self._since[key]
+                self._told.pop(key, None)
+        return [self._told[key] for key in sorted(self._told)]
+
+
 class Health:
     """The state of the store and of each zone, as one enactor sees it."""
 
-    def __init__(self, observer: Observer) -> None:
+    def __init__(self, observer: Observer, evidence: Evidence) -> None:
         self._observer = observer
+        self.evidence = evidence
+        """What was seen of what is served."""
+        self.kept_ttls = KeptTtls(observer)
+        """The TTLs that servers keep whatever is asked for."""
         self.store_up = False
         self.store_problem = NOT_CONNECTED
+        self.store_full = False
+        """Whether the store answers and has no room for more."""
+        self._settled = Settled()
         self._zones: dict[str, dict[Aspect, str]] = {}
         self._loops: dict[str, str] = {}
         self._formats: dict[OtherFormat, str] = {}
@@ -48,14 +84,17 @@ class Health:
         if not self.store_up:
             self.store_up = True
             self.store_problem = ""
+            self.store_full = False
             self._observer.observe(StoreCameUp(revision=revision))
 
-    def store_is_down(self, problem: str) -> None:
+    def store_is_down(self, error: EnactordError) -> None:
         """The store did not answer, or would not."""
+        problem = str(error)
         if self.store_up or self.store_problem == NOT_CONNECTED:
             self._observer.observe(StoreWentDown(detail=problem))
         self.store_up = False
         self.store_problem = problem
+        self.store_full = isinstance(error, StoreFull)
 
     def note_formats(self, found: Mapping[str, OtherFormat]) -> None:
         """Enter what another version has written, by key: told when a format of a kind appears, and when it is gone."""
@@ -89,9 +128,16 @@ class Health:
         self._loops.pop(name, None)
 
     @property
-    def loop_problems(self) -> list[str]:
+    def loop_problems(self) -> dict[str, str]:
         """What is said of loops that failed lately, in order of their names."""
-        return [self._loops[name] for name in sorted(self._loops)]
+        return {f"loop {name}": self._loops[name] for name in sorted(self._loops)}
+
+    def settled(self, passing: Mapping[str, str]) -> list[str]:
+        """Return what is told of states that may pass by themselves, of what is not well now (`passing`, by key).
+
+        A state is told once it has held for `HELD_S`, and until it has been gone for as long.
+        """
+        return self._settled.of(passing, asyncio.get_running_loop().time())
 
     def pass_failed(self, zone: str, error: Exception) -> None:
         """A pass over a plan in a zone ended by an error that no rule foresees; it is tried again."""
@@ -101,6 +147,29 @@ class Health:
     def _tell(self, step: str, zone: str, error: Exception) -> None:
         lines = "".join(traceback.format_exception(error))
         self._observer.observe(StepFailed(step=step, zone=zone, detail=repr(error), traceback=lines))
+
+    def server_answers(self, zone: str, server: str) -> None:
+        """One of the servers that are asked after each write has answered."""
+        if self.evidence.answered(zone, server):
+            self._observer.observe(ServerWell(zone=zone, server=server, state="away"))
+
+    def server_is_silent(self, zone: str, server: str, problem: str) -> None:
+        """One of them has not."""
+        if self.evidence.silent(zone, server, problem):
+            self._observer.observe(ServerNotWell(zone=zone, server=server, state="away", detail=problem))
+
+    def zone_was_looked_at(self, zone: str, found: Looked) -> None:
+        """A whole look at a zone has ended."""
+        for view, behind in self.evidence.looked(zone, found):
+            if behind:
+                told = ServerNotWell(zone=zone, server=view.server, state="behind", detail=view.text)
+                self._observer.observe(told)
+            else:
+                self._observer.observe(ServerWell(zone=zone, server=view.server, state="behind"))
+
+    def server_problems(self, zone: str, *, but: Collection[str] = ()) -> list[str]:
+        """What is wrong with the servers of a zone, in order of the config; those that are told already left out."""
+        return [f"{zone}: {view.text}" for view in self.evidence.servers(zone) if view.text and view.server not in but]
 
     def zone_is_down(self, zone: str, aspect: Aspect, problem: str) -> None:
         """Enter what is wrong with a zone; it is told where nothing was wrong before."""

@@ -243,7 +243,7 @@ class Pipelines:
         except Interrupted as error:
             self.judge_again |= error.judge
         except StoreDown as error:
-            self._health.store_is_down(str(error))
+            self._health.store_is_down(error)
         except PlanUnreadable:
             self.judge_again = True
         except EnactordError as error:

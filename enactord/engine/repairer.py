@@ -9,19 +9,20 @@ import asyncio
 import random
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 
 from enactord.core.buckets import BucketId
 from enactord.core.errors import ZoneDown
 from enactord.core.events import EndpointDrifted, EndpointHeld, EndpointRepaired, Verified
-from enactord.core.fence import (
-    FenceRecord,
-)
+from enactord.core.fence import FenceRecord
 from enactord.core.ledger import Bucket, Entry, Hold, Version
 from enactord.core.plan import Manifest
 from enactord.core.records import Change, Expect, Requirement, Served
 from enactord.core.refusal import COVERED, FOREIGN, SERVER
 from enactord.engine.basis import Basis, BasisFinder
+from enactord.engine.evidence import NAMES_KEPT_MAX, Looked, Otherwise
+from enactord.engine.health import Health
 from enactord.engine.obstacles import has_left
 from enactord.engine.opening import Opener
 from enactord.engine.pace import Pacer
@@ -30,6 +31,7 @@ from enactord.engine.refilling import Refiller
 from enactord.engine.retries import Retries
 from enactord.engine.rightful import Drift, DriftKind, Rightful
 from enactord.engine.settings import Ports, Settings
+from enactord.engine.witnesses import Witnesses
 from enactord.engine.writer import Fate, FenceMoved, ZoneWriter, covered_detail, dropped_detail
 from enactord.registry.fences import fence_is
 from enactord.registry.keys import Keys
@@ -51,6 +53,18 @@ class Look:
     problem: str = ""
     cut: bool = False
     """Whether it ended before all names were looked at."""
+    unsettled: bool = False
+    """Whether some server does not show yet what the zone's own server does: another look is due soon."""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Round:
+    """What one look at a zone gathers on its way."""
+
+    number: int
+    witnesses: Witnesses
+    unread: list[str] = field(default_factory=list)
+    """Names for which the zone's own server gave no answer."""
 
 
 class Repairer:
@@ -67,9 +81,11 @@ class Repairer:
         rng: random.Random,
         *,
         store_up: Callable[[], bool],
+        health: Health,
         retries: Retries | None = None,
     ) -> None:
         self.settings = settings
+        self._health = health
         self._ports = ports
         self._keys = Keys(settings.scope)
         self._mirror = mirror
@@ -80,6 +96,9 @@ class Repairer:
         self._retries = retries or Retries(rng, loop_time, interval_s=settings.repair_interval_s)
         self._put_in_vain = Retries(rng, loop_time, interval_s=settings.repair_interval_s)
         """Names whose repair the server refused, or acknowledged and did not keep."""
+        self._put: dict[str, tuple[Drift, int]] = {}
+        """Names that were put back and not read since, with the generation under which they were."""
+        self._looks = 0
         self._marked: dict[str, tuple[Version, ...]] = {}
         """Names found emptied with a write under way, and what they might serve then."""
         self._ledger = Ledger(ports.store, self._keys, mirror)
@@ -106,7 +125,10 @@ class Repairer:
         """
         basis, problem = await self._bases.find(zone, repair=repair)
         if basis is None:
+            if not problem:
+                self._health.zone_was_looked_at(zone, Looked())
             return Look(zone=zone, names=0, drifts=(), repaired=(), problem=problem)
+        this = self._round(zone)
         drifts: list[Drift] = []
         repaired: set[str] = set()
         names = 0
@@ -117,11 +139,11 @@ class Repairer:
             entries = self._entries(buckets)  # behind the last await: as old as the revisions that they are judged by
             if not entries:
                 continue
-            found, fixed, refused = await self._look_at(basis, entries, buckets)
+            found, fixed, refused = await self._look_at(basis, this, entries, buckets)
             drifts.extend(found)
             repaired |= fixed
             if refused:
-                repaired |= await self._look_again(basis, refused)
+                repaired |= await self._look_again(basis, this, refused)
             names += len(entries)
             if paced and not basis.suspect and not found:
                 # A zone that shows damage is gone through at once; a sound one slowly.
@@ -130,7 +152,7 @@ class Repairer:
         if basis.manifest is not None and (unknown := await self._refiller.unknown(zone, basis.manifest)):
             refills.append(unknown)
         for entries in refills:
-            found, fixed = await self._refill(basis, entries)
+            found, fixed = await self._refill(basis, this, entries)
             drifts.extend(found)
             repaired |= fixed
             names += len(entries)
@@ -143,23 +165,46 @@ class Repairer:
                 names=names,
                 empty=sum(drift.kind == "emptied" for drift in left),
                 drifted=len(left),
+                unread=len(this.unread),
                 at=self._ports.clock.now(),
             )
         )
-        return Look(zone=zone, names=names, drifts=tuple(drifts), repaired=tuple(sorted(repaired)), problem=problem)
+        self._seen(zone, _looked(names, this, left))
+        return Look(
+            zone=zone,
+            names=names,
+            drifts=tuple(drifts),
+            repaired=tuple(sorted(repaired)),
+            problem=problem,
+            unsettled=this.witnesses.unsettled,
+        )
+
+    def _round(self, zone: str) -> _Round:
+        """Begin a look."""
+        self._looks += 1
+        witnesses = Witnesses(self._ports.zones[zone], self._health, partial(self._health.kept_ttls.shows, zone))
+        return _Round(number=self._looks, witnesses=witnesses)
+
+    def _seen(self, zone: str, found: Looked) -> None:
+        ports = self._ports.zones[zone]
+        for verifier in ports.verifiers:
+            if ports.is_own(verifier):
+                self._health.server_answers(zone, verifier.server)
+        self._health.kept_ttls.end_look(zone)
+        self._health.zone_was_looked_at(zone, found)
 
     async def _refill(
-        self, basis: Basis, entries: Mapping[str, Entry], *, again: bool = False
+        self, basis: Basis, this: _Round, entries: Mapping[str, Entry], *, again: bool = False
     ) -> tuple[list[Drift], set[str]]:
         """Put back the names of these that serve nothing; those refused together are judged anew, half by half."""
         drifts = await self._refiller.emptied(basis.zone, basis.anchor, basis.manifest, entries)
         in_turn = self._in_turn(basis.zone, drifts, again=again)
         if not in_turn or not basis.writable:
             return drifts, set()
-        repaired, refused = await self._put_back(basis, in_turn, hidden=False)
+        repaired, refused = await self._put_back(basis, this, in_turn, hidden=False)
         for names, alone in _halves(refused):
             if not alone:
-                _, fixed = await self._refill(basis, {name: entries[name] for name in names}, again=True)
+                _, fixed = await self._refill(basis, this, {name: entries[name] for name in names}, again=True)
                 repaired |= fixed
         return drifts, repaired
 
@@ -193,7 +238,7 @@ class Repairer:
         found = {self._mirror.ledger.find(zone, name) for name in names}
         return sorted(bucket for bucket in found if bucket is not None)
 
-    async def _look_again(self, basis: Basis, refused: Sequence[str]) -> set[str]:
+    async def _look_again(self, basis: Basis, this: _Round, refused: Sequence[str]) -> set[str]:
         """Look anew at names whose repair was refused, in halves until each is alone; returns those put back.
 
         No repair is sent again as it was judged: in between, the value that it requires may have been
@@ -205,7 +250,7 @@ class Repairer:
             names, hidden = left.pop()
             buckets = self._buckets(basis.zone, names)
             entries = {name: entry for name, entry in self._entries(buckets).items() if name in names}
-            _, fixed, refused = await self._look_at(basis, entries, buckets, again=True, hidden=hidden)
+            _, fixed, refused = await self._look_at(basis, this, entries, buckets, again=True, hidden=hidden)
             repaired |= fixed
             if not hidden:
                 left.extend(_halves(refused))
@@ -214,6 +259,7 @@ class Repairer:
     async def _look_at(
         self,
         basis: Basis,
+        this: _Round,
         entries: Mapping[str, Entry],
         buckets: Sequence[BucketId],
         *,
@@ -228,20 +274,28 @@ class Repairer:
         zone, record = basis.zone, basis.record
         index = self._mirror.ledger
         read = {bucket: index.revision(bucket) for bucket in buckets}
-        served = dict(await self._ports.zones[zone].zone.read(sorted(entries)))
-        strange = {name: served[name] for name, entry in entries.items() if self._suspect(entry, served.get(name))}
+        asked = sorted(entries)
+        answers, others = await this.witnesses.read(self._ports.zones[zone].zone, asked, alone=again)
+        served = dict(answers)
+        strange = {
+            name: served[name] for name, entry in entries.items() if self._suspect(zone, entry, served.get(name))
+        }
         if strange:  # a wildcard's answer is none of the name's own, and no prerequisite sees it
             served |= await self._writers[zone].prober.own(basis.anchor, strange)
         assert basis.manifest is not None
         rightful = self._rightful(zone, basis.manifest)
-        suspects = {name: entries[name] for name in strange if self._suspect(entries[name], served[name])}
+        suspects = {name: entries[name] for name in strange if self._suspect(zone, entries[name], served[name])}
         await self._read_chunks(rightful, suspects.values())
         drifts = []
         seen_late = []
+        behind: dict[str, Mapping[str, Otherwise]] = {}
+        lagging: Mapping[str, Otherwise]
         covered: dict[str, str] = {}
         for name, entry in entries.items():
             answer = served.get(name)
             if answer is None:
+                if not again:
+                    this.unread.append(name)
                 continue
             if answer.covered:
                 covered[name] = answer.covered
@@ -253,15 +307,27 @@ class Repairer:
                 drifts.append(drift)
             else:
                 self._marked.pop(name, None)
-            if name not in suspects and entry.pending is None and entry.good != entry.applied:
-                seen_late.append(name)
+            if name in suspects or entry.pending is not None:
+                continue
+            assert entry.applied is not None
+            self._is_shown(zone, name, answer)
+            lagging = this.witnesses.lagging(name, entry.applied, others)
+            if lagging:
+                behind[name] = lagging
+            if entry.good != entry.applied:
+                if this.witnesses.all_show(name, others, lagging):
+                    seen_late.append(name)
+                else:
+                    this.witnesses.late += 1
         covered = {name: cut for name, cut in covered.items() if _uncovered_until_now(entries[name])}
-        if not drifts and not seen_late and not covered:
+        if not drifts and not seen_late and not covered and not behind:
             return [], set(), []
         # What the mirror learned while the names were read is newer than what they were judged by.
         if self._mirror.fence(zone) != record or any(index.revision(b) != read[b] for b in buckets):
             return [], set(), []
-        if rightful.store_up:
+        for name, lagging in behind.items():
+            this.witnesses.note(name, lagging)
+        if rightful.store_up and (drifts or seen_late or covered):
             # Whatever was read before this compare holds was not a write under way: a writer
             # marks its names in the store before it writes them.
             if not await self._ledger.unchanged(zone, record, buckets):
@@ -272,23 +338,36 @@ class Repairer:
                 details = {name: covered_detail(cut) for name, cut in covered.items()}
                 await self._hold(zone, record, COVERED, details)
         in_turn = self._in_turn(zone, drifts, again=again)
-        to_put = [drift for drift in in_turn if basis.known or drift.kind == "emptied"]
+        to_put = [
+            drift
+            for drift in in_turn
+            if (basis.known or drift.kind == "emptied")
+            and not self._health.kept_ttls.hopeless(zone, drift.served, drift.wanted, this.number)
+        ]
         if not to_put or not basis.writable:
             return drifts, set(), []
-        return drifts, *await self._put_back(basis, to_put, hidden=hidden)
+        return drifts, *await self._put_back(basis, this, to_put, hidden=hidden)
+
+    def _is_shown(self, zone: str, name: str, answer: Served) -> None:
+        """A name serves what it should: a repair of it counts now."""
+        put = self._put.pop(name, None)
+        if put is not None and answer.shows(put[0].wanted):
+            self._tell_repaired(zone, *put)
+
+    def _tell_repaired(self, zone: str, drift: Drift, generation: int) -> None:
+        self._ports.observer.observe(
+            EndpointRepaired(
+                zone=zone, generation=generation, name=drift.name, kind=drift.kind, store_up=self._store_up()
+            )
+        )
 
     def _in_turn(self, zone: str, drifts: Sequence[Drift], *, again: bool) -> list[Drift]:
         """Return those that are to be put back now, and tell of them unless that was done (`again`)."""
         in_turn = [drift for drift in drifts if self._put_in_vain.due(drift.name, drift.content)]
         for drift in () if again else in_turn:
+            served, wanted = drift.served.unlike(drift.wanted)
             self._ports.observer.observe(
-                EndpointDrifted(
-                    zone=zone,
-                    name=drift.name,
-                    kind=drift.kind,
-                    served=drift.served.texts(),
-                    wanted=drift.wanted.texts(),
-                )
+                EndpointDrifted(zone=zone, name=drift.name, kind=drift.kind, served=served, wanted=wanted)
             )
         return in_turn
 
@@ -307,13 +386,15 @@ class Repairer:
     def _judge(self, rightful: Rightful, entry: Entry, answer: Served) -> Drift | None:
         """Return the drift of a suspect name, or None where it is served as it may be."""
         wanted = rightful.version(entry, answer)
-        if wanted is None or wanted.records(entry.name).empty or answer.shows(wanted.records(entry.name)):
+        if wanted is None or wanted.records(entry.name).empty:
+            return None
+        if self._health.kept_ttls.shows(rightful.zone, answer, wanted.records(entry.name)):
             return None  # what would be written is not known, or stands there, or is nothing: none of them is repair
         kind: DriftKind = "emptied" if answer.empty else "drifted"
         records = wanted.records(entry.name)
         return Drift(name=entry.name, kind=kind, served=answer, wanted=records, content=wanted.content)
 
-    def _suspect(self, entry: Entry, answer: Served | None) -> bool:
+    def _suspect(self, zone: str, entry: Entry, answer: Served | None) -> bool:
         """Whether a name needs a judgement: it serves nothing of what the ledger has, applied or pending.
 
         With the store away, only what is applied counts: what a mark is for may be of a plan below the fence.
@@ -322,7 +403,7 @@ class Repairer:
         if answer is None or answer.covered:
             return False
         versions = entry.may_serve if self._store_up() else (entry.applied,)
-        return not any(answer.shows(version.records(entry.name)) for version in versions)
+        return not any(self._health.kept_ttls.shows(zone, answer, version.records(entry.name)) for version in versions)
 
     def _stood_still(self, entry: Entry) -> bool:
         """Whether a name can be put back by what is applied: no write of it is under way, or the mark stood still.
@@ -352,7 +433,9 @@ class Repairer:
             if item is not None:
                 self._mirror.keep_chunk(digest, item.value)
 
-    async def _put_back(self, basis: Basis, drifts: Sequence[Drift], *, hidden: bool) -> tuple[set[str], list[str]]:
+    async def _put_back(
+        self, basis: Basis, this: _Round, drifts: Sequence[Drift], *, hidden: bool
+    ) -> tuple[set[str], list[str]]:
         """Write the wanted records of drifted names, each required to be exactly as it was read.
 
         `hidden`: as is wanted instead. PowerDNS holds what was written below a delegation and, when
@@ -384,33 +467,35 @@ class Repairer:
             if drift.name in refused and len(changes) == 1 and fates[drift.name].fate is Fate.REJECTED:
                 self._put_in_vain.refused(drift.name, drift.content)
                 refused = []
-            elif kept.get(drift.name) == drift.served:
-                self._put_in_vain.refused(drift.name, drift.content)  # acknowledged, and not kept
-                if drift.served.records.addresses != drift.wanted.addresses:
-                    in_vain[drift.name] = drift
             elif drift.name in fates and fates[drift.name].fate is Fate.COMMITTED:
-                repaired.add(drift.name)
-                self._put_in_vain.done(drift.name)
-                self._ports.observer.observe(
-                    EndpointRepaired(
-                        zone=zone,
-                        generation=record.generation,
-                        name=drift.name,
-                        kind=drift.kind,
-                        store_up=self._store_up(),
-                    )
-                )
+                answer = kept.get(drift.name)
+                if answer is not None and answer.shows(drift.wanted):
+                    repaired.add(drift.name)
+                    self._put.pop(drift.name, None)
+                    self._put_in_vain.done(drift.name)
+                    self._tell_repaired(zone, drift, record.generation)
+                    continue
+                if len(self._put) < _MARKED_MAX:
+                    self._put[drift.name] = (drift, record.generation)  # counts as soon as it is read
+                if answer is None or answer != drift.served:
+                    continue
+                self._put_in_vain.refused(drift.name, drift.content)  # acknowledged, and served as before
+                self._health.kept_ttls.in_vain(zone, drift.name, answer, drift.wanted, this.number)
+                if not answer.shows_but_for_ttl(drift.wanted):
+                    in_vain[drift.name] = drift
         if in_vain and self._store_up():
-            await self._hold_dropped(zone, record, in_vain)
+            await self._find_dropped(zone, record, in_vain)
         return repaired, refused
 
-    async def _hold_dropped(self, zone: str, record: FenceRecord, drifts: Mapping[str, Drift]) -> None:
-        """Hold names whose records the server acknowledges and does not keep; one that only shows them late is none."""
+    async def _find_dropped(self, zone: str, record: FenceRecord, drifts: Mapping[str, Drift]) -> None:
+        """Hold names whose records the server acknowledges and does not keep; nudge it where it shows them late."""
         required = [Requirement(name=name, records=drift.wanted) for name, drift in sorted(drifts.items())]
         held = await self._writers[zone].prober.holding(record.txt, required)
         details = {name: dropped_detail(drifts[name].served) for name, there in held.items() if not there}
         if details:
             await self._hold(zone, record, SERVER, details)
+        if len(details) < len(held):
+            await self._writers[zone].nudge(record.txt, len(held) - len(details))
 
     async def _kept(self, basis: Basis, names: Sequence[str]) -> Mapping[str, Served]:
         """Read back what was put, a wildcard's answer told apart; nothing where that cannot be read now."""
@@ -486,6 +571,14 @@ class Repairer:
             bucket.update({name: change(bucket[name]) for name in some if name in bucket})
             buckets[bucket_id] = bucket
         return await self._ledger.amend([fence_is(self._keys, zone, record)], buckets, read)
+
+
+def _looked(names: int, this: _Round, left: Sequence[Drift]) -> Looked:
+    drifted = {}
+    for drift in left[:NAMES_KEPT_MAX]:
+        served, wanted = drift.served.unlike(drift.wanted)
+        drifted[drift.name] = Otherwise(served=served, wanted=wanted)
+    return Looked(names=names, unread=frozenset(this.unread), drifted=drifted, behind=this.witnesses.behind)
 
 
 def _uncovered_until_now(entry: Entry) -> bool:

@@ -85,6 +85,12 @@ class ZonePorts:
         """The server that is written to now; "": there is no choice."""
         return "" if self.primaries is None else self.primaries.current
 
+    def is_own(self, verifier: Verifier) -> bool:
+        """Whether a server that is asked after each write is the one that is written to."""
+        if self.primaries is not None:
+            return verifier.bulk is self.zone or verifier.server == self.primaries.current
+        return verifier.bulk is self.zone
+
     def may_write(self, record: FenceRecord | None) -> bool:
         """Whether the zone is written on a server that the config names; where nothing is recorded, one must be found.
 

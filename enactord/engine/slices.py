@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal, NamedTuple
@@ -38,6 +38,7 @@ from enactord.engine.probing import Narrowing
 from enactord.engine.readback import read_back
 from enactord.engine.retries import Retries
 from enactord.engine.settings import Ports, Settings, ZonePorts
+from enactord.engine.verifier import Shows
 from enactord.engine.writer import Fate, Written, ZoneWriter, covered_detail
 from enactord.registry.ledger import Ledger, Permit
 from enactord.registry.mirror import Mirror
@@ -81,6 +82,10 @@ class Pass:
     refused: dict[str, None] = field(default_factory=dict)
     """Names that the server refused in this pass: not asked again before the next."""
     retries: Retries
+    left_out: Collection[str] = ()
+    """Verify servers that have not answered for long."""
+    shows: Shows = Served.shows
+    """Whether an answer counts as some records."""
     narrowing: Narrowing = field(default_factory=Narrowing)
     """The messages left for finding out which names the server refuses."""
 
@@ -277,13 +282,15 @@ async def _write_and_commit(work: Pass, writes: Sequence[_Write]) -> None:
     entries = {write.step.name: write.step.entry for write in writes}
     back = await read_back(
         ports,
-        writer.prober,
+        writer,
         fence,
         committed,
         lambda name: _before(name, entries[name]),
         timeout_s=timeout_s,
         rng=work.rng,
         narrowing=narrowing,
+        left_out=work.left_out,
+        shows=work.shows,
     )
     fates, seen = {**fates, **back.unserved}, back.seen
     now = work.ports.clock.now()

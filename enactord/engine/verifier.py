@@ -17,6 +17,7 @@ _FIRST_PAUSE_S = 0.02
 _PAUSE_MAX_S = 0.5
 
 GivenUp = Callable[[Sequence[str]], Awaitable[Set[str]]]
+Shows = Callable[[Served, Records], bool]
 
 
 async def seen_served(
@@ -26,19 +27,27 @@ async def seen_served(
     timeout_s: float,
     rng: random.Random,
     given_up: GivenUp | None = None,
+    shows: Shows = Served.shows,
 ) -> set[str]:
     """Return the names that every server serves exactly as wanted, waiting for laggards up to the limit.
 
-    `given_up` says which of some names, not shown yet, are not worth waiting for.
+    `given_up` says which of some names, not shown yet, are not worth waiting for; `shows`, whether an answer
+    counts as what is wanted. Without any server nothing is seen.
     """
-    seen = set(wanted)
-    for found in await together(_seen_on(verifier, wanted, timeout_s, rng, given_up) for verifier in verifiers):
+    seen = set(wanted) if verifiers else set()
+    looks = (_seen_on(verifier, wanted, timeout_s, rng, given_up, shows) for verifier in verifiers)
+    for found in await together(looks):
         seen &= found
     return seen
 
 
 async def _seen_on(
-    verifier: Verifier, wanted: Mapping[str, Records], timeout_s: float, rng: random.Random, given_up: GivenUp | None
+    verifier: Verifier,
+    wanted: Mapping[str, Records],
+    timeout_s: float,
+    rng: random.Random,
+    given_up: GivenUp | None,
+    shows: Shows,
 ) -> set[str]:
     loop = asyncio.get_running_loop()
     deadline = loop.time() + timeout_s
@@ -57,7 +66,7 @@ async def _seen_on(
                     served = await reader.read(left)
             except (ZoneDown, TimeoutError):
                 pass
-            left = [name for name in left if name not in served or not served[name].shows(wanted[name])]
+            left = [name for name in left if name not in served or not shows(served[name], wanted[name])]
             if left and given_up is not None:
                 try:
                     async with asyncio.timeout_at(deadline):

@@ -16,8 +16,8 @@ from functools import partial
 from typing import Any
 
 from enactord.core.errors import EnactordError, ZoneDown
-from enactord.core.events import NarrowingPaused, Retried, StaleWriteRefused, WriteFinished
-from enactord.core.fence import Anchor, FenceSeen, parse_fence
+from enactord.core.events import NarrowingPaused, Retried, ServerNudged, StaleWriteRefused, WriteFinished
+from enactord.core.fence import Anchor, Fence, FenceSeen, parse_fence
 from enactord.core.records import Change, Committed, Outcome, Reason, Refused, Served, Transaction, Unknown
 from enactord.engine.pace import Backoff, Limiter, RetryBudget
 from enactord.engine.probing import Ground, Narrowing, Prober
@@ -28,6 +28,8 @@ from enactord.ports import Observer
 _ATTEMPTS_MAX = 6
 _BACKOFF_FIRST_S = 0.05
 _BACKOFF_CAP_S = 2.0
+_NUDGE_EVERY_S = 5.0
+_FENCE_TTL_MAX_S = 30
 
 
 class FenceMoved(EnactordError):
@@ -83,6 +85,9 @@ class ZoneWriter:
         self.prober = Prober(ports, self.limiter)
         self._observer = observer
         self._rng = rng
+        self._nudge_at = 0.0
+        self._fence_ttl_s = 0
+        """That of the last nudge: the next one has another, also where another enactor was the last."""
         self._unknown: dict[str, None] = {}
         self._sending: set[asyncio.Task[Outcome]] = set()
 
@@ -104,6 +109,24 @@ class ZoneWriter:
         All names of a batch that is refused share its fate. Raises as `write` does.
         """
         return await self._all(changes, partial(self._once, fence))
+
+    async def nudge(self, fence: Fence, names: int) -> bool:
+        """Write the fence anew as it stands, with another TTL, so that the zone's serial rises; False: too soon.
+
+        `names`: so many are held by the server, and served as before. Whoever else raises the fence is first.
+        """
+        loop = asyncio.get_running_loop()
+        if loop.time() < self._nudge_at:
+            return False
+        self._nudge_at = loop.time() + _NUDGE_EVERY_S
+        self._fence_ttl_s = (self._fence_ttl_s or self._rng.randrange(_FENCE_TTL_MAX_S)) % _FENCE_TTL_MAX_S + 1
+        self._observer.observe(ServerNudged(zone=self.name, names=names))
+        transaction = Transaction(
+            fence_seen=fence.seen, fence_after=fence, primary=fence.primary, fence_ttl_s=self._fence_ttl_s
+        )
+        async with self.limiter:
+            await self.ports.zone.write(transaction)
+        return True
 
     async def _all(
         self, changes: Sequence[Change], send: Callable[[Sequence[Change]], Coroutine[Any, Any, dict[str, Written]]]

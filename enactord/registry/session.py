@@ -14,6 +14,10 @@ from enactord.registry.keys import Keys, json_value, stored_json
 from enactord.registry.reports import Report, pack_report
 from enactord.store.layout import CLAIM, CONFIGURED, ENACTOR
 
+RENEWED_S = 10.0
+"""How often an enactor says anew what it does, also where that is as before: who reads it can tell its age, and a
+store that takes nothing more is noticed."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
@@ -51,6 +55,9 @@ class Session:
         self._zones = zones
         self.lease = 0
         self._facts: dict[str, object] = {}
+        self._told_at = 0.0
+        self._since = 0.0
+        """When what it says of itself last changed."""
 
     async def keep(self, facts: dict[str, object]) -> None:
         """Keep the lease alive and say what one does; opens a new lease where the old is gone."""
@@ -62,8 +69,10 @@ class Session:
         if not self.lease:
             self.lease = await self._store.grant(self.ttl_s)
             self._facts = {}
-        if facts != self._facts:
-            said = json_value(ENACTOR, facts | {"updated_at": self._clock.now()})
+        now = self._clock.now()
+        if facts != self._facts or not 0 <= now - self._told_at < RENEWED_S:
+            self._since = self._since if facts == self._facts else now
+            said = json_value(ENACTOR, facts | {"since": self._since, "updated_at": now})
             zones = json_value(CONFIGURED, {zone: list(servers) for zone, servers in self._zones.items()})
             puts: list[Operation] = [
                 Put(key=self._keys.enactor(self.enactor), value=said, lease=self.lease),
@@ -74,7 +83,7 @@ class Session:
             except LeaseLost:
                 self.lease = 0
                 return
-            self._facts = facts
+            self._facts, self._told_at = facts, now
 
     async def report(self, report: Report) -> bool:
         """Tell those who publish what is known of the fences, while there is a lease; returns whether it is told.

@@ -35,6 +35,15 @@ class Pacing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reached:
+    """How one of the servers that are asked after each write was last found."""
+
+    answers: bool
+    behind: int
+    """Names that it serves otherwise than the zone's own server."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
     """What an enactor knows at this moment, as far as it is a state and not an event."""
 
@@ -44,6 +53,15 @@ class Standing:
     pacing: Mapping[str, Pacing]
     zones_down: Collection[str]
     """Those that cannot be looked at or written now, whatever the cause."""
+    zones_unknown: Collection[str]
+    """Those that were not looked at lately."""
+    servers: Mapping[str, Mapping[str, Reached]]
+    """By zone, the servers that are asked after each write, those left out of which nothing is known yet."""
+    negative_ttl_s: Mapping[str, int | None]
+    """By zone, seconds for which a resolver keeps an empty answer; None: not known."""
+    kept_ttls: Mapping[str, int]
+    """By zone, how many TTLs its server keeps whatever is asked for."""
+    store_full: bool
     copy_up: bool
     head_refused: bool
     limits_differing: int
@@ -87,6 +105,15 @@ class Metrics:
         self.claims = gauge("claims", "Claims on plans, of all enactors")
         self.store_up = gauge("store_up", "1 while the plan store answers")
         self.zone_up = gauge("zone_up", "1 while the zone can be looked at and written", "zone")
+        self.zone_known = gauge("zone_known", "1 while the zone was looked at lately", "zone")
+        self.unread = gauge("endpoints_unread", "Names for which the last look got no answer", "zone")
+        self.server_up = gauge("server_up", "1 while a server that is asked after each write answers", "zone", "server")
+        self.server_behind = gauge(
+            "server_behind_names", "Names that a server serves otherwise than the zone's own server", "zone", "server"
+        )
+        self.negative_ttl = gauge("negative_ttl_seconds", "How long a resolver keeps an empty answer", "zone")
+        self.kept_ttls = gauge("kept_ttls", "TTLs that the server keeps whatever is asked for", "zone")
+        self.store_full = gauge("store_full", "1 while the plan store answers and has no room")
         self.zone_lag = gauge(
             "zone_lag_seconds", "Time since the oldest plan was published that the zone has not applied", "zone"
         )
@@ -131,6 +158,7 @@ class Metrics:
                 self.stale,
                 self.empty,
                 self.drifted,
+                self.unread,
                 self.fences_lost,
                 self.retries,
                 self.verified,
@@ -167,7 +195,8 @@ class Metrics:
                 self.prune_refusals.labels(reason).inc()
             case events.Retried(target=target):
                 self.retries.labels(target).inc()
-            case events.Verified(zone=zone, empty=empty, drifted=drifted, at=at):
+            case events.Verified(zone=zone, empty=empty, drifted=drifted, unread=unread, at=at):
+                self.unread.labels(zone).set(unread)
                 self.empty.labels(zone).set(empty)
                 self.drifted.labels(zone).set(drifted)
                 self._drifts[zone] = drifted
@@ -180,6 +209,19 @@ class Metrics:
                 self.steps_failed.labels(step).inc()
             case _:
                 pass  # logged, not counted
+
+    def _refresh_servers(self, standing: Standing) -> None:
+        for family in (self.server_up, self.server_behind, self.negative_ttl):
+            family.clear()
+        for zone, reached in standing.servers.items():
+            self.zone_known.labels(zone).set(zone not in standing.zones_unknown)
+            self.kept_ttls.labels(zone).set(standing.kept_ttls.get(zone, 0))
+            negative_ttl_s = standing.negative_ttl_s.get(zone)
+            if negative_ttl_s is not None:
+                self.negative_ttl.labels(zone).set(negative_ttl_s)
+            for server, how in reached.items():
+                self.server_up.labels(zone, server).set(how.answers)
+                self.server_behind.labels(zone, server).set(how.behind)
 
     def refresh_told(self, lines_lost: int, failures: Mapping[str, int]) -> None:
         """Take in how often what only tells has failed, as totals, before a scrape."""
@@ -227,7 +269,9 @@ class Metrics:
             self.plans.labels(state).set(count)
         self.claims.set(len(mirror.all_claims))
         self.store_up.set(standing.store_up)
+        self.store_full.set(standing.store_full)
         self.copy_up.set(standing.copy_up)
+        self._refresh_servers(standing)
         counts = Counts(other.kind for other in mirror.other_formats.values())
         for kind in KINDS:
             self.other_formats.labels(kind.name).set(counts[kind.name])

@@ -4,6 +4,7 @@ import asyncio
 import itertools
 
 import dns.asyncquery
+import dns.message
 import dns.name
 import dns.rcode
 import dns.update
@@ -622,6 +623,54 @@ async def test_read_leaves_out_what_the_server_has_no_authority_for(dns_site: Dn
     zone = await opened(dns_site)
     good = fence_name(dns_site.zone)
     assert await zone.read([good, "www.elsewhere.example."]) == {good: Served(records=NO_RECORDS)}
+
+
+async def test_ttls_that_differ_are_told_apart(dns_site: DnsSite) -> None:
+    """A and AAAA have a TTL each: with two, a name shows no records that could be wanted."""
+    zone = await opened(dns_site)
+    name = f"www.{dns_site.zone}"
+    await dns_site.put_foreign(name, records=BOTH)
+    await dns_site.put_ttl(name, "AAAA", 86_400)
+    for reader in (
+        zone,
+        BulkReader(dns_site.host, dns_site.port, timeout_s=5.0),
+        AiodnsReader(dns_site.host, dns_site.port, timeout_s=5.0),
+    ):
+        answer = (await reader.read([name]))[name]
+        assert (answer.records, answer.ttl_most_s) == (BOTH, 86_400)
+        assert answer.shows_but_for_ttl(BOTH)
+        assert not answer.shows(BOTH)
+        assert not answer.shows(BOTH._replace(ttl_s=86_400))
+        if isinstance(reader, BulkReader):
+            await reader.close()
+    assert await zone.write(put(Change(name=name, after=BOTH, expect=Expect.EXACT, before=BOTH))) == Committed()
+    assert (await zone.read([name]))[name] == Served(records=BOTH)
+
+
+async def test_the_negative_ttl_is_what_an_empty_answer_says(dns_site: DnsSite) -> None:
+    """The lesser of the SOA's TTL and its last field, as it comes with an answer for a name that is not there."""
+    query = dns.message.make_query(f"nowhere.{dns_site.zone}", "A")
+    answer = await dns.asyncquery.tcp(query, dns_site.host, 5.0, dns_site.port)
+    soa = answer.authority[0]
+    assert await dns_site.client().negative_ttl_s() == min(soa.ttl, soa[0].minimum)
+
+
+async def test_the_negative_ttl_is_told_or_not_known(site: Site) -> None:
+    """Every backend answers, and those that cannot tell say so."""
+    told = await site.client().negative_ttl_s()
+    assert told is None or 0 < told < 2**31
+
+
+async def test_a_fence_written_anew_with_another_ttl_changes_the_zone_and_no_word(dns_site: DnsSite) -> None:
+    """A signed copy that did not follow gets its chance: the serial rises, and the fence stands as it did."""
+    zone = await opened(dns_site)
+    serials = [await dns_site.serial()]
+    for ttl_s in (7, 8):
+        again = Transaction(fence_seen=fence(1).seen, fence_after=fence(1), fence_ttl_s=ttl_s)
+        assert await zone.write(again) == Committed()
+        serials.append(await dns_site.serial())
+    assert serials == sorted(set(serials))
+    assert await zone.read_fence() == fence(1).seen
 
 
 # The server's bad days

@@ -179,6 +179,19 @@ class DnsSite:
             update.add(name, 0, "TXT", " ".join(f'"{part}"' for part in parts))
         await self._edit(update)
 
+    async def put_ttl(self, name: str, rtype: str, ttl_s: int) -> None:
+        """Give one RRset of a name another TTL."""
+        answer = await dns.asyncquery.tcp(dns.message.make_query(name, rtype), self.host, _TIMEOUT_S, self.port)
+        update = dns.update.UpdateMessage(self.zone)
+        update.replace(dns.name.from_text(name), ttl_s, *answer.answer[0])
+        await self._edit(update)
+
+    async def serial(self) -> int:
+        """The serial of the zone's SOA record."""
+        query = dns.message.make_query(self.zone, "SOA")
+        answer = await dns.asyncquery.tcp(query, self.host, _TIMEOUT_S, self.port)
+        return int(answer.answer[0][0].serial)
+
     async def put_txt(self, name: str, text: str) -> None:
         update = dns.update.UpdateMessage(self.zone)
         update.add(dns.name.from_text(name), 30, "TXT", f'"{text}"')

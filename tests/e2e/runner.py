@@ -59,6 +59,9 @@ class Unfenced:
     async def read_fence(self) -> FenceSeen:
         return await self._zone.read_fence()
 
+    async def negative_ttl_s(self) -> int | None:
+        return await self._zone.negative_ttl_s()
+
     async def close(self) -> None:
         await self._zone.close()
 

@@ -2,14 +2,20 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
-from enactord.adapters.memory_zone import MemoryZone
+import pytest
+
+from enactord.adapters.memory_zone import MemoryServer, MemoryZone
+from enactord.core.errors import ZoneDown
 from enactord.core.kv import Put
-from enactord.core.records import NO_RECORDS, Outcome, Records, Transaction, Unknown
+from enactord.core.records import NO_RECORDS, Outcome, Records, Served, Transaction, Unknown
 from enactord.core.retention import Keep
 from enactord.daemon.http import standing
+from enactord.engine import enactor as engine
+from enactord.engine.settings import Verifier, ZonePorts
 from enactord.operations.limits import set_limit
 from enactord.operations.scope import Scope
 from enactord.registry.control import Freeze, freeze, thaw
@@ -43,6 +49,13 @@ PROMISED = {
     "enactord_claims": set(),
     "enactord_store_up": set(),
     "enactord_zone_up": set(),
+    "enactord_zone_known": set(),
+    "enactord_endpoints_unread": set(),
+    "enactord_server_up": {"secondary"},
+    "enactord_server_behind_names": {"secondary"},
+    "enactord_negative_ttl_seconds": set(),
+    "enactord_kept_ttls": set(),
+    "enactord_store_full": set(),
     "enactord_zone_lag_seconds": set(),
     "enactord_copy_up": set(),
     "enactord_fence_interval_seconds": set(),
@@ -67,9 +80,13 @@ ELSEWHERE = {"enactord_build_info", "enactord_config_refused", "enactord_certifi
 
 
 class Lossy(Gated):
-    """A way to a zone on which messages can be lost."""
+    """A way to a zone on which messages can be lost, and questions for some names."""
 
     lost = 0
+    unheard: str = ""
+
+    async def read(self, names: Sequence[str]) -> Mapping[str, Served]:
+        return await super().read([name for name in names if name != self.unheard])
 
     async def write(self, transaction: Transaction) -> Outcome:
         if transaction.changes and self.lost:
@@ -78,9 +95,33 @@ class Lossy(Gated):
         return await super().write(transaction)
 
 
+class Secondary:
+    """A server that serves what the primary does, until it is cut off from it, or goes away."""
+
+    behind = away = False
+
+    def __init__(self, primary: MemoryServer) -> None:
+        self._primary = primary
+
+    async def read(self, names: Sequence[str]) -> Mapping[str, Served]:
+        if self.away:
+            raise ZoneDown("no answer")
+        return {name: Served(records=NO_RECORDS) if self.behind else self._primary.serve(name) for name in names}
+
+
 class LossyWorld(World):
+    def __init__(self, **settings: Any) -> None:
+        self.secondaries: dict[str, Secondary] = {}
+        super().__init__(**settings)
+
     def gate(self, zone: MemoryZone) -> Gated:
         return Lossy(zone)
+
+    def ports(self, zone: str, gated: Gated) -> ZonePorts:
+        ports = super().ports(zone, gated)
+        secondary = self.secondaries.setdefault(zone, Secondary(self.servers[zone]))
+        other = Verifier(server="secondary", bulk=secondary, sample=secondary)
+        return replace(ports, verifiers=[*ports.verifiers, other])
 
 
 class FullDisk(DictCopy):
@@ -148,8 +189,9 @@ class Page:
             await asyncio.sleep(0.002)
 
 
-async def test_every_metric_moves() -> None:
+async def test_every_metric_moves(monkeypatch: pytest.MonkeyPatch) -> None:
     """Plans, holds, refusals, losses, late writes, faults of store, zone and disk: each shows, in each family."""
+    monkeypatch.setattr(engine, "_NEGATIVE_TTL_EVERY_S", 0.0)
     world = LossyWorld(prune_interval_s=0.1, repair_interval_s=0.05, keep=Keep(plans=0))
     disk = FullDisk()
     member = await world.add("a", disk)
@@ -202,16 +244,40 @@ async def test_every_metric_moves() -> None:
     server.put_fence(())
     await world.until(lambda: page.moved("enactord_fences_lost"))
 
+    # Questions stay without an answer, a secondary falls behind and goes away, the server keeps a TTL of its own.
+    zone.unheard = FIRST
+    await world.until(lambda: page.moved("enactord_endpoints_unread"))
+    zone.unheard = ""
+    world.secondaries[ZONE].behind = True
+    await world.until(lambda: page.moved("enactord_server_behind_names"))
+    world.secondaries[ZONE].behind = False
+    world.secondaries[ZONE].away = True
+    await world.until(lambda: page.moved("enactord_server_up"))
+    world.secondaries[ZONE].away = False
+    server.negative_ttl_s = 3600
+    await world.until(lambda: page.moved("enactord_negative_ttl_seconds"))
+    server.ttl_max_s = 2
+    server.put_foreign(FIRST, records=server.holds(FIRST)._replace(ttl_s=2))
+    await world.until(lambda: page.moved("enactord_kept_ttls"))
+    server.ttl_max_s = None
+    zone.answers.clear()
+    await world.until(lambda: page.moved("enactord_zone_known"))
+    zone.answers.set()
+
     # The store, the zone's server and the disk are away, each for a while.
     member.store.cut()
     await world.until(lambda: page.moved("enactord_store_up"))
     member.store.mend()
+    member.store.full = True
+    await world.publish(plan(fleet(COUNT, 8)))
+    await world.until(lambda: page.moved("enactord_store_full"))
+    member.store.full = False
     server.up = False
     await world.publish(plan(fleet(COUNT, 8)))
     await world.until(lambda: page.moved("enactord_zone_up"))
     server.up = True
     disk.full = True
-    await world.applied(8)
+    await world.applied(9)
     await world.until(lambda: page.moved("enactord_steps_failed") and page.moved("enactord_copy_up"))
 
     # Another version writes what this version does not read.

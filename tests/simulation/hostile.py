@@ -363,6 +363,9 @@ class HostileZone:
         self._name = name
         self._tasks = tasks
 
+    async def negative_ttl_s(self) -> int | None:
+        return self._server.negative_ttl_s
+
     async def write(self, transaction: Transaction) -> Outcome:
         names = tuple(change.name for change in transaction.changes)
         self._ask("write", names)

@@ -222,6 +222,9 @@ class SmallZone:
         self._who = who
         self._history = history
 
+    async def negative_ttl_s(self) -> int | None:
+        return self._server.negative_ttl_s
+
     async def write(self, transaction: Transaction) -> Outcome:
         names = tuple(change.name for change in transaction.changes)
         what = f"write {' '.join(names)} under {_name(transaction.fence_seen)}"

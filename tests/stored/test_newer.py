@@ -71,7 +71,7 @@ async def test_status_shows_what_another_version_has_written(world: World) -> No
     await world.applied(1)
     (bucket,) = await items(world, LEDGER)
     await put_newer(world, LEDGER, bucket)
-    document = status_document(await world.view(), [ZONE])
+    document = status_document(await world.view(), [ZONE], world.clock.now())
     first = bucket.key.removeprefix(world.keys.root)
     assert document["other_formats"] == [
         {"kind": "ledger", "found": LEDGER.format + 1, "reads": LEDGER.format, "values": 1, "first": first}

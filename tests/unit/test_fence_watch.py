@@ -15,6 +15,7 @@ from enactord.core.plan import read_plan
 from enactord.daemon import operations
 from enactord.daemon.operations import Denied, How, Published, Scope
 from enactord.engine import fence_watch
+from enactord.engine.evidence import Evidence
 from enactord.engine.fence_watch import FenceWatch
 from enactord.engine.health import Health
 from enactord.engine.settings import Ports, Settings, ZonePorts, ZoneSettings
@@ -149,7 +150,7 @@ class Site:
             copy=DictCopy(),
         )
         self.settings = Settings(id="a", scope=SCOPE, zones=list(each.values()), **settings)
-        self.health = Health(Recorder())
+        self.health = Health(Recorder(), Evidence({}, JumpingClock()))
         self.watch = FenceWatch(self.settings, ports, Mirror(Keys(SCOPE)), self.health, look=lambda zone: None)
 
     async def run(self, seconds: float) -> None:

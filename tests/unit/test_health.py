@@ -4,10 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from enactord.core.errors import StoreDown
 from enactord.core.events import StoreCameUp, StoreWentDown, ZoneCameUp, ZoneWentDown
+from enactord.engine.evidence import Evidence
 from enactord.engine.health import NOT_CONNECTED, Aspect, Health
 from tests.hostile.effort import tries
-from tests.world import ZONE, Recorder
+from tests.world import ZONE, JumpingClock, Recorder
 
 OTHER = "other.test."
 
@@ -19,7 +21,7 @@ def recorder() -> Recorder:
 
 @pytest.fixture
 def health(recorder: Recorder) -> Health:
-    return Health(recorder)
+    return Health(recorder, Evidence({}, JumpingClock()))
 
 
 def test_the_store_is_told_of_at_each_turn(health: Health, recorder: Recorder) -> None:
@@ -29,7 +31,7 @@ def test_the_store_is_told_of_at_each_turn(health: Health, recorder: Recorder) -
         health.store_is_up(7)
         assert (health.store_up, health.store_problem) == (True, "")
     for problem in ("no answer", "refused"):
-        health.store_is_down(problem)
+        health.store_is_down(StoreDown(problem))
         assert (health.store_up, health.store_problem) == (False, problem)
     health.store_is_up(9)
     assert recorder.happenings == [
@@ -42,7 +44,7 @@ def test_the_store_is_told_of_at_each_turn(health: Health, recorder: Recorder) -
 def test_a_store_that_was_never_there_is_told_of_once(health: Health, recorder: Recorder) -> None:
     """Whoever starts without a store hears of it, but not at every attempt."""
     for problem in ("no answer", "refused", "refused"):
-        health.store_is_down(problem)
+        health.store_is_down(StoreDown(problem))
     assert recorder.happenings == [StoreWentDown(detail="no answer")]
     assert health.store_problem == "refused"
 
@@ -99,7 +101,7 @@ changes = st.tuples(
 def test_what_was_told_last_is_how_it_is(sequence: list[tuple[str, bool, list[Aspect]]]) -> None:
     """Of each zone down and up take turns, and a zone is down exactly while some aspect of it is."""
     recorder = Recorder()
-    health = Health(recorder)
+    health = Health(recorder, Evidence({}, JumpingClock()))
     wrong: dict[str, set[Aspect]] = {ZONE: set(), OTHER: set()}
     for zone, down, aspects in sequence:
         if down:

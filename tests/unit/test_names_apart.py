@@ -15,13 +15,12 @@ from enactord.core.ledger import Entry
 from enactord.core.records import NO_RECORDS, Outcome, Reason, Records, Refused, Transaction, Unknown
 from enactord.daemon import operations
 from enactord.daemon.documents import held_notes, status_document
-from enactord.engine.pace import Limiter
-from enactord.engine.probing import Narrowing, Prober
+from enactord.engine.probing import Narrowing
 from enactord.engine.readback import read_back
 from enactord.engine.settings import Verifier, ZonePorts, ZoneSettings
-from enactord.engine.writer import Fate
+from enactord.engine.writer import Fate, ZoneWriter
 from enactord.operations.scope import Scope
-from tests.world import SCOPE, ZONE, Gated, World, fleet, plan, unfailing
+from tests.world import SCOPE, ZONE, Gated, Recorder, World, fleet, plan, unfailing
 
 REFUSED = Refused(reason=Reason.DENIED, detail="REFUSED for key enactor: …", answer="REFUSED")
 BAD = f"n00007.{ZONE}"
@@ -85,7 +84,7 @@ async def test_a_refused_name_is_held_and_the_others_follow(world: World, outcom
     word = outcome.answer if isinstance(outcome, Refused) else outcome.detail
     assert word in held_notes(view)[0]
     assert BAD in held_notes(view)[0]
-    assert status_document(view, [ZONE])["held"][0]["name"] == BAD
+    assert status_document(view, [ZONE], world.clock.now())["held"][0]["name"] == BAD
     assert view.ledger.totals.held == 1
     assert member.enactor.reasons() == []
 
@@ -214,7 +213,7 @@ async def test_an_emptied_name_is_refilled_while_its_write_has_no_end() -> None:
     member = await world.add("b")
     await world.publish(plan(fleet(20, 2)))
     await world.until(lambda: member.enactor.mirror.ledger.totals.pending == 20)
-    await world.until(lambda: "not finished" in str(member.enactor.reasons()) or member.enactor.reasons() != [])
+    await world.until(lambda: "not finished" in str(member.enactor.notes()) or member.enactor.reasons() != [])
     victim = f"n00003.{ZONE}"
     world.servers[ZONE].put_foreign(victim)
     await world.until(lambda: world.serves({victim: fleet(20, 1)[victim]}))
@@ -359,7 +358,7 @@ async def test_only_the_server_itself_says_that_a_name_was_dropped(there: Record
     )
     back = await read_back(
         ports,
-        Prober(ports, Limiter(limit_max=1, slow_s=1)),
+        ZoneWriter(ports, Recorder(), random.Random(1)),
         FENCE,
         {BAD: FOREIGN},
         lambda _: [FOREIGN._replace(a=(b"\x0a\0\0\x08",)), *([] if owned else [NO_RECORDS])],

@@ -197,7 +197,7 @@ async def test_status_and_documents_are_json(world: World, scope: Scope) -> None
     """Every document is plain JSON, and shows plan, fence and endpoints."""
     await applied(world, scope, fleet(10))
     mirror = await scope.mirror()
-    status = operations.status_document(mirror, scope.zones)
+    status = operations.status_document(mirror, scope.zones, scope.clock.now())
     assert status["head"] == 1
     assert status["zones"] == [
         {

@@ -52,6 +52,10 @@ class Ways:
         self._hear()
         return await self.zone.read_fence()
 
+    async def negative_ttl_s(self) -> int | None:
+        self._hear()
+        return await self.zone.negative_ttl_s()
+
     async def write(self, transaction: Transaction) -> Outcome:
         if self.server.silent:
             return Refused(reason=Reason.BUSY, detail="no answer")

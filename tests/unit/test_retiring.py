@@ -88,7 +88,7 @@ async def test_a_retired_zone_leaves_the_store_and_is_served_on(world: Left) -> 
     done = await retire(world.at_hand, OLD, reason="moved", author="alice")
     assert done == Retired(zone=OLD, generation=1, names=20, removed=None, kept=(), fence=None, planned=20)
     assert await world.keys_of_old() == [f"control/retired/{OLD}"]
-    status = status_document(await world.view(), [ZONE])
+    status = status_document(await world.view(), [ZONE], world.clock.now())
     assert [zone["zone"] for zone in status["zones"]] == [ZONE]
     (gone,) = status["retired"]
     assert (gone["zone"], gone["reason"], gone["author"], gone["generation"]) == (OLD, "moved", "alice", 1)
@@ -167,7 +167,7 @@ async def test_a_zone_that_comes_back_goes_on_above_its_fence(world: Left) -> No
     for generation in range(2, 6):
         await back.publish(plan(fleet(10, generation) | fleet(20, generation, zone=OLD)))
     await back.until(lambda: back.serves(fleet(20, 5, zone=OLD)), 20.0)
-    assert status_document(await world.view(), [ZONE, OLD])["retired"] == []
+    assert status_document(await world.view(), [ZONE, OLD], world.clock.now())["retired"] == []
     await back.until(lambda: member.enactor.mirror.applied(OLD) == 5)
     await back.stop("c")
 

@@ -89,7 +89,7 @@ def test_batches_tell_their_slowest_endpoint_not_all_of_them() -> None:
             'enactord_prune_refusals_total{reason="claimed"} 1.0',
         ),
         (
-            events.Verified(zone=ZONE, names=9, empty=2, drifted=3, at=5.0),
+            events.Verified(zone=ZONE, names=9, empty=2, drifted=3, unread=0, at=5.0),
             f'enactord_endpoints_empty{{zone="{ZONE}"}} 2.0',
         ),
         (

@@ -10,7 +10,7 @@ from typing import Any
 
 from enactord.core.content import pack_address, unpack_address
 from enactord.core.fence import FenceSeen
-from enactord.core.records import NO_RECORDS, Change, Expect, Records, Served
+from enactord.core.records import NO_RECORDS, Change, Expect, Records, Served, served_with
 
 RecordSet = Mapping[str, Any]
 
@@ -77,6 +77,15 @@ def address_sets(sets: Sequence[RecordSet]) -> list[RecordSet]:
     return [one for one in sets if one["Type"] in _ADDRESS_TYPES and "AliasTarget" not in one]
 
 
+def negative_ttl_of(sets: Sequence[RecordSet]) -> int | None:
+    """Return the lesser of the SOA's TTL and its last field, MINIMUM. Source: RFC 2308 section 5."""
+    for one in sets:
+        if one["Type"] == "SOA":
+            minimum = str(one["ResourceRecords"][0]["Value"]).split()[-1]
+            return min(int(one["TTL"]), int(minimum))
+    return None
+
+
 def served_of(sets: Sequence[RecordSet]) -> Served:
     """Return what stands at a name.
 
@@ -102,7 +111,7 @@ def served_of(sets: Sequence[RecordSet]) -> Served:
     aaaa = tuple(sorted(packed for packed in weights if len(packed) == 16))
     plain = all(one.keys() == _PLAIN_KEYS for one in address_sets(sets))
     expressed: tuple[int, ...] = () if plain else tuple(weights[p] if weighted else 0 for p in (*a, *aaaa))
-    return Served(records=Records(ttl_s=min(ttls), a=a, aaaa=aaaa, weights=expressed))
+    return served_with(ttls, a, aaaa, expressed)
 
 
 def sets_of(name: str, records: Records) -> list[RecordSet]:

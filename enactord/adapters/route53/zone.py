@@ -25,6 +25,7 @@ from enactord.adapters.route53.sets import (
     fence_of,
     fence_set,
     name_of,
+    negative_ttl_of,
     order,
     served_of,
     sets_of,
@@ -85,6 +86,11 @@ class Route53Zone:
         if alias is not None:
             raise ZoneDown(f"a CNAME stands at {name}: remove it, no fence can stand beside it")
         return fence_of(sets)
+
+    async def negative_ttl_s(self) -> int | None:
+        """Read the zone's SOA record, which Route 53 sends with an empty answer as it is."""
+        sets = (await self._read_sets([self._name]))[self._name]
+        return negative_ttl_of(sets)
 
     async def read(self, names: Sequence[str]) -> Mapping[str, Served]:
         """Return what every DNS server of Route 53 has; a name with a change under way for too long is left out."""

@@ -22,6 +22,8 @@ _QR, _AA, _TC = 0x8000, 0x0400, 0x0200
 _CLASS_IN = 1
 _NAME_POINTER = b"\xc0\x0c"
 _TTL_MAX = 0x7FFFFFFF
+_SOA_LENGTH_MIN = 22
+"""Two names of at least one byte, and five numbers of four. Source: RFC 1035 section 3.3.13."""
 _RDATA_LENGTHS = {TYPE_A: 4, TYPE_AAAA: 16}
 _PLAIN_HEADS = {rtype: _NAME_POINTER + rtype.to_bytes(2, "big") + b"\0\1" for rtype in _RDATA_LENGTHS}
 _PLAIN_LENGTHS = {rtype: length.to_bytes(2, "big") for rtype, length in _RDATA_LENGTHS.items()}
@@ -35,10 +37,12 @@ class Answer(NamedTuple):
     """What one reply says of its question.
 
     `rdatas` is the RRset of the type asked for, sorted; `ttl_s` its TTL, 0 where it is
-    empty; `alias` the target of a CNAME that stands at the name, else None. `dname` is the
-    owner of a DNAME above the name that the answer was made from. `cut` is who answers
-    in place of an empty answer: the type (NS or SOA) and the owner of the first such
-    record in the authority section.
+    empty; `ttl_most_s` the greatest TTL where its records have several (`ttl_s` is the least
+    then), else None. `alias` is the target of a CNAME that stands at the name, else None.
+    `dname` is the owner of a DNAME above the name that the answer was made from. `cut` is who
+    answers in place of an empty answer: the type (NS or SOA) and the owner of the first such
+    record in the authority section. `negative_ttl_s` is how long a resolver keeps an empty
+    answer, where its SOA tells.
     """
 
     rcode: int
@@ -49,6 +53,15 @@ class Answer(NamedTuple):
     alias: str | None
     dname: str = ""
     cut: tuple[int, str] | None = None
+    ttl_most_s: int | None = None
+    negative_ttl_s: int | None = None
+
+    @property
+    def ttls(self) -> tuple[int, ...]:
+        """The least and the greatest TTL of the RRset; () where it is empty."""
+        if not self.rdatas:
+            return ()
+        return (self.ttl_s,) if self.ttl_most_s is None else (self.ttl_s, self.ttl_most_s)
 
 
 def pack_question(name: str, rtype: int) -> bytes:
@@ -90,7 +103,7 @@ def _parse(message: bytes, question: bytes) -> Answer:
             ttl_s, addresses = plain
             return Answer(rcode, authoritative, truncated, ttl_s, addresses, None)
     rdatas: list[bytes] = []
-    ttl_s = _TTL_MAX
+    ttls: list[int] = []
     alias = None
     dname = ""
     for _ in range(records):
@@ -113,7 +126,7 @@ def _parse(message: bytes, question: bytes) -> Answer:
             if _RDATA_LENGTHS.get(rtype, length) != length:
                 raise BrokenAnswer(f"an address of {length} bytes")
             rdatas.append(message[position - length : position])
-            ttl_s = min(ttl_s, ttl if ttl <= _TTL_MAX else 0)  # Source: RFC 2181 section 8.
+            ttls.append(ttl if ttl <= _TTL_MAX else 0)  # Source: RFC 2181 section 8.
         elif found_type == TYPE_CNAME:
             target, end = read_name(message, position - length)
             if end != position:
@@ -121,21 +134,30 @@ def _parse(message: bytes, question: bytes) -> Answer:
             alias = _text(target.lower())
     if len(rdatas) > 1:
         rdatas = sorted(set(rdatas))  # an RRset is a set: RFC 2181 section 5
-    cut = None if rdatas or alias else _cut(message, position, authority)
-    return Answer(rcode, authoritative, truncated, ttl_s if rdatas else 0, tuple(rdatas), alias, dname, cut)
+    cut, negative_ttl_s = (None, None) if rdatas or alias else _cut(message, position, authority)
+    least, most = (min(ttls), max(ttls)) if ttls else (0, 0)
+    several = most if least != most else None
+    return Answer(rcode, authoritative, truncated, least, tuple(rdatas), alias, dname, cut, several, negative_ttl_s)
 
 
-def _cut(message: bytes, position: int, records: int) -> tuple[int, str] | None:
-    """Return type and owner of the first NS or SOA record of an authority section."""
+def _cut(message: bytes, position: int, records: int) -> tuple[tuple[int, str] | None, int | None]:
+    """Return type and owner of the first NS or SOA record of an authority section, and the negative TTL of an SOA."""
     for _ in range(records):
         owner, position = read_name(message, position)
-        found_type, found_class, _, length = _RECORD.unpack_from(message, position)
+        found_type, found_class, ttl, length = _RECORD.unpack_from(message, position)
         position += 10 + length
         if position > len(message):
             raise BrokenAnswer("the reply ends in the middle of a record")
         if found_class == _CLASS_IN and found_type in (TYPE_NS, TYPE_SOA):
-            return found_type, _text(owner.lower())
-    return None
+            return (found_type, _text(owner.lower())), _negative_ttl_s(message, position, ttl, found_type, length)
+    return None, None
+
+
+def _negative_ttl_s(message: bytes, end: int, ttl: int, found_type: int, length: int) -> int | None:
+    """Return the lesser of an SOA's TTL and its last field, MINIMUM. Source: RFC 2308 section 5."""
+    if found_type != TYPE_SOA or length < _SOA_LENGTH_MIN:
+        return None
+    return min(ttl if ttl <= _TTL_MAX else 0, int.from_bytes(message[end - 4 : end], "big"))
 
 
 def _plain(message: bytes, position: int, rtype: int, records: int) -> tuple[int, tuple[bytes, ...]] | None:

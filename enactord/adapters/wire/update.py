@@ -145,7 +145,9 @@ def _fence_sections(zone: str, transaction: Transaction) -> Sections:
         # Where a CNAME stands, BIND and Knot drop the new TXT in silence and accept the rest:
         # the open would look committed and no fence would stand.
         prerequisites.append(owner + _ABSENT_CNAME)
-        updates = [owner + _DELETE_TXT, owner + _present(_TXT, transaction.fence_after.rdata)]  # TTL 0
+        rdata = transaction.fence_after.rdata
+        head = owner + _TXT + _IN + _pack_ttl(transaction.fence_ttl_s) + _pack_length(len(rdata))
+        updates = [owner + _DELETE_TXT, head + rdata]
     return prerequisites, updates, (len(prerequisites), len(updates))
 
 

@@ -1,7 +1,7 @@
 """What can be read of a scope over HTTP: plans and what changed between them, endpoints and what they were."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -9,6 +9,7 @@ from aiohttp import web
 
 from enactord.core.content import content_json, parse_content
 from enactord.core.errors import InvalidName, PlanUnreadable, StoreDown, StoreRefused
+from enactord.core.ledger import Entry
 from enactord.core.names import parse_name
 from enactord.core.plan import GENERATION_MAX, NO_PART, Manifest, merge
 from enactord.daemon.documents import (
@@ -24,6 +25,7 @@ from enactord.daemon.documents import (
 from enactord.daemon.web.problems import Handler, Problem
 from enactord.daemon.web.query import Query, bad, whole_number
 from enactord.daemon.web.roster import Roster
+from enactord.engine.evidence import Seen
 from enactord.registry.mirror import Mirror
 from enactord.registry.plans import Plans
 
@@ -37,7 +39,9 @@ _DIFF_BUCKETS_AT_ONCE = 16
 class Reading:
     """The reading part of the API, from the enactor's mirror; chunks of plans come from the store."""
 
-    def __init__(self, mirror: Mirror, plans: Plans, zones: Sequence[str]) -> None:
+    def __init__(self, mirror: Mirror, plans: Plans, zones: Sequence[str], seen: Callable[[Entry, str], Seen]) -> None:
+        """`seen`: how a name of a zone is served, as the enactor last saw it."""
+        self._seen = seen
         self._mirror = mirror
         self._plans = plans
         self._zones = zones
@@ -155,7 +159,7 @@ class Reading:
         entries = find_entries(self._mirror, found.names)
         return web.json_response(
             {
-                "endpoints": [endpoint_document(entry, self._zones) for entry in entries.values()],
+                "endpoints": [self._document(entry) for entry in entries.values()],
                 "total": found.total,
                 "next": found.after or None,
             }
@@ -168,7 +172,7 @@ class Reading:
         entry = self._mirror.ledger.entry(name)
         if entry is None:
             raise _no_endpoint(name)
-        document = endpoint_document(entry, self._zones)
+        document = self._document(entry)
         document["good_content"] = version_content(entry.good)
         document["wanted"] = None
         awaited = entry.pending or entry.held
@@ -178,6 +182,19 @@ class Reading:
             content = (await self._contents([digest])).get(name)
             document["wanted"] = None if content is None else content_json(parse_content(content))
         return web.json_response(document)
+
+    def _document(self, entry: Entry) -> Document:
+        """One endpoint as the ledger has it, and how it was last seen served."""
+        document = endpoint_document(entry, self._zones)
+        seen = self._seen(entry, document["zone"])
+        other = seen.otherwise
+        document["served"] = {
+            "state": seen.state,
+            "at": seen.at,
+            "behind": list(seen.behind),
+            "instead": None if other is None else {"served": list(other.served), "wanted": list(other.wanted)},
+        }
+        return document
 
     async def history(self, request: web.Request) -> web.Response:
         """What a name was in the newest stored plans, where that changed, and what the ledger has."""

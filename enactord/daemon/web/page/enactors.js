@@ -25,8 +25,8 @@ function row(enactor, own) {
   node.renew = (one) => {
     mark(node, "data-state", one.gone ? "gone" : one.working_on ? "busy" : "idle");
     const text = one.gone ? "gone; its lease runs out" : one.working_on ? `works on plan ${one.working_on}` : "waits for work";
-    const key = `${text} ${one.updated_at}`;
-    if (key !== shown) put(doing, text, " ", one.updated_at ? since(one.updated_at, "for") : "");
+    const key = `${text} ${one.since}`;
+    if (key !== shown) put(doing, text, " ", one.since ? since(one.since, "for") : "");
     shown = key;
     say(claimed, one.claims.length ? `claims ${one.claims.length > 1 ? "plans" : "plan"} ${enumerate(one.claims.map(String))}` : "no claim");
   };
