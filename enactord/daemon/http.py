@@ -80,7 +80,7 @@ class Pages:
             wait_s=min(WAIT_S, config.request_timeout_s / 3),
             answers={name: zone.settings.answers_max for name, zone in ports.zones.items()},
         )
-        self._reading = Reading(enactor.mirror, scope.plans, zones, enactor.seen)
+        self._reading = Reading(enactor.mirror, scope.plans, zones, enactor.account.seen)
         self._writing = Writing(
             lambda: replace(scope, limits=enactor.settings.limits), config.token, plan_bytes_max=config.plan_bytes_max
         )
@@ -160,7 +160,7 @@ class Pages:
         """200 once started; "degraded" is ready, and says why. Held names are notes: no reason to be degraded."""
         enactor = self._enactor
         reasons = enactor.reasons()
-        notes = [*held_notes(enactor.mirror), *pause_notes(enactor.mirror), *enactor.notes()]
+        notes = [*held_notes(enactor.mirror), *pause_notes(enactor.mirror), *enactor.account.notes()]
         return web.json_response({"status": "degraded" if reasons else "ready", "reasons": reasons, "notes": notes})
 
     async def metrics(self, request: web.Request) -> web.Response:
@@ -184,11 +184,11 @@ class Pages:
     def _state(self) -> dict[str, Any]:
         """The state of the scope and of this enactor; equal while nothing has changed."""
         enactor = self._enactor
-        states = {zone: state for zone, (state, _) in enactor.zone_states().items()}
+        states = {zone: state for zone, (state, _) in enactor.account.zone_states().items()}
         now = enactor.ports.clock.now()
         document = status_document(enactor.mirror, sorted(enactor.writers), now, own=states)
         own = {"version": __version__, "revision": enactor.mirror.revision, "repairs": self._feed.repairs}
-        return document | {"self": enactor.status() | own}
+        return document | {"self": enactor.account.status() | own}
 
 
 def _endless(request: web.Request) -> bool:
@@ -218,13 +218,13 @@ def standing(enactor: Enactor) -> Standing:
         verified=enactor.verified,
         pacing=pacing,
         zones_down=enactor.zone_problems,
-        zones_unknown=[zone for zone, (state, _) in enactor.zone_states().items() if state == "unknown"],
+        zones_unknown=[zone for zone, (state, _) in enactor.account.zone_states().items() if state == "unknown"],
         servers={zone: _reached(evidence.servers(zone)) for zone in enactor.writers},
         negative_ttl_s={zone: evidence.negative_ttl_s(zone) for zone in enactor.writers},
         kept_ttls={zone: len(enactor.health.kept_ttls.rules(zone)) for zone in enactor.writers},
         store_full=enactor.health.store_full,
         copy_up=not enactor.copy_problem,
-        lag_s=enactor.lag_s(),
+        lag_s=enactor.account.lag_s(),
         fence_interval_s=enactor.fence_intervals_s(),
         head_refused=enactor.head_refusal is not None,
         limits_differing=len(enactor.limits_notes()),

@@ -10,20 +10,19 @@ is trusted by the others: what is written is compared by the store and the DNS s
 
 import asyncio
 import random
-from bisect import bisect_right
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
 from enactord.core.errors import Compacted, EnactordError, LeaseLost, PlanUnreadable, StoreDown, StoreRefused, ZoneDown
 from enactord.core.events import LimitsChanged, StepFailed, WasFrozen, WasThawed
-from enactord.core.ledger import Entry
 from enactord.core.refusal import Refusal
+from enactord.engine.account import Account
 from enactord.engine.applying import Applier
 from enactord.engine.choosing import Choosing
 from enactord.engine.claims import Claims
 from enactord.engine.copying import Copier
-from enactord.engine.evidence import NEGATIVE_TTL_MAX_S, Evidence, Seen, State
+from enactord.engine.evidence import Evidence
 from enactord.engine.fence_watch import FenceWatch
 from enactord.engine.health import Aspect, Health
 from enactord.engine.loops import supervised
@@ -49,9 +48,6 @@ from enactord.registry.session import Session
 _REASONS_MAX, _REASON_LENGTH_MAX = 8, 300
 """What of its troubles an enactor tells the others through the store."""
 _ZONES_TOLD_MAX = 100
-_LOOKED_AT_STEP_S = 30.0
-"""When all zones were last looked at is told to this step: the state of a quiet scope is sent no more often."""
-_ZONES_SHOWN = 3
 _IDLE_S = 1.0
 _RETRY_FIRST_S = 0.05
 _RETRY_CAP_S = 5.0
@@ -144,6 +140,7 @@ class Enactor:
         self._reload = asyncio.Event()
         self._freeze: Freeze | None = None
         self._negative_ttl_at: dict[str, float] = {}
+        self.account = Account(self)
         self.surroundings: Callable[[], Sequence[str]] = tuple
         """What is wrong around it that it does not know by itself: its config, certificates, secrets, log."""
 
@@ -283,7 +280,7 @@ class Enactor:
         while True:
             try:
                 degraded = [reason[:_REASON_LENGTH_MAX] for reason in self.reasons()[:_REASONS_MAX]]
-                zones = {zone: state for zone, (state, _) in list(self.zone_states().items())[:_ZONES_TOLD_MAX]}
+                zones = {zone: state for zone, (state, _) in list(self.account.zone_states().items())[:_ZONES_TOLD_MAX]}
                 await self.session.keep(
                     {
                         "working_on": self.working_on,
@@ -481,135 +478,20 @@ class Enactor:
         """Why the newest plan as a whole is refused, or None."""
         return self._choosing.refused.get(self.mirror.head)
 
-    def reasons(self) -> list[str]:
-        """Return why this enactor is degraded; nothing while all is well. Work that is under way is no reason."""
-        found = []
-        if not self.store_up:
-            found.append(f"store: {self.health.store_problem}")
-        found.extend(self.health.format_problems)
-        if self.ruling.problem:
-            found.append(f"limits: {self.ruling.problem}")
-        passing = self.health.loop_problems
-        for zone, (_, problem) in self.zone_states().items():
-            found.append(problem if zone in problem else f"{zone}: {problem}")
-        for zone, ports in self.ports.zones.items():
-            told = self.health.has(zone, Aspect.SERVER)
-            own = [verifier.server for verifier in ports.verifiers if told and ports.is_own(verifier)]
-            found.extend(self.health.server_problems(zone, but=own))
-        if self.copy_problem:
-            passing["copy"] = self.copy_problem
-        found.extend(self.health.settled(passing))
-        freeze = self.mirror.freeze
-        if freeze is not None:
-            found.append(f"frozen ({freeze.mode}) by {freeze.author}: {freeze.reason}")
-        refusal = self.head_refusal
-        if refusal is not None:
-            found.append(f"plan {self.mirror.head} is refused: {refusal}")
-        found.extend(self.surroundings())
-        return found
-
-    def notes(self) -> list[str]:
-        """Return what an operator should know besides, and what is no reason to be degraded."""
-        found = []
-        unfinished = self._pipelines.unfinished
-        if unfinished:
-            zones = ", ".join(list(unfinished)[:_ZONES_SHOWN]) + (", …" if len(unfinished) > _ZONES_SHOWN else "")
-            found.append(f"{sum(unfinished.values())} endpoints are not finished yet ({zones})")
-        for zone in self.writers:
-            for asked_s, kept_s in self.health.kept_ttls.rules(zone).items():
-                found.append(f"{zone}: its server keeps TTL {kept_s}, whatever is asked for (a plan has {asked_s})")
-            negative_ttl_s = self.health.evidence.negative_ttl_s(zone)
-            if negative_ttl_s is not None and negative_ttl_s > NEGATIVE_TTL_MAX_S:
-                found.append(
-                    f"{zone}: who saw a name empty keeps that answer for {negative_ttl_s} s, also after a repair;"
-                    f" lower the last number of the zone's SOA record to {NEGATIVE_TTL_MAX_S} or less"
-                )
-        return [*found, *self.limits_notes()]
-
-    def zone_states(self) -> dict[str, tuple[str, str]]:
-        """Return the zones that are not known to be well: "not well" or "unknown", and what is told of each."""
-        states = {zone: ("not well", problem) for zone, problem in self.zone_problems.items()}
-        interval_s = self.look_interval_s
-        for zone in self.writers:
-            if zone not in states and (unknown := self.health.evidence.unknown(zone, interval_s)):
-                states[zone] = ("unknown", unknown)
-        return dict(sorted(states.items()))
+    @property
+    def unfinished(self) -> dict[str, int]:
+        """How many endpoints the last pass of each zone left unfinished; zones with none left out."""
+        return self._pipelines.unfinished
 
     @property
-    def look_interval_s(self) -> float:
-        """How long it takes, in seconds, until every zone has been looked at once more."""
-        names = self.mirror.ledger.totals.owned
-        return max(self.settings.repair_interval_s, names / self.settings.repair_names_per_s)
+    def refused(self) -> Mapping[int, Refusal]:
+        """The plans that were refused as a whole lately, by generation, and why."""
+        return self._choosing.refused
 
-    def lag_s(self) -> dict[str, float]:
-        """Return how long, by zone, a plan has been waiting that the zone has not applied; 0: it has the newest."""
-        now = self.ports.clock.now()
-        generations = self.mirror.generations
-        lags = {}
-        for zone in self.writers:
-            manifest = None
-            for generation in generations[bisect_right(generations, self.mirror.applied(zone)) :]:
-                try:
-                    manifest = self.mirror.manifest(generation)
-                except PlanUnreadable:
-                    continue
-                break
-            lags[zone] = 0.0 if manifest is None else max(0.0, now - manifest.published_at)
-        return lags
+    def reasons(self) -> list[str]:
+        """Return why this enactor is degraded; nothing while all is well."""
+        return self.account.reasons()
 
     def fence_intervals_s(self) -> dict[str, float]:
         """Return how many seconds pass, by zone, between two questions for its fence."""
         return {zone: self.fence_watch.interval_s(zone) for zone in self.writers}
-
-    def status(self) -> dict[str, object]:
-        """Return what this enactor itself knows besides the mirror, for the status document."""
-        return {
-            "id": self.settings.id,
-            "store_up": self.store_up,
-            "working_on": self.working_on,
-            "verified": self.verified,
-            "looked_at": self.health.evidence.oldest_at // _LOOKED_AT_STEP_S * _LOOKED_AT_STEP_S,
-            "zones": {
-                zone: {
-                    "problem": self.health.zone_problem(zone),
-                    "unfinished": self._pipelines.unfinished.get(zone, 0),
-                    "fence_interval_s": self.fence_watch.interval_s(zone),
-                }
-                | self._evidence(zone)
-                for zone in self.writers
-            },
-            "refused": {
-                str(generation): {"guard": refusal.guard, "detail": refusal.detail}
-                for generation, refusal in self._choosing.refused.items()
-            },
-            "reasons": self.reasons(),
-            "notes": self.notes(),
-        }
-
-    def seen(self, entry: Entry, zone: str) -> Seen:
-        """Return how a name is served, as this enactor last saw it; unknown where its zone is not well."""
-        if zone not in self.writers or zone in self.zone_states():
-            return Seen(state=State.UNKNOWN)
-        return self.health.evidence.of(zone, entry)
-
-    def _evidence(self, zone: str) -> dict[str, object]:
-        """What was seen of a zone, for the status document."""
-        evidence, kept = self.health.evidence, self.health.kept_ttls
-        last = evidence.last(zone)
-        return {
-            "names": last.names,
-            "drifted": len(last.drifted),
-            "unread": len(last.unread),
-            "negative_ttl_s": evidence.negative_ttl_s(zone),
-            "kept_ttls": [{"asked_s": asked_s, "kept_s": kept_s} for asked_s, kept_s in kept.rules(zone).items()],
-            "servers": [
-                {
-                    "server": view.server,
-                    "state": view.state,
-                    "since": view.away_since or view.behind_since,
-                    "behind": len(view.behind),
-                    "detail": view.text,
-                }
-                for view in evidence.servers(zone)
-            ],
-        }

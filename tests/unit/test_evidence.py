@@ -94,7 +94,7 @@ def entry(member: Member, name: str = FIRST) -> Entry:
 
 
 def state(member: Member, name: str = FIRST) -> State:
-    return member.enactor.seen(entry(member, name), ZONE).state
+    return member.enactor.account.seen(entry(member, name), ZONE).state
 
 
 def reasons(member: Member) -> str:
@@ -123,7 +123,7 @@ async def test_a_server_that_is_behind_is_named_and_keeps_contents_from_being_th
     assert f"{COUNT} names are not as the zone's own server has them" in reasons(member)
     await looks(member)
     assert state(member) is State.BEHIND
-    assert member.enactor.seen(entry(member), ZONE).behind == ("copy",)
+    assert member.enactor.account.seen(entry(member), ZONE).behind == ("copy",)
     assert [entry(member).good, entry(member).applied] != [entry(member).applied] * 2
     world.copy.follows = True
     await world.until(lambda: not member.enactor.reasons())
@@ -211,7 +211,7 @@ async def test_a_ttl_that_the_server_keeps_is_told_once_and_is_no_drift(world: C
     await world.until(lambda: member.recorder.of(TtlKept))
     await world.until(lambda: state(member) is State.WELL)
     drifted, repaired = len(member.recorder.of(EndpointDrifted)), len(member.recorder.of(EndpointRepaired))
-    assert f"{ZONE}: its server keeps TTL {wanted - 1}" in "; ".join(member.enactor.notes())
+    assert f"{ZONE}: its server keeps TTL {wanted - 1}" in "; ".join(member.enactor.account.notes())
     await looks(member, 8)
     assert [(one.asked_s, one.kept_s) for one in member.recorder.of(TtlKept)] == [(wanted, wanted - 1)]
     assert len(member.recorder.of(EndpointDrifted)) == drifted
@@ -223,7 +223,7 @@ async def test_a_ttl_that_the_server_keeps_is_told_once_and_is_no_drift(world: C
     await world.publish(plan(fleet(COUNT, 3)))
     await world.applied(3)
     await world.until(lambda: member.recorder.of(TtlTaken))
-    assert member.enactor.notes() == []
+    assert member.enactor.account.notes() == []
 
 
 @pytest.mark.parametrize("served", [Served(records=NOTHING), None], ids=["older", "another TTL of one family"])
@@ -310,7 +310,7 @@ async def test_what_was_not_looked_at_lately_is_unknown(world: CopiedWorld) -> N
         member.enactor.mirror,
         [ZONE],
         world.clock.now(),
-        own={zone: state for zone, (state, _) in member.enactor.zone_states().items()},
+        own={zone: state for zone, (state, _) in member.enactor.account.zone_states().items()},
     )
     assert [zone["state"] for zone in status["zones"]] == ["unknown"]
     member.zones[ZONE].answers.set()
@@ -321,7 +321,7 @@ async def test_before_the_first_look_all_is_unknown() -> None:
     """An enactor that has just started knows nothing of what is served."""
     world = World(repair_interval_s=60.0)
     member = await world.add("a")
-    assert member.enactor.zone_states()[ZONE][0] == "unknown"
+    assert member.enactor.account.zone_states()[ZONE][0] == "unknown"
     await world.close()
 
 
@@ -369,9 +369,9 @@ async def test_an_empty_answer_that_is_kept_for_long_is_noted(monkeypatch: pytes
     monkeypatch.setattr(engine, "_NEGATIVE_TTL_EVERY_S", 0.0)
     world = World(repair_interval_s=0.05)
     member = await begun(world)
-    assert member.enactor.notes() == []
+    assert member.enactor.account.notes() == []
     world.servers[ZONE].negative_ttl_s = 3600
-    await world.until(lambda: "keeps that answer for 3600 s" in "; ".join(member.enactor.notes()))
+    await world.until(lambda: "keeps that answer for 3600 s" in "; ".join(member.enactor.account.notes()))
     assert member.enactor.reasons() == []
     await world.close()
 
