@@ -10,6 +10,7 @@ FENCE_LABEL = "_enactord"
 """The label of the fence at a zone's apex; no endpoint may have it."""
 
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)\Z")
+_NUMBERS = re.compile(r"([0-9]+)")
 _MAX_WIRE_LENGTH = 255  # Source: RFC 1035 section 2.3.4.
 
 
@@ -72,3 +73,12 @@ def check_id(value: str) -> str:
 
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
+
+
+def natural(name: str) -> tuple[tuple[str | int, ...], str]:
+    """Return a key that sorts names as people count: svc2 before svc10.
+
+    Texts and numbers take turns in it, a text first, so that two keys can always be compared.
+    """
+    parts = _NUMBERS.split(name)
+    return tuple(int(part) if index % 2 else part for index, part in enumerate(parts)), name

@@ -80,7 +80,7 @@ class Pages:
             wait_s=min(WAIT_S, config.request_timeout_s / 3),
             answers={name: zone.settings.answers_max for name, zone in ports.zones.items()},
         )
-        self._reading = Reading(enactor.mirror, scope.plans, zones, enactor.account.seen)
+        self._reading = Reading(enactor.mirror, scope.plans, zones, enactor.account.seen, enactor.account.amiss)
         self._writing = Writing(
             lambda: replace(scope, limits=enactor.settings.limits), config.token, plan_bytes_max=config.plan_bytes_max
         )

@@ -119,6 +119,7 @@ class Account:
                 str(generation): {"guard": refusal.guard, "detail": refusal.detail}
                 for generation, refusal in self._enactor.refused.items()
             },
+            "amiss": len(self.amiss()),
             "reasons": self.reasons(),
             "notes": self.notes(),
         }
@@ -128,6 +129,11 @@ class Account:
         if zone not in self._enactor.writers or zone in self.zone_states():
             return Seen(state=State.UNKNOWN)
         return self._enactor.health.evidence.of(zone, entry)
+
+    def amiss(self) -> frozenset[str]:
+        """Return the names that the last looks saw otherwise than they should be, or got no answer for."""
+        evidence = self._enactor.health.evidence
+        return frozenset().union(*(evidence.amiss(zone) for zone in self._enactor.writers))
 
     def _evidence(self, zone: str) -> dict[str, object]:
         """What was seen of a zone, for the status document."""

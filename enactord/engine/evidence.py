@@ -218,6 +218,12 @@ class Evidence:
             return ""
         return f"{zone}: not looked at since {utc(view.looked_at)}: what it serves now is not known"
 
+    def amiss(self, zone: str) -> set[str]:
+        """Return the names that are seen otherwise than they should be, on some server, or got no answer."""
+        view = self._zones[zone]
+        found = {*view.looked.drifted, *view.looked.unread}
+        return found.union(*(server.behind for server in view.servers.values()))
+
     def of(self, zone: str, entry: Entry) -> Seen:
         """Return how a name of the ledger is served, by the last look at its zone."""
         view = self._zones[zone]

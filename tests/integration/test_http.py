@@ -38,6 +38,7 @@ async def test_an_enactor_tells_how_it_is(world: World) -> None:
     member = await world.add("a")
     await world.publish(plan(fleet(10, 1)))
     await world.applied(1)
+    await world.until(lambda: not member.enactor.reasons())
     client = await client_of(member)
     assert (await (await client.get("/healthz")).json()) == {"status": "ok"}
     assert (await (await client.get("/readyz")).json()) == {"status": "ready", "reasons": [], "notes": []}

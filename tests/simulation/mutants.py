@@ -337,8 +337,8 @@ MUTANTS: tuple[Mutant, ...] = (
         edits=(
             Edit(
                 module="enactord.engine.repairer",
-                old='to_put = [drift for drift in in_turn if basis.known or drift.kind == "emptied"]',
-                new="to_put = in_turn",
+                old='if (basis.known or drift.kind == "emptied")',
+                new="if True",
             ),
         ),
         seed=4,

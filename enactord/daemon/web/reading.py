@@ -1,7 +1,7 @@
 """What can be read of a scope over HTTP: plans and what changed between them, endpoints and what they were."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -32,6 +32,8 @@ from enactord.registry.plans import Plans
 PAGE = 50
 PAGE_MAX = 500
 HISTORY_PLANS_MAX = 50
+AMISS = "amiss"
+"""Not a state of the ledger: names that the last look saw otherwise than they should be."""
 _DIFF_BUCKETS_MAX = 512
 _DIFF_BUCKETS_AT_ONCE = 16
 
@@ -39,9 +41,19 @@ _DIFF_BUCKETS_AT_ONCE = 16
 class Reading:
     """The reading part of the API, from the enactor's mirror; chunks of plans come from the store."""
 
-    def __init__(self, mirror: Mirror, plans: Plans, zones: Sequence[str], seen: Callable[[Entry, str], Seen]) -> None:
-        """`seen`: how a name of a zone is served, as the enactor last saw it."""
+    def __init__(
+        self,
+        mirror: Mirror,
+        plans: Plans,
+        zones: Sequence[str],
+        seen: Callable[[Entry, str], Seen],
+        amiss: Callable[[], Collection[str]],
+    ) -> None:
+        """`seen`: how a name of a zone is served, as the enactor last saw it; `amiss`: the names that it saw otherwise
+        than they should be.
+        """
         self._seen = seen
+        self._amiss = amiss
         self._mirror = mirror
         self._plans = plans
         self._zones = zones
@@ -54,6 +66,7 @@ class Reading:
             web.get("/api/v1/plans/{generation}", self.plan),
             web.get("/api/v1/plans/{generation}/diff", _from_store(self.diff)),
             web.get("/api/v1/endpoints", self.endpoints),
+            web.get("/api/v1/holds", self.holds),
             web.get("/api/v1/endpoints/{name}", _from_store(self.endpoint)),
             web.get("/api/v1/endpoints/{name}/history", _from_store(self.history)),
         ]
@@ -144,13 +157,15 @@ class Reading:
     # -- endpoints
 
     async def endpoints(self, request: web.Request) -> web.Response:
-        """Endpoints of the ledger, sorted by name: those that hold a text, in a state, in a zone."""
+        """Endpoints of the ledger in natural order: those that hold a text, in a state, in a zone, seen amiss."""
         query = Query(request, ("search", "state", "zone", "after", "limit"))
         limit = query.integer("limit", PAGE, low=1, high=PAGE_MAX)
         zone = query.text("zone").lower()
+        state = query.choice("state", (*STATES, AMISS))
         found = await self._roster.find(
             search=query.text("search").strip().lower(),
-            state=query.choice("state", STATES),
+            state=state if state in STATES else "",
+            only=self._amiss() if state == AMISS else None,
             zone=zone if not zone or zone.endswith(".") else zone + ".",
             zones=self._zones,
             after=query.text("after").lower(),
@@ -159,9 +174,24 @@ class Reading:
         entries = find_entries(self._mirror, found.names)
         return web.json_response(
             {
-                "endpoints": [self._document(entry) for entry in entries.values()],
+                "endpoints": [self._document(entries[name]) for name in found.names if name in entries],
                 "total": found.total,
                 "next": found.after or None,
+            }
+        )
+
+    async def holds(self, request: web.Request) -> web.Response:
+        """What is held, by guard, the guard with most names first: how many, and one of them."""
+        Query(request)
+        groups = await self._roster.groups()
+        entries = find_entries(self._mirror, [group.first for group in groups])
+        return web.json_response(
+            {
+                "groups": [
+                    {"guard": group.guard, "count": group.count, "example": self._document(entries[group.first])}
+                    for group in groups
+                    if group.first in entries
+                ]
             }
         )
 
