@@ -84,8 +84,10 @@ def _seen(enactors: Sequence[Document], own: Mapping[str, str] | None) -> Callab
             told.append(zones)
 
     def state(zone: str) -> str:
-        found = {one.get(zone, "") for one in told} or {"unknown"}
-        return next((word for word in ("not well", "unknown") if word in found), "")
+        found = {one.get(zone, "") for one in told}
+        if "not well" in found:
+            return "not well"
+        return "" if "" in found else "unknown"  # who has just started does not know yet what others do
 
     return state
 

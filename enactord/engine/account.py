@@ -103,12 +103,14 @@ class Account:
         return {
             "id": self._enactor.settings.id,
             "store_up": self._enactor.store_up,
+            "store_full": self._enactor.health.store_full,
             "working_on": self._enactor.working_on,
             "verified": self._enactor.verified,
             "looked_at": self._enactor.health.evidence.oldest_at // _LOOKED_AT_STEP_S * _LOOKED_AT_STEP_S,
             "zones": {
                 zone: {
                     "problem": self._enactor.health.zone_problem(zone),
+                    "aspect": self._enactor.health.zone_aspect(zone),
                     "unfinished": self._enactor.unfinished.get(zone, 0),
                     "fence_interval_s": self._enactor.fence_watch.interval_s(zone),
                 }

@@ -194,6 +194,11 @@ class Health:
         known = self._zones.get(zone)
         return next((known[aspect] for aspect in Aspect if aspect in known), "") if known else ""
 
+    def zone_aspect(self, zone: str) -> str:
+        """What of a zone is told first of what is wrong with it; "": nothing is."""
+        known = self._zones.get(zone, {})
+        return next((aspect.value for aspect in Aspect if aspect in known), "")
+
     def has(self, zone: str, aspect: Aspect) -> bool:
         """Whether this aspect of a zone is not well."""
         return aspect in self._zones.get(zone, {})

@@ -5,8 +5,9 @@ import { contentChanges, count, many, numbers, since } from "./words.js";
 import { ask } from "./wire.js";
 
 const PAGE = 20;
-const HELD = 10;
-const STATES = ["", "applied", "pending", "held"];
+const STATES = ["", "applied", "pending", "held", "amiss"];
+/** How a name was last seen, in words; "well" needs none. */
+const SEEN = { drifted: "drifted", behind: "behind", "not yet read": "not read yet", covered: "covered", unknown: "unknown" };
 let wanted = PAGE;
 let filter = "";
 let question = 0;
@@ -26,10 +27,6 @@ export function listenEndpoints() {
   at("endpoints-more").addEventListener("click", () => {
     wanted += PAGE * 5;
     readEndpoints();
-  });
-  at("held-more").addEventListener("click", () => {
-    choose("held");
-    at("search").focus();
   });
   addEventListener("keydown", (event) => {
     const typing = event.target instanceof HTMLInputElement;
@@ -51,8 +48,10 @@ function askAnew() {
   readEndpoints();
 }
 
-/** Show how many there are in each state. */
-export function showCounts(endpoints) {
+/** Show how many there are in each state, and how many were seen otherwise than they should be. */
+export function showCounts(endpoints, amiss) {
+  say(at("count-amiss"), count(amiss));
+  mark(at("state-amiss"), "data-some", amiss ? "yes" : null);
   for (const name of ["applied", "pending", "held"]) {
     say(at(`count-${name}`), count(endpoints[name]));
     const part = at(`part-${name}`);
@@ -82,16 +81,13 @@ export async function readEndpoints() {
   }
 }
 
-/** Read what is held and show it, above all else. */
+/** Read what is held and show it, above all else: each guard once, with one of its names. */
 export async function readHeld(held) {
   at("held-section").hidden = held === 0;
   if (held === 0) return;
   try {
-    const found = await ask("endpoints", { state: "held", limit: HELD });
-    list(at("held"), found.endpoints, (endpoint) => endpoint.name, heldRow);
-    const left = found.total - found.endpoints.length;
-    at("held-more").hidden = left === 0;
-    say(at("held-more"), `Show ${count(left)} more`);
+    const found = await ask("holds");
+    list(at("held"), found.groups, (group) => group.guard, heldRow);
     say(at("held-note"), "");
   } catch (error) {
     say(at("held-note"), `They cannot be read: ${error.message}.`);
@@ -99,28 +95,33 @@ export async function readHeld(held) {
 }
 
 function heldRow() {
-  const name = h("span", { class: "name" });
+  const many_ = h("b", {});
   const guard = h("span", { class: "tag", "data-tag": "held" });
+  const name = h("span", { class: "name" });
   const detail = h("p", { class: "reason" });
   const facts = h("p", { class: "quiet" });
-  const node = h("li", { class: "held" }, h("p", { class: "title" }, name, " ", guard), detail, facts);
+  const all = h("button", { type: "button", click: () => choose("held") }, "Show them");
+  const node = h("li", { class: "held" }, h("p", { class: "title" }, guard, " ", many_, " ", name), detail, facts, all);
   let shown = "";
-  node.renew = (endpoint) => {
-    const key = JSON.stringify([endpoint.held, endpoint.generation, endpoint.addresses]);
+  node.renew = (group) => {
+    const { example } = group;
+    const key = JSON.stringify([group.count, example.name, example.held, example.generation, example.addresses]);
     if (key === shown) return;
     shown = key;
-    const hold = endpoint.held;
-    say(name, endpoint.name);
-    say(guard, hold.guard);
+    const hold = example.held;
+    say(guard, group.guard);
+    say(many_, group.count > 1 ? `${many(group.count, "endpoint")}, for example` : "");
+    say(name, example.name);
     put(detail, ...numbers(hold.detail));
     put(
       facts,
       `Held from plan ${hold.generation} `,
       since(hold.since, "for"),
-      endpoint.owned
-        ? `. Serves ${many(endpoint.addresses.length, "address", "addresses")} of plan ${endpoint.generation}.`
+      example.owned
+        ? `. Serves ${many(example.addresses.length, "address", "addresses")} of plan ${example.generation}.`
         : ". Not served: it is new.",
     );
+    all.hidden = group.count === 1;
   };
   return node;
 }
@@ -143,18 +144,27 @@ function endpointRow() {
     if (key === shown) return;
     const first = shown === "";
     shown = key;
-    mark(details, "data-state", endpoint.state);
+    const state = stateOf(endpoint);
+    mark(details, "data-state", state);
     say(name, endpoint.name);
     say(what, summaryOf(endpoint));
     say(number, endpoint.owned ? `plan ${endpoint.generation}` : "new");
-    say(tag, endpoint.state);
-    mark(tag, "data-tag", endpoint.state);
+    say(tag, state);
+    mark(tag, "data-tag", state.replaceAll(" ", "-"));
     if (!first && details.open) fill();
   };
   return node;
 }
 
+/** One word for an endpoint: what the ledger says of it, and where that is "applied", how it was last seen. */
+function stateOf(endpoint) {
+  return endpoint.state === "applied" ? (SEEN[endpoint.served.state] ?? "applied") : endpoint.state;
+}
+
 function summaryOf(endpoint) {
+  const { instead, behind } = endpoint.served;
+  if (instead) return `serves ${instead.served.join(", ") || "nothing"} instead of ${instead.wanted.join(", ")}`;
+  if (behind.length) return `older on ${behind.join(", ")}`;
   const addresses = endpoint.addresses;
   if (addresses.length === 0) return endpoint.owned ? "withdrawn" : "not served yet";
   const rest = addresses.length - 2;
@@ -176,12 +186,16 @@ async function fillEndpoint(body, name) {
 }
 
 function endpointNodes(endpoint, history) {
+  const { served } = endpoint;
   const rows = [
     ["Zone", endpoint.zone],
-    ["Serves", endpoint.addresses.join(", ") || "nothing"],
+    ["Applied", endpoint.addresses.join(", ") || "nothing"],
+    ["Seen", served.at ? [`${served.state}, looked at `, since(served.at)] : "not looked at yet"],
+    served.instead && ["Served instead", served.instead.served.join(", ") || "nothing"],
+    served.behind.length > 0 && ["Older on", served.behind.join(", ")],
     ["TTL", endpoint.content ? `${endpoint.content.ttl_s} s` : "–"],
     ["Last known good", endpoint.good === null ? "none seen served yet" : `plan ${endpoint.good}${endpoint.seen ? ", which is what is applied" : ""}`],
-  ];
+  ].filter(Boolean);
   const nodes = [];
   if (endpoint.held) {
     nodes.push(h("p", { class: "reason" }, h("b", {}, `${endpoint.held.guard}: `), ...numbers(endpoint.held.detail)));

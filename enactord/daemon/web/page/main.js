@@ -51,6 +51,7 @@ function show() {
   document.body.dataset.ready = "yes";
   const said = verdict(state);
   document.body.dataset.level = said.level;
+  document.body.dataset.store = state.self.store_up ? "up" : "away";
   document.title = visible(`${state.frozen ? "FROZEN " : ""}${{ ok: "", busy: "… ", warn: "! ", bad: "!! " }[said.level]}${state.head} · ${state.scope} · enactord`);
   say(at("scope"), state.scope);
   say(at("self"), state.self.id);
@@ -60,13 +61,13 @@ function show() {
   showFreeze(state.frozen);
   showZones(state);
   showEnactors(state);
-  showCounts(state.endpoints);
+  showCounts(state.endpoints, state.self.amiss);
   showRepairs(state.self);
   if (document.hidden) return; // a page that nobody looks at asks for nothing
   const plans = JSON.stringify([state.head, state.plans, state.zones, state.claims]);
   if (plans !== plansKey) renewPlans();
   plansKey = plans;
-  const endpoints = JSON.stringify([state.endpoints, state.head, state.zones]);
+  const endpoints = JSON.stringify([state.endpoints, state.head, state.zones, state.self.amiss, state.self.looked_at, state.self.zones]);
   if (endpoints !== endpointsKey) renewEndpoints();
   endpointsKey = endpoints;
 }
@@ -92,7 +93,7 @@ function showFreeze(frozen) {
 
 function showLink(connected) {
   mark(document.body, "data-link", connected ? "live" : "lost");
-  say(at("link"), connected ? "live" : "not connected");
+  say(at("link"), connected ? "connected" : "not connected");
   const lost = at("lost");
   lost.hidden = connected;
   const seen = heardAt ? `What is shown is as of ${clock(heardAt)} UTC. ` : "";

@@ -1,38 +1,67 @@
 /** The one sentence that a person needs first, and what stands behind it. */
 
-import { count, many } from "./words.js";
+import { count, enumerate, many } from "./words.js";
 
-/** Return {level: "ok" | "busy" | "warn" | "bad", title, points} of a state. */
+const ZONES_NAMED = 3;
+
+/** Return {level: "ok" | "busy" | "warn" | "bad", title, points} of a state. Nothing unknown is "ok". */
 export function verdict(state) {
   const self = state.self;
-  const points = [...self.reasons];
-  const refused = self.refused[String(state.head)];
+  const held = state.endpoints.held;
+  const notes = [
+    held && `${many(held, "endpoint")} held: a guard refused the new content, the last known good is served`,
+    ...state.paused.map(
+      (paused) => `Planner ${paused.planner} is paused by ${paused.author || "somebody"}: ${paused.reason}. To end it: enactorctl planner resume ${paused.planner}`,
+    ),
+    ...self.notes,
+  ].filter(Boolean);
+  const points = [...self.reasons, ...notes];
+  const say = (level, title) => ({ level, title, points });
+
+  if (self.identity_up === false) return say("bad", "Store, zone or id is another installation's.");
+  if (self.store_full) return say("bad", "The plan store has no room. Nothing can be published or frozen. What is served stays.");
+  if (!self.store_up) return say("bad", "The plan store does not answer. What is served stays.");
+  const kept = zonesThat(state, (zone) => zone.aspect === "held");
+  if (kept.length > 0) return say("bad", `An operator holds ${named(kept)}. Nothing of a plan is written there.`);
+  const ahead = ours(state).filter((zone) => state.head > 0 && zone.txt > state.head).map((zone) => zone.zone);
+  if (ahead.length > 0) return say("bad", `The fence of ${named(ahead)} stands above the newest plan. Nothing can be applied there.`);
+  if (state.frozen) return { level: "warn", title: `Frozen at plan ${applied(state)}.`, points: points.filter((point) => !point.startsWith("frozen (")) };
+  const down = zonesThat(state, (zone) => zone.problem !== "");
+  if (down.length > 0) return say("bad", `${named(down)} cannot be worked on.`);
+  if (self.refused[String(state.head)]) return say("bad", `Plan ${state.head} is refused. What is served stays.`);
+  const unknown = ours(state).filter((zone) => zone.state === "unknown").map((zone) => zone.zone);
+  if (unknown.length > 0) return say("warn", `What ${named(unknown)} serves now is not known.`);
+  const away = serversThat(state, "away");
+  if (away.length > 0) return say("warn", `${named(away)} does not answer.`);
+  const behind = serversThat(state, "behind");
+  if (behind.length > 0) return say("warn", `${named(behind)} serves older content.`);
+  if (state.head === 0) return say(points.length ? "warn" : "ok", "No plan has been published yet.");
   const zones = ours(state);
   const open = zones.filter((zone) => zone.applied < state.head || zone.fence < state.head);
-  const held = state.endpoints.held;
-  const heldPoint = held
-    ? `${many(held, "endpoint")} held: a guard refused the new content, the last known good is served`
-    : "";
-  const notes = state.paused.map(
-    (paused) => `Planner ${paused.planner} is paused by ${paused.author || "somebody"}: ${paused.reason}. To end it: enactorctl planner resume ${paused.planner}`,
-  );
-  if (heldPoint) notes.unshift(heldPoint);
-  points.push(...notes);
-
-  if (!self.store_up) return { level: "bad", title: "The plan store does not answer. What is served stays.", points };
-  if (state.frozen) return { level: "warn", title: `Frozen at plan ${applied(state)}.`, points: notes };
-  if (state.head === 0) return { level: "ok", title: "No plan has been published yet.", points };
-  if (refused) return { level: "bad", title: `Plan ${state.head} is refused. What is served stays.`, points };
   if (open.length > 0) {
     const done = zones.length - open.length;
     const where = zones.length > 1 ? `: done in ${count(done)} of ${many(zones.length, "zone")}` : "";
-    const trouble = self.reasons.some((reason) => !/not finished yet$/.test(reason));
-    return { level: trouble ? "warn" : "busy", title: `Plan ${state.head} is being applied${where}.`, points };
+    return say(self.reasons.length > 0 ? "warn" : "busy", `Plan ${state.head} is being applied${where}.`);
   }
   const where = zones.length > 1 ? ` in all ${count(zones.length)} zones` : "";
-  if (held) return { level: "warn", title: `Plan ${state.head} is applied${where}, but for ${many(held, "endpoint")} held.`, points };
-  if (points.length > 0) return { level: "warn", title: `Plan ${state.head} is applied${where}; something needs a look.`, points };
-  return { level: "ok", title: `Plan ${state.head} is applied${where}.`, points };
+  if (self.amiss) return say("warn", `Plan ${state.head} is applied${where}, and ${many(self.amiss, "endpoint")} served otherwise.`);
+  if (held) return say("warn", `Plan ${state.head} is applied${where}, but for ${many(held, "endpoint")} held.`);
+  if (points.length > 0) return say("warn", `Plan ${state.head} is applied${where}; something needs a look.`);
+  return say("ok", `Plan ${state.head} is applied${where}.`);
+}
+
+function zonesThat(state, is) {
+  return Object.keys(state.self.zones).filter((zone) => is(state.self.zones[zone]));
+}
+
+function serversThat(state, how) {
+  const zones = Object.values(state.self.zones);
+  return [...new Set(zones.flatMap((zone) => zone.servers.filter((one) => one.state === how).map((one) => one.server)))];
+}
+
+function named(names) {
+  const rest = names.length - ZONES_NAMED;
+  return enumerate(rest > 0 ? [...names.slice(0, ZONES_NAMED), `${count(rest)} more`] : names);
 }
 
 function applied(state) {

@@ -93,3 +93,10 @@ export function contentChanges(before, after) {
   if (before && after && before.ttl_s !== after.ttl_s) lines.push(["~", `TTL ${before.ttl_s} s → ${after.ttl_s} s`]);
   return lines;
 }
+
+const NATURAL = new Intl.Collator("en", { numeric: true });
+
+/** Order names as people count: svc2 before svc10. */
+export function compareNames(a, b) {
+  return NATURAL.compare(a, b);
+}

@@ -1,16 +1,19 @@
 /** Generations: how far the newest plan has come, over all and zone by zone. */
 
-import { at, h, list, mark, say } from "./dom.js";
+import { at, h, list, mark, put, say } from "./dom.js";
 import { ours, range } from "./verdict.js";
-import { generation, many } from "./words.js";
+import { compareNames, generation, many, since } from "./words.js";
 
 const FEW = 8;
-const ORDER = { "never opened": 0, applying: 1, behind: 2, applied: 3, "not in this config": 4 };
+const ORDER = ["not well", "unknown", "of another version", "never opened", "applying", "behind", "applied", "not in this config"];
 const MEANS = {
   applied: "at the newest plan",
   applying: "being applied",
   behind: "a newer plan is to come",
   "never opened": "no plan has been opened here yet",
+  "not well": "not well: see above",
+  unknown: "not looked at lately",
+  "of another version": "written by another version",
   "not in this config": "not in this enactor's config; see: enactorctl zone retire",
 };
 let allZones = false;
@@ -19,12 +22,18 @@ let allZones = false;
 export function showZones(state) {
   const fences = ours(state).map((zone) => zone.fence);
   const applied = ours(state).map((zone) => zone.applied);
-  step("head", generation(state.head), true);
-  step("fence", range(fences), fences.every((fence) => fence >= state.head));
-  step("applied", range(applied), applied.every((one) => one >= state.head));
-  step("verified", generation(state.self.verified), state.self.verified >= state.head);
+  const known = state.self.store_up;
+  step("head", generation(state.head), known ? "yes" : "unknown");
+  step("fence", range(fences), fences.some((fence) => fence > state.head) ? "above" : reached(fences, state, known));
+  step("applied", range(applied), reached(applied, state, known));
+  step("verified", generation(state.self.verified), reached([state.self.verified], state, state.self.looked_at > 0));
+  const looked = at("looked");
+  if (looked.dataset.at !== String(state.self.looked_at)) {
+    looked.dataset.at = String(state.self.looked_at);
+    put(looked, state.self.looked_at ? ["every zone looked at ", since(state.self.looked_at)] : "some zone was never looked at");
+  }
 
-  const zones = [...state.zones].sort((a, b) => ORDER[a.state] - ORDER[b.state] || (a.zone < b.zone ? -1 : 1));
+  const zones = [...state.zones].sort((a, b) => ORDER.indexOf(a.state) - ORDER.indexOf(b.state) || compareNames(a.zone, b.zone));
   const settled = zones.filter((zone) => zone.state === "applied").length;
   const more = zones.length - FEW;
   list(at("zones"), allZones || more <= 1 ? zones : zones.slice(0, FEW), (zone) => zone.zone, zoneRow);
@@ -38,9 +47,15 @@ export function showZones(state) {
   say(at("zones-count"), `${settled} of ${many(ours(state).length, "zone")} at the newest plan`);
 }
 
-function step(name, text, reached) {
+/** "yes" where all are at the newest plan, "no" where some are not, "unknown" where nobody can say. */
+function reached(generations, state, known) {
+  if (!known || generations.length === 0) return "unknown";
+  return generations.every((one) => one >= state.head) ? "yes" : "no";
+}
+
+function step(name, text, how) {
   say(at(`step-${name}`), text);
-  mark(at(`step-${name}`).parentElement, "data-reached", reached ? "yes" : "no");
+  mark(at(`step-${name}`).parentElement, "data-reached", how);
 }
 
 function zoneRow() {
