@@ -4,19 +4,19 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from enactord.adapters.memory_store import MemoryStore
 from enactord.adapters.memory_zone import MemoryServer, MemoryZone
-from enactord.core.errors import StoreDown, StoreFull
+from enactord.core.errors import StoreDown, StoreFull, ZoneDown
 from enactord.core.events import Happening, StepFailed
 from enactord.core.fence import FenceSeen
 from enactord.core.guards import Limits
 from enactord.core.kv import Item, Operation, Put
 from enactord.core.ledger import Hold
 from enactord.core.plan import Manifest, read_plan
-from enactord.core.records import Outcome, Served, Transaction
+from enactord.core.records import NO_RECORDS, Outcome, Served, Transaction
 from enactord.core.refusal import Refusal
 from enactord.core.retention import Keep
 from enactord.engine.enactor import Enactor
@@ -103,6 +103,28 @@ class DictCopy:
         self.chunks.update(chunks)
         if keep_chunks is not None:
             self.chunks = {d: p for d, p in self.chunks.items() if d in keep_chunks}
+
+
+class Secondary:
+    """A secondary that is verified: it shows what it last took from the primary.
+
+    `follows` cleared: it takes nothing more. `away`: it does not answer. `deaf_to`: names that it gives no answer for.
+    """
+
+    def __init__(self, primary: MemoryServer) -> None:
+        self._primary = primary
+        self._taken: dict[str, Served] = {}
+        self.follows = True
+        self.away = False
+        self.deaf_to: set[str] = set()
+
+    async def read(self, names: Sequence[str]) -> Mapping[str, Served]:
+        if self.away:
+            raise ZoneDown("no answer")
+        if self.follows:
+            self._taken.update((name, self._primary.serve(name)) for name in names)
+        nothing = Served(records=NO_RECORDS)
+        return {name: self._taken.get(name, nothing) for name in names if name not in self.deaf_to}
 
 
 class Gated:
@@ -252,6 +274,7 @@ class World:
         self.zone_settings = {zone: ZoneSettings(name=zone, batch_names_max=batch_names_max) for zone in zones}
         self.store = MemoryStore()
         self.servers = {zone: MemoryServer(zone) for zone in zones}
+        self.secondaries: dict[str, Secondary] = {}
         self.clock = WallClock()
         self.keys = Keys(scope)
         self.plans = Plans(self.store, self.keys, self.clock, zones=zones)
@@ -297,6 +320,12 @@ class World:
         """The outside of one zone, for one enactor."""
         verifier = Verifier(server="memory", bulk=gated, sample=gated)
         return ZonePorts(settings=self.zone_settings[zone], zone=gated, verifiers=[verifier])
+
+    def with_secondary(self, zone: str, ports: ZonePorts, *, own: bool = True) -> ZonePorts:
+        """The same with a secondary that is verified, too, or (`own` False) alone."""
+        secondary = self.secondaries.setdefault(zone, Secondary(self.servers[zone]))
+        other = Verifier(server="secondary", bulk=secondary, sample=secondary)
+        return replace(ports, verifiers=[*(ports.verifiers if own else ()), other])
 
     def gate(self, zone: MemoryZone) -> Gated:
         """The way of one enactor to a zone."""

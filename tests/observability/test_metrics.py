@@ -4,18 +4,16 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
-from enactord.adapters.memory_zone import MemoryServer, MemoryZone
-from enactord.core.errors import ZoneDown
+from enactord.adapters.memory_zone import MemoryZone
 from enactord.core.kv import Put
 from enactord.core.records import NO_RECORDS, Outcome, Records, Served, Transaction, Unknown
 from enactord.core.retention import Keep
 from enactord.daemon.http import standing
 from enactord.engine import enactor as engine
-from enactord.engine.settings import Verifier, ZonePorts
+from enactord.engine.settings import ZonePorts
 from enactord.operations.limits import set_limit
 from enactord.operations.scope import Scope
 from enactord.registry.control import Freeze, freeze, thaw
@@ -95,33 +93,12 @@ class Lossy(Gated):
         return await super().write(transaction)
 
 
-class Secondary:
-    """A server that serves what the primary does, until it is cut off from it, or goes away."""
-
-    behind = away = False
-
-    def __init__(self, primary: MemoryServer) -> None:
-        self._primary = primary
-
-    async def read(self, names: Sequence[str]) -> Mapping[str, Served]:
-        if self.away:
-            raise ZoneDown("no answer")
-        return {name: Served(records=NO_RECORDS) if self.behind else self._primary.serve(name) for name in names}
-
-
 class LossyWorld(World):
-    def __init__(self, **settings: Any) -> None:
-        self.secondaries: dict[str, Secondary] = {}
-        super().__init__(**settings)
-
     def gate(self, zone: MemoryZone) -> Gated:
         return Lossy(zone)
 
     def ports(self, zone: str, gated: Gated) -> ZonePorts:
-        ports = super().ports(zone, gated)
-        secondary = self.secondaries.setdefault(zone, Secondary(self.servers[zone]))
-        other = Verifier(server="secondary", bulk=secondary, sample=secondary)
-        return replace(ports, verifiers=[*ports.verifiers, other])
+        return self.with_secondary(zone, super().ports(zone, gated))
 
 
 class FullDisk(DictCopy):
@@ -248,9 +225,11 @@ async def test_every_metric_moves(monkeypatch: pytest.MonkeyPatch) -> None:
     zone.unheard = FIRST
     await world.until(lambda: page.moved("enactord_endpoints_unread"))
     zone.unheard = ""
-    world.secondaries[ZONE].behind = True
+    world.secondaries[ZONE].follows = False
+    await world.publish(plan(fleet(COUNT, 8)))
+    await world.applied(8)
     await world.until(lambda: page.moved("enactord_server_behind_names"))
-    world.secondaries[ZONE].behind = False
+    world.secondaries[ZONE].follows = True
     world.secondaries[ZONE].away = True
     await world.until(lambda: page.moved("enactord_server_up"))
     world.secondaries[ZONE].away = False
@@ -277,7 +256,7 @@ async def test_every_metric_moves(monkeypatch: pytest.MonkeyPatch) -> None:
     await world.until(lambda: page.moved("enactord_zone_up"))
     server.up = True
     disk.full = True
-    await world.applied(9)
+    await world.applied(10)
     await world.until(lambda: page.moved("enactord_steps_failed") and page.moved("enactord_copy_up"))
 
     # Another version writes what this version does not read.

@@ -1,14 +1,12 @@
 """What is shown as served was seen, on each server, and lately; what was not is unknown."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from enactord.adapters.memory_zone import MemoryServer
-from enactord.core.errors import ZoneDown
 from enactord.core.events import (
     EndpointDrifted,
     EndpointRepaired,
@@ -19,58 +17,32 @@ from enactord.core.events import (
     TtlTaken,
 )
 from enactord.core.ledger import Entry
-from enactord.core.records import Outcome, Records, Served, Transaction
+from enactord.core.records import NO_RECORDS, Outcome, Served, Transaction
 from enactord.daemon.documents import status_document
 from enactord.engine import enactor as engine
 from enactord.engine import evidence
 from enactord.engine.evidence import State
 from enactord.engine.health import HELD_S, Settled
-from enactord.engine.settings import Verifier, ZonePorts
-from tests.world import ZONE, Gated, Member, World, fleet, plan
+from enactord.engine.settings import ZonePorts
+from tests.world import ZONE, Gated, Member, Secondary, World, fleet, plan
 
 COUNT = 12
 FIRST = next(iter(fleet(COUNT)))
-
-
-class Copy:
-    """A secondary: it shows what it last took from the primary; `follows` cleared, it takes nothing."""
-
-    def __init__(self, primary: MemoryServer) -> None:
-        self._primary = primary
-        self._shown: dict[str, Served] = {}
-        self.follows = True
-        self.away = False
-        self.deaf_to: set[str] = set()
-
-    async def read(self, names: Sequence[str]) -> Mapping[str, Served]:
-        if self.away:
-            raise ZoneDown("no answer")
-        for name in names:
-            if self.follows or name not in self._shown:
-                self._shown[name] = self._primary.serve(name) if self.follows else Served(records=NOTHING)
-        return {name: self._shown[name] for name in names if name not in self.deaf_to}
-
-
-NOTHING = Records(ttl_s=0, a=(), aaaa=())
 
 
 class CopiedWorld(World):
     """A world in which each zone has a secondary that is verified, beside the primary or alone."""
 
     def __init__(self, *, own: bool = True, **settings: Any) -> None:
-        self.copies: dict[str, Copy] = {}
         self._own = own
         super().__init__(repair_interval_s=0.05, verify_timeout_s=0.1, **settings)
 
     def ports(self, zone: str, gated: Gated) -> ZonePorts:
-        ports = super().ports(zone, gated)
-        copy = self.copies.setdefault(zone, Copy(self.servers[zone]))
-        verifiers = [*(ports.verifiers if self._own else ()), Verifier(server="copy", bulk=copy, sample=copy)]
-        return replace(ports, verifiers=verifiers)
+        return self.with_secondary(zone, super().ports(zone, gated), own=self._own)
 
     @property
-    def copy(self) -> Copy:
-        return self.copies[ZONE]
+    def copy(self) -> Secondary:
+        return self.secondaries[ZONE]
 
 
 @pytest.fixture
@@ -119,11 +91,11 @@ async def test_a_server_that_is_behind_is_named_and_keeps_contents_from_being_th
     world.copy.follows = False
     await world.publish(plan(fleet(COUNT, 2)))
     await world.applied(2)
-    await world.until(lambda: "copy is behind since" in reasons(member))
+    await world.until(lambda: "secondary is behind since" in reasons(member))
     assert f"{COUNT} names are not as the zone's own server has them" in reasons(member)
     await looks(member)
     assert state(member) is State.BEHIND
-    assert member.enactor.account.seen(entry(member), ZONE).behind == ("copy",)
+    assert member.enactor.account.seen(entry(member), ZONE).behind == ("secondary",)
     assert [entry(member).good, entry(member).applied] != [entry(member).applied] * 2
     world.copy.follows = True
     await world.until(lambda: not member.enactor.reasons())
@@ -137,16 +109,16 @@ async def test_a_copy_that_is_late_for_a_moment_is_no_state(world: CopiedWorld) 
     member = await begun(world)
     view = member.enactor.health.evidence
     found = evidence.Looked(
-        names=1, behind={"copy": {FIRST: evidence.Otherwise(served=(), wanted=("10.0.0.1",), generation=1)}}
+        names=1, behind={"secondary": {FIRST: evidence.Otherwise(served=(), wanted=("10.0.0.1",), generation=1)}}
     )
     view.looked(ZONE, found)
     assert not any(server.behind for server in view.servers(ZONE))
     newer = evidence.Looked(
-        names=1, behind={"copy": {FIRST: evidence.Otherwise(served=(), wanted=("10.0.0.1",), generation=2)}}
+        names=1, behind={"secondary": {FIRST: evidence.Otherwise(served=(), wanted=("10.0.0.1",), generation=2)}}
     )
     view.looked(ZONE, newer)  # another content, and as young
     assert not any(server.behind for server in view.servers(ZONE))
-    assert [(one.server, behind) for one, behind in view.looked(ZONE, newer)] == [("copy", True)]
+    assert [(one.server, behind) for one, behind in view.looked(ZONE, newer)] == [("secondary", True)]
 
 
 async def test_a_server_that_is_away_blocks_for_a_while_and_is_left_out_then(
@@ -155,7 +127,7 @@ async def test_a_server_that_is_away_blocks_for_a_while_and_is_left_out_then(
     """Contents wait for it at first; after its time they count without it, and it is still named."""
     member = await begun(world)
     world.copy.away = True
-    await world.until(lambda: "copy has not answered since" in reasons(member))
+    await world.until(lambda: "secondary has not answered since" in reasons(member))
     await world.publish(plan(fleet(COUNT, 2)))
     await world.applied(2)
     await looks(member)
@@ -163,7 +135,7 @@ async def test_a_server_that_is_away_blocks_for_a_while_and_is_left_out_then(
     assert state(member) is State.NOT_READ
     monkeypatch.setattr(evidence, "LEFT_OUT_AFTER_S", 0.0)
     await world.until(lambda: state(member) is State.WELL)
-    assert "copy has not answered since" in reasons(member)
+    assert "secondary has not answered since" in reasons(member)
     world.copy.away = False
     await world.until(lambda: not member.enactor.reasons())
     told = [(type(one), one.state) for one in member.recorder.happenings if isinstance(one, ServerNotWell | ServerWell)]
@@ -178,7 +150,7 @@ async def test_where_no_verify_server_answers_nothing_becomes_the_last_known_goo
     world = CopiedWorld(own=False)
     member = await begun(world)
     world.copy.away = True
-    await world.until(lambda: "copy has not answered since" in reasons(member))
+    await world.until(lambda: "secondary has not answered since" in reasons(member))
     await world.publish(plan(fleet(COUNT, 2)))
     await world.applied(2)
     await looks(member)
@@ -226,7 +198,7 @@ async def test_a_ttl_that_the_server_keeps_is_told_once_and_is_no_drift(world: C
     assert member.enactor.account.notes() == []
 
 
-@pytest.mark.parametrize("served", [Served(records=NOTHING), None], ids=["older", "another TTL of one family"])
+@pytest.mark.parametrize("served", [Served(records=NO_RECORDS), None], ids=["older", "another TTL of one family"])
 async def test_one_family_with_another_ttl_has_drifted(world: CopiedWorld, served: Served | None) -> None:
     """An answer with two TTLs shows nothing that could be wanted."""
     records = world.servers[ZONE].holds(FIRST)._replace(ttl_s=5, a=(b"\x0a\0\0\1",), aaaa=(bytes(16),))
@@ -282,7 +254,7 @@ class SlowToShow(MemoryServer):
         answer = super().serve(name)
         if name == FIRST and self.hides and not answer.empty:
             self.hides -= 1
-            return Served(records=NOTHING)
+            return Served(records=NO_RECORDS)
         return answer
 
 
