@@ -60,6 +60,14 @@ class StoreRefused(EnactordError):
     """The plan store answered, and will not do this: bad credentials, quota, a request too large."""
 
 
+class StoreNotOurs(EnactordError):
+    """The store that answers is not the one that this enactor knows: it is empty, or another installation's."""
+
+
+class IdTaken(EnactordError):
+    """Another process is alive under the id of this enactor."""
+
+
 class Compacted(EnactordError):
     """The revision asked for is gone from the store; read afresh, from `revision` or later."""
 

@@ -167,13 +167,15 @@ class Applier:
             scope=self.settings.scope,
             generation=manifest.generation,
             plan=manifest.mark,
+            installation=self._mirror.installation,
             primary=self._ports.zones[zone].primary,
         )
         opened = await self._opener.open(zone, fence, claim, plan.fences[zone])
         if opened.how is not Opening.OPEN:
             if opened.found is not None:
-                detail = opened.problem or describe_fence(zone, opened.found)
-                self._health.zone_is_down(zone, Aspect.FENCE, detail)
+                detail = opened.problem or describe_fence(zone, opened.found, self._mirror.owner)
+                aspect = Aspect.IDENTITY if opened.how is Opening.FOREIGN else Aspect.FENCE
+                self._health.zone_is_down(zone, aspect, detail)
                 raise Interrupted(detail)
             raise Interrupted(f"{zone}: the store did not let the fence be raised", judge=True)
         assert opened.record is not None

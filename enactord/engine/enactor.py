@@ -15,7 +15,17 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
-from enactord.core.errors import Compacted, EnactordError, LeaseLost, PlanUnreadable, StoreDown, StoreRefused, ZoneDown
+from enactord.core.errors import (
+    Compacted,
+    EnactordError,
+    IdTaken,
+    LeaseLost,
+    PlanUnreadable,
+    StoreDown,
+    StoreNotOurs,
+    StoreRefused,
+    ZoneDown,
+)
 from enactord.core.events import LimitsChanged, StepFailed, WasFrozen, WasThawed
 from enactord.core.refusal import Refusal
 from enactord.engine.applying import Applier
@@ -24,6 +34,7 @@ from enactord.engine.claims import Claims
 from enactord.engine.copying import Copier
 from enactord.engine.fence_watch import FenceWatch
 from enactord.engine.health import Aspect, Health
+from enactord.engine.identity import Identity
 from enactord.engine.loops import supervised
 from enactord.engine.opening import Opener
 from enactord.engine.pace import Backoff, Gate
@@ -77,7 +88,10 @@ class Enactor:
             enactor=settings.id,
             ttl_s=settings.claim_ttl_s,
             zones={zone: ports.zones[zone].settings.primaries for zone in self.writers},
+            mark=ports.draw_mark(),
+            installation=lambda: self.mirror.installation,
         )
+        self._identity = Identity(settings, ports, self.mirror, self.health)
         self.retries = Retries(rng, lambda: asyncio.get_running_loop().time(), interval_s=settings.repair_interval_s)
         self._planning = Planning(settings, ports, self.mirror)
         self._claims = Claims(self.session)
@@ -155,6 +169,7 @@ class Enactor:
         await self._copier.restore()
         loops: Sequence[tuple[str, Callable[[], Awaitable[None]]]] = (
             ("follow", self._follow),
+            ("identity", self._identity.run),
             ("session", self._keep_session),
             ("apply", self._apply_loop),
             *((f"repair {zone}", partial(self._repair_loop, zone)) for zone in self.writers),
@@ -238,8 +253,8 @@ class Enactor:
             try:
                 if self.mirror.loaded:
                     # A watch that is resumed is no answer: without one, a store that is away would count as up at
-                    # each attempt, and be tried again without a pause.
-                    await self.ports.store.range(self._keys.head)
+                    # each attempt, and be tried again without a pause. Meanwhile it may have become another one.
+                    await self._check_same_store()
                 else:
                     await self.mirror.load(self.ports.store)
                     self._reload.clear()
@@ -248,9 +263,20 @@ class Enactor:
                 await self._follow_until_reload()
             except Compacted:
                 self.mirror.loaded = False
+            except StoreNotOurs as error:
+                self.mirror.loaded = False
+                self.health.store_is_refused(str(error))
+                await asyncio.sleep(backoff.next_s())
             except (StoreDown, StoreRefused) as error:
                 self.health.store_is_down(str(error))
                 await asyncio.sleep(backoff.next_s())
+
+    async def _check_same_store(self) -> None:
+        """Ask for the installation's id; a store that shows another, or none, is read afresh, and judged by that."""
+        known = self.mirror.stored_installation
+        item = (await self.ports.store.get([self._keys.installation])).get(self._keys.installation)
+        if (item and item.value) != (known and known.value):
+            await self.mirror.load(self.ports.store)
 
     async def _follow_until_reload(self) -> None:
         """Follow the watch; return when a reload is asked for or due."""
@@ -270,6 +296,9 @@ class Enactor:
     async def _keep_session(self) -> None:
         """Keep the lease, and check that the watch has not lost its way."""
         while True:
+            if not self.mirror.knows_installation:
+                await self.mirror.wait_until(lambda: self.mirror.knows_installation, _IDLE_S)
+                continue
             try:
                 degraded = [reason[:_REASON_LENGTH_MAX] for reason in self.reasons()[:_REASONS_MAX]]
                 await self.session.keep(
@@ -280,6 +309,7 @@ class Enactor:
                         "fence_interval_s": max(self.fence_intervals_s().values(), default=0.0),
                     }
                 )
+                self.health.note_id("")
                 await self.session.release_all_but(self._claims.generations, self.mirror.all_claims)
                 await self._check_watch()
                 self._store_is_up()
@@ -287,6 +317,12 @@ class Enactor:
                 self.health.store_is_down(str(error))
             except LeaseLost:
                 continue
+            except IdTaken as error:
+                self.health.note_id(str(error))
+                await asyncio.sleep(min(_IDLE_S, self.settings.claim_ttl_s / 3))
+                continue
+            except StoreNotOurs:
+                self._reload.set()  # to read it afresh tells more
             await asyncio.sleep(self.settings.claim_ttl_s / 3)
 
     async def _check_watch(self) -> None:
@@ -320,7 +356,7 @@ class Enactor:
                 self._note_limits()
                 self.health.note_formats(self.mirror.other_formats)
                 pipelines.reap()
-                if self.store_up and self.mirror.loaded and self.mirror.freeze is None:
+                if self._may_work and self.mirror.freeze is None:
                     try:
                         if not self.mirror.rules:
                             now = self.ports.clock.now()
@@ -337,6 +373,11 @@ class Enactor:
                 await pipelines.wait(_IDLE_S)
         finally:
             await pipelines.stop()
+
+    @property
+    def _may_work(self) -> bool:
+        """Whether plans may be applied: the store is there and our installation's, and so is this enactor's id."""
+        return self.store_up and self.mirror.loaded and self.mirror.knows_installation and not self.health.id_problem
 
     def _note_freeze(self) -> None:
         freeze = self.mirror.freeze
@@ -380,9 +421,13 @@ class Enactor:
         else:
             self.health.zone_is_up(zone, Aspect.SERVER)
             if look.problem:
-                self.health.zone_is_down(zone, Aspect.FENCE, look.problem)
+                aspect, other = Aspect.FENCE, Aspect.IDENTITY
+                if look.foreign:
+                    aspect, other = other, aspect
+                self.health.zone_is_down(zone, aspect, look.problem)
+                self.health.zone_is_up(zone, other)
                 return
-            self.health.zone_is_up(zone, Aspect.FENCE)
+            self.health.zone_is_up(zone, Aspect.FENCE, Aspect.IDENTITY)
             if self.health.has(zone, Aspect.WRITING) and await self._takes_updates(zone):
                 self.health.zone_is_up(zone, Aspect.WRITING)
             if not look.drifts and not look.cut:
@@ -452,6 +497,7 @@ class Enactor:
         found = []
         if not self.store_up:
             found.append(f"store: {self.health.store_problem}")
+        found.extend(f"identity: {problem}" for problem in self.health.identity_problems)
         found.extend(self.health.format_problems)
         if self.ruling.problem:
             found.append(f"limits: {self.ruling.problem}")
@@ -497,6 +543,7 @@ class Enactor:
         """Return what this enactor itself knows besides the mirror, for the status document."""
         return {
             "id": self.settings.id,
+            "identity_up": self.health.identity_up,
             "store_up": self.store_up,
             "working_on": self.working_on,
             "verified": self.verified,

@@ -5,8 +5,12 @@ from collections.abc import Mapping
 from enum import StrEnum
 
 from enactord.core.events import (
+    EnactorOwnId,
+    EnactorSameId,
     FormatKnown,
     FormatUnknown,
+    InstallationAccepted,
+    InstallationRefused,
     StepFailed,
     StoreCameUp,
     StoreWentDown,
@@ -24,8 +28,10 @@ class Aspect(StrEnum):
 
     SERVER = "server"
     """The server does not answer questions."""
+    IDENTITY = "identity"
+    """The fence of another installation, scope or version stands there."""
     FENCE = "fence"
-    """Another fence than ours stands there."""
+    """Another fence than ours stands there: held, or ahead."""
     WRITING = "writing"
     """The server does not take our updates."""
     PASS = "pass"
@@ -39,23 +45,69 @@ class Health:
         self._observer = observer
         self.store_up = False
         self.store_problem = NOT_CONNECTED
+        self._store_told_down = False
+        self._store_refused = False
+        self.installation_problem = ""
+        """Why this enactor's installation is not known, or has no id; "": it has."""
+        self.id_problem = ""
+        """Which other process has this enactor's id; "": none."""
         self._zones: dict[str, dict[Aspect, str]] = {}
         self._loops: dict[str, str] = {}
         self._formats: dict[OtherFormat, str] = {}
 
     def store_is_up(self, revision: int) -> None:
         """The store answered, and the mirror shows it."""
-        if not self.store_up:
-            self.store_up = True
-            self.store_problem = ""
+        if self.store_up:
+            return
+        if self._store_told_down or not self._store_refused:
             self._observer.observe(StoreCameUp(revision=revision))
+        if self._store_refused:
+            self._observer.observe(InstallationAccepted())
+        self.store_up, self.store_problem = True, ""
+        self._store_told_down = self._store_refused = False
 
     def store_is_down(self, problem: str) -> None:
         """The store did not answer, or would not."""
-        if self.store_up or self.store_problem == NOT_CONNECTED:
+        if not self._store_told_down:
             self._observer.observe(StoreWentDown(detail=problem))
+        self._store_told_down = True
         self.store_up = False
         self.store_problem = problem
+
+    def store_is_refused(self, problem: str) -> None:
+        """The store answered, and is not this installation's: it counts as away until it is."""
+        if not self._store_refused:
+            self._observer.observe(InstallationRefused(detail=problem))
+        self._store_refused = True
+        self.store_up = False
+        self.store_problem = problem
+
+    def note_installation(self, problem: str) -> None:
+        """Enter why the installation has no id; "": it has."""
+        if problem and not self.installation_problem:
+            self._observer.observe(InstallationRefused(detail=problem))
+        elif self.installation_problem and not problem:
+            self._observer.observe(InstallationAccepted())
+        self.installation_problem = problem
+
+    def note_id(self, problem: str) -> None:
+        """Enter which other process has this enactor's id; "": none."""
+        if problem and not self.id_problem:
+            self._observer.observe(EnactorSameId(detail=problem))
+        elif self.id_problem and not problem:
+            self._observer.observe(EnactorOwnId())
+        self.id_problem = problem
+
+    @property
+    def identity_problems(self) -> list[str]:
+        """What is said of the installation's id, and of this enactor's, in order."""
+        return [problem for problem in (self.installation_problem, self.id_problem) if problem]
+
+    @property
+    def identity_up(self) -> bool:
+        """Whether store, zones and id are this enactor's own, as far as is known."""
+        foreign = any(Aspect.IDENTITY in known for known in self._zones.values())
+        return not (self._store_refused or self.installation_problem or self.id_problem or foreign)
 
     def note_formats(self, found: Mapping[str, OtherFormat]) -> None:
         """Enter what another version has written, by key: told when a format of a kind appears, and when it is gone."""

@@ -49,6 +49,8 @@ class Look:
     drifts: tuple[Drift, ...]
     repaired: tuple[str, ...]
     problem: str = ""
+    foreign: bool = False
+    """Whether the problem is that another installation, scope or version has fenced the zone."""
     cut: bool = False
     """Whether it ended before all names were looked at."""
 
@@ -104,9 +106,10 @@ class Repairer:
         `cut`: whether another look is wanted now: its fence may be lost, or its primary be another. This one then ends.
         Raises `ZoneDown`, `ZoneDenied`; `StoreDown` when the store goes away in between.
         """
-        basis, problem = await self._bases.find(zone, repair=repair)
+        ground = await self._bases.find(zone, repair=repair)
+        basis, problem = ground.basis, ground.problem
         if basis is None:
-            return Look(zone=zone, names=0, drifts=(), repaired=(), problem=problem)
+            return Look(zone=zone, names=0, drifts=(), repaired=(), problem=problem, foreign=ground.foreign)
         drifts: list[Drift] = []
         repaired: set[str] = set()
         names = 0

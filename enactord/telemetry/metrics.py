@@ -174,7 +174,7 @@ class Metrics:
                 self.verified.labels(zone).set(at)
             case events.FenceOpened(zone=zone, before=before):
                 # Where a plan has been applied a fence stood; what was there in its place is not ours.
-                if self._applied.get(zone) and not before.startswith("v=enactord1 "):
+                if self._applied.get(zone) and not before.startswith("v=enactord"):
                     self.fences_lost.labels(zone).inc()
             case events.StepFailed(step=step):
                 self.steps_failed.labels(step).inc()
