@@ -32,6 +32,7 @@ def status_document(mirror: Mirror, zones: Sequence[str]) -> Document:
     configured = frozenset(zones)
     return {
         "scope": mirror.keys.scope,
+        "installation": mirror.installation or None,
         "head": mirror.head,
         "plans": {"stored": len(generations), "oldest": generations[0] if generations else 0},
         "frozen": freeze_document(mirror.freeze),

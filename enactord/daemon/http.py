@@ -214,6 +214,7 @@ def standing(enactor: Enactor) -> Standing:
         pacing=pacing,
         zones_down=enactor.zone_problems,
         copy_up=not enactor.copy_problem,
+        identity_up=enactor.health.identity_up,
         lag_s=enactor.lag_s(),
         fence_interval_s=enactor.fence_intervals_s(),
         head_refused=enactor.head_refusal is not None,

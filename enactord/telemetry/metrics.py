@@ -45,6 +45,8 @@ class Standing:
     zones_down: Collection[str]
     """Those that cannot be looked at or written now, whatever the cause."""
     copy_up: bool
+    identity_up: bool
+    """Whether store, zones and id are of the enactor's own installation."""
     head_refused: bool
     limits_differing: int
     """Limits of the guards of which the enactor's config says something else than is in force."""
@@ -93,6 +95,9 @@ class Metrics:
         self.fence_interval = gauge("fence_interval_seconds", "Time between two questions for the zone's fence", "zone")
         self.other_formats = gauge(
             "other_format_values", "Values in the store that another version has written", "kind"
+        )
+        self.identity_up = gauge(
+            "identity_up", "1 while store, zones and id are those of this enactor's own installation"
         )
         self.copy_up = gauge("copy_up", "1 while the copy on local disk can be saved")
         self.config_refused = gauge(
@@ -228,6 +233,7 @@ class Metrics:
         self.claims.set(len(mirror.all_claims))
         self.store_up.set(standing.store_up)
         self.copy_up.set(standing.copy_up)
+        self.identity_up.set(standing.identity_up)
         counts = Counts(other.kind for other in mirror.other_formats.values())
         for kind in KINDS:
             self.other_formats.labels(kind.name).set(counts[kind.name])

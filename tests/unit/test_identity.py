@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from enactord.adapters.memory_zone import MemoryZone
 from enactord.core.events import (
     EnactorOwnId,
     EnactorSameId,
@@ -23,9 +24,13 @@ from enactord.core.fence import (
     parse_fence_text,
 )
 from enactord.core.kv import Delete, Put, prefix_end
+from enactord.engine.settings import ZonePorts
+from enactord.operations.scope import Denied, Scope
+from enactord.operations.taking import Offer, TakenOver, look, take
 from enactord.registry.control import Freeze, freeze_value
-from enactord.registry.keys import installation_value
-from tests.world import SCOPE, ZONE, Member, World, fleet, plan
+from enactord.registry.keys import installation_value, stored_json
+from enactord.store.layout import TAKEN
+from tests.world import SCOPE, ZONE, Member, World, fleet, plan, tolerant
 
 OURS, THEIRS = "0123456789abcdef", "fedcba9876543210"
 MARK = "a" * 16
@@ -336,3 +341,102 @@ async def test_a_restart_after_a_crash_waits_for_the_lease_alone() -> None:
         await world.applied(2)
     finally:
         await world.close()
+
+
+# -- taking a zone over
+
+
+def scope_of(world: World) -> Scope:
+    return Scope(
+        store=world.store, name=SCOPE, zones=list(world.servers), limits=tolerant(), clock=world.clock, wait_s=0.0
+    )
+
+
+def ports_of(world: World, zone: str = ZONE) -> ZonePorts:
+    return world.ports(zone, world.gate(MemoryZone(world.servers[zone])))
+
+
+async def taken(world: World) -> TakenOver:
+    """Take the zone over as the command does."""
+    ports = ports_of(world)
+    offer = await look(scope_of(world), ZONE, ports)
+    assert isinstance(offer, Offer), offer
+    done = await take(scope_of(world), offer, ports, reason="INC-1", author="alice")
+    assert isinstance(done, TakenOver), done
+    return done
+
+
+async def test_a_dead_installation_s_zone_is_taken_over(world: World) -> None:
+    """The store gets an id, the zone our fence above theirs; the next publication is applied, and it is recorded."""
+    world.servers[ZONE].put_fence(fence(THEIRS, generation=40).seen)
+    member = await world.add("a")
+    await world.publish(plan(fleet(3, 1)))
+    await world.until(lambda: f"another installation {THEIRS}" in reasons(member))
+    done = await taken(world)
+    own = (await world.view()).installation
+    assert own not in ("", THEIRS)
+    assert (done.fence.generation, done.fence.installation) == (41, own)
+    assert world.servers[ZONE].fence == done.fence.seen
+    assert "publish" in done.left
+    await world.until(lambda: member.enactor.health.identity_up)
+    assert (await world.publish(plan(fleet(3, 2)))).generation == 42
+    await world.until(lambda: world.serves(fleet(3, 2)))
+    key = world.keys.taken(ZONE)
+    note = stored_json(TAKEN, (await world.store.get([key]))[key].value)
+    assert (note["author"], note["reason"], note["from"]) == ("alice", "INC-1", fence(THEIRS, generation=40).text)
+
+
+@pytest.mark.parametrize("said", ["v=enactord1 garbled", fence(THEIRS, generation=1).text])
+async def test_a_zone_that_was_ours_goes_on_at_once(world: World, said: str) -> None:
+    """Where our store's fence is above what stands, that is put back: no publication is needed."""
+    member = await world.add("a")
+    for generation in (1, 2):
+        await world.publish(plan(fleet(3, generation)))
+        await world.applied(generation)
+    before = world.servers[ZONE].fence
+    world.servers[ZONE].put_fence(text(said))
+    world.servers[ZONE].put_foreign(f"n00001.{ZONE}")
+    await world.until(lambda: not member.enactor.health.identity_up)
+    done = await taken(world)
+    assert (done.fence.seen, done.left) == (before, "")
+    await world.until(lambda: world.serves(fleet(3, 2)))
+    await world.until(lambda: not member.enactor.reasons())
+
+
+async def test_what_may_not_be_taken_is_refused(world: World) -> None:
+    """Nothing stands, it is ours, another scope's, or of a version that this one cannot read."""
+    await world.add("a")
+    await world.publish(plan(fleet(3, 1)))
+    await world.applied(1)
+    own = world.servers[ZONE].fence
+    for seen, guard in (
+        ((), "ours"),
+        (own, "ours"),
+        (fence(scope="other").seen, "identity"),
+        (text("v=enactord2 x"), "identity"),
+    ):
+        world.servers[ZONE].put_fence(seen)
+        refused = await look(scope_of(world), ZONE, ports_of(world))
+        assert isinstance(refused, Denied)
+        assert [refusal.guard for refusal in refused.refusals] == [guard]
+
+
+async def test_exactly_what_was_shown_is_replaced(world: World) -> None:
+    """The other installation lives after all, and raised its fence meanwhile: nothing is taken."""
+    ports = ports_of(world)
+    world.servers[ZONE].put_fence(fence(THEIRS, generation=40).seen)
+    offer = await look(scope_of(world), ZONE, ports)
+    assert isinstance(offer, Offer)
+    world.servers[ZONE].put_fence(fence(THEIRS, generation=41).seen)
+    done = await take(scope_of(world), offer, ports, reason="r", author="a")
+    assert isinstance(done, Denied)
+    assert world.servers[ZONE].fence == fence(THEIRS, generation=41).seen
+
+
+async def test_a_fence_out_of_reach_is_taken_and_then_lowered(world: World) -> None:
+    """Its generation does not come into the store; the answer names `fence lower`."""
+    world.servers[ZONE].put_fence(fence(THEIRS, generation=10**15).seen)
+    done = await taken(world)
+    assert "enactorctl fence lower" in done.left
+    assert (await world.view()).fence(ZONE) is None
+    assert world.servers[ZONE].fence == done.fence.seen
