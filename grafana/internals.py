@@ -87,6 +87,12 @@ STORE = [
         UP,
     ),
     states(
+        "Installation by enactor",
+        "Whether store, zones and id are those of this enactor's own installation.",
+        {"{{instance}}": f"enactord_identity_up{{{SCOPE}}}"},
+        words(v0=("another's", "red"), v1=("own", "green")),
+    ),
+    states(
         "Local copy by enactor",
         "Whether this enactor can save what repair needs when the store is away.",
         {"{{instance}}": f"enactord_copy_up{{{SCOPE}}}"},

@@ -1,6 +1,7 @@
 """A whole scope in memory: store, zones and enactors, with hands to disturb them."""
 
 import asyncio
+import itertools
 import random
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -264,6 +265,12 @@ def tolerant(**given: Any) -> Limits:
     )
 
 
+def draw_marks(seed: str) -> Callable[[], str]:
+    """Return what draws the marks of one process, the same ones in every run."""
+    rng = random.Random(f"marks of {seed}")
+    return lambda: f"{rng.getrandbits(64):016x}"
+
+
 class World:
     """A scope. Leave it by `close`."""
 
@@ -287,8 +294,10 @@ class World:
             "claim_ttl_s": 3,
             "verify_timeout_s": 1.0,
             "head_start_s": 0.0,
+            "first_answers_s": 0.2,
         } | settings
         self.members: dict[str, Member] = {}
+        self._lives = itertools.count()
 
     async def add(self, name: str, copy: DictCopy | None = None, *, store_up: bool = True) -> Member:
         store = Cuttable(self.store)
@@ -303,6 +312,7 @@ class World:
             clock=self.clock,
             observer=recorder,
             copy=copy,
+            draw_mark=draw_marks(f"{name} {next(self._lives)}"),
         )
         settings = Settings(
             id=name,
@@ -392,6 +402,11 @@ class World:
         member.task.cancel()
         await asyncio.gather(member.task, return_exceptions=True)
         return member.copy
+
+    async def kill(self, name: str) -> DictCopy:
+        """End an enactor as a crash does: its lease goes on until it runs out."""
+        self.members[name].enactor.session.lease = 0
+        return await self.stop(name)
 
     async def close(self) -> None:
         for name in list(self.members):

@@ -12,7 +12,7 @@ from enactord.core.kv import Item
 
 T = TypeVar("T")
 
-_NAME = "last-known-good.sqlite"
+COPY_NAME = "last-known-good.sqlite"
 _FORMAT = 1
 """The format of the file, as its `user_version` says it; 0: no version has written to it yet."""
 _COLUMNS = "key, value, created, modified, version"
@@ -27,11 +27,51 @@ _DAMAGED = (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 stands there. Source: sqlite.org/rescode.html."""
 
 
+def read_copy(state_dir: Path) -> tuple[list[Item], dict[str, bytes]]:
+    """Return the items and chunks of an enactor's copy, which is left as it is, for commands.
+
+    Raises `CopyUnreadable`: missing, damaged, or another version's.
+    """
+    path = state_dir / COPY_NAME
+    try:
+        if not path.is_file() or not path.stat().st_size:
+            raise CopyUnreadable(f"{state_dir} holds no copy of an enactor ({COPY_NAME})")
+        with _connected(path, read_only=True) as db:
+            return _contents(db)
+    except _OtherFormat as error:
+        raise CopyUnreadable(f"{path}: {error}: use the version that wrote it") from error
+    except (sqlite3.Error, OSError) as error:
+        raise CopyUnreadable(f"{path}: {error}") from error
+
+
+class _OtherFormat(Exception):
+    """The file is of another version: the format that it has, and what to say of it."""
+
+    def __str__(self) -> str:
+        return str(self.args[1])
+
+
+def _contents(db: sqlite3.Connection) -> tuple[list[Item], dict[str, bytes]]:
+    found = db.execute("PRAGMA user_version").fetchone()[0]
+    if found not in (0, _FORMAT):
+        raise _OtherFormat(found, f"it has format {found}, this version reads format {_FORMAT}")
+    rows = db.execute(f"SELECT {_COLUMNS} FROM items").fetchall()
+    chunks = db.execute("SELECT digest, packed FROM chunks").fetchall()
+    kinds = {tuple(map(type, row)) for row in rows} | {(*map(type, row), int, int, int) for row in chunks}
+    if not kinds <= {(str, bytes, int, int, int)}:
+        raise sqlite3.DatabaseError("a value of another type than was written")
+    items = [
+        Item(key=key, value=value, create_revision=created, mod_revision=modified, version=version)
+        for key, value, created, modified, version in rows
+    ]
+    return items, dict(chunks)
+
+
 class SqliteLocalCopy:
     """Implements `LocalCopy`."""
 
     def __init__(self, state_dir: Path) -> None:
-        self._path = state_dir / _NAME
+        self._path = state_dir / COPY_NAME
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="local-copy")
         self._unread = False
         """What stands there could not be read: the next save replaces all of it."""
@@ -65,7 +105,10 @@ class SqliteLocalCopy:
             if not self._path.is_file():
                 raise CopyUnreadable(self._set_aside("damaged", "it is no file"))
             with _connected(self._path) as db:
-                return self._read(db)
+                return _contents(db)
+        except _OtherFormat as error:
+            found, why = error.args
+            raise CopyUnreadable(self._set_aside(f"format-{found}", why)) from error
         except sqlite3.DatabaseError as error:
             # An error of Python's own sqlite3 has no code: it could not make sense of what it read.
             if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF in _DAMAGED:
@@ -74,22 +117,6 @@ class SqliteLocalCopy:
             raise CopyUnreadable(f"{self._path}: {error}; it counts as empty") from error
         except OSError as error:
             raise CopyUnreadable(f"{self._path}: {error}; it counts as empty") from error
-
-    def _read(self, db: sqlite3.Connection) -> tuple[list[Item], dict[str, bytes]]:
-        found = db.execute("PRAGMA user_version").fetchone()[0]
-        if found not in (0, _FORMAT):
-            why = f"it has format {found}, this version reads format {_FORMAT}"
-            raise CopyUnreadable(self._set_aside(f"format-{found}", why))
-        rows = db.execute(f"SELECT {_COLUMNS} FROM items").fetchall()
-        chunks = db.execute("SELECT digest, packed FROM chunks").fetchall()
-        kinds = {tuple(map(type, row)) for row in rows} | {(*map(type, row), int, int, int) for row in chunks}
-        if not kinds <= {(str, bytes, int, int, int)}:
-            raise sqlite3.DatabaseError("a value of another type than was written")
-        items = [
-            Item(key=key, value=value, create_revision=created, mod_revision=modified, version=version)
-            for key, value, created, modified, version in rows
-        ]
-        return items, dict(chunks)
 
     def _set_aside(self, suffix: str, why: str) -> str:
         """Move the copy out of the way without deleting it; returns what to tell."""
@@ -132,8 +159,9 @@ class _connected:
     its shared memory, and the copy is wanted most where things go wrong.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._db = sqlite3.connect(path, isolation_level=None, timeout=5.0)
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        where = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
+        self._db = sqlite3.connect(where, uri=True, isolation_level=None, timeout=5.0)
 
     def __enter__(self) -> sqlite3.Connection:
         try:

@@ -29,7 +29,7 @@ VERBS: Mapping[str, tuple[str, str]] = {
     "thaw": ("freeze", "Undo a freeze; none is no error."),
     "verify": ("verify", "Ask every configured verify server for every name; exit 1 if any is empty or drifted."),
     "watch": ("watch", "Print plans published, fences opened, plans applied, endpoints held, freezes, until Ctrl-C."),
-    "zone": ("zone", "Take a zone out of a scope."),
+    "zone": ("zone", "Take a zone out of a scope, or over from another installation."),
 }
 """Each verb with its module, and the first line of its help: `--help` imports none of them."""
 

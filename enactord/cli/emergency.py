@@ -7,13 +7,15 @@ from typing import NoReturn
 
 import click
 
+from enactord.adapters.local_copy import read_copy
 from enactord.adapters.primaries import SeveralServers
 from enactord.cli.opening import open_scope
 from enactord.cli.program import common, config_path, examples
 from enactord.cli.publish import author_or_user
 from enactord.cli.terminal import Out, deny, tell_done, warn
 from enactord.core.content import pack_address
-from enactord.core.errors import EnactordError, StoreDown, StoreRefused
+from enactord.core.errors import CopyUnreadable, EnactordError, StoreDown, StoreRefused
+from enactord.core.fence import Owner
 from enactord.core.names import fence_name, parse_name, zone_of
 from enactord.core.records import Records
 from enactord.core.render import ANSWERS_MAX_LIMIT
@@ -25,7 +27,7 @@ from enactord.operations import emergency as acts
 from enactord.operations.emergency import Taken
 from enactord.operations.scope import Denied
 from enactord.registry.fences import Fences
-from enactord.registry.keys import Keys
+from enactord.registry.keys import Keys, parse_installation
 
 _STORE_PATIENCE_S = 2.0
 
@@ -84,8 +86,8 @@ def seal(zone: str, reason: str, author: str | None) -> int:
     """Hold ZONE as it is: no enactor writes there until it is released."""
 
     async def run() -> Taken | Denied:
-        async with _opened(parse_name(zone)) as (scope, ports):
-            return await acts.seal(ports, scope, acts.hold_text(author_or_user(author), reason))
+        async with _opened(parse_name(zone)) as (owner, ports):
+            return await acts.seal(ports, owner, acts.hold_text(author_or_user(author), reason))
 
     return _end(asyncio.run(run()))
 
@@ -101,8 +103,8 @@ def release(zone: str) -> int:
     """
 
     async def run() -> tuple[Taken | Denied, bool]:
-        async with _opened(parse_name(zone)) as (scope, ports):
-            done = await acts.release(ports, scope)
+        async with _opened(parse_name(zone)) as (owner, ports):
+            done = await acts.release(ports, owner)
         return done, isinstance(done, Taken) and await _tell_store(done)
 
     done, told = asyncio.run(run())
@@ -126,13 +128,13 @@ async def _tell_store(done: Taken) -> bool:
 
 
 async def _set(name: str, records: Records, zone: str, hold: str) -> Taken | Denied:
-    async with _opened(zone, name) as (scope, ports):
-        return await acts.set_records(ports, scope, name, records, hold)
+    async with _opened(zone, name) as (owner, ports):
+        return await acts.set_records(ports, owner, name, records, hold)
 
 
 @asynccontextmanager
-async def _opened(zone: str, name: str = "") -> AsyncIterator[tuple[str, ZonePorts]]:
-    """Open one zone of the config, without the store."""
+async def _opened(zone: str, name: str = "") -> AsyncIterator[tuple[Owner, ZonePorts]]:
+    """Open one zone of the config, without the store; yields whose zone it is, too, as far as that can be found out."""
     config = load_config(config_path(), for_daemon=False)
     settings = config.settings
     known = [each.name for each in settings.zones]
@@ -144,23 +146,44 @@ async def _opened(zone: str, name: str = "") -> AsyncIterator[tuple[str, ZonePor
         _wrong(f"{name} is not in {zone}, or in a zone below it that this config has, too")
     async with open_zones(config) as zones:
         port = zones[zone].zone
-        if isinstance(port, SeveralServers):
-            await port.settle(await _recorded(config, zone))
-            warn(f"{zone} is written on {port.current}; other servers of the config are left alone")
-        yield settings.scope, zones[zone]
+        installation = _copied_installation(config)
+        if isinstance(port, SeveralServers) or not installation:
+            primary, stored = await _recorded(config, zone)
+            installation = installation or stored
+            if isinstance(port, SeveralServers):
+                await port.settle(primary)
+                warn(f"{zone} is written on {port.current}; other servers of the config are left alone")
+        yield Owner(scope=settings.scope, installation=installation), zones[zone]
 
 
-async def _recorded(config: Config, zone: str) -> str:
-    """Return the server that the store says the zone is written on; nothing where the store does not say at once."""
+def _copied_installation(config: Config) -> str:
+    """Return the installation's id as the enactor's local copy has it; "" where there is no copy, or none in it."""
+    try:
+        items, _ = read_copy(config.enactor.state_dir)
+    except CopyUnreadable:
+        return ""
+    key = Keys(config.settings.scope).installation
+    found = next((parse_installation(item.value) for item in items if item.key == key), None)
+    return found if isinstance(found, str) else ""
+
+
+async def _recorded(config: Config, zone: str) -> tuple[str, str]:
+    """Return the server that the store says the zone is written on, and the installation's id.
+
+    Each is "" where the store does not say it at once.
+    """
     with suppress(TimeoutError, EnactordError, OSError):
         async with asyncio.timeout(_STORE_PATIENCE_S):
             store = await open_config_store(config)
             try:
-                record = await Fences(store, Keys(config.settings.scope)).read(zone)
-                return "" if record is None else record.primary
+                keys = Keys(config.settings.scope)
+                record = await Fences(store, keys).read(zone)
+                item = (await store.get([keys.installation])).get(keys.installation)
+                found = None if item is None else parse_installation(item.value)
+                return "" if record is None else record.primary, found if isinstance(found, str) else ""
             finally:
                 await store.close()
-    return ""
+    return "", ""
 
 
 def _records(addresses: tuple[str, ...], ttl_s: int) -> Records:

@@ -69,6 +69,7 @@ def _print(out: Out, document: dict[str, Any]) -> None:
     out.line(
         f"scope {document['scope']}: newest plan {document['head'] or 'none'}, {plans['stored']} stored"
         + (f" from {plans['oldest']} on" if plans["oldest"] else "")
+        + f"; installation {document['installation'] or 'without an id: no enactor has made it yet'}"
     )
     out.line(
         f"endpoints: {counts['total']} in the ledger, {counts['applied']} applied, {counts['pending']} pending,"

@@ -263,6 +263,14 @@ def warn(text: str) -> None:
         complain(("warning: ", "yellow"), text)
 
 
+def agrees(question: str) -> bool:
+    """Ask a person who sits at a terminal; where nobody does, the command itself is the answer."""
+    if wants_json() or not (_on_terminal(sys.stdin) and _on_terminal(sys.stderr)):
+        return True
+    complain((question, "yellow"), " [y/N]")
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
 def deny(denied: "Denied") -> int:
     """Show refusals; returns the exit code of a "no"."""
     if wants_json():

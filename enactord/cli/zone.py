@@ -1,4 +1,4 @@
-"""zone: take a zone out for good."""
+"""zone: take a zone out for good, or over from an installation that is gone."""
 
 import asyncio
 
@@ -7,16 +7,25 @@ import click
 from enactord.cli.opening import open_tools
 from enactord.cli.program import common, examples
 from enactord.cli.publish import author_or_user
-from enactord.cli.terminal import Out, deny, progress, tell_done
+from enactord.cli.terminal import Out, agrees, deny, progress, tell_done
 from enactord.core.names import parse_name
+from enactord.operations import taking
 from enactord.operations.retiring import Retired, retire
 from enactord.operations.scope import Denied, Stage
+from enactord.operations.taking import Offer, TakenOver
 
 
-@click.group(epilog=examples("enactorctl zone retire old.example.com --reason 'moved to another team'"))
+@click.group(
+    epilog=examples(
+        """
+enactorctl zone retire old.example.com --reason "moved to another team"
+enactorctl zone take example.com --reason "INC-4711: its plan store is lost for good"
+"""
+    )
+)
 @common
 def zone() -> None:
-    """Take a zone out of a scope."""
+    """Take a zone out of a scope, or over from another installation."""
 
 
 @zone.command(
@@ -78,3 +87,57 @@ def _print(out: Out, done: Retired) -> None:
             f"the newest plan still holds {done.planned} endpoints of it: the planner must leave them out, or its"
             " next plan is refused"
         )
+
+
+@zone.command(
+    name="take",
+    epilog=examples(
+        """
+enactorctl zone take example.com --reason "INC-4711: its plan store is lost for good"
+enactorctl zone take example.com --reason "INC-4711" --yes
+"""
+    ),
+)
+@click.argument("zone", metavar="ZONE")
+@click.option("--reason", metavar="TEXT", required=True, help="Why; it is kept in the store.")
+@click.option("--yes", is_flag=True, help="Do not ask, also where a person sits at a terminal.")
+@click.option("--author", metavar="NAME", help="Who says so [default: you].")
+@common
+def take_(zone: str, reason: str, yes: bool, author: str | None) -> int:
+    """Take ZONE over from an installation that is gone, or whose fence is damaged.
+
+    An installation is one plan store with its enactors; its id stands in the fence of each zone. Two
+    installations undo each other's work in one zone, so enactors refuse a zone of another id. First make
+    sure that no enactor of the other installation is alive. What stands is shown, and exactly that is
+    replaced, by a fence of this installation above it. No name changes by it: names that this installation's
+    ledger does not know are held until they are adopted.
+    """
+    name = parse_name(zone)
+    offer = asyncio.run(_look(name))
+    if isinstance(offer, Denied):
+        return deny(offer)
+    if not yes and not agrees(f"{name} stands at: {offer.standing}; take it over?"):
+        return 1
+    done = asyncio.run(_take(offer, reason, author_or_user(author)))
+    if isinstance(done, Denied):
+        return deny(done)
+    tell_done(done.document, lambda out: _print_taken(out, done))
+    return 0
+
+
+async def _look(name: str) -> Offer | Denied:
+    async with open_tools() as tools, tools.zones() as zones:
+        if name not in zones:
+            raise click.UsageError(f"{name} is no zone of this config; it has: {', '.join(sorted(zones))}")
+        return await taking.look(tools.scope, name, zones[name])
+
+
+async def _take(offer: Offer, reason: str, author: str) -> TakenOver | Denied:
+    async with open_tools() as tools, tools.zones() as zones:
+        return await taking.take(tools.scope, offer, zones[offer.zone], reason=reason, author=author)
+
+
+def _print_taken(out: Out, done: TakenOver) -> None:
+    out.line(f"{done.zone} stood at: {done.before}")
+    out.line(f"{done.zone} stands at: {done.fence.text}")
+    out.line(f"what is left to do: {done.left}" if done.left else "enactors go on there by themselves")

@@ -64,6 +64,14 @@ class StoreFull(StoreRefused):
     """The plan store has no room: it answers questions, and takes nothing that needs any."""
 
 
+class StoreNotOurs(EnactordError):
+    """The store that answers is not the one that this enactor knows: it is empty, or another installation's."""
+
+
+class IdTaken(EnactordError):
+    """Another process is alive under the id of this enactor."""
+
+
 class Compacted(EnactordError):
     """The revision asked for is gone from the store; read afresh, from `revision` or later."""
 

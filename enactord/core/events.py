@@ -311,6 +311,46 @@ class FormatKnown(Happening):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class InstallationMade(Happening):
+    """An installation that had no id has this one from now on."""
+
+    id: ClassVar[str] = "installation.made"
+    installation: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstallationRefused(Happening):
+    """The store is not the one of this enactor's installation, or it is not certain that it is."""
+
+    id: ClassVar[str] = "installation.refused"
+    severity: ClassVar[Severity] = "error"
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstallationAccepted(Happening):
+    """What was refused is the store of this enactor's installation again."""
+
+    id: ClassVar[str] = "installation.accepted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnactorSameId(Happening):
+    """Another process is alive under the id of this enactor."""
+
+    id: ClassVar[str] = "enactor.same_id"
+    severity: ClassVar[Severity] = "warning"
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnactorOwnId(Happening):
+    """This process alone has its id again."""
+
+    id: ClassVar[str] = "enactor.own_id"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StoreWentDown(Happening):
     id: ClassVar[str] = "store.down"
     severity: ClassVar[Severity] = "error"

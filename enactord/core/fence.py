@@ -3,9 +3,13 @@
 import re
 from dataclasses import dataclass, field, replace
 
+_BEGINS = b"v=enactord"
+"""What every fence begins with, of whatever version: such a text is never garbage."""
+_VERSION = "enactord1"
 _TEXT = re.compile(
     r"v=enactord1 scope=(?P<scope>[a-z0-9._-]{1,63}) gen=(?P<generation>0|[1-9][0-9]{0,18})"
-    r" plan=(?P<plan>[0-9a-f]{16})(?: held=(?P<hold>[ -~]{1,120}))?\Z"
+    r" plan=(?P<plan>[0-9a-f]{16})(?: id=(?P<installation>[0-9a-f]{16}))?(?P<more>(?: (?!held=|id=)[!-<>-~]+=[!-~]*)*)"
+    r"(?: held=(?P<hold>[ -~]{1,120}))?\Z"
 )
 
 FenceSeen = tuple[bytes, ...]
@@ -16,8 +20,9 @@ NO_PLAN = "0" * PLAN_MARK_LENGTH
 """The mark of a fence that an operator raised by hand: no plan has it."""
 FENCE_MAX = 10**19 - 1
 """The highest generation that a fence's text can name: far above those of plans, which end at 18 digits."""
-HOLD_MAX = 120
-"""Longest text of a hold: with it, the fence still is one character-string."""
+HOLD_MAX = 100
+"""Longest text of a hold: with it, and the longest scope, the fence still is one character-string of 255."""
+_TEXT_SHOWN, _VERSION_SHOWN = 120, 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,20 +31,25 @@ class Fence:
 
     `hold`: who keeps every enactor out of the zone, and why (printable ASCII, at most
     `HOLD_MAX` characters); "": nobody. A fence that is held gives way to operators alone,
-    whatever its generation. `primary`: the server that it is to stand on, where the zone may
-    have another one, too; no part of its text.
+    whatever its generation. `installation`: the id of the installation that raised it; "": none,
+    from before there were ids. `more`: fields that this version does not know, each with a space
+    before it; they are read and compared, and the next raise leaves them out. `primary`: the server
+    that it is to stand on, where the zone may have another one, too; no part of its text.
     """
 
     scope: str
     generation: int
     plan: str
+    installation: str = ""
+    more: str = ""
     hold: str = ""
     primary: str = field(default="", compare=False)
 
     @property
     def text(self) -> str:
+        own = f" id={self.installation}" if self.installation else ""
         held = f" held={self.hold}" if self.hold else ""
-        return f"v=enactord1 scope={self.scope} gen={self.generation} plan={self.plan}{held}"
+        return f"v={_VERSION} scope={self.scope} gen={self.generation} plan={self.plan}{own}{self.more}{held}"
 
     @property
     def rdata(self) -> bytes:
@@ -51,6 +61,35 @@ class Fence:
     def seen(self) -> FenceSeen:
         """What a zone holds when exactly this fence stands in it."""
         return (self.rdata,)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OtherFence:
+    """A text that begins as a fence does, and that this version cannot read; printable ASCII, cut.
+
+    `version`: what its `v=` says, where that is another than this version writes; "": it is damaged.
+    """
+
+    text: str
+    version: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owner:
+    """Whose fences are ours: those of this scope and installation ("": not known, then the scope decides)."""
+
+    scope: str
+    installation: str = ""
+
+    def owns(self, fence: Fence) -> bool:
+        """Whether a fence is ours; without an id it is, by its scope."""
+        if fence.scope != self.scope:
+            return False
+        return not (fence.installation and self.installation) or fence.installation == self.installation
+
+
+Stranger = Fence | OtherFence
+"""What keeps us out of a zone for good: the fence of another scope or installation, or of another version."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,8 +161,32 @@ def parse_fence_text(text: bytes) -> Fence | None:
     if match is None:
         return None
     return Fence(
-        scope=match["scope"], generation=int(match["generation"]), plan=match["plan"], hold=match["hold"] or ""
+        scope=match["scope"],
+        generation=int(match["generation"]),
+        plan=match["plan"],
+        installation=match["installation"] or "",
+        more=match["more"],
+        hold=match["hold"] or "",
     )
+
+
+def find_stranger(seen: FenceSeen, owner: Owner) -> Stranger | None:
+    """Return what stands at a fence's name and is not ours to replace, None where there is no such thing.
+
+    Each record is judged by itself: another's fence stays another's with garbage beside it.
+    """
+    for rdata in seen:
+        text = rdata[1:]
+        if not text.startswith(_BEGINS):
+            continue
+        fence = parse_fence((rdata,))
+        if fence is None:
+            version = text[2:].split(b" ")[0].decode("ascii", "replace")[:_VERSION_SHOWN]
+            shown = "".join(c if " " <= c <= "~" else "?" for c in text.decode("ascii", "replace"))[:_TEXT_SHOWN]
+            return OtherFence(text=shown, version="" if version == _VERSION else version)
+        if not owner.owns(fence):
+            return fence
+    return None
 
 
 def out_of_reach(zone: str, generation: int, newest: int) -> str:
@@ -134,8 +197,28 @@ def out_of_reach(zone: str, generation: int, newest: int) -> str:
     )
 
 
-def describe_fence(zone: str, fence: Fence) -> str:
-    """Return the fence that keeps an enactor out of a zone, and what gives the zone back, for people."""
+def describe_fence(zone: str, fence: Stranger, owner: Owner) -> str:
+    """Return the fence that keeps an enactor of `owner` out of a zone, and what gives the zone back, for people."""
+    if isinstance(fence, OtherFence):
+        if fence.version:
+            return (
+                f"{zone}: fenced by another version of enactord ({fence.text}), and this version reads {_VERSION}:"
+                f" start the version that writes {fence.version}"
+            )
+        return (
+            f"{zone}: its fence is damaged ({fence.text}); look who did that, then put a sound one there with:"
+            f" enactorctl zone take {zone} --reason …"
+        )
+    if fence.scope != owner.scope:
+        return (
+            f"{zone}: fenced by another scope {fence.scope} ({fence.text}); two scopes must not share a zone: take it"
+            " out of one of the configs"
+        )
+    if not owner.owns(fence):
+        return (
+            f"{zone}: fenced by another installation {fence.installation} ({fence.text}); two installations must not"
+            f" share a zone. If that installation is gone, take it over with: enactorctl zone take {zone} --reason …"
+        )
     if fence.hold:
         return (
             f"{zone}: fence held by an operator ({fence.hold}); give it back with: enactorctl emergency release {zone}"

@@ -7,6 +7,9 @@ An archive is gzip of JSON lines: a header, one line a key (relative to the scop
 value in base64), and a last line with the number of keys and the SHA-256 of all lines
 before it; one that was cut short or changed is not taken for whole.
 
+A store that was lost can be seeded from the copy on an enactor's local disk, too: it has less, and
+goes the same way (`copy_source`).
+
 Restoring never lowers a fence: of a fence in the archive, in the store, and in the zone
 itself, the highest stands afterwards, and the next publication goes above it.
 """
@@ -17,25 +20,36 @@ import gzip
 import json
 import os
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from enactord.core.errors import ArchiveUnreadable, Compacted, ZoneDown
-from enactord.core.fence import FenceRecord, out_of_reach, parse_fence
+from enactord.core.errors import ArchiveUnreadable, Compacted, PlanOfOtherFormat, PlanUnreadable, ZoneDown
+from enactord.core.fence import FenceRecord, describe_fence, find_stranger, out_of_reach, parse_fence
 from enactord.core.guards import in_step
-from enactord.core.kv import MAX_REQUEST_BYTES, Delete, Operation, Put, valued
+from enactord.core.kv import MAX_REQUEST_BYTES, Delete, Item, Operation, Put, valued
 from enactord.core.refusal import Refusal
 from enactord.engine.opening import confirm
 from enactord.engine.settings import ZonePorts
 from enactord.operations.scope import Denied, Scope, Stage, silent
 from enactord.registry.control import Freeze, freeze_value, parse_freeze
 from enactord.registry.fences import Fences
-from enactord.registry.keys import Keys, parse_record, record_value
-from enactord.store.layout import FENCE, FREEZE, KINDS, LIMITS, PLAN, OtherFormat, split_name
+from enactord.registry.keys import Keys, parse_pad, parse_record, read_manifest, record_value
+from enactord.store.layout import (
+    CHUNK,
+    CONTENT,
+    FENCE,
+    FREEZE,
+    INSTALLATION,
+    KINDS,
+    LIMITS,
+    PLAN,
+    OtherFormat,
+    split_name,
+)
 from enactord.store.paging import items_under
 
 _SCHEMAS = "enactord.backup/"
@@ -67,11 +81,12 @@ class Saved:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restored:
-    """A backup that was put back: what was written and removed, and each zone's fence afterwards."""
+    """A backup or copy that was put back: what was written and removed, and each zone's fence afterwards."""
 
     scope: str
     taken_at: float
     newest: int
+    plans: int
     written: int
     removed: int
     fences: dict[str, int]
@@ -83,12 +98,17 @@ class Restored:
     """Who keeps the scope frozen, as before the restore."""
     other_formats: tuple[str, ...] = ()
     """What the store now holds that another version has written, each with both formats."""
+    installation: str = ""
+    """Whose store it is now; "": it has no id, and enactors make one."""
+    left_out: tuple[int, ...] = ()
+    """Plans of a local copy whose content it does not have."""
 
     def document(self) -> dict[str, Any]:
         return {
             "scope": self.scope,
             "taken_at": self.taken_at,
             "newest": self.newest,
+            "plans": self.plans,
             "written": self.written,
             "removed": self.removed,
             "fences": self.fences,
@@ -96,6 +116,8 @@ class Restored:
             "unread": self.unread,
             "frozen": self.frozen or None,
             "other_formats": list(self.other_formats),
+            "installation": self.installation or None,
+            "plans_left_out": list(self.left_out),
         }
 
 
@@ -172,6 +194,56 @@ def _room(key: str) -> str:
 # -- restore
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """What a store is restored from."""
+
+    name: str
+    """What it is called, for people."""
+    scope: str
+    taken_at: float
+    """Seconds since the epoch."""
+    entries: Callable[[], Iterator[tuple[str, bytes]]]
+    """Keys below the scope's root with their values, in any order, as often as it is called."""
+    left_out: tuple[int, ...] = ()
+    """Plans of which it has no content."""
+
+
+def copy_source(
+    scope: Scope, name: str, items: Sequence[Item], chunks: Mapping[str, bytes], taken_at: float
+) -> Source | Denied:
+    """Return an enactor's local copy as a source; plans of which it lacks a chunk are left out.
+
+    The number of the newest plan stays as it was, so that no generation is given twice.
+    """
+    root = scope.keys.root
+    there = {item.key[len(root) :]: item.value for item in items if item.key.startswith(root)}
+    if not any(split_name(key)[0] in CONTENT for key in there):
+        detail = f"{name} holds nothing of scope {scope.name!r}: name the state_dir of an enactor of this scope"
+        return Denied(refusals=(Refusal(guard="scope", detail=detail),))
+    generations = {key: parse_pad(key[len(PLAN.prefix) :]) or 0 for key in there if key.startswith(PLAN.prefix)}
+    lacking = {key: generation for key, generation in generations.items() if _lacks(there[key], generation, chunks)}
+    entries = {key: value for key, value in there.items() if key not in lacking}
+    entries |= {CHUNK.prefix + digest: packed for digest, packed in chunks.items()}
+    return Source(
+        name=name,
+        scope=scope.name,
+        taken_at=taken_at,
+        entries=lambda: iter(sorted(entries.items())),
+        left_out=tuple(sorted(lacking.values())),
+    )
+
+
+def _lacks(value: bytes, generation: int, chunks: Mapping[str, bytes]) -> bool:
+    """Whether a plan cannot be read with these chunks; another version's may be read by that version."""
+    try:
+        return not all(digest in chunks for digest in read_manifest(value, generation).digests())
+    except PlanOfOtherFormat:
+        return False
+    except PlanUnreadable:
+        return True
+
+
 async def restore(
     scope: Scope,
     path: Path,
@@ -190,12 +262,27 @@ async def restore(
     """
     stage("checking")
     header = check(path)
-    if header["scope"] != scope.name:
-        detail = f"{path} is of scope {header['scope']!r}, this config is of {scope.name!r}"
+    source = Source(name=str(path), scope=header["scope"], taken_at=header["taken_at"], entries=lambda: _entries(path))
+    return await restore_from(scope, source, zones, author=author, replace=replace, stage=stage)
+
+
+async def restore_from(
+    scope: Scope,
+    source: Source,
+    zones: Mapping[str, ZonePorts],
+    *,
+    author: str,
+    replace: bool = False,
+    stage: Stage = silent,
+) -> Restored | Denied:
+    """Put a source into the store, as `restore` does. Raises `ArchiveUnreadable`, `StoreDown`, OSError."""
+    stage("checking")
+    if source.scope != scope.name:
+        detail = f"{source.name} is of scope {source.scope!r}, this config is of {scope.name!r}"
         return Denied(refusals=(Refusal(guard="scope", detail=detail),))
-    unknown = {_room(key) for key, _ in _entries(path) if split_name(key)[0] is None}
+    unknown = {_room(key) for key, _ in source.entries() if split_name(key)[0] is None}
     if unknown:
-        detail = f"{path} has keys of kinds that this version does not know ({', '.join(sorted(unknown))}):"
+        detail = f"{source.name} has keys of kinds that this version does not know ({', '.join(sorted(unknown))}):"
         return Denied(refusals=(Refusal(guard="kind", detail=f"{detail} restore it with the version that wrote it"),))
     root = scope.keys.root
     there: dict[str, bytes] = {}
@@ -205,11 +292,12 @@ async def restore(
             there[item.key[len(root) :]] = item.value
     author_of = parse_freeze(there[FREEZE.prefix]).author if FREEZE.prefix in there else ""
     begun = author_of.startswith(_MARK)
-    if there.keys() - {LIMITS.prefix} and not replace and not begun:  # enactors put their limits into an empty store
+    # Enactors put their limits and an id into an empty store.
+    if there.keys() - {LIMITS.prefix, INSTALLATION.prefix} and not replace and not begun:
         plans = sum(key.startswith(PLAN.prefix) for key in there)
         detail = f"the store holds this scope already ({plans} plans, {len(there)} keys); to replace it: --replace"
         return Denied(refusals=(Refusal(guard="not_empty", detail=detail),))
-    return await _Restoring(scope, path, header, there, author, stage).run(zones)
+    return await _Restoring(scope, source, there, author, stage).run(zones)
 
 
 _MARK = "restore by "
@@ -218,13 +306,10 @@ _MARK = "restore by "
 class _Restoring:
     """One restore under way."""
 
-    def __init__(
-        self, scope: Scope, path: Path, header: Mapping[str, Any], there: Mapping[str, bytes], author: str, stage: Stage
-    ) -> None:
+    def __init__(self, scope: Scope, source: Source, there: Mapping[str, bytes], author: str, stage: Stage) -> None:
         self._scope = scope
         self._keys: Keys = scope.keys
-        self._path = path
-        self._header = header
+        self._source = source
         self._there = there
         self._stage = stage
         before = there.get(FREEZE.prefix)
@@ -232,19 +317,21 @@ class _Restoring:
             before = None  # a restore that broke off
         self._freeze_after = before
         self._frozen = freeze_value(
-            Freeze(mode="all", reason=f"restoring {path.name}", author=_MARK + author, since=scope.clock.now())
+            Freeze(
+                mode="all", reason=f"restoring {Path(source.name).name}", author=_MARK + author, since=scope.clock.now()
+            )
         )
 
     async def run(self, zones: Mapping[str, ZonePorts]) -> Restored:
         store, keys = self._scope.store, self._keys
         await store.transact((), (Put(key=keys.freeze, value=self._frozen),))
         archived: dict[str, None] = {}
-        written = 0
+        written = plans = 0
         for kind in (kind for kind in KINDS if not kind.leased):
             self._stage(kind.prefix.rstrip("/"))
             batch: list[Operation] = []
             size = 0
-            for key, value in _entries(self._path):
+            for key, value in self._source.entries():
                 if split_name(key)[0] is not kind:
                     continue
                 if kind is FREEZE:
@@ -259,8 +346,10 @@ class _Restoring:
                 batch.append(put)
                 size += len(put.value)
                 written += 1
+                plans += kind is PLAN
             await self._write(batch)
-        gone = [key for key in self._there if key not in archived and split_name(key)[0] not in (FREEZE, FENCE)]
+        kept = (FREEZE, FENCE, INSTALLATION)
+        gone = [key for key in self._there if key not in archived and split_name(key)[0] not in kept]
         for start in range(0, len(gone), _BATCH_OPERATIONS):
             await self._write([Delete(key=keys.root + key) for key in gone[start : start + _BATCH_OPERATIONS]])
         self._stage("zones' fences")
@@ -272,8 +361,9 @@ class _Restoring:
         freeze = None if after is None else parse_freeze(after)
         return Restored(
             scope=self._scope.name,
-            taken_at=self._header["taken_at"],
+            taken_at=self._source.taken_at,
             newest=mirror.head,
+            plans=plans,
             written=written,
             removed=len(gone),
             fences=fences,
@@ -281,6 +371,8 @@ class _Restoring:
             unread=unread,
             frozen="" if freeze is None else f"{freeze.author}: {freeze.reason}",
             other_formats=tuple(sorted({str(other) for other in mirror.other_formats.values()})),
+            installation=mirror.installation,
+            left_out=self._source.left_out,
         )
 
     def _highest(self, key: str, value: bytes) -> bytes:
@@ -303,17 +395,23 @@ class _Restoring:
     async def _follow(self, zones: Mapping[str, ZonePorts]) -> dict[str, str]:
         """Raise the store's fences to those that stand in the zones; returns which could not be read or believed."""
         fences = Fences(self._scope.store, self._keys)
-        newest = (await self._scope.mirror()).newest
+        mirror = await self._scope.mirror()
+        newest, owner = mirror.newest, mirror.owner
         unread: dict[str, str] = {}
         for zone, ports in sorted(zones.items()):
             try:
-                standing = parse_fence(await ports.zone.read_fence())
+                seen = await ports.zone.read_fence()
             except ZoneDown as error:
                 unread[zone] = str(error)
                 continue
-            known = await fences.read(zone)
-            if standing is None or standing.scope != self._scope.name:
+            stranger = find_stranger(seen, owner)
+            if stranger is not None:
+                unread[zone] = describe_fence(zone, stranger, owner)
                 continue
+            standing = parse_fence(seen)
+            if standing is None:
+                continue
+            known = await fences.read(zone)
             if known is not None and known.generation >= standing.generation:
                 continue
             if not in_step(standing.generation, newest, self._scope.limits):

@@ -30,12 +30,12 @@ STALE_S = 30.0
 
 
 def status_document(
-    mirror: Mirror, zones: Sequence[str], now: float, *, own: Mapping[str, str] | None = None
+    mirror: Mirror, zones: Sequence[str], now: float, *, own: tuple[str, Mapping[str, str]] | None = None
 ) -> Document:
     """Return the state of a scope: newest plan, freeze, zones, endpoints by state, claims, enactors.
 
-    A zone is as its enactors say that they see it. `own`: the zones that are not well, or of which nothing is
-    known, as the enactor that asks sees them; None: it is no enactor.
+    A zone is as its enactors say that they see it. `own`: the id of the enactor that asks, and the zones that are not
+    well, or of which nothing is known, as it sees them; None: it is no enactor.
     """
     totals = mirror.ledger.totals
     generations = mirror.generations
@@ -44,6 +44,7 @@ def status_document(
     seen = _seen(enactors, own)
     return {
         "scope": mirror.keys.scope,
+        "installation": mirror.installation or None,
         "head": mirror.head,
         "plans": {"stored": len(generations), "oldest": generations[0] if generations else 0},
         "frozen": freeze_document(mirror.freeze),
@@ -75,12 +76,12 @@ def _enactor_document(presence: Presence, now: float) -> Document:
     return {"id": presence.id} | facts | {"stale": not isinstance(at, int | float) or abs(now - at) > STALE_S}
 
 
-def _seen(enactors: Sequence[Document], own: Mapping[str, str] | None) -> Callable[[str], str]:
+def _seen(enactors: Sequence[Document], own: tuple[str, Mapping[str, str]] | None) -> Callable[[str], str]:
     """Return what says of a zone how it is seen: "not well", "unknown", or "" where nothing is wrong with it."""
-    told: list[Mapping[str, Any]] = [] if own is None else [own]
+    told: list[Mapping[str, Any]] = [] if own is None else [own[1]]
     for enactor in enactors:
         zones = enactor.get("zones")
-        if not enactor["stale"] and isinstance(zones, dict):
+        if not enactor["stale"] and isinstance(zones, dict) and (own is None or enactor["id"] != own[0]):
             told.append(zones)
 
     def state(zone: str) -> str:

@@ -186,7 +186,7 @@ class Pages:
         enactor = self._enactor
         states = {zone: state for zone, (state, _) in enactor.account.zone_states().items()}
         now = enactor.ports.clock.now()
-        document = status_document(enactor.mirror, sorted(enactor.writers), now, own=states)
+        document = status_document(enactor.mirror, sorted(enactor.writers), now, own=(enactor.settings.id, states))
         own = {"version": __version__, "revision": enactor.mirror.revision, "repairs": self._feed.repairs}
         return document | {"self": enactor.account.status() | own}
 
@@ -224,6 +224,7 @@ def standing(enactor: Enactor) -> Standing:
         kept_ttls={zone: len(enactor.health.kept_ttls.rules(zone)) for zone in enactor.writers},
         store_full=enactor.health.store_full,
         copy_up=not enactor.copy_problem,
+        identity_up=enactor.health.identity_up,
         lag_s=enactor.account.lag_s(),
         fence_interval_s=enactor.fence_intervals_s(),
         head_refused=enactor.head_refusal is not None,

@@ -27,6 +27,7 @@ class Account:
         found = []
         if not self._enactor.store_up:
             found.append(f"store: {self._enactor.health.store_problem}")
+        found.extend(f"identity: {problem}" for problem in self._enactor.health.identity_problems)
         found.extend(self._enactor.health.format_problems)
         if self._enactor.ruling.problem:
             found.append(f"limits: {self._enactor.ruling.problem}")
@@ -102,6 +103,7 @@ class Account:
         """Return what this enactor itself knows besides the mirror, for the status document."""
         return {
             "id": self._enactor.settings.id,
+            "identity_up": self._enactor.health.identity_up,
             "store_up": self._enactor.store_up,
             "store_full": self._enactor.health.store_full,
             "working_on": self._enactor.working_on,

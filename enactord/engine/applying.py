@@ -16,7 +16,7 @@ from enactord.core.fence import Fence, FenceRecord, describe_fence
 from enactord.core.ledger import Outlived
 from enactord.core.plan import Manifest
 from enactord.engine.claims import Claims
-from enactord.engine.health import Aspect, Health
+from enactord.engine.health import FENCE_ASPECTS, Aspect, Health
 from enactord.engine.opening import Opener, Opening
 from enactord.engine.pace import Gate
 from enactord.engine.planning import Planning, PlanView
@@ -48,6 +48,10 @@ _SHOW_SETTLED_TIMEOUT_S = 0.25
 _CONFLICT_PAUSE_S = 0.02
 _TAKE_OVER_S = 1.0
 """How long marks of another enactor may stand without a change before they are taken over."""
+
+
+_ASPECTS = {Opening.FOREIGN: Aspect.IDENTITY, Opening.HELD: Aspect.HELD}
+"""What of a zone is not well, by how an attempt to open it ended; the fence is ahead otherwise."""
 
 
 class Interrupted(Exception):
@@ -126,7 +130,7 @@ class Applier:
                 if claim is None:
                     raise Interrupted(f"plan {manifest.generation} is gone", judge=True)
                 permit = await self._open(plan, zone, claim)
-                self._health.zone_is_up(zone, Aspect.SERVER, Aspect.FENCE)
+                self._health.zone_is_up(zone, Aspect.SERVER, *FENCE_ASPECTS)
                 view = await self._planning.read_zone(view, zone)
                 work = Pass(
                     manifest=manifest,
@@ -169,13 +173,15 @@ class Applier:
             scope=self.settings.scope,
             generation=manifest.generation,
             plan=manifest.mark,
+            installation=self._mirror.installation,
             primary=self._ports.zones[zone].primary,
         )
         opened = await self._opener.open(zone, fence, claim, plan.fences[zone])
         if opened.how is not Opening.OPEN:
             if opened.found is not None:
-                detail = opened.problem or describe_fence(zone, opened.found)
-                self._health.zone_is_down(zone, Aspect.FENCE, detail)
+                detail = opened.problem or describe_fence(zone, opened.found, self._mirror.owner)
+                aspect = _ASPECTS.get(opened.how, Aspect.FENCE)
+                self._health.fence_is_not_ours(zone, aspect, detail)
                 raise Interrupted(detail)
             raise Interrupted(f"{zone}: the store did not let the fence be raised", judge=True)
         assert opened.record is not None

@@ -8,8 +8,10 @@ from enactord.core.fence import (
     Fence,
     FenceRecord,
     FenceSeen,
+    Stranger,
     Unfenced,
     describe_fence,
+    find_stranger,
     out_of_reach,
     parse_fence,
 )
@@ -51,6 +53,19 @@ class Basis:
         return self.anchor == self.record.txt
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What a look found to stand on. `basis` None: nothing can be looked at."""
+
+    basis: Basis | None = None
+    problem: str = ""
+    """What is wrong with the zone; "": nothing."""
+    foreign: bool = False
+    """Whether it is that the zone is fenced by another installation, scope or version."""
+    held: bool = False
+    """Whether it is that an operator holds the zone's fence."""
+
+
 class BasisFinder:
     """Finds out what a look at a zone stands on, and brings back a fence that is lost."""
 
@@ -73,32 +88,36 @@ class BasisFinder:
         self._choice = choice
         self._store_up = store_up
 
-    async def find(self, zone: str, *, repair: bool) -> tuple[Basis | None, str]:
-        """Return what a look goes by, None where nothing can be looked at; and what is wrong with the zone."""
+    async def find(self, zone: str, *, repair: bool) -> Finding:
+        """Return what a look goes by, and what is wrong with the zone."""
         settled = await self._choice.settle(zone)
         if settled.problem:
-            return None, settled.problem
+            return Finding(problem=settled.problem)
         record = self._mirror.fence(zone)
         recorded = record is not None
         if record is None and not self._mirror.ledger.stored(zone):
-            return None, ""  # never opened: nothing is owned there
+            return Finding()  # never opened: nothing is owned there
         freeze = self._mirror.freeze
         writable = repair and (freeze is None or freeze.mode != "all")
         seen = await self._ports.zones[zone].zone.read_fence()
+        stranger = find_stranger(seen, self._mirror.owner)
+        if stranger is not None:
+            return Finding(problem=self._described(zone, stranger), foreign=True)
         standing = parse_fence(seen)
         record = record or self._refiller.record(standing)
         if record is None:
             stands = f"the fence {standing.text} stands there" if standing is not None else "the zone has none either"
-            return None, f"{zone}: the store has lost its fence, and {stands}; publish the next plan"
+            return Finding(problem=f"{zone}: the store has lost its fence, and {stands}; publish the next plan")
         if standing is not None and standing.generation > record.txt.generation:
             record = await self._shown(zone, standing) or record
         problem = await self._in_the_way(zone, record, standing)
         if problem:
-            return None, problem  # the ledger as we have it says nothing about what should be served
+            # The ledger as we have it says nothing about what should be served.
+            return Finding(problem=problem, held=standing is not None and bool(standing.hold))
         manifest = plan_at(self._mirror, record)
         lacking = "" if manifest is not None else self._refiller.lacking(zone, record)
         if manifest is None and not self._refiller.settled(zone, record):
-            return None, lacking  # followed to a zone ahead of the store: the ledger is older than what is served
+            return Finding(problem=lacking)  # followed to a zone ahead of the store: its ledger is older
         basis = Basis(
             zone=zone,
             record=record,
@@ -111,10 +130,10 @@ class BasisFinder:
         if seen != record.txt.seen and writable:
             basis, problem = await self._replant(basis, seen)
             basis = replace(basis, suspect=basis.suspect or (basis.writable and basis.known))
-        return basis, problem or lacking
+        return Finding(basis=basis, problem=problem or lacking)
 
     async def _in_the_way(self, zone: str, record: FenceRecord, standing: Fence | None) -> str:
-        """Return what keeps repair out of a zone: a fence that is not ours, or newer than anything seen here."""
+        """Return what keeps repair out of a zone: a fence that is held, or newer than anything seen here."""
         limits, newest = self.settings.limits, self._mirror.newest
         if zone in self._mirror.lowerings:
             return (
@@ -126,18 +145,21 @@ class BasisFinder:
         if standing is None:
             return ""
         ahead = standing.generation > record.txt.generation
-        if standing.scope == record.scope and ahead and self._store_up():
+        if ahead and self._store_up():
             known = self._mirror.fence(zone)
             if known is None or known.generation < standing.generation:
-                return await self._opener.follow(zone, standing) or describe_fence(zone, standing)
-        return describe_fence(zone, standing) if standing.scope != record.scope or standing.hold or ahead else ""
+                return await self._opener.follow(zone, standing) or self._described(zone, standing)
+        return self._described(zone, standing) if standing.hold or ahead else ""
+
+    def _described(self, zone: str, fence: Stranger) -> str:
+        return describe_fence(zone, fence, self._mirror.owner)
 
     async def _replant(self, basis: Basis, seen: FenceSeen) -> tuple[Basis, str]:
         """Bring back a fence that is not as known; returns what to stand on, and what is wrong with the zone."""
         zone, record = basis.zone, basis.record
         if self._store_up():
             opened = await self._opener.replant(zone, record)
-            problem = describe_fence(zone, opened.found) if opened.found is not None else ""
+            problem = self._described(zone, opened.found) if opened.found is not None else ""
             return replace(basis, writable=opened.how is Opening.OPEN), problem
         if await self._opener.replant_alone(zone, record, seen):
             return basis, ""
@@ -155,6 +177,6 @@ class BasisFinder:
             record = self._mirror.fence(zone)
             return record is not None and record.generation >= standing.generation
 
-        if self._store_up() and standing.scope == self.settings.scope and not standing.hold:
+        if self._store_up() and not standing.hold:
             await self._mirror.wait_until(shown, _SHOW_TIMEOUT_S, zone=zone)
         return self._mirror.fence(zone)

@@ -14,7 +14,17 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
-from enactord.core.errors import Compacted, EnactordError, LeaseLost, PlanUnreadable, StoreDown, StoreRefused, ZoneDown
+from enactord.core.errors import (
+    Compacted,
+    EnactordError,
+    IdTaken,
+    LeaseLost,
+    PlanUnreadable,
+    StoreDown,
+    StoreNotOurs,
+    StoreRefused,
+    ZoneDown,
+)
 from enactord.core.events import LimitsChanged, StepFailed, WasFrozen, WasThawed
 from enactord.core.refusal import Refusal
 from enactord.engine.account import Account
@@ -24,7 +34,8 @@ from enactord.engine.claims import Claims
 from enactord.engine.copying import Copier
 from enactord.engine.evidence import Evidence
 from enactord.engine.fence_watch import FenceWatch
-from enactord.engine.health import Aspect, Health
+from enactord.engine.health import FENCE_ASPECTS, Aspect, Health
+from enactord.engine.identity import Identity
 from enactord.engine.loops import supervised
 from enactord.engine.opening import Opener
 from enactord.engine.pace import Backoff, Gate
@@ -82,7 +93,10 @@ class Enactor:
             enactor=settings.id,
             ttl_s=settings.claim_ttl_s,
             zones={zone: ports.zones[zone].settings.primaries for zone in self.writers},
+            mark=ports.draw_mark(),
+            installation=lambda: self.mirror.installation,
         )
+        self._identity = Identity(settings, ports, self.mirror, self.health)
         self.retries = Retries(rng, lambda: asyncio.get_running_loop().time(), interval_s=settings.repair_interval_s)
         self._planning = Planning(settings, ports, self.mirror)
         self._claims = Claims(self.session)
@@ -163,6 +177,7 @@ class Enactor:
         await self._copier.restore()
         loops: Sequence[tuple[str, Callable[[], Awaitable[None]]]] = (
             ("follow", self._follow),
+            ("identity", self._identity.run),
             ("session", self._keep_session),
             ("apply", self._apply_loop),
             *((f"repair {zone}", partial(self._repair_loop, zone)) for zone in self.writers),
@@ -246,8 +261,8 @@ class Enactor:
             try:
                 if self.mirror.loaded:
                     # A watch that is resumed is no answer: without one, a store that is away would count as up at
-                    # each attempt, and be tried again without a pause.
-                    await self.ports.store.range(self._keys.head)
+                    # each attempt, and be tried again without a pause. Meanwhile it may have become another one.
+                    await self._check_same_store()
                 else:
                     await self.mirror.load(self.ports.store)
                     self._reload.clear()
@@ -256,9 +271,20 @@ class Enactor:
                 await self._follow_until_reload()
             except Compacted:
                 self.mirror.loaded = False
+            except StoreNotOurs as error:
+                self.mirror.loaded = False
+                self.health.store_is_refused(str(error))
+                await asyncio.sleep(backoff.next_s())
             except (StoreDown, StoreRefused) as error:
                 self.health.store_is_down(error)
                 await asyncio.sleep(backoff.next_s())
+
+    async def _check_same_store(self) -> None:
+        """Ask for the installation's id; a store that shows another, or none, is read afresh, and judged by that."""
+        known = self.mirror.stored_installation
+        item = (await self.ports.store.get([self._keys.installation])).get(self._keys.installation)
+        if (item and item.value) != (known and known.value):
+            await self.mirror.load(self.ports.store)
 
     async def _follow_until_reload(self) -> None:
         """Follow the watch; return when a reload is asked for or due."""
@@ -278,6 +304,9 @@ class Enactor:
     async def _keep_session(self) -> None:
         """Keep the lease, and check that the watch has not lost its way."""
         while True:
+            if not self.mirror.knows_installation:
+                await self.mirror.wait_until(lambda: self.mirror.knows_installation, _IDLE_S)
+                continue
             try:
                 degraded = [reason[:_REASON_LENGTH_MAX] for reason in self.reasons()[:_REASONS_MAX]]
                 zones = {zone: state for zone, (state, _) in list(self.account.zone_states().items())[:_ZONES_TOLD_MAX]}
@@ -290,6 +319,7 @@ class Enactor:
                         "fence_interval_s": max(self.fence_intervals_s().values(), default=0.0),
                     }
                 )
+                self.health.note_id("")
                 await self.session.release_all_but(self._claims.generations, self.mirror.all_claims)
                 await self._check_watch()
                 self._store_is_up()
@@ -297,6 +327,12 @@ class Enactor:
                 self.health.store_is_down(error)
             except LeaseLost:
                 continue
+            except IdTaken as error:
+                self.health.note_id(str(error))
+                await asyncio.sleep(min(_IDLE_S, self.settings.claim_ttl_s / 3))
+                continue
+            except StoreNotOurs:
+                self._reload.set()  # to read it afresh tells more
             await asyncio.sleep(self.settings.claim_ttl_s / 3)
 
     async def _check_watch(self) -> None:
@@ -330,7 +366,7 @@ class Enactor:
                 self._note_limits()
                 self.health.note_formats(self.mirror.other_formats)
                 pipelines.reap()
-                if self.store_up and self.mirror.loaded and self.mirror.freeze is None:
+                if self._may_work and self.mirror.freeze is None:
                     try:
                         if not self.mirror.rules:
                             now = self.ports.clock.now()
@@ -347,6 +383,11 @@ class Enactor:
                 await pipelines.wait(_IDLE_S)
         finally:
             await pipelines.stop()
+
+    @property
+    def _may_work(self) -> bool:
+        """Whether plans may be applied: the store is there and our installation's, and so is this enactor's id."""
+        return self.store_up and self.mirror.loaded and self.mirror.knows_installation and not self.health.id_problem
 
     def _note_freeze(self) -> None:
         freeze = self.mirror.freeze
@@ -397,9 +438,10 @@ class Enactor:
             self.health.zone_is_up(zone, Aspect.SERVER)
             await self._read_negative_ttl(zone)
             if look.problem:
-                self.health.zone_is_down(zone, Aspect.FENCE, look.problem)
+                aspect = Aspect.IDENTITY if look.foreign else Aspect.HELD if look.held else Aspect.FENCE
+                self.health.fence_is_not_ours(zone, aspect, look.problem)
                 return False
-            self.health.zone_is_up(zone, Aspect.FENCE)
+            self.health.zone_is_up(zone, *FENCE_ASPECTS)
             if self.health.has(zone, Aspect.WRITING) and await self._takes_updates(zone):
                 self.health.zone_is_up(zone, Aspect.WRITING)
             if not look.drifts and not look.cut:

@@ -126,7 +126,7 @@ class FenceWatch:
         """Whether another fence stands in the zone than the store has; one that has been told of is strange no more."""
         seen = await self._ports.zones[zone].zone.read_fence()
         standing = parse_fence(seen)
-        ours = standing is not None and standing.scope == self.settings.scope
+        ours = standing is not None and self._mirror.owner.owns(standing)
         generation = standing.generation if standing is not None and ours else 0
         self._answered[zone] = (asyncio.get_running_loop().time(), generation)
         record = self._mirror.fence(zone)

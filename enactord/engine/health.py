@@ -7,8 +7,12 @@ from enum import StrEnum
 
 from enactord.core.errors import EnactordError, StoreFull
 from enactord.core.events import (
+    EnactorOwnId,
+    EnactorSameId,
     FormatKnown,
     FormatUnknown,
+    InstallationAccepted,
+    InstallationRefused,
     ServerNotWell,
     ServerWell,
     StepFailed,
@@ -32,12 +36,20 @@ class Aspect(StrEnum):
 
     SERVER = "server"
     """The server does not answer questions."""
+    IDENTITY = "identity"
+    """The fence of another installation, scope or version stands there."""
+    HELD = "held"
+    """An operator holds its fence."""
     FENCE = "fence"
-    """Another fence than ours stands there."""
+    """Another fence than ours stands there, or one that is ahead."""
     WRITING = "writing"
     """The server does not take our updates."""
     PASS = "pass"
     """A pass ended by an error that no rule foresees."""
+
+
+FENCE_ASPECTS = (Aspect.IDENTITY, Aspect.HELD, Aspect.FENCE)
+"""What a fence may be that is not ours to write under; one of them holds at a time."""
 
 
 class Settled:
@@ -75,26 +87,71 @@ class Health:
         self.store_full = False
         """Whether the store answers and has no room for more."""
         self._settled = Settled()
+        self._store_told_down = False
+        self._store_refused = False
+        self.installation_problem = ""
+        """Why this enactor's installation is not known, or has no id; "": it has."""
+        self.id_problem = ""
+        """Which other process has this enactor's id; "": none."""
         self._zones: dict[str, dict[Aspect, str]] = {}
         self._loops: dict[str, str] = {}
         self._formats: dict[OtherFormat, str] = {}
 
     def store_is_up(self, revision: int) -> None:
         """The store answered, and the mirror shows it."""
-        if not self.store_up:
-            self.store_up = True
-            self.store_problem = ""
-            self.store_full = False
+        if self.store_up:
+            return
+        if self._store_told_down or not self._store_refused:
             self._observer.observe(StoreCameUp(revision=revision))
+        if self._store_refused:
+            self._observer.observe(InstallationAccepted())
+        self.store_up, self.store_full, self.store_problem = True, False, ""
+        self._store_told_down = self._store_refused = False
 
     def store_is_down(self, error: EnactordError) -> None:
         """The store did not answer, or would not."""
         problem = str(error)
-        if self.store_up or self.store_problem == NOT_CONNECTED:
+        if not self._store_told_down:
             self._observer.observe(StoreWentDown(detail=problem))
+        self._store_told_down = True
         self.store_up = False
         self.store_problem = problem
         self.store_full = isinstance(error, StoreFull)
+
+    def store_is_refused(self, problem: str) -> None:
+        """The store answered, and is not this installation's: it counts as away until it is."""
+        if not self._store_refused:
+            self._observer.observe(InstallationRefused(detail=problem))
+        self._store_refused = True
+        self.store_up = False
+        self.store_problem = problem
+
+    def note_installation(self, problem: str) -> None:
+        """Enter why the installation has no id; "": it has."""
+        if problem and not self.installation_problem:
+            self._observer.observe(InstallationRefused(detail=problem))
+        elif self.installation_problem and not problem:
+            self._observer.observe(InstallationAccepted())
+        self.installation_problem = problem
+
+    def note_id(self, problem: str) -> None:
+        """Enter which other process has this enactor's id; "": none."""
+        if problem and not self.id_problem:
+            self._observer.observe(EnactorSameId(detail=problem))
+        elif self.id_problem and not problem:
+            self._observer.observe(EnactorOwnId())
+        self.id_problem = problem
+
+    @property
+    def identity_problems(self) -> list[str]:
+        """What is said of the installation's id, and of this enactor's, in order."""
+        return [problem for problem in (self.installation_problem, self.id_problem) if problem]
+
+    @property
+    def identity_up(self) -> bool:
+        """Whether store, zones and id are this enactor's own, as far as is known."""
+        foreign = any(Aspect.IDENTITY in known for known in self._zones.values())
+        return not (self._store_refused or self.installation_problem or self.id_problem or foreign)
 
     def note_formats(self, found: Mapping[str, OtherFormat]) -> None:
         """Enter what another version has written, by key: told when a format of a kind appears, and when it is gone."""
@@ -177,6 +234,16 @@ class Health:
         if not known:
             self._observer.observe(ZoneWentDown(zone=zone, detail=problem))
         known[aspect] = problem
+
+    def fence_is_not_ours(self, zone: str, aspect: Aspect, problem: str) -> None:
+        """Enter what the fence of a zone is, in place of what it was."""
+        assert aspect in FENCE_ASPECTS, aspect
+        self.zone_is_down(zone, aspect, problem)
+        self.zone_is_up(zone, *(other for other in FENCE_ASPECTS if other is not aspect))
+
+    def fence_problem(self, zone: str) -> bool:
+        """Whether the fence of a zone is not ours to write under."""
+        return any(self.has(zone, aspect) for aspect in FENCE_ASPECTS)
 
     def zone_is_up(self, zone: str, *aspects: Aspect) -> None:
         """Enter that these aspects of a zone are well (none named: all); it is told when nothing is wrong any more."""

@@ -10,7 +10,16 @@ from enum import StrEnum
 
 from enactord.core.errors import ZoneDown
 from enactord.core.events import FenceAhead, FenceOpened
-from enactord.core.fence import Fence, FenceRecord, FenceSeen, out_of_reach, parse_fence
+from enactord.core.fence import (
+    Fence,
+    FenceRecord,
+    FenceSeen,
+    OtherFence,
+    Stranger,
+    find_stranger,
+    out_of_reach,
+    parse_fence,
+)
 from enactord.core.guards import in_step
 from enactord.core.kv import Compare, absent, valued
 from enactord.core.records import Committed, Reason, Refused, Transaction, Unknown
@@ -39,7 +48,7 @@ class Opening(StrEnum):
     AHEAD = "ahead"
     """The zone's own fence is above the generation, or carries another plan of it."""
     FOREIGN = "foreign"
-    """The zone is fenced by another scope."""
+    """The zone is fenced by another scope, installation or version."""
     HELD = "held"
     """An operator holds the zone's fence."""
 
@@ -49,7 +58,7 @@ class Opened:
     """The end of an attempt: the store's record where the zone is open, or the fence that stands in the way."""
 
     how: Opening
-    found: Fence | None = None
+    found: Stranger | None = None
     record: FenceRecord | None = None
     problem: str = ""
     """What keeps the store from following a fence that is ahead of it."""
@@ -94,6 +103,7 @@ class Opener:
             return Opened(how=Opening.STORE)
         opened = await self._raise(zone, record, word)
         found = opened.found if opened.how is Opening.AHEAD else None
+        assert not isinstance(found, OtherFence)
         if found is not None and (found == fence or found.generation < fence.generation):
             # The plan kept the zone's TXT, and another stands there: the TXT of this plan is above both, or this one.
             record = await self._fences.retext(zone, record, fence, claim)
@@ -101,7 +111,7 @@ class Opener:
                 return Opened(how=Opening.STORE)
             opened = await self._raise(zone, record, word)  # the TXT of this plan, now
         problem = ""
-        if opened.how is Opening.AHEAD and opened.found is not None:
+        if opened.how is Opening.AHEAD and isinstance(opened.found, Fence):
             problem = await self.follow(zone, opened.found)
         return Opened(how=opened.how, found=opened.found, record=record, problem=problem)
 
@@ -169,9 +179,10 @@ class Opener:
             seen = await ports.zone.read_fence()
             if seen == fence.seen:
                 return Opened(how=Opening.OPEN)
+            stranger = find_stranger(seen, self._mirror.owner)
+            if stranger is not None:
+                return Opened(how=Opening.FOREIGN, found=stranger)
             found = parse_fence(seen)
-            if found is not None and found.scope != fence.scope:
-                return Opened(how=Opening.FOREIGN, found=found)
             if found is not None and found.hold:
                 return Opened(how=Opening.HELD, found=found)
             if found is not None and found.generation >= fence.generation:

@@ -118,7 +118,7 @@ class Pipelines:
             return True
         if record.generation > generation:
             return False  # a newer plan is opened there, or a fence was found that no plan of the store has
-        if self._mirror.applied(zone) != generation or self._health.has(zone, Aspect.FENCE):
+        if self._mirror.applied(zone) != generation or self._health.fence_problem(zone):
             return True
         totals = self._mirror.ledger.zone_totals(zone)
         # Entries were lost: what the ledger does not know is not conforming.
@@ -139,7 +139,7 @@ class Pipelines:
         head_start_s = self.settings.head_start_s
         generation = plan.manifest.generation
         for zone, lane in self._lanes.items():
-            unmoved = plan.fences[zone] == self._mirror.fence(zone) and not self._health.has(zone, Aspect.FENCE)
+            unmoved = plan.fences[zone] == self._mirror.fence(zone) and not self._health.fence_problem(zone)
             if unmoved and self._planning.quiet(view, zone):
                 self._quiet.append(zone)
             lane.not_before = max(now, lane.not_before) if again else now

@@ -56,7 +56,7 @@ class Refiller:
 
     def record(self, standing: Fence | None) -> FenceRecord | None:
         """Return what to go by where the store's record of a zone cannot be read: the fence in the zone itself."""
-        return None if standing is None or standing.scope != self._keys.scope else raised(standing, 0)
+        return None if standing is None or not self._mirror.owner.owns(standing) else raised(standing, 0)
 
     def lacking(self, zone: str, record: FenceRecord) -> str:
         """Return what to do where the plan that a zone is fenced by cannot be read; "": another version wrote it."""

@@ -7,19 +7,19 @@ sent once: by the time of another, somebody may have brought that very value abo
 
 import asyncio
 import random
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
 from enactord.core.buckets import BucketId
 from enactord.core.errors import ZoneDown
-from enactord.core.events import EndpointDrifted, EndpointHeld, EndpointRepaired, Verified
+from enactord.core.events import EndpointDrifted, EndpointRepaired, Verified
 from enactord.core.fence import FenceRecord
-from enactord.core.ledger import Bucket, Entry, Hold, Version
+from enactord.core.ledger import Entry, Hold, Version
 from enactord.core.plan import Manifest
 from enactord.core.records import Change, Expect, Requirement, Served
 from enactord.core.refusal import COVERED, FOREIGN, SERVER
+from enactord.engine.amending import Amender
 from enactord.engine.basis import Basis, BasisFinder
 from enactord.engine.evidence import NAMES_KEPT_MAX, Looked, Otherwise
 from enactord.engine.health import Health
@@ -33,7 +33,6 @@ from enactord.engine.rightful import Drift, DriftKind, Rightful
 from enactord.engine.settings import Ports, Settings
 from enactord.engine.witnesses import Witnesses
 from enactord.engine.writer import Fate, FenceMoved, ZoneWriter, covered_detail, dropped_detail
-from enactord.registry.fences import fence_is
 from enactord.registry.keys import Keys
 from enactord.registry.ledger import BUCKETS_A_TRANSACTION, Ledger
 from enactord.registry.mirror import Mirror
@@ -51,6 +50,10 @@ class Look:
     drifts: tuple[Drift, ...]
     repaired: tuple[str, ...]
     problem: str = ""
+    foreign: bool = False
+    """Whether the problem is that another installation, scope or version has fenced the zone."""
+    held: bool = False
+    """Whether the problem is that an operator holds the zone's fence."""
     cut: bool = False
     """Whether it ended before all names were looked at."""
     unsettled: bool = False
@@ -102,6 +105,7 @@ class Repairer:
         self._marked: dict[str, tuple[Version, ...]] = {}
         """Names found emptied with a write under way, and what they might serve then."""
         self._ledger = Ledger(ports.store, self._keys, mirror)
+        self._amender = Amender(ports, self._keys, mirror)
         self._pacer = Pacer()
         self._refiller = Refiller(ports, self._keys, mirror, writers, store_up=store_up, rightful=self._rightful)
         self._bases = BasisFinder(settings, ports, mirror, opener, self._refiller, choice, store_up=store_up)
@@ -123,11 +127,20 @@ class Repairer:
         `cut`: whether another look is wanted now: its fence may be lost, or its primary be another. This one then ends.
         Raises `ZoneDown`, `ZoneDenied`; `StoreDown` when the store goes away in between.
         """
-        basis, problem = await self._bases.find(zone, repair=repair)
+        ground = await self._bases.find(zone, repair=repair)
+        basis, problem = ground.basis, ground.problem
         if basis is None:
             if not problem:
                 self._health.zone_was_looked_at(zone, Looked())
-            return Look(zone=zone, names=0, drifts=(), repaired=(), problem=problem)
+            return Look(
+                zone=zone,
+                names=0,
+                drifts=(),
+                repaired=(),
+                problem=problem,
+                foreign=ground.foreign,
+                held=ground.held,
+            )
         this = self._round(zone)
         drifts: list[Drift] = []
         repaired: set[str] = set()
@@ -333,10 +346,10 @@ class Repairer:
             if not await self._ledger.unchanged(zone, record, buckets):
                 return [], set(), []
             if seen_late:
-                await self._promote(zone, record, seen_late)
+                await self._amender.promote(zone, record, seen_late)
             if covered:
                 details = {name: covered_detail(cut) for name, cut in covered.items()}
-                await self._hold(zone, record, COVERED, details)
+                await self._amender.hold(zone, record, COVERED, details)
         in_turn = self._in_turn(zone, drifts, again=again)
         to_put = [
             drift
@@ -493,7 +506,7 @@ class Repairer:
         held = await self._writers[zone].prober.holding(record.txt, required)
         details = {name: dropped_detail(drifts[name].served) for name, there in held.items() if not there}
         if details:
-            await self._hold(zone, record, SERVER, details)
+            await self._amender.hold(zone, record, SERVER, details)
         if len(details) < len(held):
             await self._writers[zone].nudge(record.txt, len(held) - len(details))
 
@@ -519,58 +532,6 @@ class Repairer:
         for name, answer in served.items():
             if has_left(holds[name], answer):
                 self._retries.free(name, basis.zone)
-
-    async def _hold(self, zone: str, record: FenceRecord, guard: str, details: Mapping[str, str]) -> None:
-        """Enter names as held that the zone does not serve, whatever is put there: their drift is none to repair."""
-        since_s = int(self._ports.clock.now())
-        held: list[tuple[str, Hold]] = []
-
-        def hold(entry: Entry) -> Entry:
-            if entry.pending is not None or (entry.held is not None and entry.held.guard == guard):
-                return entry
-            detail = details[entry.name]
-            entered = Hold(generation=record.generation, guard=guard, detail=detail, since_s=since_s)
-            held.append((entry.name, entered))
-            return entry._replace(held=entered)
-
-        if await self._amend(zone, record, details, hold):
-            for name, entered in held:
-                self._ports.observer.observe(
-                    EndpointHeld(
-                        zone=zone,
-                        generation=entered.generation,
-                        name=name,
-                        guard=entered.guard,
-                        detail=entered.detail,
-                    )
-                )
-
-    async def _promote(self, zone: str, record: FenceRecord, names: Sequence[str]) -> None:
-        """Enter as last known good what was applied and only now is seen served."""
-        await self._amend(
-            zone,
-            record,
-            names,
-            lambda entry: entry if entry.pending is not None else entry._replace(good=entry.applied),
-        )
-
-    async def _amend(
-        self, zone: str, record: FenceRecord, names: Iterable[str], change: Callable[[Entry], Entry]
-    ) -> bool:
-        """Change the entries of names, under the zone's fence; returns whether the store took it."""
-        index = self._mirror.ledger
-        by_bucket: dict[BucketId, list[str]] = defaultdict(list)
-        for name in names:
-            bucket_id = index.find(zone, name)
-            if bucket_id is not None:
-                by_bucket[bucket_id].append(name)
-        read = {bucket_id: index.revision(bucket_id) for bucket_id in by_bucket}
-        buckets: dict[BucketId, Bucket] = {}
-        for bucket_id, some in by_bucket.items():
-            bucket = index.bucket(bucket_id)
-            bucket.update({name: change(bucket[name]) for name in some if name in bucket})
-            buckets[bucket_id] = bucket
-        return await self._ledger.amend([fence_is(self._keys, zone, record)], buckets, read)
 
 
 def _looked(names: int, this: _Round, left: Sequence[Drift]) -> Looked:

@@ -1,6 +1,7 @@
 """What the engine is told: the parts of the config that it needs, and its ports by zone."""
 
-from collections.abc import Mapping, Sequence
+import secrets
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from enactord.core.fence import FenceRecord
@@ -10,6 +11,7 @@ from enactord.core.retention import Keep
 from enactord.ports import Clock, KeyValue, LocalCopy, Observer, Primaries, ServedReader, Zone
 
 HEAD_START_S = 0.25
+FIRST_ANSWERS_S = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +56,9 @@ class Settings:
     """How long a written name may take to be seen on every verify server."""
     head_start_s: float = HEAD_START_S
     """How long a small plan is left to the enactor whose turn it is, before the next one begins, too."""
+
+    first_answers_s: float = FIRST_ANSWERS_S
+    """How long all zones are waited for before an installation gets its id."""
 
     def ruled(self, limits: Limits) -> "Settings":
         """Return the same with other limits; history is kept for as long as these look back."""
@@ -105,6 +110,11 @@ class ZonePorts:
         return not primary or not self.settings.primaries or primary in self.settings.primaries
 
 
+def draw_mark() -> str:
+    """Return 16 hex digits that nobody else draws."""
+    return secrets.token_hex(8)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ports:
     """The outside of one enactor."""
@@ -114,3 +124,4 @@ class Ports:
     clock: Clock
     observer: Observer
     copy: LocalCopy
+    draw_mark: Callable[[], str] = draw_mark

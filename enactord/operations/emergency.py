@@ -10,7 +10,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from enactord.core.errors import ZoneDown
-from enactord.core.fence import FENCE_MAX, HOLD_MAX, NO_PLAN, Fence, parse_fence
+from enactord.core.fence import (
+    FENCE_MAX,
+    HOLD_MAX,
+    NO_PLAN,
+    Fence,
+    OtherFence,
+    Owner,
+    describe_fence,
+    find_stranger,
+    parse_fence,
+)
 from enactord.core.records import NO_RECORDS, Change, Committed, Reason, Records, Refused, Served, Transaction, Unknown
 from enactord.core.refusal import Refusal
 from enactord.engine.opening import describe
@@ -51,36 +61,39 @@ def hold_text(author: str, reason: str) -> str:
     return "".join(c if " " <= c <= "~" else "?" for c in text)[:HOLD_MAX]
 
 
-async def set_records(ports: ZonePorts, scope: str, name: str, records: Records, hold: str) -> Taken | Denied:
+async def set_records(ports: ZonePorts, owner: Owner, name: str, records: Records, hold: str) -> Taken | Denied:
     """Make a name serve exactly these addresses, and hold the zone. Raises `ZoneDown`, `ZoneDenied`."""
     was = (await ports.zone.read([name])).get(name)
     if was is not None and was.alias is not None:
         detail = f"{name} is an alias to {was.alias}: remove the CNAME by the means of your DNS server first"
         return Denied(refusals=(Refusal(guard="alias", detail=detail),))
-    done = await raise_by_hand(ports, scope, hold, [Change(name=name, after=records)])
+    done = await raise_by_hand(ports, owner, hold, [Change(name=name, after=records)])
     if isinstance(done, Denied):
         return done
     served = (await ports.zone.read([name])).get(name)
     return Taken(zone=done.zone, before=done.before, fence=done.fence, name=name, was=was, served=served)
 
 
-async def seal(ports: ZonePorts, scope: str, hold: str) -> Taken | Denied:
+async def seal(ports: ZonePorts, owner: Owner, hold: str) -> Taken | Denied:
     """Hold a zone as it is. Raises `ZoneDown`, `ZoneDenied`."""
-    return await raise_by_hand(ports, scope, hold)
+    return await raise_by_hand(ports, owner, hold)
 
 
-async def release(ports: ZonePorts, scope: str) -> Taken | Denied:
+async def release(ports: ZonePorts, owner: Owner) -> Taken | Denied:
     """Give a zone back: enactors open it above the generation that it has then. Raises `ZoneDown`, `ZoneDenied`."""
     found = parse_fence(await ports.zone.read_fence())
     if found is None or not found.hold:
         stands = "nothing" if found is None else found.text
         detail = f"no operator holds {ports.settings.name}: its fence is {stands}"
         return Denied(refusals=(Refusal(guard="not_held", detail=detail),))
-    return await raise_by_hand(ports, scope, "")
+    return await raise_by_hand(ports, owner, "")
 
 
-async def raise_by_hand(ports: ZonePorts, scope: str, hold: str, changes: Sequence[Change] = ()) -> Taken | Denied:
-    """Put a fence above the one that stands, with the changes, in one update; `hold`: who keeps all others out."""
+async def raise_by_hand(ports: ZonePorts, owner: Owner, hold: str, changes: Sequence[Change] = ()) -> Taken | Denied:
+    """Put a fence above the one that stands, with the changes, in one update; `hold`: who keeps all others out.
+
+    Where our installation's id is not known, the id that stands is kept.
+    """
     zone = ports.settings.name
     before = ""
     last = ""
@@ -90,13 +103,16 @@ async def raise_by_hand(ports: ZonePorts, scope: str, hold: str, changes: Sequen
         for fence in tried:
             if seen == fence.seen:  # an update without an answer has landed
                 return Taken(zone=zone, before=before, fence=fence)
+        stranger = find_stranger(seen, owner)
+        damaged = isinstance(stranger, OtherFence) and not stranger.version  # which a person may replace
+        if stranger is not None and not damaged:
+            detail = describe_fence(zone, stranger, owner)
+            return Denied(refusals=(Refusal(guard="identity", detail=detail),))
         found = parse_fence(seen)
-        if found is not None and found.scope != scope:
-            detail = f"{zone} is fenced by scope {found.scope!r}, this config is of {scope!r}: use that scope's config"
-            return Denied(refusals=(Refusal(guard="scope", detail=detail),))
         before = describe(seen)
         above = min((found.generation if found else 0) + 1, FENCE_MAX)
-        fence = Fence(scope=scope, generation=above, plan=NO_PLAN, hold=hold)
+        installation = owner.installation or (found.installation if found else "")
+        fence = Fence(scope=owner.scope, generation=above, plan=NO_PLAN, installation=installation, hold=hold)
         match await ports.zone.write(Transaction(fence_seen=seen, fence_after=fence, changes=changes)):
             case Committed():
                 return Taken(zone=zone, before=before, fence=fence)

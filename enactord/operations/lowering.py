@@ -13,7 +13,16 @@ from typing import Any
 
 from enactord.adapters.wire.tsig import FUDGE_S
 from enactord.core.errors import PlanUnreadable, StoreUnknown, ZoneDown
-from enactord.core.fence import Fence, FenceRecord, parse_fence, parse_fence_text, raised_over
+from enactord.core.fence import (
+    Fence,
+    FenceRecord,
+    Owner,
+    describe_fence,
+    find_stranger,
+    parse_fence,
+    parse_fence_text,
+    raised_over,
+)
 from enactord.core.guards import Limits, in_step
 from enactord.core.guards.step import STEP_MAX
 from enactord.core.kv import MAX_OPERATIONS, Compare, Delete, Operation, Put, absent, none_under, unmodified, valued
@@ -235,9 +244,10 @@ class _Lowering:
         if begun is not None:
             return begun
         seen = await self._ports[zone].zone.read_fence()
+        stranger = find_stranger(seen, mirror.owner)
+        if stranger is not None:
+            raise _No("identity", describe_fence(zone, stranger, mirror.owner))
         standing = parse_fence(seen)
-        if standing is not None and standing.scope != self._scope.name:
-            raise _No("scope", f"{zone} is fenced by scope {standing.scope!r}: use that scope's config")
         if standing is not None and standing.hold:
             detail = f"an operator holds {zone} ({standing.hold}): first enactorctl emergency release {zone}"
             raise _No("held", detail)
@@ -245,7 +255,8 @@ class _Lowering:
         stands = max(standing.generation if standing else 0, record.generation if record else 0)
         if noted is None and in_step(stands, top, limits):
             return None
-        fence = Fence(scope=self._scope.name, generation=to, plan=secrets.token_hex(8))
+        mark = secrets.token_hex(8)
+        fence = Fence(scope=self._scope.name, generation=to, plan=mark, installation=mirror.installation)
         note = {**self._order, "from": describe(seen), "fence": fence.text, "at": self._scope.clock.now()}
         free = absent(keys.lowering(zone)) if noted is None else valued(keys.lowering(zone), noted)  # it is garbled
         compares = [valued(keys.freeze, frozen), free]
@@ -292,8 +303,9 @@ class _Lowering:
             if seen == fence.seen:
                 return before or describe(seen)
             standing = parse_fence(seen)
-            if standing is not None and (standing.scope != fence.scope or standing.hold):
-                raise _No("changed", f"{zone} is fenced by {standing.text} now: look at who did that")
+            owner = Owner(scope=fence.scope, installation=fence.installation)
+            if find_stranger(seen, owner) is not None or (standing is not None and standing.hold):
+                raise _No("changed", f"{zone} is fenced by {describe(seen)} now: look at who did that")
             before = describe(seen)
             match await port.write(Transaction(fence_seen=seen, fence_after=fence)):
                 case Committed():

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from enactord.core.errors import PlanUnreadable, ZoneDown
-from enactord.core.fence import Fence
+from enactord.core.fence import Fence, Owner
 from enactord.core.kv import Compare, Delete, Operation, Put, absent, valued
 from enactord.core.ledger import Entry
 from enactord.core.records import NO_RECORDS, Change, Expect, Served
@@ -91,7 +91,7 @@ async def retire(
     fence: Fence | None = None
     if ports is not None:
         stage("removing records")
-        done = await _remove_records(ports, scope.name, entries, hold_text(author, f"retiring: {reason}"))
+        done = await _remove_records(ports, mirror.owner, entries, hold_text(author, f"retiring: {reason}"))
         if isinstance(done, Denied):
             return done
         removed, kept, fence = done
@@ -152,10 +152,10 @@ def _planned(mirror: Mirror, zone: str) -> int:
 
 
 async def _remove_records(
-    ports: ZonePorts, scope: str, entries: Mapping[str, Entry], hold: str
+    ports: ZonePorts, owner: Owner, entries: Mapping[str, Entry], hold: str
 ) -> tuple[tuple[str, ...], tuple[Kept, ...], Fence] | Denied:
     """Remove what enactord put at the names, while the zone is held; the fence stays, above every write on its way."""
-    held = await raise_by_hand(ports, scope, hold)
+    held = await raise_by_hand(ports, owner, hold)
     if isinstance(held, Denied):
         return held
     writer = ZoneWriter(ports, Unheard(), random.Random())
@@ -187,7 +187,7 @@ async def _remove_records(
                 removed.append(name)
             else:
                 kept.append(Kept(name=name, why=f"{written.fate}: {written.detail}"))
-    released = await raise_by_hand(ports, scope, "")
+    released = await raise_by_hand(ports, owner, "")
     return released if isinstance(released, Denied) else (tuple(removed), tuple(kept), released.fence)
 
 

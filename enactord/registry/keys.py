@@ -23,6 +23,7 @@ from enactord.store.layout import (
     FENCE,
     FREEZE,
     HEAD,
+    INSTALLATION,
     LEDGER,
     LIMITS,
     LOWERED,
@@ -33,6 +34,7 @@ from enactord.store.layout import (
     REFUSED,
     REPORT,
     RETIRED,
+    TAKEN,
     Kind,
     OtherFormat,
     split_name,
@@ -42,6 +44,7 @@ from enactord.store.ledger_index import ledger_name
 _SCOPE = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?\Z")
 _DIGITS = 20
 _PLAN_BODY = re.compile(rb"([0-9]{20}) ([0-9a-f]{16})\Z")
+_INSTALLATION_BODY = re.compile(rb"[0-9a-f]{16}\Z")
 _NO_PRIMARY = "-"
 _RECORD_BODY = re.compile(rb"([0-9]{20}) ([0-9a-f]{16}) (0|[1-9][0-9]{0,5}) ([!-~]{1,300}) (v=.*)\Z", re.DOTALL)
 
@@ -87,6 +90,19 @@ def _parse_plan_body(body: bytes | OtherFormat | None) -> tuple[int, str] | Othe
     if found is None or int(found[1]) >= GENERATION_MAX:
         return None
     return int(found[1]), found[2].decode("ascii")
+
+
+def installation_value(installation: str) -> bytes:
+    """Return what `installation` holds: the id, 16 hex digits."""
+    return INSTALLATION.value(installation.encode("ascii"))
+
+
+def parse_installation(value: bytes) -> str | OtherFormat | None:
+    """Return the id of a stored installation; None where it is garbage."""
+    body = INSTALLATION.body(value)
+    if not isinstance(body, bytes):
+        return body
+    return body.decode("ascii") if _INSTALLATION_BODY.match(body) else None
 
 
 def record_value(record: FenceRecord) -> bytes:
@@ -213,6 +229,11 @@ class Keys:
     def limits(self) -> str:
         return self.key(LIMITS)
 
+    @property
+    def installation(self) -> str:
+        """Whose store it is: without it, no enactor works by the store."""
+        return self.key(INSTALLATION)
+
     def plan(self, generation: int) -> str:
         return self.key(PLAN, pad(generation))
 
@@ -278,6 +299,10 @@ class Keys:
     def lowered(self, zone: str) -> str:
         """What was noted when the zone's fence was last brought down."""
         return self.key(LOWERED, zone)
+
+    def taken(self, zone: str) -> str:
+        """What was noted when the zone was last taken over from another installation."""
+        return self.key(TAKEN, zone)
 
 
 def parse_pad(text: str, digits: int = _DIGITS) -> int | None:

@@ -9,7 +9,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from enactord.core.fence import FenceRecord
+from enactord.core.errors import StoreNotOurs
+from enactord.core.fence import FenceRecord, Owner
 from enactord.core.guards import Limits
 from enactord.core.kv import Changes, Event, Item
 from enactord.core.plan import Manifest
@@ -20,6 +21,7 @@ from enactord.registry.keys import (
     pad,
     parse_applied,
     parse_head,
+    parse_installation,
     parse_pad,
     parse_record,
     read_manifest,
@@ -31,8 +33,10 @@ from enactord.store.layout import (
     APPLIED,
     CHUNK,
     CLAIM,
+    CONTENT,
     ENACTOR,
     FENCE,
+    INSTALLATION,
     KINDS,
     LEDGER,
     LOWERING,
@@ -68,6 +72,8 @@ class Mirror:
         """What there is of each kind."""
         self._other_formats: dict[str, OtherFormat] = {}
         self.ledger = LedgerIndex(newest_only=True)
+        self.installation = ""
+        """The id of the installation that this is of; "": none is known yet."""
         self._generations: list[int] | None = None
         self._opened_max: int | None = None
         self._moved: dict[str, None] | None = None
@@ -83,6 +89,26 @@ class Mirror:
         self.on_change: Callable[[], None] | None = None
 
     # -- what it shows
+
+    @property
+    def owner(self) -> Owner:
+        """Whose fences are ours."""
+        return Owner(scope=self.keys.scope, installation=self.installation)
+
+    @property
+    def has_content(self) -> bool:
+        """Whether there is anything to lose: a plan, a fence, or what a zone's ledger knows."""
+        return any(self._named[kind] for kind in CONTENT)
+
+    @property
+    def knows_installation(self) -> bool:
+        """Whether the id is known, and none of another version is stored."""
+        return bool(self.installation) and INSTALLATION.prefix not in self._other_formats
+
+    @property
+    def stored_installation(self) -> Item | None:
+        """What stands where the id is stored, sound or not."""
+        return self.items.get(self.keys.installation)
 
     @property
     def head(self) -> int:
@@ -238,16 +264,48 @@ class Mirror:
         """Return those of some stored chunks that are at hand, by digest."""
         return {digest: packed for digest in digests if (packed := self.chunk(digest)) is not None}
 
+    def _check_ours(self, items: Mapping[str, Item]) -> None:
+        """Raise `StoreNotOurs` where what a store holds is not what is known here: nothing is lost for its sake."""
+        if not self.has_content:
+            return
+        found, known = _installation(items.get(self.keys.installation)), self.installation
+        copied = f"this enactor's local copy is of installation {known or '?'}, plan {self.newest}"
+        if isinstance(found, str) and known and found != known:
+            raise StoreNotOurs(
+                f"the plan store is of another installation {found}, and {copied}: name the right store under [store];"
+                " if this store is meant, stop the enactor, move its state_dir away, and start it"
+            )
+        if not any(self.keys.split(key)[0] in CONTENT for key in items):
+            raise StoreNotOurs(
+                f"the plan store is empty, and {copied}: put the content back with: enactorctl restore --from-copy"
+                " (or restore a backup); if the empty store is meant, stop the enactor, and move its state_dir away"
+            )
+        frozen = self.keys.freeze in items  # by a restore, perhaps, that is half done
+        if not found and known and (frozen or not self._shares_a_plan(items)):
+            raise StoreNotOurs(
+                f"the plan store has no installation's id, and no plan that is known here; {copied}: name the right"
+                " store under [store], or restore a backup of this installation"
+            )
+
+    def _shares_a_plan(self, items: Mapping[str, Item]) -> bool:
+        """Whether a store has a plan that is known here: then it is ours, and has lost its id alone."""
+        known = ((key, self.items[key].value) for key in map(self.keys.plan, self.generations))
+        return any((item := items.get(key)) is not None and item.value == value for key, value in known)
+
     # -- how it is kept current
 
     async def load(self, store: Reading) -> None:
-        """Read the whole scope (but the chunks) at one revision."""
+        """Read the whole scope (but the chunks) at one revision.
+
+        Raises `StoreNotOurs`, and leaves all as it was, where the store is not the one that is known here.
+        """
         page = await store.range(self.keys.head)
         revision = page.revision
         items = {item.key: item for item in page.items}
         for kind in self._named:
             page = await store.range(*self.keys.bounds(kind), revision=revision)
             items.update((item.key, item) for item in page.items)
+        self._check_ours(items)
         self.dirty.update(key for key in self.items.keys() | items.keys() if self.items.get(key) != items.get(key))
         self.items = items
         self._manifests = {}
@@ -266,7 +324,14 @@ class Mirror:
             self.apply(changes)
 
     def apply(self, changes: Changes) -> None:
-        """Take in what a watch brought."""
+        """Take in what a watch brought. Raises `StoreNotOurs`, and takes in nothing, where the id has changed."""
+        known = self.installation if self.has_content else ""
+        for event in changes.events:
+            if not known or event.key != self.keys.installation:
+                continue
+            found = _installation(event.item)
+            if found != known and not isinstance(found, OtherFormat):  # that is told, and waits for its version
+                raise StoreNotOurs("the id of the installation was removed, or replaced, in the plan store")
         for event in changes.events:
             self._take(event, changes.revision)
         self.revision = max(self.revision, changes.revision)
@@ -347,6 +412,8 @@ class Mirror:
         if known is not None and known.mod_revision >= revision:
             return
         self._note_format(kind, name, event.item)
+        if kind is INSTALLATION:
+            self._note_installation(event.item)
         if kind is CHUNK and event.item is not None:
             self.keep_chunk(name, event.item.value)
         if kind not in self._named:
@@ -377,6 +444,12 @@ class Mirror:
         else:
             self._other_formats[kind.prefix + name] = other
 
+    def _note_installation(self, item: Item | None) -> None:
+        """Take in an id; where there is something to lose, a lost id does not make us forget it."""
+        found = _installation(item)
+        if isinstance(found, str) or not self.has_content:
+            self.installation = found if isinstance(found, str) else ""
+
     def _note_fence(self, zone: str, item: Item | None) -> None:
         """Keep the highest generation opened: a fence that rises needs no look at the others."""
         record = self.fence(zone) if item is not None else None
@@ -402,4 +475,9 @@ class Mirror:
             assert kind is not None, key
             self._named[kind][name] = None
             self._note_format(kind, name, item)
+        self._note_installation(self.stored_installation)
         self.ledger.replace({name: self.items[self.keys.key(LEDGER, name)] for name in self._named[LEDGER]})
+
+
+def _installation(item: Item | None) -> str | OtherFormat | None:
+    return None if item is None else parse_installation(item.value)

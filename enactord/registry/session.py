@@ -4,13 +4,13 @@ A claim is a comparison to put into one's own transaction: the store decides at 
 whether it still lives. Nothing here is asked "do I hold it?".
 """
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from enactord.core.errors import LeaseLost, StoreDown
-from enactord.core.kv import Compare, Delete, Operation, Put, absent, present
+from enactord.core.errors import IdTaken, LeaseLost, StoreDown, StoreNotOurs
+from enactord.core.kv import Compare, Delete, Item, Operation, Put, absent, present, unmodified, valued
 from enactord.ports import Clock, KeyValue, Reading
-from enactord.registry.keys import Keys, json_value, stored_json
+from enactord.registry.keys import Keys, installation_value, json_value, stored_json
 from enactord.registry.reports import Report, pack_report
 from enactord.store.layout import CLAIM, CONFIGURED, ENACTOR
 
@@ -45,45 +45,106 @@ class Session:
         enactor: str,
         ttl_s: int,
         zones: Mapping[str, Sequence[str]] = {},
+        mark: str = "",
+        installation: Callable[[], str] = lambda: "",
     ) -> None:
-        """`zones`: those that the enactor's config has, each with the servers that it names as its primary."""
+        """`zones`: those that the enactor's config has, each with the servers that it names as its primary.
+
+        `mark`: what tells this process from others, which may have the same id in their config. `installation`:
+        the id that the store must have; "": any store will do.
+        """
         self._store = store
         self._keys = keys
         self._clock = clock
         self.enactor = enactor
         self.ttl_s = ttl_s
         self._zones = zones
+        self._mark = mark
+        self._installation = installation
         self.lease = 0
         self._facts: dict[str, object] = {}
         self._told_at = 0.0
         self._since = 0.0
         """When what it says of itself last changed."""
+        self._present_since = 0
+        """The revision that made our presence; 0: it is not there."""
 
     async def keep(self, facts: dict[str, object]) -> None:
-        """Keep the lease alive and say what one does; opens a new lease where the old is gone."""
+        """Keep the lease alive and say what one does; opens a new lease where the old is gone.
+
+        Raises `IdTaken` where another process is alive under this id; `StoreNotOurs` where the store has not our
+        installation's id; `StoreDown`.
+        """
         if self.lease:
             try:
                 await self._store.keep_alive(self.lease)
             except LeaseLost:
                 self.lease = 0
         if not self.lease:
+            key = self._keys.enactor(self.enactor)
+            await self._make_room((await self._store.get([key])).get(key))
             self.lease = await self._store.grant(self.ttl_s)
-            self._facts = {}
+            self._facts, self._present_since = {}, 0
         now = self._clock.now()
         if facts != self._facts or not 0 <= now - self._told_at < RENEWED_S:
             self._since = self._since if facts == self._facts else now
-            said = json_value(ENACTOR, facts | {"since": self._since, "updated_at": now})
+            said = json_value(ENACTOR, facts | {"process": self._mark, "since": self._since, "updated_at": now})
             zones = json_value(CONFIGURED, {zone: list(servers) for zone, servers in self._zones.items()})
             puts: list[Operation] = [
                 Put(key=self._keys.enactor(self.enactor), value=said, lease=self.lease),
                 Put(key=self._keys.configured(self.enactor), value=zones, lease=self.lease),
             ]
+            unchanged = Compare(
+                key=self._keys.enactor(self.enactor), field="create", operator="=", operand=self._present_since
+            )
             try:
-                await self._store.transact((), puts)
+                result = await self._store.transact((unchanged, *self._own), puts)
             except LeaseLost:
                 self.lease = 0
                 return
+            if not result.succeeded:
+                await self._find_out()
+                return
+            self._present_since = self._present_since or result.revision
             self._facts, self._told_at = facts, now
+
+    @property
+    def _own(self) -> tuple[Compare, ...]:
+        """The store is the one of our installation."""
+        installation = self._installation()
+        return (valued(self._keys.installation, installation_value(installation)),) if installation else ()
+
+    async def _find_out(self) -> None:
+        """Find out why our presence could not be said; where it may be said after all, the next turn does it."""
+        key = self._keys.enactor(self.enactor)
+        found = await self._store.get([key, self._keys.installation])
+        installation, said = self._installation(), found.get(self._keys.installation)
+        if installation and (said is None or said.value != installation_value(installation)):
+            raise StoreNotOurs("the plan store has not the id of this installation any more")
+        item = found.get(key)
+        if item is not None and item.lease == self.lease:
+            self._present_since = item.create_revision
+            return
+        self._present_since = 0
+        try:
+            await self._make_room(item)
+        except IdTaken:
+            await self.close()
+            raise
+
+    async def _make_room(self, item: Item | None) -> None:
+        """Remove what is left of a presence of ours. Raises `IdTaken` where it is that of another process."""
+        if item is None:
+            return
+        facts = stored_json(ENACTOR, item.value)
+        process = facts.get("process", "") if isinstance(facts, dict) else ""
+        if item.lease and process != self._mark:
+            raise IdTaken(
+                f"another process has the id {self.enactor}, too, and is alive; this one claims no plan until that"
+                f" is gone: after a crash, in {self.ttl_s} s at most; if two enactors have the id in their configs,"
+                " give each an [enactor] id of its own"
+            )
+        await self._store.transact((unmodified(item.key, item.mod_revision),), (Delete(key=item.key),))
 
     async def report(self, report: Report) -> bool:
         """Tell those who publish what is known of the fences, while there is a lease; returns whether it is told.
@@ -101,8 +162,9 @@ class Session:
             raise LeaseLost("the session has no lease yet")
         key = self._keys.claim(generation, self.enactor)
         exists = present(self._keys.plan(generation))
+        exists_here = (exists, absent(key), *self._own)
         result = await self._store.transact(
-            (exists, absent(key)), (Put(key=key, value=CLAIM.value(self.enactor.encode()), lease=self.lease),)
+            exists_here, (Put(key=key, value=CLAIM.value(self.enactor.encode()), lease=self.lease),)
         )
         if result.succeeded:
             return Claim(generation=generation, key=key, create_revision=result.revision)
@@ -114,7 +176,7 @@ class Session:
         # Left by an earlier life of this enactor: it must not outlive us, so it is replaced.
         await self._store.transact((), (Delete(key=key),))
         result = await self._store.transact(
-            (exists, absent(key)), (Put(key=key, value=CLAIM.value(self.enactor.encode()), lease=self.lease),)
+            exists_here, (Put(key=key, value=CLAIM.value(self.enactor.encode()), lease=self.lease),)
         )
         return Claim(generation=generation, key=key, create_revision=result.revision) if result.succeeded else None
 

@@ -87,6 +87,7 @@ KINDS: tuple[Kind, ...] = (
     RETIRED := Kind(name="retired", prefix="control/retired/", cached=True, copied=True),
     LOWERING := Kind(name="lowering", prefix="control/lowering/", cached=True, copied=True),
     LOWERED := Kind(name="lowered", prefix="control/lowered/"),
+    TAKEN := Kind(name="taken", prefix="control/taken/"),
     ASIDE := Kind(name="aside", prefix="aside/"),
     PRUNE_EPOCH := Kind(name="prune-epoch", prefix="prune_epoch", cached=True),
     FENCE := Kind(name="fence", prefix="fences/", cached=True, copied=True),
@@ -95,12 +96,17 @@ KINDS: tuple[Kind, ...] = (
     ENACTOR := Kind(name="enactor", prefix="enactors/", cached=True, leased=True),
     REPORT := Kind(name="report", prefix="reports/", leased=True),
     CONFIGURED := Kind(name="configured", prefix="configured/", leased=True),
+    INSTALLATION := Kind(name="installation", prefix="installation", cached=True, copied=True),
 )
 """All kinds, in the order in which a restore writes them.
 
 What others refer to comes first. Ledgers come before what is recorded as applied: a bucket that is
-written after that record is looked at again.
+written after that record is looked at again. The installation's id is the last: an enactor that
+knows it takes no store for its own that does not have it, hence none that is half restored.
 """
+
+CONTENT = (PLAN, LEDGER, FENCE)
+"""A store or a copy that has nothing of these is empty: there is nothing to lose."""
 
 _BY_PREFIX = {kind.prefix: kind for kind in KINDS}
 

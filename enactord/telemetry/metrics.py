@@ -63,6 +63,8 @@ class Standing:
     """By zone, how many TTLs its server keeps whatever is asked for."""
     store_full: bool
     copy_up: bool
+    identity_up: bool
+    """Whether store, zones and id are of the enactor's own installation."""
     head_refused: bool
     limits_differing: int
     """Limits of the guards of which the enactor's config says something else than is in force."""
@@ -120,6 +122,9 @@ class Metrics:
         self.fence_interval = gauge("fence_interval_seconds", "Time between two questions for the zone's fence", "zone")
         self.other_formats = gauge(
             "other_format_values", "Values in the store that another version has written", "kind"
+        )
+        self.identity_up = gauge(
+            "identity_up", "1 while store, zones and id are those of this enactor's own installation"
         )
         self.copy_up = gauge("copy_up", "1 while the copy on local disk can be saved")
         self.config_refused = gauge(
@@ -203,7 +208,7 @@ class Metrics:
                 self.verified.labels(zone).set(at)
             case events.FenceOpened(zone=zone, before=before):
                 # Where a plan has been applied a fence stood; what was there in its place is not ours.
-                if self._applied.get(zone) and not before.startswith("v=enactord1 "):
+                if self._applied.get(zone) and not before.startswith("v=enactord"):
                     self.fences_lost.labels(zone).inc()
             case events.StepFailed(step=step):
                 self.steps_failed.labels(step).inc()
@@ -272,6 +277,7 @@ class Metrics:
         self.store_full.set(standing.store_full)
         self.copy_up.set(standing.copy_up)
         self._refresh_servers(standing)
+        self.identity_up.set(standing.identity_up)
         counts = Counts(other.kind for other in mirror.other_formats.values())
         for kind in KINDS:
             self.other_formats.labels(kind.name).set(counts[kind.name])

@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 
 from enactord.cli.ctl import main as ctl
 from tests.integration.test_ctl_zone import CONFIG, put
-from tests.servers.dns_server import SECRET, free_port
+from tests.servers.dns_server import SECRET, DnsServer, free_port
 from tests.servers.knot import Knot
 
 SCOPE = "test"
@@ -35,7 +35,7 @@ def run(tmp_path: Path, *arguments: str) -> Result:
     return CliRunner().invoke(ctl, ["--config", str(tmp_path / "enactord.toml"), "emergency", *arguments])
 
 
-def answers(server: Knot, name: str, rtype: str) -> list[str]:
+def answers(server: DnsServer, name: str, rtype: str) -> list[str]:
     """What the server answers, each record as text, sorted."""
     answer = dns.query.tcp(dns.message.make_query(name, rtype), server.host, timeout=5, port=server.port)
     wanted = dns.rdatatype.from_text(rtype)

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from enactord.adapters.memory_zone import MemoryZone
+from enactord.core.fence import Fence
 from enactord.core.kv import Put
 from enactord.core.records import NO_RECORDS, Outcome, Records, Served, Transaction, Unknown
 from enactord.core.retention import Keep
@@ -56,6 +57,7 @@ PROMISED = {
     "enactord_store_full": set(),
     "enactord_zone_lag_seconds": set(),
     "enactord_copy_up": set(),
+    "enactord_identity_up": set(),
     "enactord_fence_interval_seconds": set(),
     "enactord_other_format_values": {"retired"},
     "enactord_head_refused": set(),
@@ -258,6 +260,13 @@ async def test_every_metric_moves(monkeypatch: pytest.MonkeyPatch) -> None:
     disk.full = True
     await world.applied(10)
     await world.until(lambda: page.moved("enactord_steps_failed") and page.moved("enactord_copy_up"))
+
+    # For a while the zone is another installation's.
+    own = server.fence
+    theirs = Fence(scope=SCOPE, generation=9, plan="f" * 16, installation="f" * 16)
+    server.put_fence(theirs.seen)
+    await world.until(lambda: page.moved("enactord_identity_up"))
+    server.put_fence(own)
 
     # Another version writes what this version does not read.
     newer = Put(key=world.keys.retired("old.test."), value=b"retired 2\n{}")

@@ -48,7 +48,7 @@ from tests.simulation.checkers import ANSWERS_MAX, check
 from tests.simulation.history import Edited, History, Published, line
 from tests.simulation.hostile import HostileStore, HostileZone, WatchedStore, Weather
 from tests.simulation.loop import owner, run, simulated
-from tests.world import SCOPE, DictCopy, JumpingClock, Recorder, WallClock, plan, tolerant
+from tests.world import SCOPE, DictCopy, JumpingClock, Recorder, WallClock, draw_marks, plan, tolerant
 
 ZONES = ("one.test.", "two.test.", "deep.one.test.")
 HOSTILE_S = 120.0
@@ -351,6 +351,7 @@ class Scenario:
             clock=clock,
             observer=Fanout({"log": Faulty(self.weather)}, Failures()),
             copy=self.copies[name],
+            draw_mark=draw_marks(life),
         )
         chosen = Settings(
             id=name,
@@ -364,6 +365,7 @@ class Scenario:
             repair_names_per_s=1000.0,
             verify_timeout_s=1.0,
             head_start_s=self.head_start_s,
+            first_answers_s=3.0,
         )
         enactor = Enactor(chosen, ports, random.Random(f"{life} {self.rng.random()}"))
         token = owner.set(life)

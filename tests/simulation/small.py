@@ -40,7 +40,7 @@ from tests.simulation.checkers import check
 from tests.simulation.history import Applied, Asked, Edited, History, Published, line
 from tests.simulation.hostile import WatchedStore
 from tests.simulation.loop import owner, run, simulated
-from tests.world import SCOPE, DictCopy, JumpingClock, Recorder, WallClock, plan, tolerant
+from tests.world import SCOPE, DictCopy, JumpingClock, Recorder, WallClock, draw_marks, plan, tolerant
 
 T = TypeVar("T")
 HEAR = "hear of the store"
@@ -467,6 +467,7 @@ def _enactor(who: str, store: MemoryStore, server: MemoryServer, director: Direc
         clock=JumpingClock(),
         observer=Recorder(),
         copy=DictCopy(),
+        draw_mark=draw_marks(who),
     )
     chosen = Settings(
         id=who,

@@ -35,6 +35,7 @@ from enactord.store.layout import (
     FENCE,
     FREEZE,
     HEAD,
+    INSTALLATION,
     KINDS,
     LEDGER,
     LIMITS,
@@ -46,6 +47,7 @@ from enactord.store.layout import (
     REFUSED,
     REPORT,
     RETIRED,
+    TAKEN,
     Kind,
 )
 from enactord.store.ledger_index import ledger_name
@@ -189,7 +191,7 @@ class _Step:
             await self._survives_a_restore(key, spoilt)
         if isinstance(published, Manifest):
             served = world.serves(fleet(NAMES, 3))
-            assert served or kind in (FENCE, APPLIED, LEDGER, LIMITS, *ORDERS), kind.name
+            assert served or kind in (FENCE, APPLIED, LEDGER, LIMITS, INSTALLATION, *ORDERS), kind.name
             said = "served by all" if served else "stored; the zone waits for that version"
             assert kind not in (HEAD, PLAN, PRUNE_EPOCH), kind.name
         else:
@@ -240,6 +242,7 @@ class _Step:
             RETIRED: GONE,
             LOWERING: ZONE,
             LOWERED: ZONE,
+            TAKEN: ZONE,
             ASIDE: pad(9),
             PRUNE_EPOCH: "",
             FENCE: ZONE,
@@ -248,6 +251,7 @@ class _Step:
             ENACTOR: of,
             REPORT: of,
             CONFIGURED: of,
+            INSTALLATION: "",
         }[self._kind]
         made = {
             FREEZE: freeze_value(Freeze(mode="repair-only", reason="r", author="x", since=1.0)),
@@ -256,6 +260,7 @@ class _Step:
             RETIRED: json_value(RETIRED, {"reason": "r", "author": "x", "at": 1.0, "generation": 1}),
             LOWERING: json_value(LOWERING, {"fence": "v=enactord1 scope=test gen=3 plan=" + "0" * 16}),
             LOWERED: json_value(LOWERED, {}),
+            TAKEN: json_value(TAKEN, {}),
             ASIDE: ASIDE.value(b"whatever"),
             PRUNE_EPOCH: PRUNE_EPOCH.value(b"7"),
             CLAIM: CLAIM.value(b"x"),

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from enactord.core.errors import ZoneDown
-from enactord.core.fence import FENCE_MAX, HOLD_MAX, NO_PLAN, Fence, parse_fence
+from enactord.core.fence import FENCE_MAX, HOLD_MAX, NO_PLAN, Fence, Owner, parse_fence
 from enactord.core.records import Outcome, Records, Transaction, Unknown
 from enactord.engine.settings import ZonePorts
 from enactord.operations.emergency import Taken, hold_text, release, seal, set_records
@@ -15,6 +15,7 @@ from tests.world import SCOPE, ZONE, Member, World, fleet, plan
 
 A = f"n00000.{ZONE}"
 BY_HAND = Records(ttl_s=30, a=(b"\xc0\x00\x02\x01",), aaaa=())
+OWNER = Owner(scope=SCOPE)
 HOLD = hold_text("alice", "INC-4711")
 
 
@@ -34,9 +35,10 @@ async def test_a_held_zone_keeps_every_enactor_out_until_it_is_released(world: W
     member = await world.add("a")
     await world.publish(plan(fleet(10, 1)))
     await world.applied(1)
-    taken = await set_records(ports(member), SCOPE, A, BY_HAND, HOLD)
+    taken = await set_records(ports(member), OWNER, A, BY_HAND, HOLD)
     assert isinstance(taken, Taken)
-    assert taken.fence == Fence(scope=SCOPE, generation=2, plan=NO_PLAN, hold="alice: INC-4711")
+    own = member.enactor.mirror.installation
+    assert taken.fence == Fence(scope=SCOPE, generation=2, plan=NO_PLAN, installation=own, hold="alice: INC-4711")
     assert taken.document()["served"] == ["192.0.2.1"]
     by_hand = fleet(10, 1) | {A: ["192.0.2.1"]}
     for generation in range(2, 6):
@@ -47,7 +49,7 @@ async def test_a_held_zone_keeps_every_enactor_out_until_it_is_released(world: W
     await asyncio.sleep(1.0)
     assert world.serves(by_hand)
     assert (await world.view()).applied(ZONE) == 1
-    released = await release(ports(world.members["b"]), SCOPE)
+    released = await release(ports(world.members["b"]), OWNER)
     assert isinstance(released, Taken)
     assert released.fence.hold == ""
     await world.applied((await world.publish(plan(fleet(10, 9)))).generation)
@@ -63,7 +65,7 @@ async def test_a_hold_below_the_store_s_fence_holds_all_the_same(world: World) -
         await world.applied(generation)
     await world.stop("a")
     world.servers[ZONE].put_fence(())
-    taken = await set_records(ports(member), SCOPE, A, BY_HAND, HOLD)
+    taken = await set_records(ports(member), OWNER, A, BY_HAND, HOLD)
     assert isinstance(taken, Taken)
     assert taken.fence.generation == 1
     await world.add("b")
@@ -78,7 +80,7 @@ async def test_at_the_end_of_generations_a_zone_is_held_and_given_back_all_the_s
     member = await world.add("a")
     last = Fence(scope=SCOPE, generation=FENCE_MAX, plan="0123456789abcdef")
     world.servers[ZONE].put_fence(last.seen)
-    for done in (await seal(ports(member), SCOPE, HOLD), await release(ports(member), SCOPE)):
+    for done in (await seal(ports(member), OWNER, HOLD), await release(ports(member), OWNER)):
         assert isinstance(done, Taken)
         assert parse_fence(done.fence.seen) == done.fence
         assert done.fence.generation == FENCE_MAX
@@ -96,7 +98,7 @@ async def test_a_late_write_of_an_enactor_finds_the_zone_held(world: World) -> N
     member.zones[ZONE].open.set()
     direct = world.servers[ZONE]
     other = await world.add("b")
-    taken = await set_records(ports(other), SCOPE, A, BY_HAND, HOLD)
+    taken = await set_records(ports(other), OWNER, A, BY_HAND, HOLD)
     assert isinstance(taken, Taken)
     before = direct.serve(f"n00001.{ZONE}")
     await asyncio.sleep(0.5)
@@ -116,7 +118,7 @@ async def test_an_update_without_an_answer_that_landed_is_done_once(world: World
         return Unknown(detail="no answer") if next(answers, False) else outcome
 
     zone.write = unanswered  # type: ignore[method-assign]
-    taken = await seal(ports(member), SCOPE, HOLD)
+    taken = await seal(ports(member), OWNER, HOLD)
     assert isinstance(taken, Taken)
     assert taken.fence.generation == 1
     assert parse_fence(world.servers[ZONE].fence) == taken.fence
@@ -131,7 +133,7 @@ async def test_a_server_that_never_answers_is_said_to_be_down(world: World) -> N
 
     member.zones[ZONE].write = lost  # type: ignore[method-assign]
     with pytest.raises(ZoneDown, match="no answer"):
-        await seal(ports(member), SCOPE, HOLD)
+        await seal(ports(member), OWNER, HOLD)
 
 
 async def test_what_may_not_be_done_is_refused(world: World) -> None:
@@ -139,10 +141,10 @@ async def test_what_may_not_be_done_is_refused(world: World) -> None:
     member = await world.add("a")
     await world.publish(plan(fleet(3, 1)))
     await world.applied(1)
-    other = await seal(ports(member), "other", HOLD)
+    other = await seal(ports(member), Owner(scope="other"), HOLD)
     assert isinstance(other, Denied)
-    assert other.refusals[0].guard == "scope"
-    nobody = await release(ports(member), SCOPE)
+    assert other.refusals[0].guard == "identity"
+    nobody = await release(ports(member), OWNER)
     assert isinstance(nobody, Denied)
     assert nobody.refusals[0].guard == "not_held"
 

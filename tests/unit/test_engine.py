@@ -43,11 +43,12 @@ async def world() -> AsyncIterator[World]:
 
 async def test_a_plan_is_served_and_entered_in_the_ledger(world: World) -> None:
     """The whole way: published, fenced, written, seen, recorded."""
-    await world.add("a")
+    own = (await world.add("a")).enactor.mirror
     manifest = await world.publish(plan(fleet(300)))
     await world.applied(1)
     assert world.serves(fleet(300))
-    assert parse_fence(world.servers[ZONE].fence) == Fence(scope=SCOPE, generation=1, plan=manifest.mark)
+    fence = Fence(scope=SCOPE, generation=1, plan=manifest.mark, installation=own.installation)
+    assert parse_fence(world.servers[ZONE].fence) == fence
     totals = (await world.view()).ledger.totals
     assert (totals.owned, totals.pending, totals.held, totals.unseen) == (300, 0, 0, 0)
 

@@ -282,7 +282,7 @@ async def test_what_was_not_looked_at_lately_is_unknown(world: CopiedWorld) -> N
         member.enactor.mirror,
         [ZONE],
         world.clock.now(),
-        own={zone: state for zone, (state, _) in member.enactor.account.zone_states().items()},
+        own=("a", {zone: state for zone, (state, _) in member.enactor.account.zone_states().items()}),
     )
     assert [zone["state"] for zone in status["zones"]] == ["unknown"]
     member.zones[ZONE].answers.set()

@@ -191,7 +191,7 @@ async def test_a_fence_in_reach_is_left_alone(world: Stuck) -> None:
 
 @pytest.mark.parametrize(
     ("stands", "why"),
-    [(fence(FAR, hold="bob: INC-2"), "held"), (Fence(scope="foreign", generation=FAR, plan="a" * 16), "scope")],
+    [(fence(FAR, hold="bob: INC-2"), "held"), (Fence(scope="foreign", generation=FAR, plan="a" * 16), "identity")],
 )
 async def test_what_others_hold_is_not_brought_down(world: Stuck, stands: Fence, why: str) -> None:
     world.servers[ZONE].put_fence(stands.seen)

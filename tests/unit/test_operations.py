@@ -207,7 +207,7 @@ async def test_status_and_documents_are_json(world: World, scope: Scope) -> None
             "primary": "",
             "plan": status["zones"][0]["plan"],
             "applied": 1,
-            "state": "applied",
+            "state": "unknown",
             "endpoints": {"total": 10, "pending": 0, "held": 0, "unseen": 0},
         }
     ]

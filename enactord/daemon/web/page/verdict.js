@@ -18,7 +18,7 @@ export function verdict(state) {
   const points = [...self.reasons, ...notes];
   const say = (level, title) => ({ level, title, points });
 
-  if (self.identity_up === false) return say("bad", "Store, zone or id is another installation's.");
+  if (!self.identity_up) return say("bad", "Store, zone or id is another installation's.");
   if (self.store_full) return say("bad", "The plan store has no room. Nothing can be published or frozen. What is served stays.");
   if (!self.store_up) return say("bad", "The plan store does not answer. What is served stays.");
   const kept = zonesThat(state, (zone) => zone.aspect === "held");

@@ -1,0 +1,170 @@
+"""Taking a zone over: a fence of an installation that is gone, or a damaged one, gives way to ours.
+
+Nobody but a person knows that the other installation is gone: while its enactors live, the two undo
+each other's work. So what stands is shown first, and exactly that is replaced, by a fence above it:
+no write that is on its way from over there can land.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from enactord.core.errors import ZoneDown
+from enactord.core.fence import (
+    FENCE_MAX,
+    NO_PLAN,
+    Fence,
+    FenceSeen,
+    OtherFence,
+    Owner,
+    describe_fence,
+    find_stranger,
+    out_of_reach,
+)
+from enactord.core.guards import in_step
+from enactord.core.kv import Put, absent, valued
+from enactord.core.records import Committed, Reason, Refused, Transaction
+from enactord.core.refusal import Refusal
+from enactord.engine.opening import describe
+from enactord.engine.settings import ZonePorts, draw_mark
+from enactord.engine.writer import ZoneDenied
+from enactord.operations.scope import Denied, Scope
+from enactord.registry.fences import Fences
+from enactord.registry.keys import installation_value, json_value
+from enactord.registry.mirror import Mirror
+from enactord.store.layout import INSTALLATION, TAKEN
+
+_ATTEMPTS = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """What stands in a zone that may be taken over."""
+
+    zone: str
+    seen: FenceSeen
+    standing: str
+    """For people."""
+    generation: int
+    """What the fence that stands is of; 0 where it is damaged."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakenOver:
+    """A zone that is ours: what stood there, and what does now.
+
+    `left`: what is left to do, for people; "": enactors go on by themselves.
+    """
+
+    zone: str
+    before: str
+    fence: Fence
+    left: str
+
+    def document(self) -> dict[str, Any]:
+        return {
+            "zone": self.zone,
+            "before": self.before,
+            "fence": self.fence.text,
+            "generation": self.fence.generation,
+            "installation": self.fence.installation,
+            "left": self.left or None,
+        }
+
+
+async def look(scope: Scope, zone: str, ports: ZonePorts) -> Offer | Denied:
+    """Return what stands in a zone and may be taken over. Raises `StoreDown`, `ZoneDown`."""
+    mirror = await scope.mirror()
+    seen = await ports.zone.read_fence()
+    owner = _owner(mirror)
+    stranger = find_stranger(seen, owner)
+    if stranger is None:
+        detail = f"{zone} is fenced by no other installation: {describe(seen)} stands there; there is nothing to take"
+        return _denied("ours", detail)
+    damaged = isinstance(stranger, OtherFence) and not stranger.version
+    if not damaged and (isinstance(stranger, OtherFence) or stranger.scope != scope.name):
+        return _denied("identity", describe_fence(zone, stranger, owner))
+    generation = 0 if isinstance(stranger, OtherFence) else stranger.generation
+    return Offer(zone=zone, seen=seen, standing=describe(seen), generation=generation)
+
+
+async def take(scope: Scope, offer: Offer, ports: ZonePorts, *, reason: str, author: str) -> TakenOver | Denied:
+    """Put our fence in place of exactly what was shown, above it.
+
+    It is the one that our store has for the zone, if that is above; else the store is told of it, and the
+    next plan goes above. Where the store has no installation's id yet, it gets one. Raises `StoreDown`,
+    `ZoneDown`, `ZoneDenied`.
+    """
+    installation = await _installation(scope)
+    if isinstance(installation, Denied):
+        return installation
+    fence = _fence(await scope.mirror(), offer, installation)
+    last = ""
+    for _ in range(_ATTEMPTS):
+        seen = await ports.zone.read_fence()
+        if seen == fence.seen:  # an update without an answer has landed
+            break
+        if seen != offer.seen:
+            detail = (
+                f"{offer.zone} is fenced by {describe(seen)} now: somebody is at work there; look who, and try again"
+            )
+            return _denied("changed", detail)
+        match await ports.zone.write(Transaction(fence_seen=seen, fence_after=fence)):
+            case Committed():
+                break
+            case Refused(reason=Reason.DENIED | Reason.CONTENT, detail=detail):
+                raise ZoneDenied(f"{offer.zone}: {detail}")
+            case other:
+                last = other.detail
+    else:
+        raise ZoneDown(f"{offer.zone}: it was not taken for certain ({last}); run it again")
+    return await _record(scope, offer, fence, {"reason": reason, "author": author})
+
+
+async def _installation(scope: Scope) -> str | Denied:
+    """Return the id of our installation; makes it where there is none."""
+    key = scope.keys.installation
+    for _ in range(_ATTEMPTS):
+        mirror = await scope.mirror()
+        if mirror.installation:
+            return mirror.installation
+        item = mirror.stored_installation
+        other = mirror.other_formats.get(INSTALLATION.prefix)
+        if other is not None:
+            return _denied("format", f"the store holds a {other}")
+        as_seen = absent(key) if item is None else valued(key, item.value)
+        fresh = draw_mark()
+        await scope.store.transact((as_seen,), (Put(key=key, value=installation_value(fresh)),))
+    return _denied("changed", "others give this installation its id at this moment: try again")
+
+
+def _fence(mirror: Mirror, offer: Offer, installation: str) -> Fence:
+    """Return the fence to put into a zone: the store's, or one above both that and what stands."""
+    known = mirror.fence(offer.zone)
+    if known is not None and known.txt.generation > offer.generation and known.txt.installation == installation:
+        return known.txt
+    above = min(max(offer.generation, known.generation if known else 0) + 1, FENCE_MAX)
+    return Fence(scope=mirror.keys.scope, generation=above, plan=NO_PLAN, installation=installation)
+
+
+async def _record(scope: Scope, offer: Offer, fence: Fence, order: dict[str, str]) -> TakenOver:
+    zone = offer.zone
+    note = {**order, "from": offer.standing, "fence": fence.text, "at": scope.clock.now()}
+    await scope.store.transact((), (Put(key=scope.keys.taken(zone), value=json_value(TAKEN, note)),))
+    newest = (await scope.mirror()).newest
+    if fence.plan != NO_PLAN:
+        left = ""
+    elif in_step(fence.generation, newest, scope.limits):
+        await Fences(scope.store, scope.keys).follow(zone, fence)
+        left = "publish: the next plan is applied above that fence"
+    else:
+        left = out_of_reach(zone, fence.generation, newest)
+    return TakenOver(zone=zone, before=offer.standing, fence=fence, left=left)
+
+
+def _owner(mirror: Mirror) -> Owner:
+    """Whose fences are ours; without an id of ours, any id is another's."""
+    return Owner(scope=mirror.keys.scope, installation=mirror.installation or draw_mark())
+
+
+def _denied(guard: str, detail: str) -> Denied:
+    return Denied(refusals=(Refusal(guard=guard, detail=detail),))
