@@ -31,7 +31,7 @@ from enactord.operations.scope import Denied, Scope
 from enactord.registry.fences import Fences
 from enactord.registry.keys import installation_value, json_value
 from enactord.registry.mirror import Mirror
-from enactord.store.layout import TAKEN
+from enactord.store.layout import INSTALLATION, TAKEN
 
 _ATTEMPTS = 5
 
@@ -128,8 +128,8 @@ async def _installation(scope: Scope) -> str | Denied:
         if mirror.installation:
             return mirror.installation
         item = mirror.stored_installation
-        if key[len(scope.keys.root) :] in mirror.other_formats:
-            other = mirror.other_formats[key[len(scope.keys.root) :]]
+        other = mirror.other_formats.get(INSTALLATION.prefix)
+        if other is not None:
             return _denied("format", f"the store holds a {other}")
         as_seen = absent(key) if item is None else valued(key, item.value)
         fresh = draw_mark()
