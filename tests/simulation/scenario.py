@@ -16,6 +16,7 @@ from enactord.core.content import parse_content
 from enactord.core.errors import EnactordError, PlanUnreadable, StoreDown
 from enactord.core.events import Happening
 from enactord.core.fence import FENCE_MAX, Fence, FenceSeen, parse_fence
+from enactord.core.kv import Item
 from enactord.core.names import zone_of
 from enactord.core.plan import GENERATION_MAX, Approval, Manifest, read_plan
 from enactord.core.records import NO_RECORDS, Reason, Records, Refused, Unknown
@@ -283,7 +284,7 @@ class Scenario:
         self.deliveries: set[asyncio.Task[None]] = set()
         self.contents: list[dict[str, list[str]]] = []
         self.refused: list[int] = []
-        self.saved_store = self.store.backup()
+        self.saved_store: tuple[int, dict[str, Item]] | None = None
         self.saved_zones: dict[str, tuple[dict[str, Records], tuple[bytes, ...]]] = {}
         self.started = 0
         self.broken: dict[str, int] = {}
@@ -557,10 +558,16 @@ class Scenario:
             self.saved_zones[zone] = (self._held(server), server.fence)
 
     async def do_store_backup(self, name: str) -> None:
-        """The store is saved, or set back to what was saved, revision and all."""
-        if self.rng.random() < 0.5:
+        """The store is saved, or set back to what was saved, revision and all.
+
+        Not to nothing: that it is the same store, a person must say then.
+        """
+        if self.rng.random() < 0.5 and self.saved_store is not None:
             self.store.restore(self.saved_store)
-        else:
+            return
+        mirror = Mirror(KEYS)
+        await mirror.load(self.store)
+        if mirror.installation and mirror.has_content:
             self.saved_store = self.store.backup()
 
     async def do_spoil(self, name: str) -> None:

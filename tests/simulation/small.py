@@ -26,7 +26,7 @@ from enactord.adapters.memory_store import MemoryStore
 from enactord.adapters.memory_zone import MemoryServer
 from enactord.core.errors import EnactordError, StoreDown
 from enactord.core.fence import FenceSeen, parse_fence
-from enactord.core.kv import Changes, Compare, Item, Operation, Page, Result
+from enactord.core.kv import Changes, Compare, Item, Operation, Page, Put, Result
 from enactord.core.plan import Manifest, read_plan
 from enactord.core.records import NO_RECORDS, Committed, Outcome, Records, Served, Transaction, Unknown
 from enactord.core.refusal import Refusal
@@ -34,7 +34,7 @@ from enactord.core.retention import Keep
 from enactord.engine.applying import Interrupted
 from enactord.engine.enactor import Enactor
 from enactord.engine.settings import Ports, Settings, Verifier, ZonePorts, ZoneSettings
-from enactord.registry.keys import Keys
+from enactord.registry.keys import Keys, installation_value
 from enactord.registry.plans import Orders, Plans
 from tests.simulation.checkers import check
 from tests.simulation.history import Applied, Asked, Edited, History, Published, line
@@ -367,6 +367,7 @@ async def _play(world: SmallWorld, director: Director) -> tuple[list[str], list[
         tasks.append(task)
         return task
 
+    await store.transact((), (Put(key=KEYS.installation, value=installation_value(draw_marks("the world")())),))
     for enactor in enactors.values():
         await enactor.session.keep({})
         await enactor.mirror.load(enactor.ports.store)
