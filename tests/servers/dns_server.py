@@ -83,6 +83,11 @@ class DnsServer:
             self._process = subprocess.Popen(self.command(path), stdout=output, stderr=output, cwd=self.cwd)
         self._wait_ready()
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
     def stop(self) -> None:
         """End the server in good order."""
         self._end(signal.SIGTERM)
