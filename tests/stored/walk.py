@@ -42,6 +42,7 @@ from enactord.store.layout import (
     LOWERING,
     PAUSED,
     PLAN,
+    PROBE,
     PRUNE_EPOCH,
     REFUSED,
     REPORT,
@@ -248,6 +249,7 @@ class _Step:
             ENACTOR: of,
             REPORT: of,
             CONFIGURED: of,
+            PROBE: "0123456789abcdef",
         }[self._kind]
         made = {
             FREEZE: freeze_value(Freeze(mode="repair-only", reason="r", author="x", since=1.0)),
@@ -259,6 +261,7 @@ class _Step:
             ASIDE: ASIDE.value(b"whatever"),
             PRUNE_EPOCH: PRUNE_EPOCH.value(b"7"),
             CLAIM: CLAIM.value(b"x"),
+            PROBE: PROBE.value(b"0123456789abcdef"),
             REPORT: pack_report(Report(at=world.clock.now(), fence=2, zones=1, unknown=0)),
         }
         if of == "z":

@@ -1,0 +1,151 @@
+"""All checks of one config, side by side, each with a time limit: a part that hangs or fails stops no other."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager, suppress
+
+from enactord.adapters.clock import SystemClock
+from enactord.core.errors import EnactordError
+from enactord.daemon.certificates import certificates_of
+from enactord.daemon.config import Config, ZoneConfig
+from enactord.daemon.config_store import open_config_store
+from enactord.daemon.doctor.certificates import check_certificates
+from enactord.daemon.doctor.check import Check, Group, Report, State
+from enactord.daemon.doctor.clock import check_store_clock
+from enactord.daemon.doctor.connections import check_connections
+from enactord.daemon.doctor.disk import check_disk
+from enactord.daemon.doctor.enactors import check_enactors, check_limits
+from enactord.daemon.doctor.store import check_members, check_transaction
+from enactord.daemon.doctor.zones import check_zone
+from enactord.ports import Clock, KeyValue
+
+_DISK_LIMIT_S = 10.0
+_STORE_ANSWERS = 8
+"""Answers of the store that the longest part waits for, one after the other; and some seconds for reports."""
+_ZONE_ANSWERS = 12
+_ZONES_AT_ONCE = 4
+_REPORTS_S = 8.0
+
+Progress = Callable[[int, int], None]
+"""Told how many parts are done, of how many."""
+
+
+async def examine(config: Config, *, clock: Clock | None = None, progress: Progress = lambda _, __: None) -> Report:
+    """Look at everything that an enactor with this config needs. It changes nothing that matters, and never raises.
+
+    `clock`: this machine's.
+    """
+    parts = [*_parts(config, clock or SystemClock())]
+    done = 0
+
+    async def one(part: Awaitable[list[Check]]) -> list[Check]:
+        nonlocal done
+        try:
+            return await part
+        finally:
+            done += 1
+            progress(done, len(parts))
+
+    found = [check for checks in await asyncio.gather(*(one(part) for part in parts)) for check in checks]
+    return Report(checks=_in_order(found))
+
+
+def _parts(config: Config, clock: Clock) -> Iterable[Awaitable[list[Check]]]:
+    limit_s = _STORE_ANSWERS * config.store.timeout_s + _REPORTS_S
+    yield _told(Group.CONFIG, str(config.source.path), _DISK_LIMIT_S, _warnings(config))
+    yield _told(Group.CERTIFICATES, "files", _DISK_LIMIT_S, _certificates(config, clock))
+    yield _told(Group.DISK, str(config.enactor.state_dir), _DISK_LIMIT_S, asyncio.to_thread(check_disk, config))
+    yield _told(Group.STORE, config.store.url, limit_s, _transaction(config))
+    yield _told(Group.STORE, "members", limit_s, check_members(config))
+    yield _told(Group.CONFIG, "guard", limit_s, _over_store(config, check_limits))
+    yield _told(Group.ENACTORS, f"enactor.id {config.enactor.id}", limit_s, _over_store(config, check_enactors))
+    yield _told(Group.CLOCK, "store", limit_s, check_store_clock(config, clock))
+    gate = asyncio.Semaphore(_ZONES_AT_ONCE)
+    by_server: dict[str, list[ZoneConfig]] = {}
+    for zone in config.zones:
+        by_server.setdefault(zone.asked_server, []).append(zone)
+    for zones in by_server.values():
+        yield _zones(config, zones, clock, gate)
+
+
+async def _zones(config: Config, zones: Sequence[ZoneConfig], clock: Clock, gate: asyncio.Semaphore) -> list[Check]:
+    """Look at the zones of a server, and after them at its connections: these may be all that it allows."""
+
+    async def one(zone: ZoneConfig) -> list[Check]:
+        async with gate:
+            return await _told(Group.ZONES, zone.name, _ZONE_ANSWERS * zone.timeout_s, check_zone(config, zone, clock))
+
+    found = [check for checks in await asyncio.gather(*map(one, zones)) for check in checks]
+    first = zones[0]
+    if first.backend in ("rfc2136", "embedded"):
+        for server in first.server:
+            asked = check_connections(server, first.name, first.timeout_s)
+            found += await _told(Group.CONNECTIONS, str(server), 3 * first.timeout_s, _listed(asked))
+    return found
+
+
+async def _told(group: Group, subject: str, limit_s: float, part: Awaitable[Sequence[Check]]) -> list[Check]:
+    """Carry out a part within its time; whatever ends it early becomes a check whose answer is not known."""
+    try:
+        async with asyncio.timeout(limit_s):
+            return list(await part)
+    except TimeoutError:
+        seen, fix = f"no end within {limit_s:.0f} s", "see the other faults; then run the doctor again"
+    except EnactordError as error:
+        seen, fix = str(error), "mend what is told of the store and the servers; then run the doctor again"
+    except Exception as error:
+        seen, fix = f"an error that no rule foresees: {error!r}", "report it, with the config but for its secrets"
+    return [Check(group=group, subject=subject, state=State.UNKNOWN, seen=seen, fix=fix)]
+
+
+async def _warnings(config: Config) -> list[Check]:
+    path = str(config.source.path)
+    if not config.warnings:
+        return [Check(group=Group.CONFIG, subject=path, state=State.OK, seen="every key can be used")]
+    fix = f"enactord check-config {path}"
+    return [
+        Check(group=Group.CONFIG, subject=path, state=State.WARNING, seen=warning, fix=fix)
+        for warning in config.warnings
+    ]
+
+
+async def _certificates(config: Config, clock: Clock) -> list[Check]:
+    return check_certificates(certificates_of(config), clock.now())
+
+
+async def _transaction(config: Config) -> list[Check]:
+    async with _opened(config) as store:
+        return [await check_transaction(config, store)]
+
+
+async def _over_store(config: Config, check: Callable[[Config, KeyValue], Awaitable[Sequence[Check]]]) -> list[Check]:
+    async with _opened(config) as store:
+        return list(await check(config, store))
+
+
+async def _listed(check: Awaitable[Check]) -> list[Check]:
+    return [await check]
+
+
+@asynccontextmanager
+async def _opened(config: Config) -> AsyncIterator[KeyValue]:
+    store = await open_config_store(config)
+    try:
+        yield store
+    finally:
+        with suppress(EnactordError, OSError):
+            await store.close()
+
+
+def _in_order(checks: Iterable[Check]) -> list[Check]:
+    """Return checks by group; one server's clock, which each of its zones shows, once."""
+    order = list(Group)
+    clocks: set[str] = set()
+    kept = []
+    for check in checks:
+        if check.group is Group.CLOCK:
+            if check.subject in clocks:
+                continue
+            clocks.add(check.subject)
+        kept.append(check)
+    return sorted(kept, key=lambda check: order.index(check.group))
