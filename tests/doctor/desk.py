@@ -46,7 +46,7 @@ class Desk:
         lines = [
             *("[enactor]", 'id = "e1"', f'scope = "{self.scope}"'),
             self.more.get("enactor", f'state_dir = "{self.folder}/state"'),
-            *("[store]", f'url = "{store}"', "timeout_s = 2", self.more.get("store", "")),
+            *("[store]", f'url = "{store}"', self.more.get("store", "")),
             *("[http]", self.more.get("http", "")),
             *("[guard]", self.more.get("guard", "")),
             "[[zone]]",
@@ -59,7 +59,7 @@ class Desk:
                 f"verify = {[f'127.0.0.1:{port}' for port in self.verify]}",
                 f'tsig_name = "{self.key_name}"',
                 'tsig_secret_file = "tsig.secret"',
-                *("timeout_s = 2", "verify_timeout_s = 1"),
+                "verify_timeout_s = 1",
             ]
         else:
             lines.append('backend = "embedded"')
