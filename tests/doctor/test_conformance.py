@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import json
 import signal
 import subprocess
 import sys
@@ -26,13 +27,14 @@ from enactord.operations.conformance import Conformance, Target, Verdict, confor
 from enactord.operations.conformance.run import LABELS, PROPERTIES
 from enactord.operations.scope import Denied
 from tests.contract.zone_sites import FixedClock
-from tests.doctor.desk import ZONE, raise_fence
+from tests.doctor.desk import ZONE, Desk, raise_fence
 from tests.servers.bind import Bind
 from tests.servers.dns_server import FOREIGN_SECRET, SECRET, DnsServer, free_port
 from tests.servers.embedded import Embedded
 from tests.servers.knot import Knot
 from tests.servers.liar import LIES, Liar
 from tests.servers.powerdns import PowerDns
+from tests.servers.secondaries import ListedBind
 
 APEX = f"enactord-conformance.{ZONE}"
 FOREIGN = TsigKey(name="foreign.", algorithm="hmac-sha256", secret=base64.b64decode(FOREIGN_SECRET))
@@ -174,6 +176,32 @@ async def test_the_command_tells_what_a_server_lacks(tmp_path: Path, bind: Bind)
         done = await asyncio.to_thread(run, tmp_path, liar.port)
     assert done.exit_code == 1, done.output
     assert "does not qualify: exact fail, race unknown" in done.output
+
+
+def test_a_key_without_rights_gives_no_verdict(tmp_path: Path) -> None:
+    """That the server refuses is not the server's lack: exit 3, and what to permit."""
+    with ListedBind([ZONE]) as server:
+        key = tmp_path / "try.key"
+        key.write_text(f'key "enactor" {{ algorithm hmac-sha256; secret "{SECRET}"; }};\n')
+        words = ["--server", f"127.0.0.1:{server.port}", "--key-file", str(key), "--json"]
+        done = CliRunner().invoke(ctl, ["doctor", "--conformance", ZONE, *words])
+    assert done.exit_code == 3, done.output
+    found = {result["name"]: result for result in json.loads(done.output)["results"]}
+    assert f"let the key update {APEX}" in found["acknowledged"]["evidence"]
+    assert {result["verdict"] for result in found.values()} == {"pass", "unknown"}
+
+
+def test_the_zone_of_a_config_is_tried(tmp_path: Path, bind: Bind) -> None:
+    """With the server and the key that it has; another zone is usage, with those that it has."""
+    desk = Desk(tmp_path, servers=[bind.port])
+    desk.write()
+    words = ["--config", str(desk.path), "doctor", "--conformance"]
+    done = CliRunner().invoke(ctl, [*words, ZONE])
+    assert done.exit_code == 0, done.output
+    assert "permit the type to try it" in " ".join(done.output.split()), "its key may write no CNAME"
+    done = CliRunner().invoke(ctl, [*words, "other.test."])
+    assert done.exit_code == 2
+    assert ZONE in done.output
 
 
 def test_options_that_miss_each_other_are_usage(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import threading
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,10 +13,12 @@ from enactord.adapters.http_date import ask_clock
 from enactord.adapters.signed_soa import behind
 from enactord.adapters.tls import Tls
 from enactord.daemon.certificates import Certificate
-from enactord.daemon.doctor import State
+from enactord.daemon.doctor import Check, State
 from enactord.daemon.doctor.certificates import check_certificates
+from enactord.daemon.doctor.check import Group
 from enactord.daemon.doctor.clock import judge_clock
 from enactord.daemon.doctor.disk import judge_room
+from enactord.daemon.doctor.examination import beside, told
 from tests.doctor.desk import ZONE, Desk, bad, fault, warning
 from tests.servers.bind import Bind
 from tests.servers.certificates import Authority
@@ -112,6 +115,14 @@ async def test_the_clock_of_an_etcd_is_read(tmp_path: Path) -> None:
             assert judge_clock("x", told, time.time()).state is State.OK
 
 
+async def test_an_etcd_with_another_clock_is_told(tmp_path: Path) -> None:
+    """This machine's clock is a minute ahead of both servers."""
+    with Etcd() as etcd, Bind([ZONE]) as server:
+        report = await Desk(tmp_path, servers=[server.port], store=etcd.url).examine(ahead_s=60.0)
+        off = {check.subject for check in report.checks if check.state is State.FAULT}
+        assert off == {f"etcd {etcd.endpoint}", f"DNS server {server.host}:{server.port}"}
+
+
 @pytest.fixture
 async def silent() -> AsyncIterator[int]:
     """A port that takes connections and never says a word."""
@@ -160,3 +171,30 @@ async def test_a_warning_of_the_config_is_shown(tmp_path: Path) -> None:
         (tmp_path / "token").chmod(0o644)
         desk.more["http"] = 'token_file = "token"'
         assert "chmod" in warning(await desk.examine(), "config").seen
+
+
+async def test_a_disk_that_hangs_stops_no_other_check() -> None:
+    """Its thread is left to itself: what waits for it has a time limit, and the program's end does not wait at all."""
+    hangs = threading.Event()
+
+    def hang() -> list[Check]:
+        hangs.wait()
+        return []
+
+    checks = await told(Group.DISK, "x", 0.05, beside(hang))
+    assert [check.state for check in checks] == [State.UNKNOWN]
+    (thread,) = [thread for thread in threading.enumerate() if thread.name == "doctor"]
+    assert thread.daemon
+    hangs.set()
+    await asyncio.to_thread(thread.join)
+
+
+async def test_a_part_that_fails_unforeseen_is_not_known() -> None:
+    """An error becomes a check of that part; the others are done."""
+
+    def fails() -> list[Check]:
+        raise RuntimeError("unforeseen")
+
+    (check,) = await told(Group.DISK, "x", 5.0, beside(fails))
+    assert check.state is State.UNKNOWN
+    assert "unforeseen" in check.seen

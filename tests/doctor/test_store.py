@@ -15,6 +15,7 @@ from enactord.core.guards import Limits
 from enactord.core.kv import Put
 from enactord.daemon.doctor import State
 from enactord.ports import KeyValue
+from enactord.registry.control import Freeze, freeze
 from enactord.registry.keys import Keys
 from enactord.registry.limits import seed
 from enactord.registry.reports import Report
@@ -173,3 +174,14 @@ async def test_two_enactors_with_one_id_are_told(desk: Desk) -> None:
         first.cancel()
         second.cancel()
     await store.close()
+
+
+async def test_a_freeze_is_told(desk: Desk) -> None:
+    """Who ordered it and why, and what ends it."""
+    store = await open_store(f"sqlite://{desk.folder}/store.db")
+    keys = Keys("test")
+    await freeze(store, keys, Freeze(mode="all", reason="INC-4711", author="Ann", since=1e9))
+    await store.close()
+    found = warning(await desk.examine(), "enactors")
+    assert found.seen == "it is frozen (all) since 2001-09-09T01:46:40Z by Ann: INC-4711"
+    assert found.fix == "enactorctl thaw"

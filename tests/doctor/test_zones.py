@@ -11,7 +11,8 @@ import dns.update
 import pytest
 
 from enactord.core.fence import NO_PLAN, Fence
-from enactord.daemon.doctor import State
+from enactord.daemon.config import load_config
+from enactord.daemon.doctor import State, examine
 from tests.doctor.desk import WRONG_SECRET, ZONE, Desk, bad, fault, raise_fence, warning
 from tests.servers.bind import Bind
 from tests.servers.dns_server import DnsServer, free_port
@@ -84,11 +85,23 @@ async def test_a_server_that_is_away_stops_no_other_check(tmp_path: Path) -> Non
 
 
 async def test_a_policy_that_refuses_updates_is_told(tmp_path: Path) -> None:
-    """By BIND's allow-update of another key, and by Knot's rule of types."""
-    with ListedBind([ZONE]) as server:
-        found = fault(await desk_of(tmp_path, server).examine(), "zones")
-    assert "refuse" in found.seen
-    assert "A, AAAA and TXT" in found.fix
+    """By BIND's allow-update of another key, and by a rule of Knot that permits no addresses."""
+    for kind in (ListedBind, _TextKnot):
+        with kind([ZONE]) as server:
+            found = fault(await desk_of(tmp_path, server).examine(), "zones")
+        assert "REFUSED" in found.seen or "NOTAUTH" in found.seen
+        assert "A, AAAA and TXT" in found.fix
+
+
+class _TextKnot(Knot):
+    """knotd that lets the key update TXT alone."""
+
+    def _write_config(self) -> None:
+        super()._write_config()
+        path = self.dir / self.template
+        text = path.read_text()
+        assert "update-type: [A, AAAA, TXT]" in text
+        path.write_text(text.replace("update-type: [A, AAAA, TXT]", "update-type: [TXT]"))
 
 
 class _Ungranted(Bind):
@@ -134,23 +147,36 @@ async def test_a_verify_server_that_is_away_or_behind_is_told(tmp_path: Path) ->
     """A secondary that missed the newest fence, and one that does not answer."""
     with MovableBind([ZONE]) as primary, MovableBind([ZONE], primary) as secondary:
         desk = Desk(tmp_path, servers=[primary.port], verify=[secondary.port])
-        for _ in range(50):
-            report = await desk.examine()
-            if not bad(report):
-                break
-        assert bad(report) == [], "the secondary has its first copy"
+        await well_again(desk, secondary)
         await raise_fence(primary.port, Fence(scope="test", generation=5, plan=NO_PLAN))
         found = fault(await desk.examine(), "verify servers")
         assert "its fence is absent, and the primary's 5" in found.seen
-        secondary.rndc("refresh", ZONE)
-        for _ in range(50):
-            report = await desk.examine()
-            if not bad(report):
-                break
-        assert bad(report) == []
+        await well_again(desk, secondary)
+        edit(primary, f"more.{ZONE}", "A", "192.0.2.1")
+        found = fault(await desk.examine(), "verify servers")
+        assert f"serial is {serial(secondary, ZONE)}, and the primary's {serial(primary, ZONE)}" in found.seen
+        await well_again(desk, secondary)
         desk.verify = [free_port()]
         found = fault(await desk.examine(), "verify servers")
         assert "no answer" in found.seen
+
+
+async def well_again(desk: Desk, secondary: MovableBind) -> None:
+    """Wait until a secondary has what its primary has."""
+    for _ in range(50):
+        secondary.rndc("refresh", ZONE)
+        report = await desk.examine()
+        if not bad(report):
+            return
+    assert bad(report) == []
+
+
+def edit(server: DnsServer, name: str, rtype: str, value: str) -> None:
+    """Add a record by the key that may."""
+    update = dns.update.UpdateMessage(ZONE)
+    update.add(name, 30, rtype, value)
+    update.use_tsig(dns.tsig.Key("foreign.", base64.b64decode(server.foreign_secret), dns.tsig.HMAC_SHA256))
+    assert dns.query.tcp(update, server.host, timeout=5, port=server.port).rcode() == 0
 
 
 class _FewConnections(PowerDns):
@@ -201,8 +227,21 @@ async def test_a_frozen_zone_is_told(tmp_path: Path) -> None:
 async def test_a_wildcard_at_the_fence_is_no_finding(tmp_path: Path) -> None:
     """A name that a wildcard answers for has no fence."""
     with Bind([ZONE]) as server:
-        update = dns.update.UpdateMessage(ZONE)
-        update.add(f"*.{ZONE}", 30, "TXT", '"v=spf1 -all"')
-        update.use_tsig(dns.tsig.Key("foreign.", base64.b64decode(server.foreign_secret), dns.tsig.HMAC_SHA256))
-        assert dns.query.tcp(update, server.host, timeout=5, port=server.port).rcode() == 0
+        edit(server, f"*.{ZONE}", "TXT", '"v=spf1 -all"')
         assert bad(await desk_of(tmp_path, server).examine()) == []
+
+
+async def test_many_zones_of_a_server_are_looked_at(tmp_path: Path) -> None:
+    """One after the other, and its connections once."""
+    zones = [f"z{number}.test." for number in range(12)]
+    with Bind(zones) as server:
+        desk = Desk(tmp_path, servers=[server.port], zone=zones[0])
+        desk.write()
+        text = desk.path.read_text()
+        begin = text.index("[[zone]]")
+        table = text[begin:]
+        desk.path.write_text(text[:begin] + "".join(table.replace(zones[0], zone) for zone in zones))
+        report = await examine(load_config(desk.path))
+    assert bad(report) == []
+    assert sum("updates" in check.subject for check in report.checks) == len(zones)
+    assert sum(check.group == "connections" for check in report.checks) == 1

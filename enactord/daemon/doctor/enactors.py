@@ -1,13 +1,15 @@
-"""Whether this enactor's id is its own, and its limits are those in force."""
+"""Whether this enactor's id is its own, its limits are those in force, and nobody has frozen the scope."""
 
 import asyncio
 import contextlib
 from collections.abc import Sequence
 
 from enactord.core.errors import EnactordError
+from enactord.core.moment import utc
 from enactord.daemon.config import Config
 from enactord.daemon.doctor.check import Check, Group, State
 from enactord.ports import KeyValue
+from enactord.registry.control import parse_freeze
 from enactord.registry.keys import Keys
 from enactord.registry.limits import differences, read_ruling
 from enactord.registry.reports import REPORT_EVERY_S
@@ -38,6 +40,18 @@ async def check_limits(config: Config, store: KeyValue) -> Sequence[Check]:
         )
         for name, (used, configured) in found.items()
     ]
+
+
+async def check_freeze(config: Config, store: KeyValue) -> Sequence[Check]:
+    """Tell of a freeze: while it lasts, no plan is applied. Raises `StoreDown`."""
+    key = Keys(config.enactor.scope).freeze
+    item = (await store.get([key])).get(key)
+    subject = f"scope {config.enactor.scope}"
+    if item is None:
+        return [Check(group=Group.ENACTORS, subject=subject, state=State.OK, seen="it is not frozen")]
+    freeze = parse_freeze(item.value)
+    seen = f"it is frozen ({freeze.mode}) since {utc(freeze.since)} by {freeze.author or '-'}: {freeze.reason}"
+    return [Check(group=Group.ENACTORS, subject=subject, state=State.WARNING, seen=seen, fix="enactorctl thaw")]
 
 
 async def check_enactors(config: Config, store: KeyValue) -> Sequence[Check]:

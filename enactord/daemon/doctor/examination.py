@@ -1,6 +1,7 @@
 """All checks of one config, side by side, each with a time limit: a part that hangs or fails stops no other."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 
@@ -14,7 +15,7 @@ from enactord.daemon.doctor.check import Check, Group, Report, State
 from enactord.daemon.doctor.clock import check_store_clock
 from enactord.daemon.doctor.connections import check_connections
 from enactord.daemon.doctor.disk import check_disk
-from enactord.daemon.doctor.enactors import check_enactors, check_limits
+from enactord.daemon.doctor.enactors import check_enactors, check_freeze, check_limits
 from enactord.daemon.doctor.store import check_members, check_transaction
 from enactord.daemon.doctor.zones import check_zone
 from enactord.ports import Clock, KeyValue
@@ -23,7 +24,8 @@ _DISK_LIMIT_S = 10.0
 _STORE_ANSWERS = 8
 """Answers of the store that the longest part waits for, one after the other; and some seconds for reports."""
 _ZONE_ANSWERS = 12
-_ZONES_AT_ONCE = 4
+_SERVERS_AT_ONCE = 16
+_SERVER_LIMIT_S = 120.0
 _REPORTS_S = 8.0
 
 Progress = Callable[[int, int], None]
@@ -52,15 +54,16 @@ async def examine(config: Config, *, clock: Clock | None = None, progress: Progr
 
 def _parts(config: Config, clock: Clock) -> Iterable[Awaitable[list[Check]]]:
     limit_s = _STORE_ANSWERS * config.store.timeout_s + _REPORTS_S
-    yield _told(Group.CONFIG, str(config.source.path), _DISK_LIMIT_S, _warnings(config))
-    yield _told(Group.CERTIFICATES, "files", _DISK_LIMIT_S, _certificates(config, clock))
-    yield _told(Group.DISK, str(config.enactor.state_dir), _DISK_LIMIT_S, asyncio.to_thread(check_disk, config))
-    yield _told(Group.STORE, config.store.url, limit_s, _transaction(config))
-    yield _told(Group.STORE, "members", limit_s, check_members(config))
-    yield _told(Group.CONFIG, "guard", limit_s, _over_store(config, check_limits))
-    yield _told(Group.ENACTORS, f"enactor.id {config.enactor.id}", limit_s, _over_store(config, check_enactors))
-    yield _told(Group.CLOCK, "store", limit_s, check_store_clock(config, clock))
-    gate = asyncio.Semaphore(_ZONES_AT_ONCE)
+    yield told(Group.CONFIG, str(config.source.path), _DISK_LIMIT_S, _warnings(config))
+    yield told(Group.CERTIFICATES, "files", _DISK_LIMIT_S, _certificates(config, clock))
+    yield told(Group.DISK, str(config.enactor.state_dir), _DISK_LIMIT_S, beside(lambda: check_disk(config)))
+    yield told(Group.STORE, config.store.url, limit_s, _transaction(config))
+    yield told(Group.STORE, "members", limit_s, check_members(config))
+    yield told(Group.CONFIG, "guard", limit_s, _over_store(config, check_limits))
+    yield told(Group.ENACTORS, f"scope {config.enactor.scope}", limit_s, _over_store(config, check_freeze))
+    yield told(Group.ENACTORS, f"enactor.id {config.enactor.id}", limit_s, _over_store(config, check_enactors))
+    yield told(Group.CLOCK, "store", limit_s, check_store_clock(config, clock))
+    gate = asyncio.Semaphore(_SERVERS_AT_ONCE)
     by_server: dict[str, list[ZoneConfig]] = {}
     for zone in config.zones:
         by_server.setdefault(zone.asked_server, []).append(zone)
@@ -69,22 +72,60 @@ def _parts(config: Config, clock: Clock) -> Iterable[Awaitable[list[Check]]]:
 
 
 async def _zones(config: Config, zones: Sequence[ZoneConfig], clock: Clock, gate: asyncio.Semaphore) -> list[Check]:
-    """Look at the zones of a server, and after them at its connections: these may be all that it allows."""
+    """Look at the zones of a server, one after the other, and after them at its connections.
 
-    async def one(zone: ZoneConfig) -> list[Check]:
-        async with gate:
-            return await _told(Group.ZONES, zone.name, _ZONE_ANSWERS * zone.timeout_s, check_zone(config, zone, clock))
-
-    found = [check for checks in await asyncio.gather(*map(one, zones)) for check in checks]
-    first = zones[0]
-    if first.backend in ("rfc2136", "embedded"):
-        for server in first.server:
-            asked = check_connections(server, first.name, first.timeout_s)
-            found += await _told(Group.CONNECTIONS, str(server), 3 * first.timeout_s, _listed(asked))
+    A server bounds the connections of all its clients together, and enactors at work need theirs.
+    """
+    loop = asyncio.get_running_loop()
+    found: list[Check] = []
+    async with gate:
+        deadline = loop.time() + _SERVER_LIMIT_S
+        for done, zone in enumerate(zones):
+            if loop.time() > deadline:
+                seen = (
+                    f"{len(zones) - done} zones of {zone.asked_server} were not looked at within {_SERVER_LIMIT_S:g} s"
+                )
+                fix = "see the zones before them; then run the doctor again"
+                found.append(Check(group=Group.ZONES, subject="others", state=State.UNKNOWN, seen=seen, fix=fix))
+                break
+            limit_s = _ZONE_ANSWERS * zone.timeout_s
+            found += await told(Group.ZONES, zone.name, limit_s, check_zone(config, zone, clock))
+        first = zones[0]
+        if first.backend in ("rfc2136", "embedded"):
+            for server in first.server:
+                asked = check_connections(server, first.name, first.timeout_s)
+                found += await told(Group.CONNECTIONS, str(server), 3 * first.timeout_s, _listed(asked))
     return found
 
 
-async def _told(group: Group, subject: str, limit_s: float, part: Awaitable[Sequence[Check]]) -> list[Check]:
+async def beside(work: Callable[[], Sequence[Check]]) -> Sequence[Check]:
+    """Carry out what may hang, as a file system of the network does, in a thread that no end of a program waits for."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[Sequence[Check]] = loop.create_future()
+
+    def tell(checks: Sequence[Check] | None, error: Exception | None) -> None:
+        if done.done():
+            return
+        if error is not None:
+            done.set_exception(error)
+        else:
+            done.set_result(checks or ())
+
+    def run() -> None:
+        checks: Sequence[Check] | None = None
+        failure: Exception | None = None
+        try:
+            checks = work()
+        except Exception as error:
+            failure = error
+        with suppress(RuntimeError):  # the loop has ended meanwhile
+            loop.call_soon_threadsafe(tell, checks, failure)
+
+    threading.Thread(target=run, name="doctor", daemon=True).start()
+    return await done
+
+
+async def told(group: Group, subject: str, limit_s: float, part: Awaitable[Sequence[Check]]) -> list[Check]:
     """Carry out a part within its time; whatever ends it early becomes a check whose answer is not known."""
     try:
         async with asyncio.timeout(limit_s):

@@ -58,6 +58,7 @@ async def conform(
         if denied is not None:
             return Denied(refusals=(denied,))
         version = await ask_version(bench.stream(), target.timeout_s)
+        progress(0, len(PROPERTIES))
         lock = [delete(bench.apex, TYPE_TXT), add(bench.apex, TYPE_TXT, text(_LOCK))]
         locked = await bench.send(lock, when=[] if take_over else [absent(bench.apex, TYPE_TXT)])
         if locked.rcode == YXRRSET:
@@ -65,9 +66,9 @@ async def conform(
         results: list[Result] = []
         left = ""
         try:
-            for done, each in enumerate(PROPERTIES):
-                progress(done, len(PROPERTIES))
+            for done, each in enumerate(PROPERTIES, start=1):
                 results.append(await _attempt(bench, each, results))
+                progress(done, len(PROPERTIES))
         finally:
             left = await _cleaned(bench)
         return Conformance(server=target.server, zone=target.zone, version=version, results=results, left=left)
