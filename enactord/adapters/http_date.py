@@ -9,11 +9,15 @@ from email.utils import parsedate_to_datetime
 
 import aiohttp
 
-from enactord.adapters.tls import BadCertificate, Tls, load_pair
+from enactord.adapters.tls import Tls, load_pair
+from enactord.core.errors import StoreDown
 
 
 async def ask_clock(endpoint: str, tls: Tls, timeout_s: float) -> float | None:
-    """Return an etcd's clock in seconds since the epoch, to the second; None where it does not tell."""
+    """Return an etcd's clock in seconds since the epoch, to the second; None where its answer does not tell.
+
+    Raises `StoreDown` where there is no answer.
+    """
     context: ssl.SSLContext | bool = True
     url = f"{'https' if tls else 'http'}://{endpoint}/version"
     try:
@@ -26,6 +30,10 @@ async def ask_clock(endpoint: str, tls: Tls, timeout_s: float) -> float | None:
             aiohttp.ClientSession(trust_env=False) as client,
             client.get(url, ssl=context) as answer,
         ):
-            return parsedate_to_datetime(answer.headers["Date"]).timestamp()
-    except (aiohttp.ClientError, OSError, TimeoutError, KeyError, ValueError, BadCertificate):
+            told = answer.headers.get("Date", "")
+    except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+        raise StoreDown(f"{endpoint}: {str(error) or 'no answer'}") from error
+    try:
+        return parsedate_to_datetime(told).timestamp()
+    except ValueError:
         return None

@@ -59,7 +59,6 @@ async def test_a_store_that_is_away_stops_no_other_check(desk: Desk) -> None:
     assert {check.group.value for check in report.checks if check.state is State.UNKNOWN} == {
         "config",
         "enactors",
-        "clock",
     }
     assert all(check.state is State.OK for check in report.checks if check.group == "zones")
 

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Sequence
 
 from enactord.adapters.http_date import ask_clock
+from enactord.core.errors import StoreDown
 from enactord.daemon.config import Config
 from enactord.daemon.doctor.check import Check, Group, State
 from enactord.ports import Clock
@@ -34,13 +35,17 @@ def judge_clock(subject: str, theirs_s: float | None, ours_s: float) -> Check:
 
 
 async def check_store_clock(config: Config, clock: Clock) -> Sequence[Check]:
-    """Compare with the clock of each etcd; the store in SQLite has that of this machine."""
+    """Compare with the clock of each etcd that answers; the store in SQLite has that of this machine."""
     if not config.store.url.startswith("etcd://"):
         return []
     endpoints = config.store.url.removeprefix("etcd://").rstrip("/").split(",")
 
-    async def one(endpoint: str) -> Check:
-        theirs_s = await ask_clock(endpoint, config.store.tls, config.store.timeout_s)
-        return judge_clock(f"etcd {endpoint}", theirs_s, clock.now())
+    async def one(endpoint: str) -> Sequence[Check]:
+        try:
+            theirs_s = await ask_clock(endpoint, config.store.tls, config.store.timeout_s)
+        except StoreDown:
+            return []  # which the checks of the store tell
+        return [judge_clock(f"etcd {endpoint}", theirs_s, clock.now())]
 
-    return await asyncio.gather(*(one(endpoint) for endpoint in endpoints))
+    found = await asyncio.gather(*(one(endpoint) for endpoint in endpoints))
+    return [check for checks in found for check in checks]

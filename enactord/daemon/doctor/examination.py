@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequen
 from contextlib import asynccontextmanager, suppress
 
 from enactord.adapters.clock import SystemClock
-from enactord.core.errors import EnactordError
+from enactord.core.errors import EnactordError, StoreDown, StoreRefused
 from enactord.daemon.certificates import certificates_of
 from enactord.daemon.config import Config, ZoneConfig
 from enactord.daemon.config_store import open_config_store
@@ -59,9 +59,12 @@ def _parts(config: Config, clock: Clock) -> Iterable[Awaitable[list[Check]]]:
     yield told(Group.DISK, str(config.enactor.state_dir), _DISK_LIMIT_S, beside(lambda: check_disk(config)))
     yield told(Group.STORE, config.store.url, limit_s, _transaction(config))
     yield told(Group.STORE, "members", limit_s, check_members(config))
-    yield told(Group.CONFIG, "guard", limit_s, _over_store(config, check_limits))
-    yield told(Group.ENACTORS, f"scope {config.enactor.scope}", limit_s, _over_store(config, check_freeze))
-    yield told(Group.ENACTORS, f"enactor.id {config.enactor.id}", limit_s, _over_store(config, check_enactors))
+    for group, subject, check in (
+        (Group.CONFIG, "guard", check_limits),
+        (Group.ENACTORS, f"scope {config.enactor.scope}", check_freeze),
+        (Group.ENACTORS, f"enactor.id {config.enactor.id}", check_enactors),
+    ):
+        yield told(group, subject, limit_s, _over_store(group, subject, config, check))
     yield told(Group.CLOCK, "store", limit_s, check_store_clock(config, clock))
     gate = asyncio.Semaphore(_SERVERS_AT_ONCE)
     by_server: dict[str, list[ZoneConfig]] = {}
@@ -159,9 +162,16 @@ async def _transaction(config: Config) -> list[Check]:
         return [await check_transaction(config, store)]
 
 
-async def _over_store(config: Config, check: Callable[[Config, KeyValue], Awaitable[Sequence[Check]]]) -> list[Check]:
+async def _over_store(
+    group: Group, subject: str, config: Config, check: Callable[[Config, KeyValue], Awaitable[Sequence[Check]]]
+) -> Sequence[Check]:
+    """Look at what stands in the store; where it does not answer, that is told once, by its transaction."""
     async with _opened(config) as store:
-        return list(await check(config, store))
+        try:
+            return await check(config, store)
+        except (StoreDown, StoreRefused):
+            seen = "the store does not tell"
+            return [Check(group=group, subject=subject, state=State.UNKNOWN, seen=seen, fix="see the store")]
 
 
 async def _listed(check: Awaitable[Check]) -> list[Check]:

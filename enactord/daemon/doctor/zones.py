@@ -47,7 +47,7 @@ async def check_zone(config: Config, zone: ZoneConfig, clock: Clock) -> list[Che
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Found:
-    """What was seen of a zone on one server."""
+    """What was seen of a zone on one server. With `Duty.OTHER` the one fault is that it is a secondary."""
 
     checks: Sequence[Check]
     duty: Duty = Duty.UNKNOWN
@@ -55,7 +55,10 @@ class _Found:
 
 
 async def _several(config: Config, zone: ZoneConfig, clock: Clock, port: SeveralServers) -> list[Check]:
-    """Look at each server that may be the primary. One of them must be; a secondary beside it is no fault."""
+    """Look at each server that may be the primary.
+
+    One of them must be. Beside it a secondary is as it should be, and what else is wrong keeps it from taking over.
+    """
     found = [await _Server(config, zone, clock, server, port.of(str(server))).look() for server in zone.server]
     if not any(one.duty is Duty.PRIMARY for one in found):
         checks = [check for one in found for check in one.checks]
@@ -63,8 +66,13 @@ async def _several(config: Config, zone: ZoneConfig, clock: Clock, port: Several
     checks = []
     for one in found:
         for check in one.checks:
-            idle = one.duty is not Duty.PRIMARY and check.state is State.FAULT
-            checks.append(replace(check, state=State.WARNING) if idle else check)
+            match one.duty:
+                case Duty.OTHER if check.state is State.FAULT:
+                    checks.append(replace(check, state=State.OK, fix=""))
+                case Duty.UNKNOWN if check.state is State.FAULT:
+                    checks.append(replace(check, state=State.WARNING))
+                case _:
+                    checks.append(check)
     primary = next(one.primary for one in found if one.duty is Duty.PRIMARY)
     return [*checks, *await check_verify(zone, primary)]
 
@@ -97,7 +105,7 @@ class _Server:
         if word.clock_s is not None:
             self._checks.append(judge_clock(f"DNS server {self._server}", word.clock_s, self._clock.now()))
         if not self._key(word) or not self._served(word):
-            return _Found(checks=self._checks, duty=Duty.OTHER)
+            return _Found(checks=self._checks)
         assert word.soa is not None
         self._negative(word.soa.negative_ttl_s)
         duty = await self._duty()
