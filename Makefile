@@ -53,8 +53,8 @@ types: $(TESTING) ## mypy --strict
 unit: $(TESTING) ## The tests that need no server
 	$(BIN)/python -m pytest tests/unit tests/property
 
-integration: setup ## The tests against real etcd, BIND and Knot
-	$(BIN)/python -m pytest tests/contract tests/integration tests/e2e
+integration: setup ## The tests against real etcd and DNS servers
+	$(BIN)/python -m pytest tests/contract tests/integration tests/e2e tests/doctor
 
 sim: $(TESTING) ## The engine in hostile worlds: make sim SEEDS=2000, or SEED=n for one again
 	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))

@@ -184,3 +184,17 @@ async def test_a_freeze_is_told(desk: Desk) -> None:
     found = warning(await desk.examine(), "enactors")
     assert found.seen == "it is frozen (all) since 2001-09-09T01:46:40Z by Ann: INC-4711"
     assert found.fix == "enactorctl thaw"
+
+
+async def test_a_config_that_differs_from_the_others_is_told(desk: Desk) -> None:
+    """An enactor alive that names another server for a zone, or has another zone."""
+    store = await open_store(f"sqlite://{desk.folder}/store.db")
+    at = f"127.0.0.1:{desk.servers[0]}"
+    for enactor, zones in {"e2": {ZONE: [at]}, "e3": {ZONE: ["10.0.0.9:53"]}, "e4": {ZONE: [at], "x.": []}}.items():
+        await Session(store, Keys("test"), SystemClock(), enactor=enactor, ttl_s=60, zones=zones).keep({"head": 1})
+    await store.close()
+    found = {check.subject: check.seen for check in bad(await desk.examine())}
+    assert found == {
+        "zones of e3": f"{ZONE}: it has server 10.0.0.9:53, and this config has server {at}",
+        "zones of e4": "x.: it has the zone, and this config has no such zone",
+    }

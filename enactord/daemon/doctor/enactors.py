@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from enactord.core.errors import EnactordError
 from enactord.core.moment import utc
@@ -13,6 +13,7 @@ from enactord.registry.control import parse_freeze
 from enactord.registry.keys import Keys
 from enactord.registry.limits import differences, read_ruling
 from enactord.registry.reports import REPORT_EVERY_S
+from enactord.registry.session import configured_zones
 from enactord.store.layout import ENACTOR
 
 _LISTEN_S = REPORT_EVERY_S + 1.5
@@ -80,6 +81,33 @@ async def check_enactors(config: Config, store: KeyValue) -> Sequence[Check]:
         return [*checks, Check(group=Group.ENACTORS, subject=subject, state=State.WARNING, seen=seen, fix=fix)]
     seen = "one enactor with this id is alive, and listens on this machine"
     return [*checks, Check(group=Group.ENACTORS, subject=subject, state=State.OK, seen=seen)]
+
+
+async def check_fleet(config: Config, store: KeyValue) -> Sequence[Check]:
+    """Compare the zones of this config, and their servers, with those of the enactors alive. Raises `StoreDown`."""
+    ours: dict[str, object] = {zone.name: sorted(zone.primaries) for zone in config.zones}
+    checks = []
+    for enactor, theirs in sorted((await configured_zones(store, Keys(config.enactor.scope))).items()):
+        if theirs is None or enactor == config.enactor.id:
+            continue
+        known = {zone: sorted(servers) for zone, servers in theirs.items() if isinstance(servers, list)}
+        differing = sorted(zone for zone in {*ours, *known} if ours.get(zone) != known.get(zone))
+        if differing:
+            more = f" and {len(differing) - 1} more" if len(differing) > 1 else ""
+            zone = differing[0]
+            seen = f"{zone}{more}: it has {_servers(known, zone)}, and this config has {_servers(ours, zone)}"
+            fix = "give the enactors of a scope the same [[zone]] tables, and reload them: systemctl reload enactord"
+            subject = f"zones of {enactor}"
+            checks.append(Check(group=Group.ENACTORS, subject=subject, state=State.WARNING, seen=seen, fix=fix))
+    return checks
+
+
+def _servers(zones: Mapping[str, object], zone: str) -> str:
+    """Return what a config has of a zone, for people."""
+    servers = zones.get(zone)
+    if servers is None:
+        return "no such zone"
+    return f"server {', '.join(map(str, servers))}" if isinstance(servers, list) and servers else "the zone"
 
 
 async def _leases_of_reports(store: KeyValue, keys: Keys, own: str) -> set[int]:

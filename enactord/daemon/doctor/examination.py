@@ -15,7 +15,7 @@ from enactord.daemon.doctor.check import Check, Group, Report, State
 from enactord.daemon.doctor.clock import check_store_clock
 from enactord.daemon.doctor.connections import check_connections
 from enactord.daemon.doctor.disk import check_disk
-from enactord.daemon.doctor.enactors import check_enactors, check_freeze, check_limits
+from enactord.daemon.doctor.enactors import check_enactors, check_fleet, check_freeze, check_limits
 from enactord.daemon.doctor.store import check_members, check_transaction
 from enactord.daemon.doctor.zones import check_zone
 from enactord.ports import Clock, KeyValue
@@ -63,6 +63,7 @@ def _parts(config: Config, clock: Clock) -> Iterable[Awaitable[list[Check]]]:
         (Group.CONFIG, "guard", check_limits),
         (Group.ENACTORS, f"scope {config.enactor.scope}", check_freeze),
         (Group.ENACTORS, f"enactor.id {config.enactor.id}", check_enactors),
+        (Group.ENACTORS, "zones of the others", check_fleet),
     ):
         yield told(group, subject, limit_s, _over_store(group, subject, config, check))
     yield told(Group.CLOCK, "store", limit_s, check_store_clock(config, clock))

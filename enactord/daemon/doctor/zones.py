@@ -87,15 +87,14 @@ class _Server:
         self._server = server
         self._port = port
         self._at = f"zone[{zone.name}]"
+        self._tsig = zone_key(config, zone)
         self._checks: list[Check] = []
 
     async def look(self) -> _Found:
         """Ask the server, step by step, for as long as its answers let the next step make sense."""
         stream = Stream(self._server.host, self._server.port, in_flight_max=1)
         try:
-            word = await ask_signed_soa(
-                stream, self._zone.name, zone_key(self._config, self._zone), self._clock, self._zone.timeout_s
-            )
+            word = await ask_signed_soa(stream, self._zone.name, self._tsig, self._clock, self._zone.timeout_s)
         except ZoneDown as error:
             fix = f"start the server, or correct {self._at}.server: dig @{self._server.host} -p {self._server.port}"
             self._tell("server", State.FAULT, f"no answer: {error}", f"{fix} {self._zone.name} SOA +tcp +norecurse")
@@ -119,13 +118,13 @@ class _Server:
 
     def _key(self, word: Word) -> bool:
         """Judge what the server says of the key and its signature."""
-        name, file = self._zone.tsig_name, f"{self._at}.tsig_secret_file"
+        name, file = self._tsig.name, f"{self._at}.tsig_secret_file"
         match word.key_fault:
             case None:
                 self._tell("key", State.OK, f"the server accepts key {name}, and signs its answers")
                 return True
             case TsigFault.BADKEY:
-                seen = f"BADKEY: the server does not know key {name} of algorithm {self._zone.tsig_algorithm}"
+                seen = f"BADKEY: the server does not know key {name} of algorithm {self._tsig.algorithm}"
                 fix = f"add the key to the server, or name its key in {self._at}.tsig_name and {file}"
             case TsigFault.BADSIG:
                 seen = f"BADSIG: the server has another secret for key {name}, or another algorithm"
@@ -158,7 +157,8 @@ class _Server:
         text = RCODE_TEXTS.get(word.rcode, "NOERROR")
         why = "" if word.rcode else ", without authority or without an SOA"
         seen = f"the server does not serve the zone: it answers {text}{why}"
-        self._tell("zone", State.FAULT, seen, f"add the zone to the server, or correct {self._at}.name and .server")
+        fix = f"add the zone to the server, let the key ask for it (BIND: allow-query), or correct {self._at}.server"
+        self._tell("zone", State.FAULT, seen, fix)
         return False
 
     def _negative(self, negative_ttl_s: int) -> None:
@@ -201,7 +201,7 @@ class _Server:
     async def _updates(self, seen: FenceSeen) -> None:
         """Ask by two updates whether the key may write, and whether the server compares."""
         fix = (
-            f"let key {self._zone.tsig_name} update the types A, AAAA and TXT in the zone"
+            f"let key {self._tsig.name} update the types A, AAAA and TXT in the zone"
             " (README, Backends: BIND update-policy, Knot acl, PowerDNS TSIG-ALLOW-DNSUPDATE)"
         )
         match await self._port.write(Transaction(fence_seen=seen)):
@@ -222,12 +222,12 @@ class _Server:
         nothing = Change(name=name, after=NO_RECORDS, expect=Expect.NEW)
         match await self._port.write(Transaction(fence_seen=seen, changes=[nothing])):
             case Committed():
-                self._tell("updates", State.OK, f"key {self._zone.tsig_name} may update the zone; nothing was changed")
+                self._tell("updates", State.OK, f"key {self._tsig.name} may update the zone; nothing was changed")
             case Refused(reason=Reason.CONDITION):
                 told = f"{name} has records, so that nothing could be tried there"
                 self._tell("updates", State.WARNING, told, f"remove {name} A and AAAA; enactord never writes them")
             case Refused(detail=detail):
-                told = f"key {self._zone.tsig_name} may compare, and may not change {name}: {detail}"
+                told = f"key {self._tsig.name} may compare, and may not change {name}: {detail}"
                 self._tell("updates", State.FAULT, told, f"{fix}; a policy by names must permit this name, too")
             case Unknown(detail=detail):
                 self._tell("updates", State.UNKNOWN, f"an update of nothing has no end: {detail}", fix)

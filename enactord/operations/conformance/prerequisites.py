@@ -12,6 +12,8 @@ ONE, TWO = bytes((192, 0, 2, 1)), bytes((192, 0, 2, 2))
 SIX = bytes.fromhex("20010db8000000000000000000000001")
 _MARK = bytes((192, 0, 2, 99))
 _RDATA = {TYPE_A: ONE, TYPE_AAAA: SIX, TYPE_TXT: text("here")}
+ALIASES = ("alias", "alias-data")
+"""Labels at which a CNAME may be written."""
 _TYPES = {TYPE_A: "A", TYPE_AAAA: "AAAA", TYPE_TXT: "TXT", TYPE_CNAME: "CNAME"}
 
 
@@ -128,7 +130,7 @@ async def _cname(bench: Bench) -> Tried:
     reply = await bench.send([delete(alias, TYPE_CNAME), add(alias, TYPE_CNAME, target)])
     if not reply.applied:
         return unknown(f"the key may not write a CNAME ({reply.text}): permit the type to try it")
-    bench.aliases.update(("alias", "alias-data"))
+    bench.aliases.update(ALIASES)
     guarded = await bench.send([add(alias, TYPE_A, ONE)], when=[absent(alias, TYPE_CNAME)])
     if guarded.rcode != YXRRSET:
         return failed(f"an A that requires no CNAME, beside a CNAME: {guarded.text}, and should be YXRRSET")
@@ -203,7 +205,7 @@ PROPERTIES = (
         title="no address beside a CNAME",
         needed=False,
         meaning="A name can have a CNAME and addresses; what clients get is by chance.",
-        labels=("alias", "alias-data", "alias-other"),
+        labels=(*ALIASES, "alias-other"),
         attempt=_cname,
         rests_on=("absent",),
     ),

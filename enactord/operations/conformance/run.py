@@ -85,7 +85,7 @@ async def _not_meant(bench: Bench, *, take_over: bool) -> Refusal | None:
     stands = (await bench.ask(bench.apex, TYPE_TXT)).rdatas
     if stands == (text(_LOCK),):
         if take_over:
-            bench.aliases.update(LABELS)
+            bench.aliases.update(prerequisites.ALIASES)
             await bench.clean(LABELS)
             bench.aliases.clear()
             return None
