@@ -138,9 +138,8 @@ class Session:
 
 async def enactors_with(store: Reading, keys: Keys, zone: str) -> list[str]:
     """Return the enactors alive whose config has a zone, or cannot be read."""
-    return [
-        enactor for enactor, zones in (await configured_zones(store, keys)).items() if zones is None or zone in zones
-    ]
+    found = await configured_zones(store, keys)
+    return [enactor for enactor, zones in found.items() if zones is None or zone in zones]
 
 
 async def enactors_naming(store: Reading, keys: Keys, zone: str, server: str) -> list[str]:
