@@ -175,6 +175,15 @@ async def test_two_enactors_with_one_id_are_told(desk: Desk) -> None:
     await store.close()
 
 
+async def test_a_store_that_is_not_made_yet_is_not_made_by_the_doctor(desk: Desk) -> None:
+    """Its file would belong to whoever runs the doctor."""
+    report = await desk.examine()
+    assert bad(report) == []
+    (found,) = [check for check in report.checks if check.group == "store"]
+    assert "does not exist yet" in found.seen
+    assert not (desk.folder / "store.db").exists()
+
+
 async def test_a_freeze_is_told(desk: Desk) -> None:
     """Who ordered it and why, and what ends it."""
     store = await open_store(f"sqlite://{desk.folder}/store.db")

@@ -81,7 +81,7 @@ async def test_a_server_that_is_away_stops_no_other_check(tmp_path: Path) -> Non
     assert f"127.0.0.1:{port}" in found.seen
     assert f"dig @127.0.0.1 -p {port}" in found.fix
     assert report.count(State.UNKNOWN) == 1
-    assert report.count(State.OK) > 4
+    assert report.count(State.OK) >= 4
 
 
 async def test_a_policy_that_refuses_updates_is_told(tmp_path: Path) -> None:

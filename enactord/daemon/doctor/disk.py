@@ -39,14 +39,14 @@ def _check(key: str, folder: Path) -> Check:
     try:
         with tempfile.TemporaryFile(dir=there):
             pass
-        room = os.statvfs(there)
+        room, owner = os.statvfs(there), there.stat().st_uid
     except OSError as error:
         seen = f"{there} cannot be written by {user}: {error.strerror}"
         fix = f"install -d -o enactord -m 0750 {folder}   (or name another folder in {key})"
         return Check(group=Group.DISK, subject=subject, state=State.FAULT, seen=seen, fix=fix)
     free, total = room.f_bavail * room.f_frsize, room.f_blocks * room.f_frsize
     state = judge_room(free, total)
-    made = "" if there == folder else f"it does not exist yet, and can be made in {there}; "
-    seen = f"{made}{user} can write there, {free // _MIB:,} MiB of {total // _MIB:,} MiB are free"
+    made = f"it belongs to user {owner}" if there == folder else f"it does not exist yet, and can be made in {there}"
+    seen = f"{made}; {user} can write there, {free // _MIB:,} MiB of {total // _MIB:,} MiB are free"
     fix = "" if state is State.OK else f"make room: df -h {there}; du -xh {there} | sort -h | tail"
     return Check(group=Group.DISK, subject=subject, state=state, seen=seen, fix=fix)

@@ -16,7 +16,7 @@ from enactord.daemon.doctor.clock import check_store_clock
 from enactord.daemon.doctor.connections import check_connections
 from enactord.daemon.doctor.disk import check_disk
 from enactord.daemon.doctor.enactors import check_enactors, check_fleet, check_freeze, check_limits
-from enactord.daemon.doctor.store import check_members, check_transaction
+from enactord.daemon.doctor.store import check_members, check_transaction, not_made
 from enactord.daemon.doctor.zones import check_zone
 from enactord.ports import Clock, KeyValue
 
@@ -159,6 +159,9 @@ async def _certificates(config: Config, clock: Clock) -> list[Check]:
 
 
 async def _transaction(config: Config) -> list[Check]:
+    unmade = not_made(config)
+    if unmade is not None:
+        return [unmade]
     async with _opened(config) as store:
         return [await check_transaction(config, store)]
 
@@ -167,6 +170,8 @@ async def _over_store(
     group: Group, subject: str, config: Config, check: Callable[[Config, KeyValue], Awaitable[Sequence[Check]]]
 ) -> Sequence[Check]:
     """Look at what stands in the store; where it does not answer, that is told once, by its transaction."""
+    if not_made(config) is not None:
+        return []
     async with _opened(config) as store:
         try:
             return await check(config, store)

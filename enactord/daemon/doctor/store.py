@@ -4,6 +4,7 @@ import asyncio
 import secrets
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from enactord.core.errors import EnactordError, StoreDown, StoreRefused
 from enactord.core.kv import Delete, Put, absent, valued
@@ -18,6 +19,19 @@ _PROBE_TTL_S = 30
 """So long a key of ours lives on where the doctor is ended in the middle."""
 SLOW_S = 0.5
 """Transactions that take longer make every plan slow: each slice of a zone needs two."""
+
+
+def not_made(config: Config) -> Check | None:
+    """Return what there is to tell of a store in SQLite whose file is still to be made; None where there is a store.
+
+    The doctor makes none: it may be run by another user than the enactor.
+    """
+    if not config.store.url.startswith("sqlite://"):
+        return None
+    path = Path(config.store.url.removeprefix("sqlite://"))
+    if path.exists():
+        return None
+    return _told(config, State.OK, "it does not exist yet: the first enactor, or the first publication, makes it")
 
 
 async def check_transaction(config: Config, store: KeyValue) -> Check:
