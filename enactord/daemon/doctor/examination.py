@@ -24,6 +24,7 @@ _DISK_LIMIT_S = 10.0
 _STORE_ANSWERS = 8
 """Answers of the store that the longest part waits for, one after the other; and some seconds for reports."""
 _ZONE_ANSWERS = 12
+"""So does a look at a zone, on each of its servers."""
 _SERVERS_AT_ONCE = 16
 _SERVER_LIMIT_S = 120.0
 _REPORTS_S = 8.0
@@ -92,7 +93,7 @@ async def _zones(config: Config, zones: Sequence[ZoneConfig], clock: Clock, gate
                 fix = "see the zones before them; then run the doctor again"
                 found.append(Check(group=Group.ZONES, subject="others", state=State.UNKNOWN, seen=seen, fix=fix))
                 break
-            limit_s = _ZONE_ANSWERS * zone.timeout_s
+            limit_s = min(_SERVER_LIMIT_S, _ZONE_ANSWERS * zone.timeout_s * len(zone.server))
             found += await told(Group.ZONES, zone.name, limit_s, check_zone(config, zone, clock))
         first = zones[0]
         if first.backend in ("rfc2136", "embedded"):
