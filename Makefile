@@ -14,7 +14,7 @@ FUZZING := $(VENV)/.fuzzing-installed
 SOURCES := enactord planner_stub bench grafana tests
 
 .PHONY: help setup run test lint types unit integration sim mutants attacks small stored naive model chaos fuzz bench bench-quick micro \
-	docs lock clean
+	docs conformance lock clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -53,8 +53,8 @@ types: $(TESTING) ## mypy --strict
 unit: $(TESTING) ## The tests that need no server
 	$(BIN)/python -m pytest tests/unit tests/property
 
-integration: setup ## The tests against real etcd, BIND and Knot
-	$(BIN)/python -m pytest tests/contract tests/integration tests/e2e
+integration: setup ## The tests against real etcd and DNS servers
+	$(BIN)/python -m pytest tests/contract tests/integration tests/e2e tests/doctor
 
 sim: $(TESTING) ## The engine in hostile worlds: make sim SEEDS=2000, or SEED=n for one again
 	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
@@ -97,6 +97,9 @@ micro: $(TESTING) ## Encoding, decoding, diff, guard: each alone
 docs: $(TESTING) ## Write what is generated: the reference in docs/, dashboards, Kubernetes' copy of the rules
 	$(BIN)/python -m grafana.generate
 	$(BIN)/python -m tests.docs
+
+conformance: setup ## Try BIND, Knot, PowerDNS and the embedded server: README's table of servers, docs/conformance.md
+	$(BIN)/python -m tests.doctor
 
 lock: ## Resolve pyproject.toml anew into requirements/
 	./scripts/lock

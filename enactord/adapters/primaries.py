@@ -11,7 +11,7 @@ from enactord.core.fence import FenceSeen
 from enactord.core.records import Committed, Outcome, Reason, Refused, Served, Transaction
 from enactord.ports import Duty, Said, ServedReader
 
-_FRESH_COPY_S = 1.1
+FRESH_COPY_S = 1.1
 """A secondary that has just copied the zone has all of its time left, as a primary always has; a second later not."""
 
 
@@ -78,7 +78,7 @@ class SeveralServers:
         server = self._servers[name]
         said = await server.duty()
         if said.duty is Duty.PRIMARY:
-            await asyncio.sleep(_FRESH_COPY_S)
+            await asyncio.sleep(FRESH_COPY_S)
             said = await server.duty()
         if said.duty is Duty.OTHER:
             return said

@@ -12,6 +12,7 @@ VERBS: Mapping[str, tuple[str, str]] = {
     "backup": ("backup", "Write all that is needed to rebuild the scope's store into FILE, as of one moment."),
     "completion": ("completion", "Print the completion script of SHELL for this program."),
     "diff": ("diff", "Show what leads from the ledger to plan GEN, or from the first plan to the second."),
+    "doctor": ("doctor", "Look for all that keeps an enactor with this config from its work, and say what to type."),
     "emergency": ("emergency", "Act straight on the DNS server: no daemon and no store is needed."),
     "endpoints": ("endpoints", "List endpoints of the ledger: state, generation, addresses, and why one is held."),
     "fence": ("fence", "Bring the fences of zones down."),

@@ -242,11 +242,18 @@ class Table:
         return addresses or default
 
     def _address(self, key: str, value: str, more: str = "") -> Address | None:
-        match = re.match(r"(?:\[(?P<v6>[0-9a-fA-F:.]+)\]|(?P<host>[^:\[\]\s]+)):(?P<port>\d{1,5})\Z", value)
-        if match is None or not 0 < int(match["port"]) < 65_536 or not _is_host(match["v6"], match["host"]):
+        address = parse_address(value)
+        if address is None:
             self.problem(key, f'{shown(value)} must be "host:port" (an IPv6 address in brackets){more}')
-            return None
-        return Address(host=match["v6"] or match["host"], port=int(match["port"]))
+        return address
+
+
+def parse_address(value: str) -> Address | None:
+    """Return the address that a text names; None where it is none."""
+    match = re.match(r"(?:\[(?P<v6>[0-9a-fA-F:.]+)\]|(?P<host>[^:\[\]\s]+)):(?P<port>\d{1,5})\Z", value)
+    if match is None or not 0 < int(match["port"]) < 65_536 or not _is_host(match["v6"], match["host"]):
+        return None
+    return Address(host=match["v6"] or match["host"], port=int(match["port"]))
 
 
 def _is_host(v6: str | None, host: str) -> bool:

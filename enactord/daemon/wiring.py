@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from enactord.adapters.route53 import Route53Api
 
 EMBEDDED_KEY = "enactord"
+_OWN_SECRET_FILE = "embedded-tsig.secret"
 _SECRET_BYTES = 32
 
 
@@ -41,8 +42,14 @@ def zone_key(config: Config, zone: ZoneConfig) -> TsigKey:
     return TsigKey(name=zone.tsig_name, algorithm=zone.tsig_algorithm, secret=zone.tsig_secret)
 
 
+def owns_no_key(config: Config, zone: ZoneConfig) -> bool:
+    """Whether a zone is of the embedded server, and the key of its own is still to be made."""
+    own = zone.backend == "embedded" and not zone.tsig_name
+    return own and not (config.enactor.state_dir / _OWN_SECRET_FILE).exists()
+
+
 def _own_secret(state_dir: Path) -> bytes:
-    path = state_dir / "embedded-tsig.secret"
+    path = state_dir / _OWN_SECRET_FILE
     try:
         state_dir.mkdir(parents=True, exist_ok=True)
         if not path.exists():

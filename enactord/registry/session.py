@@ -209,21 +209,22 @@ class Session:
 
 async def enactors_with(store: Reading, keys: Keys, zone: str) -> list[str]:
     """Return the enactors alive whose config has a zone, or cannot be read."""
-    return [enactor for enactor, zones in (await _configured(store, keys)).items() if zones is None or zone in zones]
+    found = await configured_zones(store, keys)
+    return [enactor for enactor, zones in found.items() if zones is None or zone in zones]
 
 
 async def enactors_naming(store: Reading, keys: Keys, zone: str, server: str) -> list[str]:
     """Return the enactors alive whose config names a server as a zone's primary, or cannot be read."""
     found = []
-    for enactor, zones in (await _configured(store, keys)).items():
+    for enactor, zones in (await configured_zones(store, keys)).items():
         servers = [server] if zones is None else zones.get(zone, [])
         if not isinstance(servers, list) or server in servers:
             found.append(enactor)
     return found
 
 
-async def _configured(store: Reading, keys: Keys) -> dict[str, dict[str, object] | None]:
-    """Return what the configs of the enactors alive say of zones; None where that cannot be read."""
+async def configured_zones(store: Reading, keys: Keys) -> dict[str, dict[str, object] | None]:
+    """Return the zones of each enactor alive, each with the servers that it names; None where that cannot be read."""
     found: dict[str, dict[str, object] | None] = {}
     for item in (await store.range(*keys.bounds(CONFIGURED))).items:
         zones = stored_json(CONFIGURED, item.value)

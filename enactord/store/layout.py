@@ -96,6 +96,7 @@ KINDS: tuple[Kind, ...] = (
     ENACTOR := Kind(name="enactor", prefix="enactors/", cached=True, leased=True),
     REPORT := Kind(name="report", prefix="reports/", leased=True),
     CONFIGURED := Kind(name="configured", prefix="configured/", leased=True),
+    PROBE := Kind(name="probe", prefix="probes/", leased=True),
     INSTALLATION := Kind(name="installation", prefix="installation", cached=True, copied=True),
 )
 """All kinds, in the order in which a restore writes them.

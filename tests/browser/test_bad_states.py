@@ -509,7 +509,7 @@ STATES: dict[str, dict[str, State]] = {
             wrong=True,
         ),
         "a fence of another scope": State(
-            begin=_fence(OTHER), end=_fence(""), words="fenced by v=enactord1 scope=other", verdict="another"
+            begin=_fence(OTHER), end=_fence(""), words="another scope", verdict="another"
         ),
         "a fence of another installation": State(
             begin=_fence(OTHER_ID), end=_fence(""), words="another installation", verdict="another"

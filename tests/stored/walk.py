@@ -43,6 +43,7 @@ from enactord.store.layout import (
     LOWERING,
     PAUSED,
     PLAN,
+    PROBE,
     PRUNE_EPOCH,
     REFUSED,
     REPORT,
@@ -252,6 +253,7 @@ class _Step:
             REPORT: of,
             CONFIGURED: of,
             INSTALLATION: "",
+            PROBE: "0123456789abcdef",
         }[self._kind]
         made = {
             FREEZE: freeze_value(Freeze(mode="repair-only", reason="r", author="x", since=1.0)),
@@ -264,6 +266,7 @@ class _Step:
             ASIDE: ASIDE.value(b"whatever"),
             PRUNE_EPOCH: PRUNE_EPOCH.value(b"7"),
             CLAIM: CLAIM.value(b"x"),
+            PROBE: PROBE.value(b"0123456789abcdef"),
             REPORT: pack_report(Report(at=world.clock.now(), fence=2, zones=1, unknown=0)),
         }
         if of == "z":

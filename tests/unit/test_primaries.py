@@ -83,7 +83,7 @@ class Fleet(World):
     """Enactors whose configs name several servers for the one zone."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, zones: Sequence[str] = (ZONE,)) -> None:
-        monkeypatch.setattr("enactord.adapters.primaries._FRESH_COPY_S", 0.0)
+        monkeypatch.setattr("enactord.adapters.primaries.FRESH_COPY_S", 0.0)
         super().__init__(zones, repair_interval_s=0.2)
         self.nodes = {name: Server() for name in (ONE, TWO, THREE)}
         self.nodes[ONE].duty = Duty.PRIMARY

@@ -1,0 +1,161 @@
+"""One server under trial: any update sent to it, with or without a signature, and what it then answers."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from enactord.adapters.bulk_reader import BulkReader, Signing
+from enactord.adapters.denials import RCODE_TEXTS
+from enactord.adapters.wire.answer import TYPE_A, TYPE_AAAA, TYPE_CNAME, TYPE_TXT, Answer
+from enactord.adapters.wire.plain_update import Record, delete, pack_plain
+from enactord.adapters.wire.stream import MaybeReceived, NeverSent, Stream
+from enactord.adapters.wire.tsig import TsigError, TsigKey, sign, verify
+from enactord.ports import Clock
+
+LABEL = "enactord-conformance"
+"""Just below the zone; every name that is written lies below it, and at it stands who works there.
+
+Without an underscore: BIND refuses addresses at a name that has one (check-names).
+"""
+VISIBLE_S = 3.0
+"""So long a trial waits to read what was acknowledged; whether it is there at once is a property of its own."""
+_AGAIN_S = 0.05
+_UPDATE = 5
+NOERROR, SERVFAIL, NXDOMAIN, YXDOMAIN, YXRRSET, NXRRSET, NOTZONE = 0, 2, 3, 6, 7, 8, 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What came back for an update. `rcode` None: no answer. `signed`: by the key, over this very update."""
+
+    rcode: int | None
+    signed: bool = False
+    detail: str = ""
+
+    @property
+    def applied(self) -> bool:
+        """Whether the server acknowledged it, and proved who it is."""
+        return self.rcode == NOERROR and self.signed
+
+    @property
+    def text(self) -> str:
+        """Return it for people."""
+        if self.rcode is None:
+            return f"no answer ({self.detail})"
+        return f"{rcode_text(self.rcode)}{'' if self.signed else ', unsigned'}"
+
+
+def rcode_text(rcode: int) -> str:
+    return "NOERROR" if rcode == NOERROR else RCODE_TEXTS.get(rcode, f"rcode {rcode}")
+
+
+class Bench:
+    """A zone on a server, the key that may update it, and connections. Close it at the end."""
+
+    def __init__(self, zone: str, host: str, port: int, key: TsigKey, clock: Clock, timeout_s: float) -> None:
+        self.zone = zone
+        self.key = key
+        self.timeout_s = timeout_s
+        self._host = host
+        self._port = port
+        self._clock = clock
+        self._streams: list[Stream] = []
+        self._writes = self.stream()
+        self._reader = BulkReader(host, port, timeout_s=timeout_s, zone=zone, signing=Signing(lambda: key, clock))
+        self.aliases: set[str] = set()
+        """Labels at which a CNAME was written."""
+
+    @property
+    def apex(self) -> str:
+        """The name at which it stands who works here."""
+        return f"{LABEL}.{self.zone}"
+
+    def name(self, label: str) -> str:
+        return f"{label}.{self.apex}"
+
+    def stream(self, in_flight_max: int = 1) -> Stream:
+        """Return one more connection, which is opened when it is used."""
+        made = Stream(self._host, self._port, in_flight_max=in_flight_max, share_max_ratio=1.0)
+        self._streams.append(made)
+        return made
+
+    async def send(
+        self,
+        updates: Sequence[Record],
+        *,
+        when: Sequence[Record] = (),
+        key: TsigKey | None = None,
+        signed: bool = True,
+        stream: Stream | None = None,
+    ) -> Reply:
+        """Send an update that requires `when`; `key`: another one than that of the zone."""
+        body = pack_plain(self.zone, when, updates)
+        return await self.send_packed(body, key=key, signed=signed, stream=stream)
+
+    async def send_packed(
+        self,
+        body: bytes,
+        *,
+        key: TsigKey | None = None,
+        signed: bool = True,
+        stream: Stream | None = None,
+        timeout_s: float | None = None,
+    ) -> Reply:
+        """Send an update that is packed, given without its id."""
+        key, mac = key or self.key, b""
+
+        def made(message_id: int) -> bytes:
+            nonlocal mac
+            message = message_id.to_bytes(2, "big") + body
+            if signed:
+                message, mac = sign(message, key, now_s=int(self._clock.now()))
+            return message
+
+        try:
+            reply = await (stream or self._writes).ask(made, timeout_s or self.timeout_s)
+        except (NeverSent, MaybeReceived) as error:
+            return Reply(rcode=None, detail=str(error))
+        if not reply[2] & 0x80 or reply[2] >> 3 & 0xF != _UPDATE:
+            return Reply(rcode=None, detail="an answer that is not one to an update")
+        answer = Reply(rcode=reply[3] & 0xF)
+        try:
+            verify(reply, [key], now_s=int(self._clock.now()), request_mac=mac)
+        except TsigError as error:
+            return replace(answer, detail=str(error))
+        return replace(answer, signed=signed)
+
+    async def ask(self, name: str, rtype: int) -> Answer:
+        """Ask a signed question. Raises `ZoneDown`."""
+        return await self._reader.ask(name, rtype)
+
+    async def reads(self, name: str, rtype: int, wanted: Sequence[bytes]) -> bool:
+        """Whether these records, and no others, are read within `VISIBLE_S`. Raises `ZoneDown`."""
+        return await self.shows(name, rtype, lambda answer: answer.rdatas == tuple(sorted(wanted)))
+
+    async def shows(self, name: str, rtype: int, right: Callable[[Answer], bool]) -> bool:
+        """Whether the right answer comes within `VISIBLE_S`. Raises `ZoneDown`."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + VISIBLE_S
+        while not right(await self.ask(name, rtype)):
+            if loop.time() > deadline:
+                return False
+            await asyncio.sleep(_AGAIN_S)
+        return True
+
+    async def clean(self, labels: Sequence[str]) -> str:
+        """Delete all that trials may have written at some names; returns why not, "" where all is gone."""
+        wrong = ""
+        for start in range(0, len(labels), 50):
+            names = [self.name(label) for label in labels[start : start + 50]]
+            updates = [delete(name, rtype) for name in names for rtype in (TYPE_A, TYPE_AAAA, TYPE_TXT)]
+            reply = await self.send(updates)
+            wrong = wrong or ("" if reply.applied else reply.text)
+        for label in sorted(self.aliases & set(labels)):
+            reply = await self.send([delete(self.name(label), TYPE_CNAME)])
+            wrong = wrong or ("" if reply.applied else reply.text)
+        return wrong
+
+    async def close(self) -> None:
+        await self._reader.close()
+        for stream in self._streams:
+            await stream.close()

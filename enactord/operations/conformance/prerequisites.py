@@ -1,0 +1,212 @@
+"""Trials of prerequisites: each kind lets through what it should, and stops the rest whole."""
+
+from collections.abc import Sequence
+
+from enactord.adapters.wire.answer import TYPE_A, TYPE_AAAA, TYPE_CNAME, TYPE_TXT
+from enactord.adapters.wire.plain_update import Record, absent, add, delete, exactly, exists, in_use, not_in_use, text
+from enactord.core.names import wire_name
+from enactord.operations.conformance.bench import NOERROR, NXDOMAIN, NXRRSET, YXDOMAIN, YXRRSET, Bench, rcode_text
+from enactord.operations.conformance.verdict import Property, Tried, failed, passed, unknown
+
+ONE, TWO = bytes((192, 0, 2, 1)), bytes((192, 0, 2, 2))
+SIX = bytes.fromhex("20010db8000000000000000000000001")
+_MARK = bytes((192, 0, 2, 99))
+_RDATA = {TYPE_A: ONE, TYPE_AAAA: SIX, TYPE_TXT: text("here")}
+ALIASES = ("alias", "alias-data")
+"""Labels at which a CNAME may be written."""
+_TYPES = {TYPE_A: "A", TYPE_AAAA: "AAAA", TYPE_TXT: "TXT", TYPE_CNAME: "CNAME"}
+
+
+class _Trials:
+    """Updates that each put a mark at a name of its own; the first that does not end as it should is told."""
+
+    def __init__(self, bench: Bench, mark: str) -> None:
+        self._bench = bench
+        self._mark = bench.name(mark)
+        self._done = 0
+        self.wrong = ""
+
+    async def ends(self, rcode: int, what: str, when: Sequence[Record]) -> None:
+        """Send the mark under a requirement; it must be answered so, and stand there only if that is NOERROR."""
+        if self.wrong:
+            return
+        await self._bench.send([delete(self._mark, TYPE_A)])
+        reply = await self._bench.send([add(self._mark, TYPE_A, _MARK)], when=when)
+        self._done += 1
+        if reply.rcode is None or reply.rcode != rcode:
+            self.wrong = f"{what}: answered {reply.text}, and should be {rcode_text(rcode)}"
+        elif not await self._bench.reads(self._mark, TYPE_A, [_MARK] if rcode == NOERROR else []):
+            held = "was not applied" if rcode == NOERROR else "was applied all the same"
+            self.wrong = f"{what}: answered {reply.text}, and the update {held}"
+
+    def tried(self) -> Tried:
+        return (
+            failed(self.wrong) if self.wrong else passed(f"{self._done} of {self._done} updates ended as they should")
+        )
+
+
+async def _exact(bench: Bench) -> Tried:
+    name = bench.name("exact")
+    trials = _Trials(bench, "exact-mark")
+    v1, v2 = text("v=1 gen=1"), text("v=1 gen=2")
+    await bench.send([delete(name, TYPE_TXT), add(name, TYPE_TXT, v1)])
+    await trials.ends(NOERROR, "the TXT that stands there", exactly(name, TYPE_TXT, [v1]))
+    await trials.ends(NXRRSET, "another TXT", exactly(name, TYPE_TXT, [v2]))
+    await trials.ends(NXRRSET, "one TXT more", exactly(name, TYPE_TXT, [v1, v2]))
+    await trials.ends(NXRRSET, "a TXT where none is", exactly(bench.name("exact-none"), TYPE_TXT, [v1]))
+    await bench.send([add(name, TYPE_TXT, v2), delete(name, TYPE_A), add(name, TYPE_A, ONE), add(name, TYPE_A, TWO)])
+    await trials.ends(NXRRSET, "one TXT of two", exactly(name, TYPE_TXT, [v1]))
+    await trials.ends(NOERROR, "two TXT of two", exactly(name, TYPE_TXT, [v1, v2]))
+    await trials.ends(NXRRSET, "one A of two", exactly(name, TYPE_A, [ONE]))
+    both = [*exactly(name, TYPE_A, [ONE, TWO]), *exactly(name, TYPE_TXT, [v1, v2])]
+    await trials.ends(NOERROR, "both A and both TXT", both)
+    await trials.ends(NXRRSET, "both A, and one TXT of two", [*both[:2], *exactly(name, TYPE_TXT, [v1])])
+    return trials.tried()
+
+
+async def _case(bench: Bench) -> Tried:
+    name = bench.name("case")
+    trials = _Trials(bench, "case-mark")
+    await bench.send([delete(name, TYPE_TXT), add(name, TYPE_TXT, text("held=Ann: stop"))])
+    await trials.ends(NXRRSET, "a TXT with another capital", exactly(name, TYPE_TXT, [text("held=ann: stop")]))
+    return trials.tried()
+
+
+async def _absent(bench: Bench) -> Tried:
+    trials = _Trials(bench, "absent-mark")
+    for rtype, rdata in _RDATA.items():
+        name, kind = bench.name("absent"), _TYPES[rtype]
+        await bench.send([*(delete(name, each) for each in _RDATA), add(name, rtype, rdata)])
+        await trials.ends(YXRRSET, f"no {kind}, where one is", [absent(name, rtype)])
+        others = [absent(name, each) for each in _RDATA if each != rtype]
+        await trials.ends(NOERROR, f"no other types, where {kind} is", others)
+        await trials.ends(YXRRSET, f"no types, where {kind} is", [*others, absent(name, rtype)])
+        await trials.ends(NOERROR, f"no {kind}, where no name is", [absent(bench.name("absent-none"), rtype)])
+    await trials.ends(NOERROR, "no CNAME, where A is", [absent(bench.name("absent"), TYPE_CNAME)])
+    return trials.tried()
+
+
+async def _exists(bench: Bench) -> Tried:
+    name, none = bench.name("exists"), bench.name("exists-none")
+    trials = _Trials(bench, "exists-mark")
+    await bench.send([delete(name, TYPE_TXT), add(name, TYPE_TXT, text("here"))])
+    await trials.ends(NOERROR, "any TXT, where one is", [exists(name, TYPE_TXT)])
+    await trials.ends(NXRRSET, "any A, where TXT is", [exists(name, TYPE_A)])
+    await trials.ends(NXRRSET, "any TXT, where no name is", [exists(none, TYPE_TXT)])
+    return trials.tried()
+
+
+async def _in_use(bench: Bench) -> Tried:
+    name, none = bench.name("used"), bench.name("used-none")
+    trials = _Trials(bench, "used-mark")
+    await bench.send([delete(name, TYPE_TXT), add(name, TYPE_TXT, text("here"))])
+    await trials.ends(NOERROR, "a name in use, that is", [in_use(name)])
+    await trials.ends(NXDOMAIN, "a name in use, that is not", [in_use(none)])
+    await trials.ends(YXDOMAIN, "a name not in use, that is", [not_in_use(name)])
+    await trials.ends(NOERROR, "a name not in use, that is not", [not_in_use(none)])
+    return trials.tried()
+
+
+async def _wildcard(bench: Bench) -> Tried:
+    star, name = bench.name("*.wild"), bench.name("own.wild")
+    reply = await bench.send([delete(star, TYPE_A), add(star, TYPE_A, ONE)])
+    if not reply.applied:
+        return unknown(f"a wildcard could not be written: {reply.text}")
+    trials = _Trials(bench, "wild-mark")
+    await trials.ends(NOERROR, "no A at a name that a wildcard answers for", [absent(name, TYPE_A)])
+    await trials.ends(NXRRSET, "the wildcard's A at such a name", exactly(name, TYPE_A, [ONE]))
+    if trials.wrong:
+        return trials.tried()
+    answers = await bench.reads(name, TYPE_A, [ONE])
+    await bench.send([add(name, TYPE_A, TWO)])
+    if not await bench.reads(name, TYPE_A, [TWO]):
+        return failed("a name's own A is not read where a wildcard is")
+    return passed(f"prerequisites look past a wildcard; questions {'do not' if answers else 'do, too'}")
+
+
+async def _cname(bench: Bench) -> Tried:
+    alias, plain = bench.name("alias"), bench.name("alias-data")
+    target = wire_name(bench.name("elsewhere"))
+    reply = await bench.send([delete(alias, TYPE_CNAME), add(alias, TYPE_CNAME, target)])
+    if not reply.applied:
+        return unknown(f"the key may not write a CNAME ({reply.text}): permit the type to try it")
+    bench.aliases.update(ALIASES)
+    guarded = await bench.send([add(alias, TYPE_A, ONE)], when=[absent(alias, TYPE_CNAME)])
+    if guarded.rcode != YXRRSET:
+        return failed(f"an A that requires no CNAME, beside a CNAME: {guarded.text}, and should be YXRRSET")
+    beside = await bench.send([add(alias, TYPE_A, ONE), add(bench.name("alias-other"), TYPE_A, ONE)])
+    await bench.send([delete(plain, TYPE_A), add(plain, TYPE_A, ONE)])
+    over = await bench.send([add(plain, TYPE_CNAME, target)])
+    for name, rtype, what in ((alias, TYPE_A, "an A beside a CNAME"), (plain, TYPE_CNAME, "a CNAME beside an A")):
+        holds = await bench.send([], when=[absent(name, rtype)])
+        if holds.rcode != NOERROR:
+            return failed(f"{what} was taken, and both stand there")
+    ends = ("dropped in silence" if reply.rcode == NOERROR else f"refused ({reply.text})" for reply in (beside, over))
+    return passed("an A beside a CNAME is {}, a CNAME beside an A is {}".format(*ends))
+
+
+PROPERTIES = (
+    Property(
+        name="exact",
+        title="an RRset must be exactly this",
+        needed=True,
+        meaning="An old plan can overwrite a newer one: this prerequisite is the fence.",
+        labels=("exact", "exact-none", "exact-mark"),
+        attempt=_exact,
+        rests_on=("acknowledged",),
+    ),
+    Property(
+        name="case",
+        title="texts are compared with their capitals",
+        needed=False,
+        meaning="Two holds of an operator that differ in capitals alone count as one; generations have no capitals.",
+        labels=("case", "case-mark"),
+        attempt=_case,
+        rests_on=("exact",),
+    ),
+    Property(
+        name="absent",
+        title="an RRset must not exist",
+        needed=True,
+        meaning="Names of others can be taken over, and the first fence of a zone protects nothing.",
+        labels=("absent", "absent-none", "absent-mark"),
+        attempt=_absent,
+        rests_on=("acknowledged",),
+    ),
+    Property(
+        name="exists",
+        title="an RRset must exist",
+        needed=False,
+        meaning="None for enactord, which does not use it; the server is not as RFC 2136 says.",
+        labels=("exists", "exists-none", "exists-mark"),
+        attempt=_exists,
+        rests_on=("acknowledged",),
+    ),
+    Property(
+        name="in-use",
+        title="a name must, or must not, be in use",
+        needed=False,
+        meaning="None for enactord, which does not use it; the server is not as RFC 2136 says.",
+        labels=("used", "used-none", "used-mark"),
+        attempt=_in_use,
+        rests_on=("acknowledged",),
+    ),
+    Property(
+        name="wildcard",
+        title="prerequisites look past wildcards",
+        needed=False,
+        meaning="Below a wildcard new names are refused, and held.",
+        labels=("*.wild", "own.wild", "wild-mark"),
+        attempt=_wildcard,
+        rests_on=("absent", "exact"),
+    ),
+    Property(
+        name="cname",
+        title="no address beside a CNAME",
+        needed=False,
+        meaning="A name can have a CNAME and addresses; what clients get is by chance.",
+        labels=(*ALIASES, "alias-other"),
+        attempt=_cname,
+        rests_on=("absent",),
+    ),
+)
