@@ -7,20 +7,20 @@ from typing import NoReturn
 
 import click
 
-from enactord.adapters.local_copy import read_copy
 from enactord.adapters.primaries import SeveralServers
 from enactord.cli.opening import open_scope
 from enactord.cli.program import common, config_path, examples
 from enactord.cli.publish import author_or_user
 from enactord.cli.terminal import Out, deny, tell_done, warn
 from enactord.core.content import pack_address
-from enactord.core.errors import CopyUnreadable, EnactordError, StoreDown, StoreRefused
+from enactord.core.errors import EnactordError, StoreDown, StoreRefused
 from enactord.core.fence import Owner
 from enactord.core.names import fence_name, parse_name, zone_of
 from enactord.core.records import Records
 from enactord.core.render import ANSWERS_MAX_LIMIT
 from enactord.daemon.config import Config, load_config
 from enactord.daemon.config_store import open_config_store
+from enactord.daemon.copied import copied_installation
 from enactord.daemon.wiring import open_zones
 from enactord.engine.settings import ZonePorts
 from enactord.operations import emergency as acts
@@ -146,7 +146,7 @@ async def _opened(zone: str, name: str = "") -> AsyncIterator[tuple[Owner, ZoneP
         _wrong(f"{name} is not in {zone}, or in a zone below it that this config has, too")
     async with open_zones(config) as zones:
         port = zones[zone].zone
-        installation = _copied_installation(config)
+        installation = copied_installation(config)
         if isinstance(port, SeveralServers) or not installation:
             primary, stored = await _recorded(config, zone)
             installation = installation or stored
@@ -154,17 +154,6 @@ async def _opened(zone: str, name: str = "") -> AsyncIterator[tuple[Owner, ZoneP
                 await port.settle(primary)
                 warn(f"{zone} is written on {port.current}; other servers of the config are left alone")
         yield Owner(scope=settings.scope, installation=installation), zones[zone]
-
-
-def _copied_installation(config: Config) -> str:
-    """Return the installation's id as the enactor's local copy has it; "" where there is no copy, or none in it."""
-    try:
-        items, _ = read_copy(config.enactor.state_dir)
-    except CopyUnreadable:
-        return ""
-    key = Keys(config.settings.scope).installation
-    found = next((parse_installation(item.value) for item in items if item.key == key), None)
-    return found if isinstance(found, str) else ""
 
 
 async def _recorded(config: Config, zone: str) -> tuple[str, str]:

@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from enactord.adapters.local_copy import SqliteLocalCopy
 from enactord.adapters.rfc2136 import Rfc2136Zone
 from enactord.adapters.wire.tsig import TsigKey
 from enactord.core.fence import Fence
+from enactord.core.kv import Item
 from enactord.core.records import Committed, Transaction
 from enactord.daemon.config import load_config
 from enactord.daemon.doctor import Check, Report, State, examine
+from enactord.registry.keys import Keys, installation_value
 from tests.contract.zone_sites import FixedClock
 from tests.servers.dns_server import SECRET
 
@@ -64,6 +67,15 @@ class Desk:
         else:
             lines.append('backend = "embedded"')
         self.path.write_text("\n".join(lines) + "\n")
+
+    async def copied(self, installation: str) -> None:
+        """Have a local copy that knows an installation."""
+        state = self.folder / "state"
+        state.mkdir(exist_ok=True)
+        key, value = Keys(self.scope).installation, installation_value(installation)
+        copy = SqliteLocalCopy(state)
+        await copy.save({key: Item(key=key, value=value, create_revision=1, mod_revision=1, version=1)}, {}, None)
+        await copy.close()
 
     async def examine(self, *, ahead_s: float = 0.0) -> Report:
         """Examine the config on a machine whose clock is so far ahead."""

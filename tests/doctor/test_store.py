@@ -16,7 +16,7 @@ from enactord.core.kv import Put
 from enactord.daemon.doctor import State
 from enactord.ports import KeyValue
 from enactord.registry.control import Freeze, freeze
-from enactord.registry.keys import Keys
+from enactord.registry.keys import Keys, installation_value
 from enactord.registry.limits import seed
 from enactord.registry.reports import Report
 from enactord.registry.session import Session
@@ -48,6 +48,22 @@ async def test_a_store_that_is_well_is_left_as_it_was(desk: Desk) -> None:
         await store.close()
 
 
+async def test_a_store_that_the_local_copy_does_not_know_is_told(desk: Desk) -> None:
+    """It is empty, or another installation's; the one that the copy knows is well."""
+    await desk.copied("a" * 16)
+    store = await open_store(f"sqlite://{desk.folder}/store.db")
+    await store.transact((), [Put(key="/other/key", value=b"")])
+    found = fault(await desk.examine(), "store")
+    assert "the store is empty" in found.seen
+    assert found.fix.startswith("enactorctl restore --from-copy")
+    for installation, well in (("f" * 16, False), ("a" * 16, True)):
+        await store.transact((), [Put(key=Keys("test").installation, value=installation_value(installation))])
+        checks = [check for check in (await desk.examine()).checks if check.subject == "installation"]
+        assert [check.state is State.OK for check in checks] == [well]
+        assert "a" * 16 in checks[0].seen
+    await store.close()
+
+
 async def test_a_store_that_is_away_stops_no_other_check(desk: Desk) -> None:
     """The store is a fault; what stands in it is not known; the zones are looked at."""
     port = free_port()
@@ -58,6 +74,7 @@ async def test_a_store_that_is_away_stops_no_other_check(desk: Desk) -> None:
     assert found.fix.endswith(f"etcdctl --endpoints=127.0.0.1:{port} endpoint health")
     assert {check.group.value for check in report.checks if check.state is State.UNKNOWN} == {
         "config",
+        "store",
         "enactors",
     }
     assert all(check.state is State.OK for check in report.checks if check.group == "zones")

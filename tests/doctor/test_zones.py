@@ -1,6 +1,7 @@
 """What the doctor says of DNS servers: keys, rights, duty, fences, connections, and servers that lag."""
 
 import base64
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -139,6 +140,14 @@ async def test_a_fence_of_another_scope_is_told(tmp_path: Path) -> None:
         found = fault(await desk_of(tmp_path, server).examine(), "zones")
         assert "fenced by scope other" in found.seen
         assert "enactor.scope" in found.fix
+        desk = desk_of(tmp_path, server)
+        await desk.copied("a" * 16)
+        other = Fence(scope="test", generation=8, plan=NO_PLAN, installation="f" * 16)
+        await raise_fence(server.port, other)
+        found = fault(await desk.examine(), "zones")
+        assert f"another installation {'f' * 16}" in found.seen
+        assert f"enactorctl zone take {ZONE}" in found.fix
+        shutil.rmtree(tmp_path / "state")
         await raise_fence(server.port, Fence(scope="test", generation=8, plan=NO_PLAN, hold="Ann: no"))
         found = warning(await desk_of(tmp_path, server).examine(), "zones")
         assert "Ann: no" in found.seen

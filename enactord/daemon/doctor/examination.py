@@ -16,6 +16,7 @@ from enactord.daemon.doctor.clock import check_store_clock
 from enactord.daemon.doctor.connections import check_connections
 from enactord.daemon.doctor.disk import check_disk
 from enactord.daemon.doctor.enactors import check_enactors, check_fleet, check_freeze, check_limits
+from enactord.daemon.doctor.installation import check_installation
 from enactord.daemon.doctor.store import check_members, check_transaction, not_made
 from enactord.daemon.doctor.zones import check_zone
 from enactord.ports import Clock, KeyValue
@@ -62,6 +63,7 @@ def _parts(config: Config, clock: Clock) -> Iterable[Awaitable[list[Check]]]:
     yield told(Group.STORE, "members", limit_s, check_members(config))
     for group, subject, check in (
         (Group.CONFIG, "guard", check_limits),
+        (Group.STORE, "installation", check_installation),
         (Group.ENACTORS, f"scope {config.enactor.scope}", check_freeze),
         (Group.ENACTORS, f"enactor.id {config.enactor.id}", check_enactors),
         (Group.ENACTORS, "zones of the others", check_fleet),

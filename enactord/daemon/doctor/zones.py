@@ -15,19 +15,20 @@ from enactord.adapters.signed_soa import Word, ask_signed_soa
 from enactord.adapters.wire.stream import Stream
 from enactord.adapters.wire.tsig import TsigFault
 from enactord.core.errors import ZoneDown
-from enactord.core.fence import FenceSeen, parse_fence
+from enactord.core.fence import FenceSeen, OtherFence, Owner, find_stranger, parse_fence
 from enactord.core.names import fence_name
 from enactord.core.records import NO_RECORDS, Change, Committed, Expect, Reason, Refused, Transaction, Unknown
 from enactord.daemon.config import Address, Config, ZoneConfig
+from enactord.daemon.copied import copied_installation
 from enactord.daemon.doctor.check import Check, Group, State
 from enactord.daemon.doctor.clock import judge_clock
 from enactord.daemon.doctor.verify import Primary, check_verify
 from enactord.daemon.wiring import open_zones, owns_no_key, zone_key
+from enactord.engine.evidence import NEGATIVE_TTL_MAX_S
 from enactord.ports import Clock, Duty, Zone
 
 DOCTOR_LABEL = "_enactord-doctor"
 """Of the name, just below a zone, that the doctor asks to be allowed to change."""
-NEGATIVE_TTL_MAX_S = 60
 
 
 async def check_zone(config: Config, zone: ZoneConfig, clock: Clock) -> list[Check]:
@@ -252,6 +253,15 @@ async def _fence_alone(config: Config, zone: ZoneConfig, port: Zone) -> list[Che
 
 def _judge_fence(config: Config, zone: ZoneConfig, subject: str, seen: FenceSeen) -> Check:
     """Judge what stands at the fence's name."""
+    owner = Owner(scope=config.enactor.scope, installation=copied_installation(config))
+    stranger = find_stranger(seen, owner)
+    if isinstance(stranger, OtherFence):
+        told = f"what stands there is not read by this version: {stranger.text}"
+        fix = f"start the version that writes {stranger.version}" if stranger.version else _take(zone)
+        return _told(subject, State.FAULT, told, fix)
+    if stranger is not None and stranger.scope == owner.scope:
+        told = f"the zone is fenced by another installation {stranger.installation}; ours is {owner.installation}"
+        return _told(subject, State.FAULT, told, f"only where that installation is gone for good: {_take(zone)}")
     found = parse_fence(seen)
     if found is None:
         if not seen:
@@ -270,6 +280,10 @@ def _judge_fence(config: Config, zone: ZoneConfig, subject: str, seen: FenceSeen
             subject, State.WARNING, f"held by an operator: {found.hold}", f"enactorctl emergency release {zone.name}"
         )
     return _told(subject, State.OK, f"generation {found.generation} of this scope")
+
+
+def _take(zone: ZoneConfig) -> str:
+    return f"enactorctl zone take {zone.name} --reason TEXT"
 
 
 def _told(subject: str, state: State, seen: str, fix: str = "") -> Check:
