@@ -140,8 +140,7 @@ class BasisFinder:
             return out_of_reach(zone, record.generation, newest)
         if standing is None:
             return ""
-        # Another plan of the same generation is of a store that was set back since: which is newer, nobody knows.
-        ahead = standing.generation >= record.txt.generation and standing != record.txt
+        ahead = standing.generation > record.txt.generation
         if ahead and self._store_up():
             known = self._mirror.fence(zone)
             if known is None or known.generation < standing.generation:
