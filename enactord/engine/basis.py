@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from enactord.core.errors import ZoneDown
 from enactord.core.fence import (
     Anchor,
     Fence,
@@ -94,7 +95,7 @@ class BasisFinder:
         record = self._mirror.fence(zone)
         recorded = record is not None
         if record is None and not self._mirror.ledger.stored(zone):
-            return Finding()  # never opened: nothing is owned there
+            return await self._unopened(zone)
         freeze = self._mirror.freeze
         writable = repair and (freeze is None or freeze.mode != "all")
         seen = await self._ports.zones[zone].zone.read_fence()
@@ -127,6 +128,15 @@ class BasisFinder:
             basis, problem = await self._replant(basis, seen)
             basis = replace(basis, suspect=basis.suspect or (basis.writable and basis.known))
         return Finding(basis=basis, problem=problem or lacking)
+
+    async def _unopened(self, zone: str) -> Finding:
+        """Look at a zone in which nothing was ever opened, hence nothing is owned: whether it is another's."""
+        try:
+            seen = await self._ports.zones[zone].zone.read_fence()
+        except ZoneDown:
+            return Finding()
+        stranger = find_stranger(seen, self._mirror.owner)
+        return Finding() if stranger is None else Finding(problem=self._described(zone, stranger), foreign=True)
 
     async def _in_the_way(self, zone: str, record: FenceRecord, standing: Fence | None) -> str:
         """Return what keeps repair out of a zone: a fence that is held, or newer than anything seen here."""
