@@ -96,7 +96,7 @@ class BasisFinder:
         record = self._mirror.fence(zone)
         recorded = record is not None
         if record is None and not self._mirror.ledger.stored(zone):
-            return Finding()  # never opened: nothing is owned there
+            return await self._unopened(zone)
         freeze = self._mirror.freeze
         writable = repair and (freeze is None or freeze.mode != "all")
         seen = await self._ports.zones[zone].zone.read_fence()
@@ -132,6 +132,11 @@ class BasisFinder:
             basis = replace(basis, suspect=basis.suspect or (basis.writable and basis.known))
         return Finding(basis=basis, problem=problem or lacking)
 
+    async def _unopened(self, zone: str) -> Finding:
+        """Look at a zone in which nothing was ever opened, hence nothing is owned: whether it is another's."""
+        stranger = find_stranger(await self._ports.zones[zone].zone.read_fence(), self._mirror.owner)
+        return Finding() if stranger is None else Finding(problem=self._described(zone, stranger), foreign=True)
+
     async def _in_the_way(self, zone: str, record: FenceRecord, standing: Fence | None) -> str:
         """Return what keeps repair out of a zone: a fence that is held, or newer than anything seen here."""
         limits, newest = self.settings.limits, self._mirror.newest
@@ -144,8 +149,7 @@ class BasisFinder:
             return out_of_reach(zone, record.generation, newest)
         if standing is None:
             return ""
-        # Another plan of the same generation is of a store that was set back since: which is newer, nobody knows.
-        ahead = standing.generation >= record.txt.generation and standing != record.txt
+        ahead = standing.generation > record.txt.generation
         if ahead and self._store_up():
             known = self._mirror.fence(zone)
             if known is None or known.generation < standing.generation:

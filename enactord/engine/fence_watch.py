@@ -12,7 +12,7 @@ from functools import partial
 from enactord.core.errors import ZoneDown
 from enactord.core.fence import FenceSeen, parse_fence
 from enactord.core.guards import in_step
-from enactord.engine.health import Aspect, Health
+from enactord.engine.health import Health
 from enactord.engine.loops import apart
 from enactord.engine.settings import Ports, Settings
 from enactord.registry.mirror import Mirror
@@ -108,19 +108,12 @@ class FenceWatch:
                 await asyncio.sleep(_SURE_S)
                 if await self._is_strange(zone, told=True):
                     self._look(zone)
-            if self._never_opened(zone):
-                self._health.zone_is_up(zone, Aspect.SERVER)
-        except ZoneDown as error:
-            if self._never_opened(zone):  # else a look finds that, too, and tells
-                self._health.zone_is_down(zone, Aspect.SERVER, str(error))
+        except ZoneDown:
+            pass  # a look finds that, too, and tells
         finally:
             self._unasked.discard(zone)
             if not self._unasked:
                 self._all_asked.set()
-
-    def _never_opened(self, zone: str) -> bool:
-        """Whether a look at the zone asks nothing, as nothing in it is ours."""
-        return self._mirror.fence(zone) is None and not self._mirror.ledger.stored(zone)
 
     async def _is_strange(self, zone: str, *, told: bool = False) -> bool:
         """Whether another fence stands in the zone than the store has; one that has been told of is strange no more."""

@@ -284,7 +284,7 @@ class Mirror:
         if not found and known and (frozen or not self._shares_a_plan(items)):
             raise StoreNotOurs(
                 f"the plan store has no installation's id, and no plan that is known here; {copied}: name the right"
-                " store under [store], or restore a backup of this installation"
+                " store under [store], or put the content back with: enactorctl restore --from-copy --replace"
             )
 
     def _shares_a_plan(self, items: Mapping[str, Item]) -> bool:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 
 from enactord.core.content import parse_content, unpack_address
+from enactord.core.fence import parse_fence_text
 from enactord.core.names import fence_name
 from enactord.core.render import render
 from tests.chaos.history import NOTHING, TYPES, Addresses, Edit, FenceRead, History, Plan, Read
@@ -126,10 +127,8 @@ class FenceHistory:
     """The fence of one zone over time: what it was, and what is wrong with that."""
 
     def __init__(self, history: History, zone: str) -> None:
-        self._texts = {
-            f"v=enactord1 scope={history.scope} gen={plan.generation} plan={plan.mark}": plan
-            for plan in history.plans.values()
-        }
+        self._plans = {(history.scope, plan.generation, plan.mark): plan for plan in history.plans.values()}
+        self._installation = ""
         self._freezes = history.freezes
         self._edits = [edit for edit in history.edits if edit.name == fence_name(zone)]
         self._seen_well = 0.0
@@ -159,7 +158,8 @@ class FenceHistory:
         return generation <= ceiling or self._history.alike(self._zone, ceiling, generation)
 
     def _take(self, read: FenceRead) -> None:
-        plan = self._texts.get(read.text)
+        fence = parse_fence_text(read.text.encode("utf-8", "replace"))
+        plan = None if fence is None else self._plans.get((fence.scope, fence.generation, fence.plan))
         generation = plan.generation if plan else 0
         if plan is None and self._edited(read):
             return
@@ -167,6 +167,10 @@ class FenceHistory:
             self._add("I1", read, f"the fence is that of no published plan: {read.text}")
             return
         self._seen_well = read.sent
+        if fence is not None and fence.installation:
+            self._installation = self._installation or fence.installation
+            if fence.installation != self._installation:
+                self._add("I3", read, f"the fence went from installation {self._installation} to {fence.installation}")
         if generation < self._highest:
             self._add("I1", read, f"the fence went from {self._highest} down to {generation}")
         for said in self._said[bisect_right(self._said, generation) :]:

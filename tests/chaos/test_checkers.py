@@ -47,10 +47,11 @@ def seen(
     return Read(at, at + lasts, name, rtype, rcode, addresses)
 
 
-def fence(at: float, generation: int, *, mark: str | None = None) -> FenceRead:
+def fence(at: float, generation: int, *, mark: str | None = None, installation: str = "") -> FenceRead:
     """The fence as it was asked for at a time."""
     mark = f"{generation:016x}" if mark is None else mark
-    text = f"v=enactord1 scope=test gen={generation} plan={mark}" if generation else ""
+    own = f" id={installation}" if installation else ""
+    text = f"v=enactord1 scope=test gen={generation} plan={mark}{own}" if generation else ""
     return FenceRead(at, at + 0.1, ZONE, text)
 
 
@@ -198,6 +199,14 @@ def test_a_fence_that_falls_or_vanishes_or_is_garbage_is_found() -> None:
     assert invariants(history(fences=[fence(1.0, 9)])) == ["I1"]
     assert invariants(history(fences=[fence(1.0, 2, mark="f" * 16)])) == ["I1"]
     assert invariants(history(fences=[fence(1.0, 0), fence(1.5, 1), fence(2.0, 4)])) == []
+
+
+def test_a_fence_of_another_installation_is_found() -> None:
+    """The id stays what it was; a fence from before there was one is nobody else's."""
+    ours, theirs = "a" * 16, "b" * 16
+    own = [fence(1.0, 1), fence(2.0, 2, installation=ours), fence(3.0, 3, installation=ours)]
+    assert invariants(history([], own)) == []
+    assert invariants(history([], [*own, fence(4.0, 4, installation=theirs)])) == ["I3"]
 
 
 def test_a_fence_that_a_foreign_hand_removed_is_due_again_once_it_was_put_back() -> None:

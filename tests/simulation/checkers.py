@@ -116,6 +116,8 @@ class Content:
     A name that plans had removed, and that comes back with less than half, gets what it had last.
     Under a fence that is no plan's, an enactor that is cut off may fill what is empty, with
     something that was served there before or that a plan has there, and write nothing else.
+    After a store was set back, two plans may have one generation: under the fence of the first, an
+    enactor that is cut off may fill what is empty with what the second has there.
     """
 
     def __init__(self) -> None:
@@ -161,6 +163,14 @@ class Content:
             if name in contents
         }
 
+    def _twins(self, name: str, by: Fence) -> set[Addresses]:
+        """What other plans of a fence's generation have at a name."""
+        return {
+            render(name, generation, parse_content(contents[name]), ANSWERS_MAX).addresses
+            for (generation, mark), contents in self._plans.items()
+            if generation == by.generation and mark != by.plan and name in contents
+        }
+
     def _came_back(self, name: str, by: Fence, plan: Mapping[str, str], after: Records) -> bool:
         """Whether a name that plans had removed comes back with much less, and is given what it had last instead."""
         if name not in plan or self._recorded.get(name, after.addresses) != after.addresses:
@@ -188,8 +198,9 @@ class Content:
         by = fact.carried
         plan = self._plans.get((by.generation, by.plan)) if by else None
         where = f"at {fact.at:.3f}: {fact.by} wrote {', '.join(after.texts()) or 'nothing'} at {name}"
-        if by is None or plan is None:
-            emptied = change.expect is Expect.EXACT and change.before.empty
+        emptied = change.expect is Expect.EXACT and change.before.empty
+        twin = by is not None and self._restored and emptied and after.addresses in self._twins(name, by)
+        if by is None or plan is None or twin:
             if not emptied or after.addresses not in self._ever[name] | self._promised(name):
                 self.violations.append(f"I3 {where} under {by}, which is no published plan")
             self._landed[name].append(after.addresses)

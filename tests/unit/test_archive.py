@@ -10,10 +10,11 @@ import pytest
 
 from enactord.adapters.memory_store import MemoryStore
 from enactord.core.errors import ArchiveUnreadable, StoreDown
+from enactord.core.events import InstallationRefused
 from enactord.core.fence import Fence, FenceRecord, raised
 from enactord.core.guards import Limits
 from enactord.core.kv import Delete, Put
-from enactord.daemon.archive import Restored, _height, backup, check, restore
+from enactord.daemon.archive import Restored, Source, _height, backup, check, copy_source, restore, restore_from
 from enactord.engine.settings import ZonePorts
 from enactord.operations.scope import Denied, Scope
 from enactord.registry.control import Freeze, freeze, parse_freeze
@@ -278,3 +279,58 @@ def test_fences_are_ordered_by_what_can_be_known_of_them() -> None:
     """A fence that can be read is above one of another version, and that above garbage: none is lowered."""
     readable = record_value(raised(Fence(scope=SCOPE, generation=1, plan="0" * 16), 0))
     assert _height(readable) > _height(b"fence 2\nwhatever") > _height(b"junk")
+
+
+# -- from an enactor's local copy
+
+
+async def test_a_store_is_seeded_from_a_local_copy(world: World) -> None:
+    """Plans at the fences with their chunks, ledger, fences and id come back; plans without content are left out."""
+    member = await world.add("a")
+    await applied(world, 1, 2)
+    await world.publish(plan(fleet(20, 3)))
+    await world.applied(3)
+    own = member.enactor.mirror.installation
+    await world.until(lambda: world.keys.plan(3) in member.copy.items and not member.enactor.mirror.dirty)
+    ports = zones(world)
+    copy = await world.stop("a")
+    world.store = MemoryStore()
+    world.plans = type(world.plans)(world.store, world.keys, world.clock, zones=[ZONE])
+    scope = scope_of(world)
+    source = copy_source(scope, "copy", list(copy.items.values()), copy.chunks, 5.0)
+    assert isinstance(source, Source)
+    done = await restore_from(scope, source, ports, author="alice")
+    assert isinstance(done, Restored)
+    assert (done.newest, done.plans, done.left_out, done.fences) == (3, 1, (1, 2), {ZONE: 3})
+    assert (done.installation, done.taken_at) == (own, 5.0)
+    again = await restore_from(scope, source, ports, author="alice")
+    assert isinstance(again, Denied)
+    assert again.refusals[0].guard == "not_empty"
+    await world.add("a", copy)
+    await world.publish(plan(fleet(20, 4)))
+    await world.applied(4)
+    assert world.serves(fleet(20, 4))
+
+
+async def test_a_copy_of_another_scope_seeds_nothing(world: World) -> None:
+    """Its keys are below another root; and a copy that has nothing but an id is none."""
+    member = await world.add("a")
+    await world.until(lambda: world.keys.installation in member.copy.items)
+    refused = copy_source(scope_of(world), "copy", list(member.copy.items.values()), {}, 0.0)
+    assert isinstance(refused, Denied)
+    assert refused.refusals[0].guard == "scope"
+
+
+async def test_a_backup_without_an_id_leaves_the_store_s(world: World, tmp_path: Path) -> None:
+    """A backup from before there were ids must not make the store nobody's."""
+    member = await world.add("a")
+    await applied(world, 1)
+    own = member.enactor.mirror.installation
+    await world.store.transact((), (Delete(key=world.keys.installation),))
+    path = tmp_path / "backup"
+    await backup(scope_of(world), path)
+    await world.until(lambda: member.recorder.of(InstallationRefused))
+    await world.until(lambda: not member.enactor.reasons() and member.enactor.mirror.stored_installation is not None)
+    done = await restore(scope_of(world), path, zones(world), author="alice", replace=True)
+    assert isinstance(done, Restored)
+    assert done.installation == own

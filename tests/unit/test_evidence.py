@@ -299,7 +299,7 @@ async def test_before_the_first_look_all_is_unknown() -> None:
 
 async def test_a_zone_that_was_never_opened_on_a_server_that_is_away_is_told() -> None:
     """Nothing is published yet: a server that does not answer shows all the same."""
-    world = World(fence_interval_s=0.05)
+    world = World(repair_interval_s=0.05)
     world.servers[ZONE].up = False
     member = await world.add("a")
     await world.until(lambda: "is down" in reasons(member))

@@ -5,7 +5,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from enactord.core.errors import StoreDown
-from enactord.core.events import StoreCameUp, StoreWentDown, ZoneCameUp, ZoneWentDown
+from enactord.core.events import (
+    EnactorOwnId,
+    EnactorSameId,
+    InstallationAccepted,
+    InstallationRefused,
+    StoreCameUp,
+    StoreWentDown,
+    ZoneCameUp,
+    ZoneWentDown,
+)
 from enactord.engine.evidence import Evidence
 from enactord.engine.health import NOT_CONNECTED, Aspect, Health
 from tests.hostile.effort import tries
@@ -116,3 +125,47 @@ def test_what_was_told_last_is_how_it_is(sequence: list[tuple[str, bool, list[As
             assert told == [ZoneWentDown, ZoneCameUp] * (len(told) // 2) + [ZoneWentDown] * (len(told) % 2)
             assert bool(len(told) % 2) == bool(known) == bool(health.zone_problem(one))
             assert {aspect for aspect in Aspect if health.has(one, aspect)} == known
+
+
+def test_a_store_that_is_another_s_is_told_of_as_that(health: Health, recorder: Recorder) -> None:
+    """It counts as away, and is told once when it begins and once when it ends, also where it was away between."""
+    health.store_is_up(1)
+    for _ in range(2):
+        health.store_is_refused("empty")
+        assert (health.store_up, health.store_problem, health.identity_up) == (False, "empty", False)
+    health.store_is_up(2)
+    assert (health.store_up, health.identity_up) == (True, True)
+    assert recorder.happenings[1:] == [InstallationRefused(detail="empty"), InstallationAccepted()]
+    recorder.happenings.clear()
+    health.store_is_refused("empty")
+    health.store_is_down(StoreDown("no answer"))
+    health.store_is_refused("empty")
+    health.store_is_up(3)
+    assert recorder.happenings == [
+        InstallationRefused(detail="empty"),
+        StoreWentDown(detail="no answer"),
+        StoreCameUp(revision=3),
+        InstallationAccepted(),
+    ]
+
+
+def test_what_is_wrong_with_an_identity_is_told_of_once(health: Health, recorder: Recorder) -> None:
+    """The installation's id, the enactor's, and a zone of another's: each makes it not well."""
+    health.store_is_up(1)
+    recorder.happenings.clear()
+    for problem in ("two of them", "two of them", "", ""):
+        health.note_id(problem)
+        assert health.identity_up == (not problem)
+    for problem in ("none yet", "none yet", "", ""):
+        health.note_installation(problem)
+        assert health.identity_problems == ([problem] if problem else [])
+    assert recorder.happenings == [
+        EnactorSameId(detail="two of them"),
+        EnactorOwnId(),
+        InstallationRefused(detail="none yet"),
+        InstallationAccepted(),
+    ]
+    health.zone_is_down(ZONE, Aspect.IDENTITY, "another's")
+    assert not health.identity_up
+    health.zone_is_up(ZONE)
+    assert health.identity_up

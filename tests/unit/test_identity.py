@@ -165,6 +165,16 @@ async def test_a_silent_zone_does_not_keep_an_id_from_being_made() -> None:
         await world.close()
 
 
+async def test_a_zone_of_another_s_is_told_before_any_plan(world: World) -> None:
+    """Nobody waits for a publication to learn that two installations name one zone."""
+    member = await world.add("a")
+    await world.until(lambda: bool(member.enactor.mirror.installation))
+    world.servers[ZONE].put_fence(fence(THEIRS).seen)
+    await world.until(lambda: f"another installation {THEIRS}" in reasons(member))
+    world.servers[ZONE].put_fence(())
+    await world.until(lambda: not member.enactor.reasons())
+
+
 async def test_nobody_answers_and_no_id_is_made(world: World) -> None:
     """With every zone silent nothing is known: an id made now could be a second one."""
     world.servers[ZONE].up = False
