@@ -27,6 +27,7 @@ VERBS: Mapping[str, tuple[str, str]] = {
     "show": ("plans", "Show one plan: who published it, when and why, and with --full its endpoints."),
     "status": ("status", "Show the newest plan, each zone's fence, endpoints by state, and live enactors."),
     "thaw": ("freeze", "Undo a freeze; none is no error."),
+    "token": ("token", "Make, list and remove the tokens that open the HTTP of enactors, each with a role."),
     "verify": ("verify", "Ask every configured verify server for every name; exit 1 if any is empty or drifted."),
     "watch": ("watch", "Print plans published, fences opened, plans applied, endpoints held, freezes, until Ctrl-C."),
     "zone": ("zone", "Take a zone out of a scope."),

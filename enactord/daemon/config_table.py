@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 from enactord.adapters.tls import BadCertificate, check_authorities, check_pair
 from enactord.core.names import check_id
 from enactord.core.settings import Key
+from enactord.core.tokens import BadTokens, Tokens, parse_tokens
 from enactord.daemon.zone_config import Address
+from enactord.operations.tokens import WRITABLE_BY_OTHERS, writable
 from enactord.registry.keys import valid_scope
 
 if TYPE_CHECKING:
@@ -27,15 +29,22 @@ class Table:
     """One table: typed access to its keys; a value of a wrong kind is a problem, and the default is used on."""
 
     def __init__(
-        self, reader: "Reader", name: str, values: Mapping[str, Any], index: int, known: tuple[str, ...]
+        self,
+        reader: "Reader",
+        name: str,
+        values: Mapping[str, Any],
+        index: int,
+        known: tuple[str, ...],
+        gone: Mapping[str, str] = {},
     ) -> None:
+        """`gone`: keys that were known once, and what to do about each."""
         self._reader = reader
         self._name = name
         self._values = values
         self._index = index
         for key in values:
             if key not in known:
-                self.problem(key, f"unknown key{nearest(key, known)}")
+                self.problem(key, gone[key] if key in gone else f"unknown key{nearest(key, known)}")
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -201,16 +210,36 @@ class Table:
         if content is None:
             return b""
         secret = content.strip()
-        try:
-            mode = path.stat().st_mode
-        except OSError:  # replaced in this very moment
-            mode = 0
         if not 0 < len(secret) <= SECRET_BYTES_MAX:
             self.problem(key, f"{path} must hold a secret of 1 to {SECRET_BYTES_MAX:,} bytes")
             return b""
-        if mode & 0o007:
+        if self._mode(path) & 0o007:
             self._reader.warn(f"{self._name}.{key}: {path} can be read by everybody; chmod o= {path}")
         return secret
+
+    def tokens(self, key: str, *, read: bool) -> Tokens:
+        """Return the tokens of a file; without `read`, the file is named and not looked at."""
+        path = self.path(key)
+        if path is None:
+            return Tokens()
+        self._uses(path, key)
+        content = self._content(key, path) if read else None
+        if content is None:
+            return Tokens()
+        if self._mode(path) & WRITABLE_BY_OTHERS:
+            self.problem(key, writable(path))
+            return Tokens()
+        try:
+            return parse_tokens(content)
+        except BadTokens as error:
+            self.problem(key, f"{path}: {error}")
+            return Tokens()
+
+    def _mode(self, path: Path) -> int:
+        try:
+            return path.stat().st_mode
+        except OSError:  # replaced in this very moment
+            return 0
 
     def address(self, key: str, default: Address, *, required: bool = False) -> Address:
         value = self.text(key, "", required=required)

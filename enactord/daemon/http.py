@@ -21,6 +21,7 @@ from enactord.core.errors import ConfigError
 from enactord.core.events import StepFailed
 from enactord.daemon.config import HttpConfig
 from enactord.daemon.documents import held_notes, pause_notes, status_document
+from enactord.daemon.web.access import Access, readable
 from enactord.daemon.web.feed import Feed
 from enactord.daemon.web.hosts import hosted
 from enactord.daemon.web.limits import Rates, add_headers, rated, timed
@@ -79,9 +80,10 @@ class Pages:
             wait_s=min(WAIT_S, config.request_timeout_s / 3),
             answers={name: zone.settings.answers_max for name, zone in ports.zones.items()},
         )
+        self._access = Access(config.tokens, read_needs_token=config.read_needs_token)
         self._reading = Reading(enactor.mirror, scope.plans, zones)
         self._writing = Writing(
-            lambda: replace(scope, limits=enactor.settings.limits), config.token, plan_bytes_max=config.plan_bytes_max
+            lambda: replace(scope, limits=enactor.settings.limits), self._access, plan_bytes_max=config.plan_bytes_max
         )
         self._streams = Streams(
             self._feed,
@@ -91,16 +93,17 @@ class Pages:
             write_timeout_s=_WRITE_TIMEOUT_S,
         )
 
-    def retune(self, token: bytes) -> None:
-        """Let in by this token from now on."""
-        self._writing.retune(token)
+    def retune(self, config: HttpConfig) -> None:
+        """Let in whom this config lets in from now on."""
+        self._access.retune(config.tokens, read_needs_token=config.read_needs_token)
 
     def application(self) -> web.Application:
         middlewares = [
             note(_endless),
             problems(self._note_failure),
-            rated(self._rates, self._writing.knows),
-            hosted(self._hosts, self._writing.knows),
+            rated(self._rates, self._access.knows),
+            hosted(self._hosts, self._access.knows),
+            readable(self._access),
             timed(self._timeout_s, _endless),
         ]
         app = web.Application(middlewares=middlewares)
@@ -156,10 +159,16 @@ class Pages:
         return web.json_response({"status": "ok"})
 
     async def ready(self, request: web.Request) -> web.Response:
-        """200 once started; "degraded" is ready, and says why. Held names are notes: no reason to be degraded."""
+        """200 once started; "degraded" is ready, and says why. Held names are notes: no reason to be degraded.
+
+        Whoever may not read is told the status alone.
+        """
         reasons, notes = self._enactor.reasons(), held_notes(self._enactor.mirror)
         notes += [*pause_notes(self._enactor.mirror), *self._enactor.limits_notes()]
-        return web.json_response({"status": "degraded" if reasons else "ready", "reasons": reasons, "notes": notes})
+        status = "degraded" if reasons else "ready"
+        if not self._access.shows_all(request):
+            reasons, notes = [], ["reasons and notes are shown to whoever gives a token (http.read_needs_token)"]
+        return web.json_response({"status": status, "reasons": reasons, "notes": notes})
 
     async def metrics(self, request: web.Request) -> web.Response:
         # What cannot be read leaves its metrics as they were; the others are still told.
