@@ -9,6 +9,7 @@ from enactord.cli.program import OnDemand, common, examples
 
 VERBS: Mapping[str, tuple[str, str]] = {
     "adopt": ("adopt", "Enter names into the ledger as they are served now, so that plans may change them."),
+    "audit": ("audit", "Show what operators and planners did, newest first."),
     "backup": ("backup", "Write all that is needed to rebuild the scope's store into FILE, as of one moment."),
     "completion": ("completion", "Print the completion script of SHELL for this program."),
     "diff": ("diff", "Show what leads from the ledger to plan GEN, or from the first plan to the second."),

@@ -28,14 +28,17 @@ from enactord.core.errors import ArchiveUnreadable, Compacted, ZoneDown
 from enactord.core.fence import FenceRecord, out_of_reach, parse_fence
 from enactord.core.guards import in_step
 from enactord.core.kv import MAX_REQUEST_BYTES, Delete, Operation, Put, valued
+from enactord.core.moment import utc
 from enactord.core.refusal import Refusal
 from enactord.engine.opening import confirm
 from enactord.engine.settings import ZonePorts
+from enactord.operations import audit
 from enactord.operations.scope import Denied, Scope, Stage, silent
+from enactord.registry.audit import Deed, Facts
 from enactord.registry.control import Freeze, freeze_value, parse_freeze
 from enactord.registry.fences import Fences
 from enactord.registry.keys import Keys, parse_record, record_value
-from enactord.store.layout import FENCE, FREEZE, KINDS, LIMITS, PLAN, OtherFormat, split_name
+from enactord.store.layout import AUDIT, FENCE, FREEZE, KINDS, LIMITS, PLAN, OtherFormat, split_name
 from enactord.store.paging import items_under
 
 _SCHEMAS = "enactord.backup/"
@@ -205,11 +208,16 @@ async def restore(
             there[item.key[len(root) :]] = item.value
     author_of = parse_freeze(there[FREEZE.prefix]).author if FREEZE.prefix in there else ""
     begun = author_of.startswith(_MARK)
-    if there.keys() - {LIMITS.prefix} and not replace and not begun:  # enactors put their limits into an empty store
+    # Enactors put their limits into an empty store, and whoever set them stands in the audit log.
+    held = [key for key in there if split_name(key)[0] not in (LIMITS, AUDIT)]
+    if held and not replace and not begun:
         plans = sum(key.startswith(PLAN.prefix) for key in there)
         detail = f"the store holds this scope already ({plans} plans, {len(there)} keys); to replace it: --replace"
         return Denied(refusals=(Refusal(guard="not_empty", detail=detail),))
-    return await _Restoring(scope, path, header, there, author, stage).run(zones)
+    done = await _Restoring(scope, path, header, there, author, stage).run(zones)
+    facts: Facts = {"file": path.name, "taken_at": utc(done.taken_at), "newest": done.newest}
+    await audit.enter(scope, Deed.RESTORE, author=author, facts=facts)
+    return done
 
 
 _MARK = "restore by "
@@ -260,7 +268,8 @@ class _Restoring:
                 size += len(put.value)
                 written += 1
             await self._write(batch)
-        gone = [key for key in self._there if key not in archived and split_name(key)[0] not in (FREEZE, FENCE)]
+        stays = (FREEZE, FENCE, AUDIT)  # what was done since the backup was done all the same
+        gone = [key for key in self._there if key not in archived and split_name(key)[0] not in stays]
         for start in range(0, len(gone), _BATCH_OPERATIONS):
             await self._write([Delete(key=keys.root + key) for key in gone[start : start + _BATCH_OPERATIONS]])
         self._stage("zones' fences")

@@ -22,6 +22,7 @@ from enactord.core.events import StepFailed
 from enactord.daemon.config import HttpConfig
 from enactord.daemon.documents import held_notes, pause_notes, status_document
 from enactord.daemon.web.access import Access, readable
+from enactord.daemon.web.acts import Acts
 from enactord.daemon.web.feed import Feed
 from enactord.daemon.web.hosts import hosted
 from enactord.daemon.web.limits import Rates, add_headers, rated, timed
@@ -85,6 +86,7 @@ class Pages:
         self._writing = Writing(
             lambda: replace(scope, limits=enactor.settings.limits), self._access, plan_bytes_max=config.plan_bytes_max
         )
+        self._acts = Acts(scope)
         self._streams = Streams(
             self._feed,
             self._state,
@@ -120,6 +122,7 @@ class Pages:
                 web.get("/api/v1/status", self.status),
                 web.get(_EVENTS, self._streams.events, allow_head=False),
                 *self._reading.routes(),
+                *self._acts.routes(),
                 *self._writing.routes(),
             ]
         )

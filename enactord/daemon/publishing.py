@@ -12,6 +12,7 @@ from enactord.core.plan import Approval, Draft, Manifest, content_digest
 from enactord.core.refusal import Refusal
 from enactord.core.retention import Stored, in_force, last_whole
 from enactord.daemon.documents import Document, diff_plans, manifest_document
+from enactord.operations import audit
 from enactord.operations.judging import Held, Judge, Looked, judge_endpoints, look_at_endpoints, weigh_draft
 from enactord.operations.scope import Denied, Scope, Stage, silent
 from enactord.ports import KeyValue
@@ -125,6 +126,7 @@ async def publish(
     A refused plan is not stored; a refused endpoint is only reported: it will be held.
     Raises `InvalidPlan`, `PlanUnreadable`, `StoreDown`.
     """
+    orders = replace(orders, role=scope.role)
     how.stage("judging")
     weighed = await weigh_draft(scope, draft)
     judge = Judge(scope, orders, weighed, exactly=how.dry_run)
@@ -154,6 +156,8 @@ async def publish(
     done = await plans.publish(draft, orders, layout=layout, above=above, clocks=clocks, judge=judge)
     if isinstance(done, Refusal):
         return Denied(refusals=judge.refusals or (done,))
+    if not how.dry_run:
+        await audit.tidy(scope)
     looked: Sequence[Looked] = ()
     entries = await judge.entries(draft.endpoints)
     if held is None:  # it keeps nothing from being stored: so enactors need not wait until it is known here

@@ -88,6 +88,7 @@ KINDS: tuple[Kind, ...] = (
     LOWERING := Kind(name="lowering", prefix="control/lowering/", cached=True, copied=True),
     LOWERED := Kind(name="lowered", prefix="control/lowered/"),
     ASIDE := Kind(name="aside", prefix="aside/"),
+    AUDIT := Kind(name="audit", prefix="audit/"),
     PRUNE_EPOCH := Kind(name="prune-epoch", prefix="prune_epoch", cached=True),
     FENCE := Kind(name="fence", prefix="fences/", cached=True, copied=True),
     APPLIED := Kind(name="applied", prefix="applied/", cached=True, copied=True),

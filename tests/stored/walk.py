@@ -28,6 +28,7 @@ from enactord.registry.reports import Report, pack_report
 from enactord.store.layout import (
     APPLIED,
     ASIDE,
+    AUDIT,
     CHUNK,
     CLAIM,
     CONFIGURED,
@@ -241,6 +242,7 @@ class _Step:
             LOWERING: ZONE,
             LOWERED: ZONE,
             ASIDE: pad(9),
+            AUDIT: f"orders/{pad(9)}-0",
             PRUNE_EPOCH: "",
             FENCE: ZONE,
             APPLIED: ZONE,
@@ -257,6 +259,7 @@ class _Step:
             LOWERING: json_value(LOWERING, {"fence": "v=enactord1 scope=test gen=3 plan=" + "0" * 16}),
             LOWERED: json_value(LOWERED, {}),
             ASIDE: ASIDE.value(b"whatever"),
+            AUDIT: json_value(AUDIT, {}),
             PRUNE_EPOCH: PRUNE_EPOCH.value(b"7"),
             CLAIM: CLAIM.value(b"x"),
             REPORT: pack_report(Report(at=world.clock.now(), fence=2, zones=1, unknown=0)),

@@ -55,11 +55,15 @@ class Writing:
 
     def __init__(self, scope: Callable[[], Scope], access: Access, *, plan_bytes_max: int) -> None:
         """`scope`: returns the scope with the limits that are in force."""
-        self._scope = scope
+        self._scope_now = scope
         self._access = access
         self._plan_bytes_max = plan_bytes_max
         self._publications = asyncio.Semaphore(_AT_ONCE)
         self._rollbacks = asyncio.Semaphore(_AT_ONCE)
+
+    def _scope(self, token: Token) -> Scope:
+        """Return the scope as it is at hand for the bearer of a token."""
+        return replace(self._scope_now(), role=token.role.value)
 
     def routes(self) -> list[web.RouteDef]:
         planner, operator = Role.PLANNER, Role.OPERATOR
@@ -100,7 +104,7 @@ class Writing:
         async with self._publications:
             body = await _body(request, self._plan_bytes_max)
             draft = await asyncio.to_thread(parse_plan, body)  # a large one must not hold up the enactor
-            done = await publish(self._scope(), draft, Orders(author=token.name))
+            done = await publish(self._scope(token), draft, Orders(author=token.name))
         if isinstance(done, Published) and draft.author not in ("", token.name):
             note = f"the author is {token.name}, the name of the token; what the plan says of its author does not count"
             done = replace(done, warnings=(note, *done.warnings))
@@ -115,24 +119,23 @@ class Writing:
         pauses = order.get("pause", True)
         if not isinstance(pauses, bool):
             raise bad("pause: must be true or false")
-        what = _which(order, self._scope().clock.now())
+        what = _which(order, self._scope(token).clock.now())
         author, reason = _author(order, token), _text(order, "reason")
         async with self._rollbacks:
-            return _answer(await rollback(self._scope(), what, author=author, reason=reason, pause=pauses))
+            return _answer(await rollback(self._scope(token), what, author=author, reason=reason, pause=pauses))
 
     async def pause(self, request: web.Request, token: Token) -> web.Response:
         """Refuse what a planner publishes: {"reason": "…"}."""
         planner = _planner(request)
         order = await _order(request, ("reason", "author"))
-        paused = await pause(self._scope(), planner, reason=_text(order, "reason"), author=_author(order, token))
+        paused = await pause(self._scope(token), planner, reason=_text(order, "reason"), author=_author(order, token))
         return web.json_response({"paused": pauses_document({planner: paused})[0]})
 
     async def resume(self, request: web.Request, token: Token) -> web.Response:
-        """Let a planner publish again; no pause is no error."""
+        """Let a planner publish again; no pause is no error. A reason may be given."""
         planner = _planner(request)
-        if request.can_read_body:
-            await _order(request, ())
-        before = await resume(self._scope(), planner)
+        reason, author = await _why(request, token)
+        before = await resume(self._scope(token), planner, author=author, reason=reason)
         return web.json_response({"paused": None, "was": before and pauses_document({planner: before})[0]})
 
     async def freeze(self, request: web.Request, token: Token) -> web.Response:
@@ -141,14 +144,15 @@ class Writing:
         mode = order.get("mode", "all")
         if mode not in MODES:
             raise bad(f"mode: must be one of {', '.join(MODES)}")
-        frozen = await freeze(self._scope(), mode=mode, reason=_text(order, "reason"), author=_author(order, token))
+        frozen = await freeze(
+            self._scope(token), mode=mode, reason=_text(order, "reason"), author=_author(order, token)
+        )
         return web.json_response({"frozen": freeze_document(frozen)})
 
     async def thaw(self, request: web.Request, token: Token) -> web.Response:
-        """Undo a freeze; none is no error."""
-        if request.can_read_body:
-            await _order(request, ())
-        before = await thaw(self._scope())
+        """Undo a freeze; none is no error. A reason may be given."""
+        reason, author = await _why(request, token)
+        before = await thaw(self._scope(token), author=author, reason=reason)
         return web.json_response({"frozen": None, "was": freeze_document(before)})
 
 
@@ -238,6 +242,12 @@ def _text(order: dict[str, Any], key: str) -> str:
 def _storable(value: str) -> bool:
     """Whether a text can be written as UTF-8: JSON can carry half a surrogate pair, which cannot."""
     return not any("\ud800" <= sign <= "\udfff" for sign in value)
+
+
+async def _why(request: web.Request, token: Token) -> tuple[str, str]:
+    """Return the reason, if there is one, and the author of an order that may come without a body."""
+    order = await _order(request, ("reason", "author")) if request.can_read_body else {}
+    return _text(order, "reason") if "reason" in order else "", _author(order, token)
 
 
 def _author(order: dict[str, Any], token: Token) -> str:
