@@ -334,7 +334,8 @@ class Reader:
 
     def _store_url(self, store: Table) -> str:
         url = store.text("url", "", required=True)
-        if "@" in url and not url.startswith("sqlite:///"):  # not shown: it would stand in logs and in /readyz
+        # Not shown: it would stand in logs and in /readyz.
+        if re.search(r"@|.\?", url) and not url.startswith("sqlite:///"):
             store.problem("url", "must hold no name and no password: set store.username and store.password_file")
             return ""
         if url and not re.match(r"etcd://[^/]+/?\Z|sqlite:///.+", url):

@@ -23,6 +23,8 @@ ADDRESSES_MAX = 16
 TEXTS_MAX = 64
 SECRET_BYTES_MAX = 64 * 1024
 SHOWN_MAX = 100
+_LIKE_A_PATH = re.compile(r"^(%d/|\.{0,2}/)|\.|^[a-z-]{1,16}$")
+"""A text that is meant as a path; a secret by mistake in its place is longer, and has digits or capitals."""
 
 
 class Table:
@@ -75,7 +77,8 @@ class Table:
                 self.problem(key, "is missing")
             return default
         if not isinstance(value, str) or (required and not value):
-            self.problem(key, f"must be a text, is {shown(value)}")
+            what = "something else" if key.endswith("_file") else shown(value)  # it could be the secret itself
+            self.problem(key, f"must be a text, is {what}")
             return default
         if choices and value not in choices:
             self.problem(key, f"{shown(value)} must be one of {', '.join(choices)}")
@@ -194,7 +197,12 @@ class Table:
         try:
             return self._reader.content(path)
         except OSError as error:
-            self.problem(key, f"{path}: {error.strerror}")
+            given = str(self._values.get(key))
+            if _LIKE_A_PATH.search(given):
+                self.problem(key, f"{path}: {error.strerror}")
+            else:
+                told = "the name is not shown, as it could be the secret itself; secrets stand in files of their own"
+                self.problem(key, f"there is no such file, or it cannot be read ({told})")
             return None
 
     def secret(self, key: str, *, required: bool = False) -> bytes:
