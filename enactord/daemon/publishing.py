@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from math import floor
 
 from enactord.core.errors import PlanUnreadable
-from enactord.core.guards import Finding
+from enactord.core.guards import Finding, judge_approval
 from enactord.core.kv import Changes, Compare, Item, Operation, Page, Result
 from enactord.core.moment import utc
 from enactord.core.plan import Approval, Draft, Manifest, content_digest
@@ -323,13 +323,20 @@ async def approve(
     """Publish one exact plan anew as an approved generation: a stored one by its number, or a draft.
 
     A draft with a generation that is not above the newest means that stored plan, and must
-    be it, digest for digest.
+    be it, digest for digest. Where the limits ask for a second person, the approver must not be its author.
     """
     if isinstance(what, int):
+        stored = await scope.plans.manifest(what)
+        refusal = None if stored is None else judge_approval(stored.author, author, scope.limits)
+        if refusal is not None:
+            return Denied(refusals=(refusal,))
         approval = Approval(of=what, author=author, reason=reason)
         return await _again(scope, what, Orders(author=author, reason=reason, approval=approval), how=how)
     newest, _ = await scope.plans.newest()
     if what.generation is None or what.generation > newest:
+        refusal = judge_approval(what.author, author, scope.limits)
+        if refusal is not None:
+            return Denied(refusals=(refusal,))
         approval = Approval(of=what.generation or 0, author=author, reason=reason)
         return await publish(scope, what, Orders(author=author, reason=reason, approval=approval), how=how)
     how.stage("comparing")

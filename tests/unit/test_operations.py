@@ -3,6 +3,7 @@
 import json
 import random
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -179,6 +180,22 @@ async def test_rollback_brings_back_content_as_a_new_generation(world: World, sc
     assert world.serves(fleet(10))
     missing = await operations.rollback(scope, 99, author="op", reason="wrong")
     assert isinstance(missing, Denied)
+
+
+async def test_an_approval_needs_somebody_else_where_the_limits_say_so(world: World, scope: Scope) -> None:
+    """Of a stored plan and of a draft; a plan whose author nobody knows is nobody else's. A rollback is free."""
+    careful = replace(scope, limits=tolerant(second_person=True))
+    assert isinstance(await operations.publish(careful, draft(fleet(10)), Orders(author="alice")), Published)
+    unknown = replace(draft(fleet(10, 2)), author="")
+    for what, author in ((1, "alice"), (unknown, "alice"), (draft(fleet(10, 2)), "test")):
+        denied = await operations.approve(careful, what, author=author, reason="meant")
+        assert isinstance(denied, Denied), what
+        assert denied.refusals[0].guard == "second_person"
+    assert (await scope.mirror()).head == 1
+    for what in (1, draft(fleet(10, 2))):
+        assert isinstance(await operations.approve(careful, what, author="bob", reason="meant"), Published)
+    assert isinstance(await operations.rollback(careful, 2, author="bob", reason="was better"), Published)
+    assert isinstance(await operations.approve(scope, 1, author="alice", reason="alone"), Published)
 
 
 async def test_freeze_warns_publishers_and_thaw_tells_who_froze(world: World, scope: Scope) -> None:
