@@ -93,6 +93,7 @@ class Pages:
             clients_max=config.events_clients_max,
             heartbeat_s=_HEARTBEAT_S,
             write_timeout_s=_WRITE_TIMEOUT_S,
+            may_read=self._access.shows_all,
         )
 
     def retune(self, config: HttpConfig) -> None:
