@@ -147,7 +147,7 @@ class Site:
         request = urllib.request.Request(
             f"http://127.0.0.1:{self._ports[ENACTORS[0]]}/api/v1/{page}",
             data=json.dumps(document).encode(),
-            headers=bearer("planner-1") | {"Content-Type": "application/json"},
+            headers=bearer("alice") | {"Content-Type": "application/json"},
         )
         with urllib.request.urlopen(request, timeout=5) as answer:
             assert answer.status == 200
@@ -191,7 +191,7 @@ class Site:
     def _write_configs(self) -> None:
         (self._dir / "tsig.secret").write_text(self.server.secret)
         (self._dir / "tsig.secret").chmod(0o600)
-        write_tokens(self._dir / "tokens", **{"planner-1": "planner"})
+        write_tokens(self._dir / "tokens", alice="operator")
         for name, port in self._ports.items():
             self.config(name).write_text(
                 _CONFIG.format(
