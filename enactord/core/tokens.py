@@ -99,6 +99,8 @@ def hashed(token: str) -> str:
 
 def check_token_name(name: str) -> str:
     """Return why a text cannot name a token, or ""."""
+    if name.startswith(PREFIX):
+        return "this is a token, or begins like one: give its name"
     if _NAME.match(name):
         return ""
     return f"{name[:40]!r} must be 1 to 64 of letters, digits, '.', '_', '@' and '-', and begin with a letter or digit"

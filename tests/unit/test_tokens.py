@@ -144,6 +144,7 @@ SOUND = tokens(one="planner").all[0].line
         (SOUND + SOUND, "line 2 names one a second time"),
         (SOUND + SOUND.replace("one", "two"), "line 2 has the hash of an earlier line"),
         (SOUND.replace("one", "-one"), "line 1 must be"),
+        (SOUND.replace("one", secret_of("one")), "line 1 must be"),
         ("é", "ASCII"),
     ],
 )
@@ -235,6 +236,7 @@ def test_commands_make_list_and_remove_tokens_of_the_configs_file(folder: Path) 
     assert "token list" in run(folder, "remove", "planner-1", code=1)
     run(folder, "add", "no name", "--role", "planner", code=2)
     run(folder, "add", "x", "--role", "root", code=2)
+    assert made["token"] not in run(folder, "add", made["token"], "--role", "planner", code=2)
 
 
 def test_the_first_token_is_made_before_there_is_a_file_or_a_config(folder: Path) -> None:
