@@ -9,6 +9,7 @@ from enactord.cli.program import OnDemand, common, examples
 
 VERBS: Mapping[str, tuple[str, str]] = {
     "adopt": ("adopt", "Enter names into the ledger as they are served now, so that plans may change them."),
+    "audit": ("audit", "Show what operators and planners did, newest first."),
     "backup": ("backup", "Write all that is needed to rebuild the scope's store into FILE, as of one moment."),
     "completion": ("completion", "Print the completion script of SHELL for this program."),
     "diff": ("diff", "Show what leads from the ledger to plan GEN, or from the first plan to the second."),
@@ -28,6 +29,7 @@ VERBS: Mapping[str, tuple[str, str]] = {
     "show": ("plans", "Show one plan: who published it, when and why, and with --full its endpoints."),
     "status": ("status", "Show the newest plan, each zone's fence, endpoints by state, and live enactors."),
     "thaw": ("freeze", "Undo a freeze; none is no error."),
+    "token": ("token", "Make, list and remove the tokens that open the HTTP of enactors, each with a role."),
     "verify": ("verify", "Ask every configured verify server for every name; exit 1 if any is empty or drifted."),
     "watch": ("watch", "Print plans published, fences opened, plans applied, endpoints held, freezes, until Ctrl-C."),
     "zone": ("zone", "Take a zone out of a scope, or over from another installation."),

@@ -1,8 +1,9 @@
 """emergency: straight to the DNS server, when daemons and store are gone."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
 from typing import NoReturn
 
 import click
@@ -23,9 +24,11 @@ from enactord.daemon.config_store import open_config_store
 from enactord.daemon.copied import copied_installation
 from enactord.daemon.wiring import open_zones
 from enactord.engine.settings import ZonePorts
+from enactord.operations import audit
 from enactord.operations import emergency as acts
 from enactord.operations.emergency import Taken
 from enactord.operations.scope import Denied
+from enactord.registry.audit import Deed, Facts
 from enactord.registry.fences import Fences
 from enactord.registry.keys import Keys, parse_installation
 
@@ -73,8 +76,10 @@ def set_(name: str, addresses: tuple[str, ...], zone: str, reason: str, ttl_s: i
     """
     wanted = parse_name(name)
     records = _records(addresses, ttl_s)
-    done = asyncio.run(_set(wanted, records, parse_name(zone), acts.hold_text(author_or_user(author), reason)))
-    return _end(done)
+    who = author_or_user(author)
+    told = {"name": wanted, "addresses": " ".join(addresses)}
+    deed = _Deed(Deed.EMERGENCY_SET, parse_name(zone), who, reason, told)
+    return _end(asyncio.run(_done(deed, _set(wanted, records, deed.zone, acts.hold_text(who, reason)))))
 
 
 @emergency.command(epilog=examples("enactorctl emergency seal example.com --reason 'stop all automation'"))
@@ -85,33 +90,75 @@ def set_(name: str, addresses: tuple[str, ...], zone: str, reason: str, ttl_s: i
 def seal(zone: str, reason: str, author: str | None) -> int:
     """Hold ZONE as it is: no enactor writes there until it is released."""
 
-    async def run() -> Taken | Denied:
-        async with _opened(parse_name(zone)) as (owner, ports):
-            return await acts.seal(ports, owner, acts.hold_text(author_or_user(author), reason))
+    deed = _Deed(Deed.EMERGENCY_SEAL, parse_name(zone), author_or_user(author), reason)
 
-    return _end(asyncio.run(run()))
+    async def run() -> Taken | Denied:
+        async with _opened(deed.zone) as (owner, ports):
+            return await acts.seal(ports, owner, acts.hold_text(deed.author, reason))
+
+    return _end(asyncio.run(_done(deed, run())))
 
 
 @emergency.command(epilog=examples("enactorctl emergency release example.com"))
 @click.argument("zone", metavar="ZONE")
+@click.option("--reason", metavar="TEXT", default="", help="Why; the audit log keeps it.")
+@_AUTHOR
 @common
-def release(zone: str) -> int:
+def release(zone: str, reason: str, author: str | None) -> int:
     """Give ZONE back to the enactors: the next plan, above its fence, is applied, and drift is repaired.
 
     The store is told of the fence, so that the next publication goes above it. Where the
     store does not answer, an enactor tells it as soon as both are there: publish after that.
     """
 
+    deed = _Deed(Deed.EMERGENCY_RELEASE, parse_name(zone), author_or_user(author), reason)
+
     async def run() -> tuple[Taken | Denied, bool]:
-        async with _opened(parse_name(zone)) as (owner, ports):
+        async with _opened(deed.zone) as (owner, ports):
             done = await acts.release(ports, owner)
-        return done, isinstance(done, Taken) and await _tell_store(done)
+        told = isinstance(done, Taken) and await _tell_store(done)
+        if isinstance(done, Taken):
+            await _enter(deed, done)
+        return done, told
 
     done, told = asyncio.run(run())
     if isinstance(done, Denied):
         return deny(done)
     tell_done(lambda: done.document() | {"store_told": told}, lambda out: _print_released(out, done, told=told))
     return 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Deed:
+    """What the audit log is to say of an act, when it is done."""
+
+    deed: Deed
+    zone: str
+    author: str
+    reason: str
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+
+async def _done(deed: _Deed, act: Awaitable[Taken | Denied]) -> Taken | Denied:
+    done = await act
+    if isinstance(done, Taken):
+        await _enter(deed, done)
+    return done
+
+
+async def _enter(deed: _Deed, done: Taken) -> None:
+    """Enter what was done into the audit log, if the store is there; it may be gone, and is not waited for."""
+    why = "the plan store does not answer"
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_STORE_PATIENCE_S):
+            try:
+                async with open_scope() as scope:
+                    facts: Facts = {"zone": deed.zone, "fence": done.fence.generation, **deed.facts}
+                    why = await audit.enter(scope, deed.deed, author=deed.author, reason=deed.reason, facts=facts)
+            except (EnactordError, OSError) as error:
+                why = str(error)
+    if why:
+        warn(f"this act may be missing in the audit log: {why}")
 
 
 async def _tell_store(done: Taken) -> bool:

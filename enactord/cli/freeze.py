@@ -36,14 +36,19 @@ def freeze(repair_only: bool, reason: str, author: str | None) -> None:
     tell_done(lambda: {"frozen": freeze_document(frozen)}, lambda out: out.line(text))
 
 
-@click.command(epilog=examples("enactorctl thaw"))
+@click.command(epilog=examples('enactorctl thaw\nenactorctl thaw --reason "INC-4711 is over"'))
+@click.option("--reason", metavar="TEXT", default="", help="Why; the audit log keeps it.")
+@click.option("--author", metavar="NAME", help="Who says so [default: you].")
 @common
-def thaw() -> None:
-    """Undo a freeze; none is no error."""
+def thaw(reason: str, author: str | None) -> None:
+    """Undo a freeze; none is no error.
+
+    Who had frozen stays in the audit log: enactorctl audit.
+    """
 
     async def run() -> Freeze | None:
         async with open_scope() as scope:
-            return await operations.thaw(scope)
+            return await operations.thaw(scope, author=author_or_user(author), reason=reason)
 
     before = asyncio.run(run())
     text = "thawed" if before is None else f"thawed; was frozen by {before.author} since {utc(before.since)}"

@@ -66,13 +66,15 @@ def pause(planner: str, reason: str, author: str | None) -> None:
 
 @planner.command(epilog=examples("enactorctl planner resume"))
 @named
+@click.option("--reason", metavar="TEXT", default="", help="Why; the audit log keeps it.")
+@click.option("--author", metavar="NAME", help="Who says so [default: you].")
 @common
-def resume(planner: str) -> None:
+def resume(planner: str, reason: str, author: str | None) -> None:
     """Let a planner publish again; no pause is no error."""
 
     async def run() -> Pause | None:
         async with open_scope() as scope:
-            return await operations.resume(scope, planner)
+            return await operations.resume(scope, planner, author=author_or_user(author), reason=reason)
 
     before = asyncio.run(run())
     told = f"planner {planner} goes on"

@@ -15,7 +15,7 @@ from enactord.daemon.operations import Denied, Earlier, How, Published
 from enactord.daemon.operations import rollback as roll_back
 
 
-class _Moment(click.ParamType):  # type: ignore[type-arg]  # not generic in all versions that serve
+class Moment(click.ParamType):  # type: ignore[type-arg]  # not generic in all versions that serve
     """A moment, in seconds since the epoch."""
 
     name = "time"
@@ -35,7 +35,7 @@ class _Moment(click.ParamType):  # type: ignore[type-arg]  # not generic in all 
     )
 )
 @click.argument("generation", metavar="[GEN]", type=click.IntRange(min=1), required=False)
-@click.option("--to-time", "at", metavar="TIME", type=_Moment(), help="The plan in force then: ISO 8601, or 15m ago.")
+@click.option("--to-time", "at", metavar="TIME", type=Moment(), help="The plan in force then: ISO 8601, or 15m ago.")
 @click.option(
     "--to-last-whole", "whole", is_flag=True, help="The newest plan with at least 95 % of the largest one's names."
 )

@@ -11,7 +11,7 @@ T = TypeVar("T", int, float, bool)
 class Key(Generic[T]):
     """One thing that can be set. A number lies between `low` and `high`, both included; a flag has no bounds.
 
-    `high_is_strict`: of two values of a limit, the higher one lets less pass; else the lower one, or false.
+    `high_is_strict`: of two values of a limit, the higher one, or true, lets less pass; else the lower one, or false.
     """
 
     name: str

@@ -13,8 +13,10 @@ from enactord.core.plan import parse_chunk
 from enactord.core.records import Served
 from enactord.core.refusal import Refusal
 from enactord.core.render import WEIGHTED
+from enactord.operations import audit
 from enactord.operations.scope import Denied, Scope
 from enactord.ports import ServedReader
+from enactord.registry.audit import Deed, Facts
 from enactord.registry.ledger import BUCKETS_A_TRANSACTION, Ledger
 from enactord.registry.mirror import Mirror
 
@@ -36,7 +38,14 @@ class Adopted:
         }
 
 
-async def adopt(scope: Scope, names: Sequence[str], zones: Mapping[str, tuple[ServedReader, int]]) -> Adopted | Denied:
+async def adopt(
+    scope: Scope,
+    names: Sequence[str],
+    zones: Mapping[str, tuple[ServedReader, int]],
+    *,
+    author: str,
+    reason: str = "",
+) -> Adopted | Denied:
     """Enter names into the ledger as they are served; all of them, or none.
 
     `zones` holds each zone's reader and its `answers_max`. Refuses names outside the
@@ -77,7 +86,10 @@ async def adopt(scope: Scope, names: Sequence[str], zones: Mapping[str, tuple[Se
         record = mirror.items.get(scope.keys.fence(zone))
         compares.append(valued(record.key, record.value) if record else absent(scope.keys.fence(zone)))
     read = {bucket_id: mirror.ledger.revision(bucket_id) for bucket_id in bucket_ids}
-    if await Ledger(scope.store, scope.keys, mirror).amend(compares, buckets, read):
+    facts: Facts = {"names": audit.some_names(wanted), "count": len(wanted)}
+    entry = audit.entry(scope, Deed.ADOPT, author=author, reason=reason, facts=facts)
+    if await Ledger(scope.store, scope.keys, mirror).amend(compares, buckets, read, entry):
+        await audit.tidy(scope)
         return Adopted(contents=contents)
     detail = "plan, freeze or ledger changed meanwhile, nothing was adopted; try again"
     return Denied(refusals=(Refusal(guard="changed", detail=detail),))

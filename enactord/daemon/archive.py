@@ -31,14 +31,18 @@ from enactord.core.errors import ArchiveUnreadable, Compacted, PlanOfOtherFormat
 from enactord.core.fence import FenceRecord, describe_fence, find_stranger, out_of_reach, parse_fence
 from enactord.core.guards import in_step
 from enactord.core.kv import MAX_REQUEST_BYTES, Delete, Item, Operation, Put, valued
+from enactord.core.moment import utc
 from enactord.core.refusal import Refusal
 from enactord.engine.opening import confirm
 from enactord.engine.settings import ZonePorts
+from enactord.operations import audit
 from enactord.operations.scope import Denied, Scope, Stage, silent
+from enactord.registry.audit import Deed, Facts
 from enactord.registry.control import Freeze, freeze_value, parse_freeze
 from enactord.registry.fences import Fences
 from enactord.registry.keys import Keys, parse_pad, parse_record, read_manifest, record_value
 from enactord.store.layout import (
+    AUDIT,
     CHUNK,
     CONTENT,
     FENCE,
@@ -292,12 +296,16 @@ async def restore_from(
             there[item.key[len(root) :]] = item.value
     author_of = parse_freeze(there[FREEZE.prefix]).author if FREEZE.prefix in there else ""
     begun = author_of.startswith(_MARK)
-    # Enactors put their limits and an id into an empty store.
-    if there.keys() - {LIMITS.prefix, INSTALLATION.prefix} and not replace and not begun:
+    # Enactors put their limits and an id into an empty store, and whoever set them stands in the audit log.
+    held = [key for key in there if split_name(key)[0] not in (LIMITS, INSTALLATION, AUDIT)]
+    if held and not replace and not begun:
         plans = sum(key.startswith(PLAN.prefix) for key in there)
         detail = f"the store holds this scope already ({plans} plans, {len(there)} keys); to replace it: --replace"
         return Denied(refusals=(Refusal(guard="not_empty", detail=detail),))
-    return await _Restoring(scope, source, there, author, stage).run(zones)
+    done = await _Restoring(scope, source, there, author, stage).run(zones)
+    facts: Facts = {"file": Path(source.name).name, "taken_at": utc(done.taken_at), "newest": done.newest}
+    await audit.enter(scope, Deed.RESTORE, author=author, facts=facts)
+    return done
 
 
 _MARK = "restore by "
@@ -348,7 +356,7 @@ class _Restoring:
                 written += 1
                 plans += kind is PLAN
             await self._write(batch)
-        kept = (FREEZE, FENCE, INSTALLATION)
+        kept = (FREEZE, FENCE, INSTALLATION, AUDIT)  # what was done since the backup was done all the same
         gone = [key for key in self._there if key not in archived and split_name(key)[0] not in kept]
         for start in range(0, len(gone), _BATCH_OPERATIONS):
             await self._write([Delete(key=keys.root + key) for key in gone[start : start + _BATCH_OPERATIONS]])

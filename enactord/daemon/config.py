@@ -14,6 +14,7 @@ from enactord.core.guards.kinds import VELOCITY_WINDOW
 from enactord.core.guards.ttl import TTL_MAX, TTL_MIN
 from enactord.core.plan import PLAN_BYTES_MAX
 from enactord.core.retention import Keep
+from enactord.core.tokens import Tokens
 from enactord.daemon.config_files import FileReader, FileUse, Source, read_bounded
 from enactord.daemon.config_table import SECRET_BYTES_MAX as SECRET_BYTES_MAX
 from enactord.daemon.config_table import Table, check_scope, cut, nearest, shown
@@ -99,15 +100,18 @@ class RepairConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpConfig:
-    """Table [http]; without a certificate plain HTTP, without a token nothing can be written through it."""
+    """Table [http]; without a certificate plain HTTP, without tokens nothing can be written through it."""
 
     listen: tuple[Address, ...] = (LISTEN,)
     """Where HTTP is served, a text or a list. `[::]:8451` serves IPv6 and IPv4, `0.0.0.0:8451` IPv4 alone."""
     hosts: tuple[str, ...] = ()
     """Names under which browsers ask for the pages, besides localhost, this machine's name and any address; `*`: all.
-    Another name in a request is refused (421), unless it carries the token: a foreign page could be behind it."""
-    token: bytes = field(default=b"", repr=False)
-    """File that holds the bearer token which may write; without it nothing can be written over HTTP."""
+    Another name in a request is refused (421), unless it carries a token: a foreign page could be behind it."""
+    tokens: Tokens = field(default=Tokens(), repr=False)
+    """File of the bearer tokens, a line each with name, role and hash: `enactorctl token` makes and changes it. Without
+    it nothing can be written over HTTP."""
+    read_needs_token: bool = False
+    """Whether reading needs a token, too, of any role. Only `/healthz` is open then, and of `/readyz` the status."""
     tls_cert: bytes = field(default=b"", repr=False)
     """Certificate; with it, HTTPS is served. Goes together with tls_key_file."""
     tls_key: bytes = field(default=b"", repr=False)
@@ -226,11 +230,18 @@ _TABLES: Mapping[str, tuple[str, ...]] = {
     "prune": ("keep_plans", "keep_s", "interval_s"),
     "repair": ("interval_s", "names_per_s", "fence_interval_s", "fence_questions_per_s"),
     "http": (
-        "listen", "hosts", "token_file", "tls_cert_file", "tls_key_file", "connections_max", "events_clients_max",
-        "requests_per_s", "request_timeout_s", "plan_bytes_max",
+        "listen", "hosts", "tokens_file", "read_needs_token", "tls_cert_file", "tls_key_file", "connections_max",
+        "events_clients_max", "requests_per_s", "request_timeout_s", "plan_bytes_max",
     ),
     "log": ("level", "format"),
 }  # fmt: skip
+_GONE: Mapping[str, Mapping[str, str]] = {
+    "http": {
+        "token_file": "one token for all is no more: set http.tokens_file to a file of tokens with names and roles,"
+        " and make them: enactorctl token add NAME --role planner (or operator, viewer)"
+    }
+}
+"""Keys that were, by their table, and what is said to who still has one."""
 
 
 class Reader:
@@ -294,7 +305,8 @@ class Reader:
             http=HttpConfig(
                 listen=http.one_or_more("listen", (LISTEN,)),
                 hosts=http.texts("hosts"),
-                token=http.secret("token_file"),
+                tokens=http.tokens("tokens_file", read=self._for_daemon),
+                read_needs_token=http.flag("read_needs_token", default=False),
                 tls_cert=http_pair[0],
                 tls_key=http_pair[1],
                 connections_max=http.integer("connections_max", 256, low=8, high=65_536),
@@ -312,6 +324,8 @@ class Reader:
         )
         if any(zone.backend == "skydns" for zone in zones) and config.store.url.startswith("sqlite:"):
             self._problem(store.line("url"), "store.url", "must be etcd://… for zones of the skydns backend")
+        if config.http.read_needs_token and not any("http.tokens_file" in use.keys for use in self._uses):
+            self._problem(http.line("read_needs_token"), "http.read_needs_token", "needs http.tokens_file")
         if config.guard[TTL_MIN] > config.guard[TTL_MAX]:
             self._problem(guard.line("ttl_min_s"), "guard.ttl_min_s", "is above ttl_max_s")
         if self._problems:
@@ -320,7 +334,8 @@ class Reader:
 
     def _store_url(self, store: Table) -> str:
         url = store.text("url", "", required=True)
-        if "@" in url and not url.startswith("sqlite:///"):  # not shown: it would stand in logs and in /readyz
+        # Not shown: it would stand in logs and in /readyz.
+        if re.search(r"@|.\?", url) and not url.startswith("sqlite:///"):
             store.problem("url", "must hold no name and no password: set store.username and store.password_file")
             return ""
         if url and not re.match(r"etcd://[^/]+/?\Z|sqlite:///.+", url):
@@ -343,7 +358,7 @@ class Reader:
         if not isinstance(values, dict):
             self._problem(self._table_line(name), name, f"must be a table: [{name}]")
             values = {}
-        return Table(self, name, values, 0, _TABLES[name])
+        return Table(self, name, values, 0, _TABLES[name], _GONE.get(name, {}))
 
     def _problem(self, line: int, key: str, text: str) -> None:
         key, text = cut(key), cut(text, _PROBLEM_MAX)

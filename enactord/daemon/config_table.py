@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 from enactord.adapters.tls import BadCertificate, check_authorities, check_pair
 from enactord.core.names import check_id
 from enactord.core.settings import Key
+from enactord.core.tokens import BadTokens, Tokens, parse_tokens
 from enactord.daemon.zone_config import Address
+from enactord.operations.tokens import WRITABLE_BY_OTHERS, writable
 from enactord.registry.keys import valid_scope
 
 if TYPE_CHECKING:
@@ -21,21 +23,30 @@ ADDRESSES_MAX = 16
 TEXTS_MAX = 64
 SECRET_BYTES_MAX = 64 * 1024
 SHOWN_MAX = 100
+_LIKE_A_PATH = re.compile(r"^(%d/|\.{0,2}/)|\.|^[a-z-]{1,16}$")
+"""A text that is meant as a path; a secret by mistake in its place is longer, and has digits or capitals."""
 
 
 class Table:
     """One table: typed access to its keys; a value of a wrong kind is a problem, and the default is used on."""
 
     def __init__(
-        self, reader: "Reader", name: str, values: Mapping[str, Any], index: int, known: tuple[str, ...]
+        self,
+        reader: "Reader",
+        name: str,
+        values: Mapping[str, Any],
+        index: int,
+        known: tuple[str, ...],
+        gone: Mapping[str, str] = {},
     ) -> None:
+        """`gone`: keys that were known once, and what to do about each."""
         self._reader = reader
         self._name = name
         self._values = values
         self._index = index
         for key in values:
             if key not in known:
-                self.problem(key, f"unknown key{nearest(key, known)}")
+                self.problem(key, gone[key] if key in gone else f"unknown key{nearest(key, known)}")
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -66,7 +77,8 @@ class Table:
                 self.problem(key, "is missing")
             return default
         if not isinstance(value, str) or (required and not value):
-            self.problem(key, f"must be a text, is {shown(value)}")
+            what = "something else" if key.endswith("_file") else shown(value)  # it could be the secret itself
+            self.problem(key, f"must be a text, is {what}")
             return default
         if choices and value not in choices:
             self.problem(key, f"{shown(value)} must be one of {', '.join(choices)}")
@@ -185,7 +197,12 @@ class Table:
         try:
             return self._reader.content(path)
         except OSError as error:
-            self.problem(key, f"{path}: {error.strerror}")
+            given = str(self._values.get(key))
+            if _LIKE_A_PATH.search(given):
+                self.problem(key, f"{path}: {error.strerror}")
+            else:
+                told = "the name is not shown, as it could be the secret itself; secrets stand in files of their own"
+                self.problem(key, f"there is no such file, or it cannot be read ({told})")
             return None
 
     def secret(self, key: str, *, required: bool = False) -> bytes:
@@ -201,16 +218,36 @@ class Table:
         if content is None:
             return b""
         secret = content.strip()
-        try:
-            mode = path.stat().st_mode
-        except OSError:  # replaced in this very moment
-            mode = 0
         if not 0 < len(secret) <= SECRET_BYTES_MAX:
             self.problem(key, f"{path} must hold a secret of 1 to {SECRET_BYTES_MAX:,} bytes")
             return b""
-        if mode & 0o007:
+        if self._mode(path) & 0o007:
             self._reader.warn(f"{self._name}.{key}: {path} can be read by everybody; chmod o= {path}")
         return secret
+
+    def tokens(self, key: str, *, read: bool) -> Tokens:
+        """Return the tokens of a file; without `read`, the file is named and not looked at."""
+        path = self.path(key)
+        if path is None:
+            return Tokens()
+        self._uses(path, key)
+        content = self._content(key, path) if read else None
+        if content is None:
+            return Tokens()
+        if self._mode(path) & WRITABLE_BY_OTHERS:
+            self.problem(key, writable(path))
+            return Tokens()
+        try:
+            return parse_tokens(content)
+        except BadTokens as error:
+            self.problem(key, f"{path}: {error}")
+            return Tokens()
+
+    def _mode(self, path: Path) -> int:
+        try:
+            return path.stat().st_mode
+        except OSError:  # replaced in this very moment
+            return 0
 
     def address(self, key: str, default: Address, *, required: bool = False) -> Address:
         value = self.text(key, "", required=required)

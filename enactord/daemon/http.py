@@ -21,6 +21,8 @@ from enactord.core.errors import ConfigError
 from enactord.core.events import StepFailed
 from enactord.daemon.config import HttpConfig
 from enactord.daemon.documents import held_notes, pause_notes, status_document
+from enactord.daemon.web.access import Access, readable
+from enactord.daemon.web.acts import Acts
 from enactord.daemon.web.feed import Feed
 from enactord.daemon.web.hosts import hosted
 from enactord.daemon.web.limits import Rates, add_headers, rated, timed
@@ -80,28 +82,32 @@ class Pages:
             wait_s=min(WAIT_S, config.request_timeout_s / 3),
             answers={name: zone.settings.answers_max for name, zone in ports.zones.items()},
         )
+        self._access = Access(config.tokens, read_needs_token=config.read_needs_token)
         self._reading = Reading(enactor.mirror, scope.plans, zones, enactor.account.seen, enactor.account.amiss)
         self._writing = Writing(
-            lambda: replace(scope, limits=enactor.settings.limits), config.token, plan_bytes_max=config.plan_bytes_max
+            lambda: replace(scope, limits=enactor.settings.limits), self._access, plan_bytes_max=config.plan_bytes_max
         )
+        self._acts = Acts(scope)
         self._streams = Streams(
             self._feed,
             self._state,
             clients_max=config.events_clients_max,
             heartbeat_s=_HEARTBEAT_S,
             write_timeout_s=_WRITE_TIMEOUT_S,
+            may_read=self._access.shows_all,
         )
 
-    def retune(self, token: bytes) -> None:
-        """Let in by this token from now on."""
-        self._writing.retune(token)
+    def retune(self, config: HttpConfig) -> None:
+        """Let in whom this config lets in from now on."""
+        self._access.retune(config.tokens, read_needs_token=config.read_needs_token)
 
     def application(self) -> web.Application:
         middlewares = [
             note(_endless),
             problems(self._note_failure),
-            rated(self._rates, self._writing.knows),
-            hosted(self._hosts, self._writing.knows),
+            rated(self._rates, self._access.knows),
+            hosted(self._hosts, self._access.knows),
+            readable(self._access),
             timed(self._timeout_s, _endless),
         ]
         app = web.Application(middlewares=middlewares)
@@ -118,6 +124,7 @@ class Pages:
                 web.get("/api/v1/status", self.status),
                 web.get(_EVENTS, self._streams.events, allow_head=False),
                 *self._reading.routes(),
+                *self._acts.routes(),
                 *self._writing.routes(),
             ]
         )
@@ -157,11 +164,17 @@ class Pages:
         return web.json_response({"status": "ok"})
 
     async def ready(self, request: web.Request) -> web.Response:
-        """200 once started; "degraded" is ready, and says why. Held names are notes: no reason to be degraded."""
+        """200 once started; "degraded" is ready, and says why. Held names are notes: no reason to be degraded.
+
+        Whoever may not read is told the status alone.
+        """
         enactor = self._enactor
         reasons = enactor.reasons()
         notes = [*held_notes(enactor.mirror), *pause_notes(enactor.mirror), *enactor.account.notes()]
-        return web.json_response({"status": "degraded" if reasons else "ready", "reasons": reasons, "notes": notes})
+        status = "degraded" if reasons else "ready"
+        if not self._access.shows_all(request):
+            reasons, notes = [], ["reasons and notes are shown to whoever gives a token (http.read_needs_token)"]
+        return web.json_response({"status": status, "reasons": reasons, "notes": notes})
 
     async def metrics(self, request: web.Request) -> web.Response:
         # What cannot be read leaves its metrics as they were; the others are still told.

@@ -4,6 +4,7 @@ Used by the command line, HTTP and the planner stub alike. A "no" is a value: `D
 carries every refusal that was found. Errors of the world are raised (see `core.errors`).
 """
 
+from enactord.core.moment import utc
 from enactord.daemon.adoption import Adopted, adopt
 from enactord.daemon.documents import (
     diff_plans,
@@ -21,9 +22,11 @@ from enactord.daemon.documents import (
 from enactord.daemon.publishing import Earlier, How, Published, approve, publish, rollback
 from enactord.daemon.repairing import repair
 from enactord.daemon.verifying import Finding, Verification, verify
+from enactord.operations import audit
 from enactord.operations.judging import Held
 from enactord.operations.scope import Denied, Scope, Stage
 from enactord.registry import control, planners
+from enactord.registry.audit import Deed, Facts
 from enactord.registry.control import Freeze, parse_freeze
 from enactord.registry.planners import Pause, parse_pause
 
@@ -63,30 +66,50 @@ __all__ = [
 
 
 async def freeze(scope: Scope, *, mode: str, reason: str, author: str) -> Freeze:
-    """Freeze the scope ("all" or "repair-only"); an earlier freeze is replaced."""
+    """Freeze the scope ("all" or "repair-only"); an earlier freeze is replaced. Raises `StoreDown`."""
     assert mode in control.MODES, mode
     frozen = Freeze(mode=mode, reason=reason, author=author, since=scope.clock.now())
-    await control.freeze(scope.store, scope.keys, frozen)
+    entry = audit.entry(scope, Deed.FREEZE, author=author, reason=reason, facts={"mode": mode})
+    await control.freeze(scope.store, scope.keys, frozen, entry)
+    await audit.tidy(scope)
     return frozen
 
 
-async def thaw(scope: Scope) -> Freeze | None:
-    """Undo a freeze; returns what it was, None where there was none."""
+async def thaw(scope: Scope, *, author: str, reason: str = "") -> Freeze | None:
+    """Undo a freeze; returns what it was, None where there was none. Raises `StoreDown`."""
     item = (await scope.store.get([scope.keys.freeze])).get(scope.keys.freeze)
-    await control.thaw(scope.store, scope.keys)
-    return None if item is None else parse_freeze(item.value)
+    if item is None:
+        return None
+    before = parse_freeze(item.value)
+    facts: Facts = {
+        "frozen_by": before.author,
+        "frozen_since": utc(before.since),
+        "frozen_for": before.reason,
+    }
+    entry = audit.entry(scope, Deed.THAW, author=author, reason=reason, facts=facts)
+    await control.thaw(scope.store, scope.keys, entry)
+    await audit.tidy(scope)
+    return before
 
 
 async def pause(scope: Scope, planner: str, *, reason: str, author: str) -> Pause:
     """Refuse what a planner publishes until it is resumed; an earlier pause is replaced. Raises `StoreDown`."""
     paused = Pause(reason=reason, author=author, at=scope.clock.now())
-    await planners.pause(scope.store, scope.keys, planner, paused)
+    entry = audit.entry(scope, Deed.PAUSE, author=author, reason=reason, facts={"planner": planner})
+    await planners.pause(scope.store, scope.keys, planner, paused, entry)
+    await audit.tidy(scope)
     return paused
 
 
-async def resume(scope: Scope, planner: str) -> Pause | None:
+async def resume(scope: Scope, planner: str, *, author: str, reason: str = "") -> Pause | None:
     """Let a planner publish again; returns what its pause was, None where there was none. Raises `StoreDown`."""
     key = scope.keys.paused(planner)
     item = (await scope.store.get([key])).get(key)
-    await planners.resume(scope.store, scope.keys, planner)
-    return None if item is None else parse_pause(item.value)
+    if item is None:
+        return None
+    before = parse_pause(item.value)
+    facts: Facts = {"planner": planner, "paused_by": before.author, "paused_for": before.reason}
+    entry = audit.entry(scope, Deed.RESUME, author=author, reason=reason, facts=facts)
+    await planners.resume(scope.store, scope.keys, planner, entry)
+    await audit.tidy(scope)
+    return before

@@ -5,13 +5,14 @@ from dataclasses import dataclass, replace
 from math import floor
 
 from enactord.core.errors import PlanUnreadable
-from enactord.core.guards import Finding
+from enactord.core.guards import Finding, judge_approval
 from enactord.core.kv import Changes, Compare, Item, Operation, Page, Result
 from enactord.core.moment import utc
 from enactord.core.plan import Approval, Draft, Manifest, content_digest
 from enactord.core.refusal import Refusal
 from enactord.core.retention import Stored, in_force, last_whole
 from enactord.daemon.documents import Document, diff_plans, manifest_document
+from enactord.operations import audit
 from enactord.operations.judging import Held, Judge, Looked, judge_endpoints, look_at_endpoints, weigh_draft
 from enactord.operations.scope import Denied, Scope, Stage, silent
 from enactord.ports import KeyValue
@@ -125,6 +126,7 @@ async def publish(
     A refused plan is not stored; a refused endpoint is only reported: it will be held.
     Raises `InvalidPlan`, `PlanUnreadable`, `StoreDown`.
     """
+    orders = replace(orders, role=scope.role)
     how.stage("judging")
     weighed = await weigh_draft(scope, draft)
     judge = Judge(scope, orders, weighed, exactly=how.dry_run)
@@ -154,6 +156,8 @@ async def publish(
     done = await plans.publish(draft, orders, layout=layout, above=above, clocks=clocks, judge=judge)
     if isinstance(done, Refusal):
         return Denied(refusals=judge.refusals or (done,))
+    if not how.dry_run:
+        await audit.tidy(scope)
     looked: Sequence[Looked] = ()
     entries = await judge.entries(draft.endpoints)
     if held is None:  # it keeps nothing from being stored: so enactors need not wait until it is known here
@@ -319,13 +323,20 @@ async def approve(
     """Publish one exact plan anew as an approved generation: a stored one by its number, or a draft.
 
     A draft with a generation that is not above the newest means that stored plan, and must
-    be it, digest for digest.
+    be it, digest for digest. Where the limits ask for a second person, the approver must not be its author.
     """
     if isinstance(what, int):
+        stored = await scope.plans.manifest(what)
+        refusal = None if stored is None else judge_approval(stored.author, author, scope.limits)
+        if refusal is not None:
+            return Denied(refusals=(refusal,))
         approval = Approval(of=what, author=author, reason=reason)
         return await _again(scope, what, Orders(author=author, reason=reason, approval=approval), how=how)
     newest, _ = await scope.plans.newest()
     if what.generation is None or what.generation > newest:
+        refusal = judge_approval(what.author, author, scope.limits)
+        if refusal is not None:
+            return Denied(refusals=(refusal,))
         approval = Approval(of=what.generation or 0, author=author, reason=reason)
         return await publish(scope, what, Orders(author=author, reason=reason, approval=approval), how=how)
     how.stage("comparing")

@@ -31,7 +31,7 @@ _WHOLE = frozenset({"guard", "prune", "repair", "log"})
 """Tables of which every key may change."""
 _CERTIFICATE = frozenset({"tls_cert_file", "tls_key_file"})
 _KEYS: Mapping[str, frozenset[str]] = {
-    "http": _CERTIFICATE | {"token_file"},
+    "http": _CERTIFICATE | {"tokens_file", "read_needs_token"},
     "store": frozenset({"ca_file", "cert_file", "key_file", "password_file"}),
     # The embedded server's own key may not: it was given at the start.
     "zone": frozenset({"tsig_name", "tsig_algorithm", "tsig_secret_file"}),
@@ -43,7 +43,7 @@ _FILES = {
     "password": "password_file",
     "tls_cert": "tls_cert_file",
     "tls_key": "tls_key_file",
-    "token": "token_file",
+    "tokens": "tokens_file",
     "tsig_secret": "tsig_secret_file",
 }
 """Fields that hold what a file held, and the key that names the file."""
@@ -136,7 +136,7 @@ class Live:
             port.key = key
         self._renew_stores(config)
         self._enactor.retune(config.settings)
-        self._pages.retune(config.http.token)
+        self._pages.retune(config.http)
         self._log.use(config.log)
         self.config = config
         self.certificates = certificates_of(config)

@@ -12,7 +12,9 @@ from enactord.engine.primaries import PrimaryChoice
 from enactord.engine.repairer import Look, Repairer
 from enactord.engine.settings import Ports, Settings, ZonePorts
 from enactord.engine.writer import ZoneWriter
+from enactord.operations import audit
 from enactord.operations.scope import Scope, Unheard
+from enactord.registry.audit import Deed, Facts
 
 
 class _NoCopy:
@@ -25,8 +27,8 @@ class _NoCopy:
         """Keep nothing."""
 
 
-async def repair(scope: Scope, zones: Mapping[str, ZonePorts], settings: Settings) -> list[Look]:
-    """Put back what drifted in each zone; returns the looks at them.
+async def repair(scope: Scope, zones: Mapping[str, ZonePorts], settings: Settings, *, author: str) -> list[Look]:
+    """Put back what drifted in each zone; returns the looks at them. The audit log is told afterwards, if it can be.
 
     Where a name is empty though a write of it is pending, the zones are looked at once more, a moment later.
     Nothing is written while the scope is frozen ("all"). Raises `ZoneDown`, `ZoneDenied`, `StoreDown`.
@@ -45,4 +47,8 @@ async def repair(scope: Scope, zones: Mapping[str, ZonePorts], settings: Setting
     if repairer.waiting:
         await asyncio.sleep(settings.verify_timeout_s)
         looks += [await repairer.look(zone, paced=False) for zone in sorted(zones)]
+    repaired = sorted({name for look in looks for name in look.repaired})
+    if repaired:
+        facts: Facts = {"names": audit.some_names(repaired), "count": len(repaired)}
+        await audit.enter(scope, Deed.REPAIR, author=author, facts=facts)
     return looks

@@ -81,7 +81,8 @@ def parse_algorithm(text: str) -> str:
         raise NoKey(f"{name} is refused: {_NOT_ENOUGH[name]}; make a key of one of {known}")
     if re.fullmatch(r"hmac-[a-z0-9]+-\d+", name):
         raise NoKey(f"{name[:40]} is refused: its signatures are shortened; make a key of one of {known}")
-    raise NoKey(f"{text[:40]!r} must be one of {known}")
+    given = f"{text!r} " if re.fullmatch(r"[A-Za-z]{1,8}(-?[A-Za-z0-9]{1,8}){0,2}", text) else ""  # else the secret?
+    raise NoKey(f"{given}must be one of {known}")
 
 
 def _parse(text: str) -> Sequence[KeyFile]:

@@ -244,4 +244,6 @@ def _check_zone_id(value: str) -> str:
 
 
 def _check_url(value: str) -> str:
+    if "@" in value:  # botocore shows the address in its errors
+        return "must hold no name and no password: Route 53 takes its credentials from the environment"
     return "" if re.fullmatch(r"https?://[^\s]+", value) else "must begin with http:// or https://"

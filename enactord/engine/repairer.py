@@ -131,7 +131,7 @@ class Repairer:
         basis, problem = ground.basis, ground.problem
         if basis is None:
             if not problem:
-                self._health.zone_was_looked_at(zone, Looked())
+                self._seen(zone, Looked())
             return Look(
                 zone=zone,
                 names=0,

@@ -8,7 +8,9 @@ from enactord.core.guards.ttl import TTL_MAX, TTL_MIN
 from enactord.core.kv import Put, absent, valued
 from enactord.core.refusal import Refusal
 from enactord.core.settings import Key
+from enactord.operations import audit
 from enactord.operations.scope import Denied, Scope
+from enactord.registry.audit import Deed, Facts
 from enactord.registry.limits import Ruling, parse_limit, parse_ruling, ruling_value
 from enactord.store.layout import LIMITS as KIND
 
@@ -48,10 +50,17 @@ async def set_limit(
             raise ValueError(problem)
         ruling = Ruling(limits=limits, author=author, reason=reason, at=scope.clock.now())
         compare = valued(where, item.value) if item else absent(where)
-        done = await scope.store.transact([compare], [Put(key=where, value=ruling_value(ruling))])
+        facts: Facts = {"key": name, "before": _text(before.limits[key]), "after": _text(value)}
+        entry = audit.entry(scope, Deed.LIMITS, author=author, reason=reason, facts=facts)
+        done = await scope.store.transact([compare], [Put(key=where, value=ruling_value(ruling)), entry])
         if done.succeeded:
+            await audit.tidy(scope)
             return ruling, before
     return Denied(refusals=(Refusal(guard="contention", detail="others change the limits; look, and try again"),))
+
+
+def _text(value: Any) -> str:
+    return str(value).lower()
 
 
 def _impossible(limits: Limits) -> str:

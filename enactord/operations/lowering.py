@@ -32,7 +32,9 @@ from enactord.core.refusal import Refusal
 from enactord.engine.opening import RAISE_WITHIN_S, describe
 from enactord.engine.settings import ZonePorts
 from enactord.engine.writer import ZoneDenied
+from enactord.operations import audit
 from enactord.operations.scope import Denied, Scope, Stage, silent
+from enactord.registry.audit import Deed, Facts
 from enactord.registry.control import parse_freeze
 from enactord.registry.keys import head_value, json_value, parse_record, record_value, stored_json
 from enactord.registry.mirror import Mirror
@@ -43,7 +45,7 @@ QUIET_S = RAISE_WITHIN_S + FUDGE_S
 _CLAIMS_S = 30.0
 _CLAIMS_POLL_S = 0.5
 _ATTEMPTS = 5
-_ASIDE_A_TRANSACTION = (MAX_OPERATIONS - 3) // 2
+_ASIDE_A_TRANSACTION = (MAX_OPERATIONS - 4) // 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -289,6 +291,7 @@ class _Lowering:
             Delete(key=keys.applied(zone)),
             Delete(key=keys.lowering(zone)),
             Put(key=keys.lowered(zone), value=json_value(LOWERED, stored_json(LOWERING, noted))),
+            self._entry(Deed.FENCE_LOWER, {"zone": zone, "before": before, "to": fence.generation}),
         ]
         if not (await self._store.transact(compares, operations)).succeeded:
             raise _No("changed", f"the scope was thawed, or {zone} changed, meanwhile: run it again")
@@ -316,6 +319,9 @@ class _Lowering:
                     last = other.detail
         raise ZoneDown(f"{zone}: its fence was not lowered for certain ({last}); run it again")
 
+    def _entry(self, deed: Deed, facts: Facts) -> Put:
+        return audit.entry(self._scope, deed, author=self._order["author"], reason=self._order["reason"], facts=facts)
+
     # -- plans
 
     async def _set_aside(self, mirror: Mirror, high: Collection[int], top: int, frozen: bytes) -> None:
@@ -326,9 +332,11 @@ class _Lowering:
         compares = [valued(keys.freeze, frozen), none_under(keys.all_claims)]
         compares.append(absent(keys.head) if head is None else valued(keys.head, head.value))
         left = sorted(high, reverse=True)
+        told: Facts = {"plans": len(left), "lowest": left[-1], "highest": left[0], "newest_now": top}
+        entries: list[Operation] = [self._entry(Deed.PLANS_ASIDE, told)]
         while left:
             some, left = left[:_ASIDE_A_TRANSACTION], left[_ASIDE_A_TRANSACTION:]
-            operations: list[Operation] = []
+            operations, entries = entries, []
             for generation in some:
                 item = mirror.items[keys.plan(generation)]
                 compares.append(unmodified(item.key, item.mod_revision))

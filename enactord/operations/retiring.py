@@ -17,8 +17,10 @@ from enactord.core.records import NO_RECORDS, Change, Expect, Served
 from enactord.core.refusal import Refusal
 from enactord.engine.settings import ZonePorts
 from enactord.engine.writer import Fate, FenceMoved, ZoneWriter
+from enactord.operations import audit
 from enactord.operations.emergency import hold_text, raise_by_hand
 from enactord.operations.scope import Denied, Scope, Stage, Unheard, silent
+from enactord.registry.audit import Deed, Facts
 from enactord.registry.keys import json_value, stored_json
 from enactord.registry.mirror import Mirror
 from enactord.registry.session import enactors_with
@@ -99,7 +101,9 @@ async def retire(
     record = mirror.fence(zone)
     generation = record.generation if record else 0
     note = {"reason": reason, "author": author, "at": scope.clock.now(), "generation": generation}
-    if not await _forget(scope, zone, mirror, json_value(RETIRED, note)):
+    facts: Facts = {"zone": zone, "names": len(entries), "removed": len(removed or ()), "fence": generation}
+    entry = audit.entry(scope, Deed.ZONE_RETIRE, author=author, reason=reason, facts=facts)
+    if not await _forget(scope, zone, mirror, json_value(RETIRED, note), entry):
         detail = (
             f"the fence of {zone} was raised meanwhile: an enactor has the zone; look for it with: enactorctl status"
         )
@@ -206,8 +210,11 @@ def _foreign(entry: Entry, answer: Served) -> str:
 # -- the store
 
 
-async def _forget(scope: Scope, zone: str, mirror: Mirror, note: bytes) -> bool:
-    """Delete the ledger, the applied plan and last the fence of a zone; False where its fence has moved."""
+async def _forget(scope: Scope, zone: str, mirror: Mirror, note: bytes, entry: Put) -> bool:
+    """Delete the ledger, the applied plan and last the fence of a zone; False where its fence has moved.
+
+    `entry`: what the audit log says of it, when it is done.
+    """
     keys = scope.keys
     item = mirror.items.get(keys.fence(zone))
     unmoved: Compare = absent(keys.fence(zone)) if item is None else valued(keys.fence(zone), item.value)
@@ -220,6 +227,7 @@ async def _forget(scope: Scope, zone: str, mirror: Mirror, note: bytes) -> bool:
         Delete(key=keys.applied(zone)),
         Delete(key=keys.fence(zone)),
         Put(key=keys.retired(zone), value=note),
+        entry,
     ]
     return (await scope.store.transact((unmoved,), last)).succeeded
 

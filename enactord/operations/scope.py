@@ -8,6 +8,7 @@ from enactord.core.events import Happening
 from enactord.core.guards import Limits
 from enactord.core.refusal import Refusal
 from enactord.ports import Clock, KeyValue
+from enactord.registry.audit import COMMAND_LINE
 from enactord.registry.keys import Keys
 from enactord.registry.mirror import Mirror
 from enactord.registry.plans import Plans
@@ -39,6 +40,8 @@ class Scope:
     clock: Clock
     wait_s: float = WAIT_S
     """How long a publication waits for an enactor's report of the fences, where an enactor is alive."""
+    role: str = COMMAND_LINE
+    """In which role it is at hand, for the audit log: that of a token, or the command line's."""
     answers: Mapping[str, int] = field(default_factory=dict)
     """The `answers_max` of each zone, 16 where it is left out."""
     keys: Keys = field(init=False)

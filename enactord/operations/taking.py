@@ -27,7 +27,9 @@ from enactord.core.refusal import Refusal
 from enactord.engine.opening import describe
 from enactord.engine.settings import ZonePorts, draw_mark
 from enactord.engine.writer import ZoneDenied
+from enactord.operations import audit
 from enactord.operations.scope import Denied, Scope
+from enactord.registry.audit import Deed
 from enactord.registry.fences import Fences
 from enactord.registry.keys import installation_value, json_value
 from enactord.registry.mirror import Mirror
@@ -149,7 +151,14 @@ def _fence(mirror: Mirror, offer: Offer, installation: str) -> Fence:
 async def _record(scope: Scope, offer: Offer, fence: Fence, order: dict[str, str]) -> TakenOver:
     zone = offer.zone
     note = {**order, "from": offer.standing, "fence": fence.text, "at": scope.clock.now()}
-    await scope.store.transact((), (Put(key=scope.keys.taken(zone), value=json_value(TAKEN, note)),))
+    entry = audit.entry(
+        scope,
+        Deed.ZONE_TAKE,
+        author=order["author"],
+        reason=order["reason"],
+        facts={"zone": zone, "before": offer.standing, "fence": fence.generation},
+    )
+    await scope.store.transact((), (Put(key=scope.keys.taken(zone), value=json_value(TAKEN, note)), entry))
     newest = (await scope.mirror()).newest
     if fence.plan != NO_PLAN:
         left = ""

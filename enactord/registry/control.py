@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from enactord.core.kv import Delete, Put
+from enactord.core.kv import Delete, Operation, Put
 from enactord.ports import Transacting
 from enactord.registry.keys import Keys, json_value, stored_json, stored_word
 from enactord.store.layout import FREEZE, OtherFormat
@@ -43,11 +43,14 @@ def parse_freeze(value: bytes) -> Freeze:
     return Freeze(mode="all", reason=UNREADABLE, author="", since=0.0)
 
 
-async def freeze(store: Transacting, keys: Keys, freeze: Freeze) -> None:
-    """Freeze the scope: every later store transaction of every plan compares this key."""
-    await store.transact((), (Put(key=keys.freeze, value=freeze_value(freeze)),))
+async def freeze(store: Transacting, keys: Keys, freeze: Freeze, *also: Operation) -> None:
+    """Freeze the scope: every later store transaction of every plan compares this key.
+
+    `also` is done in the same transaction.
+    """
+    await store.transact((), (Put(key=keys.freeze, value=freeze_value(freeze)), *also))
 
 
-async def thaw(store: Transacting, keys: Keys) -> None:
-    """Undo a freeze; none is no error."""
-    await store.transact((), (Delete(key=keys.freeze),))
+async def thaw(store: Transacting, keys: Keys, *also: Operation) -> None:
+    """Undo a freeze; none is no error. `also` is done in the same transaction."""
+    await store.transact((), (Delete(key=keys.freeze), *also))

@@ -16,6 +16,7 @@ from enactord.core.plan import GENERATION_MAX, Manifest, pack_chunk, pack_manife
 from enactord.store.layout import (
     APPLIED,
     ASIDE,
+    AUDIT,
     CHUNK,
     CLAIM,
     CONFIGURED,
@@ -295,6 +296,14 @@ class Keys:
     def lowering(self, zone: str) -> str:
         """While it is there, an operator is bringing the zone's fence down, and nobody else moves it."""
         return self.key(LOWERING, zone)
+
+    def acts(self, room: str) -> str:
+        """What the keys of a part of the audit log begin with."""
+        return self.key(AUDIT, f"{room}/")
+
+    def act(self, room: str, at_us: int, mark: str) -> str:
+        """An entry of the audit log: in the order of time, in microseconds since the epoch."""
+        return f"{self.acts(room)}{pad(at_us)}-{mark}"
 
     def lowered(self, zone: str) -> str:
         """What was noted when the zone's fence was last brought down."""

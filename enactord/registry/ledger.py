@@ -59,10 +59,17 @@ class Ledger:
         return await self._store_buckets(permit.compares(self._keys), buckets, read)
 
     async def amend(
-        self, compares: Sequence[Compare], buckets: Mapping[BucketId, Bucket], read: Mapping[BucketId, int]
+        self,
+        compares: Sequence[Compare],
+        buckets: Mapping[BucketId, Bucket],
+        read: Mapping[BucketId, int],
+        *also: Operation,
     ) -> bool:
-        """Store buckets under conditions of the caller's: adoption, or a last known good that was seen late."""
-        return await self._store_buckets(list(compares), buckets, read)
+        """Store buckets under conditions of the caller's: adoption, or a last known good that was seen late.
+
+        `also` is done in the same transaction.
+        """
+        return await self._store_buckets(list(compares), buckets, read, *also)
 
     async def unchanged(self, zone: str, record: FenceRecord, buckets: Sequence[BucketId]) -> bool:
         """Whether fence and buckets are, in the store now, as the mirror has them."""
@@ -127,7 +134,11 @@ class Ledger:
         return result.succeeded
 
     async def _store_buckets(
-        self, conditions: list[Compare], buckets: Mapping[BucketId, Bucket], read: Mapping[BucketId, int]
+        self,
+        conditions: list[Compare],
+        buckets: Mapping[BucketId, Bucket],
+        read: Mapping[BucketId, int],
+        *also: Operation,
     ) -> bool:
         assert len(buckets) <= BUCKETS_A_TRANSACTION, len(buckets)
         order = sorted(buckets)
@@ -141,7 +152,7 @@ class Ledger:
             self._mirror.ledger.keep_parsed(bucket, put.value, dict(buckets[bucket]))
         compares = conditions + [unmodified(self._keys.ledger(b), read[b]) for b in order]
         try:
-            result = await self._store.transact(compares, puts)
+            result = await self._store.transact(compares, [*puts, *also])
         except StoreUnknown:
             await self.refresh(order)
             return all(

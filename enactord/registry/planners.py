@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from enactord.core.kv import Delete, Item, Put
+from enactord.core.kv import Delete, Item, Operation, Put
 from enactord.core.moment import utc
 from enactord.core.refusal import Refusal
 from enactord.ports import Transacting
@@ -56,11 +56,11 @@ def check_planner(name: str) -> str:
     return "" if name == DEFAULT else f"there is one planner, {DEFAULT}: all that is published is of it"
 
 
-async def pause(store: Transacting, keys: Keys, planner: str, pause: Pause) -> None:
-    """Refuse what a planner publishes from now on. Raises `StoreDown`."""
-    await store.transact((), (Put(key=keys.paused(planner), value=pause_value(pause)),))
+async def pause(store: Transacting, keys: Keys, planner: str, pause: Pause, *also: Operation) -> None:
+    """Refuse what a planner publishes from now on; `also` is done in the same transaction. Raises `StoreDown`."""
+    await store.transact((), (Put(key=keys.paused(planner), value=pause_value(pause)), *also))
 
 
-async def resume(store: Transacting, keys: Keys, planner: str) -> None:
-    """Take a pause back; none is no error. Raises `StoreDown`."""
-    await store.transact((), (Delete(key=keys.paused(planner)),))
+async def resume(store: Transacting, keys: Keys, planner: str, *also: Operation) -> None:
+    """Take a pause back; none is no error. `also` is done in the same transaction. Raises `StoreDown`."""
+    await store.transact((), (Delete(key=keys.paused(planner)), *also))

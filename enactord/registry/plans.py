@@ -23,6 +23,7 @@ from enactord.core.plan import (
 from enactord.core.refusal import Refusal
 from enactord.core.retention import Stored
 from enactord.ports import Clock, KeyValue
+from enactord.registry.audit import Act, Deed, Fact, act_put
 from enactord.registry.building import Builder, other_digest, read_chunks, readable_chunks, unreadable
 from enactord.registry.entries import applied_of
 from enactord.registry.keys import (
@@ -59,6 +60,8 @@ class Orders:
     reason: str = ""
     approval: Approval | None = None
     rollback_of: int = 0
+    role: str = ""
+    """In which role the author says so, for the audit log; "": nothing is entered there."""
     pauses: Pause | None = None
     """Pauses the planner whose content is changed, in the same transaction: it must not bring back what was undone."""
 
@@ -306,8 +309,11 @@ class Plans:
         ]
         if not orders.ordered:
             compares.append(absent(paused))
-        if orders.pauses is not None and (before is None or before.zones != parts):
+        pauses = orders.pauses is not None and (before is None or before.zones != parts)
+        if orders.pauses is not None and pauses:
             operations.append(Put(key=paused, value=pause_value(orders.pauses)))
+        if orders.role:
+            operations.append(act_put(keys, _act(manifest, orders, pauses=pauses), str(generation)))
         try:
             succeeded = (await self._store.transact(compares, operations)).succeeded
         except StoreUnknown:
@@ -442,6 +448,27 @@ def _raised(epoch: Item | None) -> bytes:
     body = PRUNE_EPOCH.body(epoch.value) if epoch else None
     number = int(body) if isinstance(body, bytes) and body.isdigit() else 0
     return PRUNE_EPOCH.value(b"%d" % (number + 1))
+
+
+def _act(manifest: Manifest, orders: Orders, *, pauses: bool) -> Act:
+    """Return what the audit log says of a publication."""
+    facts: dict[str, Fact] = {"digest": manifest.mark, "endpoints": manifest.endpoints}
+    deed = Deed.PUBLISH
+    if orders.rollback_of:
+        deed, facts = Deed.ROLLBACK, facts | {"to": orders.rollback_of}
+    elif orders.approval is not None:
+        deed, facts = Deed.APPROVE, facts | {"of": orders.approval.of}
+    if pauses:
+        facts |= {"pauses": DEFAULT}
+    return Act(
+        at=manifest.published_at,
+        author=manifest.author,
+        role=orders.role,
+        deed=deed,
+        reason=manifest.reason,
+        generation=manifest.generation,
+        facts=facts,
+    )
 
 
 def _newest(head: Item | None) -> tuple[int, str]:

@@ -89,6 +89,7 @@ KINDS: tuple[Kind, ...] = (
     LOWERED := Kind(name="lowered", prefix="control/lowered/"),
     TAKEN := Kind(name="taken", prefix="control/taken/"),
     ASIDE := Kind(name="aside", prefix="aside/"),
+    AUDIT := Kind(name="audit", prefix="audit/"),
     PRUNE_EPOCH := Kind(name="prune-epoch", prefix="prune_epoch", cached=True),
     FENCE := Kind(name="fence", prefix="fences/", cached=True, copied=True),
     APPLIED := Kind(name="applied", prefix="applied/", cached=True, copied=True),

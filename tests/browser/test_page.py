@@ -9,6 +9,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, expect
 
+from enactord.registry.control import Freeze, freeze
 from tests.browser.chromium import WAIT_MS, chromium, view
 from tests.browser.region import HELD, SCOPE, ZONES, Fleet, Region, rollout
 from tests.http.site import Site, serving
@@ -56,6 +57,23 @@ async def test_page_loads_whole_and_asks_nobody_else(browser: Browser) -> None:
         await expect(page).to_have_title(f"… 122 · {SCOPE} · enactord")
         asked = {urlsplit(url).netloc for url in seen.requests if not url.startswith("data:")}
         assert asked == {f"127.0.0.1:{site.port}"}
+
+
+async def test_page_tells_who_did_what(browser: Browser) -> None:
+    """A freeze and its end come up by themselves, newest first, with name, role and reason; nothing hides in a text."""
+    async with running() as (_, site, _), view(browser, site.url) as seen:
+        acts = seen.page.locator("#acts > li")
+        await expect(seen.page.locator("#acts-none")).to_have_text("Nothing yet.")
+        await site.post("/api/v1/freeze", json={"mode": "repair-only", "reason": "INC-4711 \u202e"})
+        await expect(acts).to_have_count(1)
+        await expect(acts.first).to_contain_text("alice")
+        await expect(acts.first).to_contain_text("operator")
+        await expect(acts.first).to_contain_text("freeze: INC-4711 \\u202e")
+        await site.post("/api/v1/thaw", json={"reason": "over"})
+        await expect(acts).to_have_count(2)
+        await expect(acts.first).to_contain_text("thaw: over")
+        await expect(acts.first).to_contain_text("frozen by alice")
+        await expect(seen.page.locator("#acts-none")).to_be_hidden()
 
 
 async def test_complaints_of_a_page_are_heard(browser: Browser) -> None:
@@ -122,8 +140,8 @@ async def test_freeze_shows_as_a_banner_until_thawed(browser: Browser) -> None:
         banner = page.locator("#freeze")
         await expect(banner).to_be_hidden()
         for mode, means in (("all", "Nothing is written"), ("repair-only", "What drifts is still put back")):
-            await site.post("/api/v1/freeze", json={"mode": mode, "reason": "<b>fire</b>", "author": "ann"})
-            await expect(banner).to_contain_text("by ann")
+            await site.post("/api/v1/freeze", json={"mode": mode, "reason": "<b>fire</b>"})
+            await expect(banner).to_contain_text("by alice")
             await expect(banner).to_contain_text("<b>fire</b>")  # as text
             await expect(banner).to_contain_text(means)
             await seen.title_of("Frozen at plan 1.")
@@ -134,9 +152,10 @@ async def test_freeze_shows_as_a_banner_until_thawed(browser: Browser) -> None:
 
 async def test_what_hides_in_a_text_is_shown(browser: Browser) -> None:
     """A reason that turns the text round, or holds what nobody sees, stands there with its escapes."""
-    async with running() as (_, site, _), view(browser, site.url) as seen:
+    async with running() as (region, site, _), view(browser, site.url) as seen:
         reason = "all \u202eenif\u2066 \u200b\x1b[2J\u009b1m \U000e0041 Störung 漢字"
-        await site.post("/api/v1/freeze", json={"mode": "all", "reason": reason, "author": "a\u202en"})
+        frozen = Freeze(mode="all", reason=reason, author="a\u202en", since=region.time.now())
+        await freeze(region.store, region.keys, frozen)
         banner = seen.page.locator("#freeze")
         shown = r"all \u202eenif\u2066 \u200b\u001b[2J\u009b1m \udb40\udc41 Störung 漢字"
         await expect(banner).to_contain_text(shown)

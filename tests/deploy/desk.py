@@ -20,6 +20,7 @@ from enactord.registry.plans import Orders, Plans
 from tests.deploy.process import Service
 from tests.servers.dns_server import SECRET, free_port
 from tests.servers.embedded import Embedded
+from tests.tokens import bearer, write_tokens
 from tests.world import SCOPE
 
 CONFIG = """
@@ -42,7 +43,7 @@ endpoints_removed_max_ratio = 0.2
 scope_capacity_removed_max_ratio = 1.0
 [http]
 listen = "127.0.0.1:{http}"
-token_file = "http.token"
+tokens_file = "http.tokens"
 [log]
 level = "info"
 format = "json"
@@ -59,11 +60,15 @@ class Desk:
         self.config = folder / "enactord.toml"
         self.config.write_text(CONFIG.format(folder=folder, dns=server.port, http=self.http))
         self.secret("tsig.secret", SECRET)
-        self.secret("http.token", "first")
+        self.tokens("first")
 
     def secret(self, name: str, text: str) -> None:
         (self.folder / name).write_text(text + "\n")
         (self.folder / name).chmod(0o600)
+
+    def tokens(self, name: str) -> None:
+        """Let in an operator of this name, and nobody else."""
+        write_tokens(self.folder / "http.tokens", **{name: "operator"})
 
     def edit(self, *changes: tuple[str, str]) -> None:
         text = self.config.read_text()
@@ -96,10 +101,10 @@ class Desk:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.http}/readyz", timeout=10) as answer:
             return "\n".join(json.load(answer)["notes"])
 
-    def thaw(self, token: str) -> int:
-        """Return the status of an order that does no harm."""
+    def thaw(self, name: str) -> int:
+        """Return the status of an order that does no harm, given with the token of a name."""
         request = urllib.request.Request(
-            f"http://127.0.0.1:{self.http}/api/v1/thaw", method="POST", headers={"Authorization": f"Bearer {token}"}
+            f"http://127.0.0.1:{self.http}/api/v1/thaw", method="POST", headers=bearer(name)
         )
         try:
             with urllib.request.urlopen(request, timeout=10) as answer:

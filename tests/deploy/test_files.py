@@ -16,6 +16,7 @@ from tests.deploy.process import Service, service
 from tests.servers.certificates import Authority
 from tests.servers.dns_server import FOREIGN_SECRET, SECRET
 from tests.servers.embedded import Embedded
+from tests.tokens import write_tokens
 from tests.world import ZONE, fleet, plan
 
 ZONE_KEY = "zone[example.test.].tsig_secret_file"
@@ -48,12 +49,12 @@ async def test_a_token_and_a_tsig_key_are_taken_up_as_they_change(desk: Desk) ->
     await desk.publish(plan(fleet(5)))
     async with service(desk.config) as enactor:
         await enactor.until(lambda: "BADSIG" in enactor.standing() or "BADKEY" in enactor.standing())
-        desk.secret("http.token", "second")
+        desk.tokens("second")
         clause = f'key "foreign" {{ algorithm hmac-sha256; secret "{FOREIGN_SECRET}"; }};'
         desk.secret("fresh", clause)
         (desk.folder / "fresh").rename(desk.folder / "tsig.secret")
         await enactor.until(lambda: enactor.event("plan.applied"))
-        await enactor.until(lambda: {key for keys in taken(enactor) for key in keys} == {"http.token_file", ZONE_KEY})
+        await enactor.until(lambda: {key for keys in taken(enactor) for key in keys} == {"http.tokens_file", ZONE_KEY})
         assert (desk.thaw("first"), desk.thaw("second")) == (401, 200)
     assert FOREIGN_SECRET not in enactor.text
 
@@ -64,22 +65,22 @@ async def test_a_folder_exchanged_by_its_link_is_seen(desk: Desk) -> None:
     def exchange(version: int, token: str) -> None:
         folder = desk.folder / f"..v{version}"
         folder.mkdir()
-        for name, text in (("tsig.secret", SECRET), ("http.token", token)):
-            (folder / name).write_text(text)
-            (folder / name).chmod(0o600)
+        (folder / "tsig.secret").write_text(SECRET)
+        (folder / "tsig.secret").chmod(0o600)
+        write_tokens(folder / "http.tokens", **{token: "operator"})
         (desk.folder / "..fresh").symlink_to(folder.name)
         os.replace(desk.folder / "..fresh", desk.folder / "..data")
 
     exchange(1, "first")
-    for name in ("tsig.secret", "http.token"):
+    for name in ("tsig.secret", "http.tokens"):
         (desk.folder / name).unlink()
         (desk.folder / name).symlink_to(f"..data/{name}")
     async with service(desk.config) as enactor:
         await enactor.until(lambda: enactor.event("store.up"))
         exchange(2, "second")
-        for name in ("tsig.secret", "http.token"):
+        for name in ("tsig.secret", "http.tokens"):
             (desk.folder / "..v1" / name).unlink()
-        await enactor.until(lambda: taken(enactor) == [["http.token_file"]])
+        await enactor.until(lambda: taken(enactor) == [["http.tokens_file"]])
         assert (desk.thaw("first"), desk.thaw("second")) == (401, 200)
         assert refused(enactor) == []
 
@@ -92,8 +93,8 @@ async def test_a_file_that_cannot_be_used_is_told_once_and_stops_no_other(desk: 
         await enactor.until(lambda: refused(enactor))
         assert [key for key, _ in refused(enactor)] == [ZONE_KEY]
         assert any(ZONE_KEY in reason and "not whole" in reason for reason in await asyncio.to_thread(reasons, desk))
-        desk.secret("http.token", "second")
-        await enactor.until(lambda: taken(enactor) == [["http.token_file"]])
+        desk.tokens("second")
+        await enactor.until(lambda: taken(enactor) == [["http.tokens_file"]])
         await desk.publish(plan(fleet(3)))
         await enactor.until(lambda: enactor.event("plan.applied"))
         (desk.folder / "tsig.secret").unlink()
@@ -102,7 +103,7 @@ async def test_a_file_that_cannot_be_used_is_told_once_and_stops_no_other(desk: 
         desk.secret("tsig.secret", SECRET)
         await enactor.until(lambda: ZONE_KEY not in enactor.standing())
         assert await asyncio.to_thread(reasons, desk) == []
-        assert (len(refused(enactor)), taken(enactor)) == (2, [["http.token_file"]])
+        assert (len(refused(enactor)), taken(enactor)) == (2, [["http.tokens_file"]])
 
 
 async def test_a_reload_takes_what_is_good_beside_a_file_that_is_not(desk: Desk) -> None:
@@ -110,10 +111,10 @@ async def test_a_reload_takes_what_is_good_beside_a_file_that_is_not(desk: Desk)
     async with service(desk.config) as enactor:
         await enactor.until(lambda: enactor.event("store.up"))
         desk.secret("tsig.secret", "no base64!")
-        desk.secret("http.token", "second")
+        desk.tokens("second")
         await reload(enactor)
         assert any("no base64" in str(e["problems"]) for e in enactor.events if e["event"] == "config.refused")
-        await enactor.until(lambda: taken(enactor) == [["http.token_file"]])
+        await enactor.until(lambda: taken(enactor) == [["http.tokens_file"]])
         assert desk.thaw("second") == 200
         await enactor.until(lambda: ZONE_KEY in enactor.standing())
         assert "config not taken up" not in enactor.standing()

@@ -19,6 +19,7 @@ from tests.deploy.process import service
 from tests.deploy.tools import ROOT, kustomize, run
 from tests.servers.certificates import Authority
 from tests.servers.dns_server import SECRET, free_port
+from tests.tokens import write_tokens
 
 FOLDER = ROOT / "deploy" / "kubernetes"
 OVERLAY = FOLDER / "overlays" / "three-zones"
@@ -60,6 +61,8 @@ def config(tmp_path: Path, objects: Mapping[str, Object]) -> Config:
         (tmp_path / name).write_text(f"{SECRET}\n")
         if name.endswith("-ca.pem"):
             shutil.copy(Authority(tmp_path / "authority").ca, tmp_path / name)
+        if name.endswith(".tokens"):
+            write_tokens(tmp_path / name, alice="operator")
         (tmp_path / name).chmod(0o440)
     (tmp_path / "enactord.toml").write_text(text.replace(SECRETS, str(tmp_path)))
     return load_config(tmp_path / "enactord.toml")

@@ -47,7 +47,7 @@ async def test_other_limits_token_and_log_are_taken_up(desk: Desk) -> None:
         await desk.publish(plan(fleet(2)))
         await enactor.until(lambda: enactor.event("plan.refused"))
         desk.edit(("max_ratio = 0.2", "max_ratio = 0.9"), ('"info"', '"debug"'))
-        desk.secret("http.token", "second")
+        desk.tokens("second")
         await reload(enactor)
         assert (desk.thaw("first"), desk.thaw("second")) == (401, 200)
         # The limits of the store are in force, for all enactors: this config says others, and that is noted.
@@ -60,7 +60,7 @@ async def test_other_limits_token_and_log_are_taken_up(desk: Desk) -> None:
         assert changed["changes"] == "endpoints_removed_max_ratio 0.2 -> 0.9"
         assert changed["reason"] == "fewer are wanted"
         await enactor.until(lambda: noted not in desk.notes())
-        assert {"guard.endpoints_removed_max_ratio", "http.token_file", "log.level"} == set(
+        assert {"guard.endpoints_removed_max_ratio", "http.tokens_file", "log.level"} == set(
             next(e["keys"] for e in enactor.events if e["event"] == "config.reloaded")
         )
         assert any(event["level"] == "debug" for event in enactor.events)

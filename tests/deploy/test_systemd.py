@@ -14,7 +14,7 @@ from tests.servers.dns_server import SECRET
 FOLDER = ROOT / "deploy" / "systemd"
 UNIT = FOLDER / "enactord.service"
 EXPOSURE_MAX = 2.0
-CREDENTIALS = {"tsig.secret": SECRET, "etcd.password": "hunter2", "http.token": "token"}
+CREDENTIALS = {"tsig.secret": SECRET, "etcd.password": "hunter2"}
 
 
 def settings(unit: str) -> dict[str, list[str]]:
@@ -81,6 +81,7 @@ def test_the_folders_are_made(tmp_path: Path) -> None:
         (tmp_path / "etc/enactord/enactord.toml").touch()
     modes = {path: (tmp_path / path).stat().st_mode & 0o777 for path in ("etc/enactord", "etc/enactord/credentials")}
     assert modes == {"etc/enactord": 0o750, "etc/enactord/credentials": 0o700}
+    assert (tmp_path / "etc/enactord/http.tokens").stat().st_mode & 0o777 == 0o640
     run("systemd-tmpfiles", "--create", f"--root={tmp_path}", str(own))
     assert secret.stat().st_mode & 0o777 == 0o600
     assert (tmp_path / "etc/enactord/enactord.toml").stat().st_mode & 0o777 == 0o640
@@ -98,9 +99,12 @@ def test_the_config_is_accepted_with_the_credentials_that_the_unit_loads(
         (tmp_path / name).write_text(secret + "\n")
         (tmp_path / name).chmod(0o400)
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
-    done = run("enactord", "check-config", str(FOLDER / "enactord.toml"))
+    path = tmp_path / "enactord.toml"
+    path.write_text((FOLDER / "enactord.toml").read_text())
+    (tmp_path / "http.tokens").touch(0o640)  # as systemd-tmpfiles makes it
+    done = run("enactord", "check-config", str(path))
     assert (done.returncode, done.stderr) == (0, "")
-    config = load_config(FOLDER / "enactord.toml")
+    config = load_config(path)
     unit = settings(UNIT.read_text())
     assert str(config.enactor.state_dir) == f"/var/lib/{unit['StateDirectory'][0]}"
     assert config.warnings == ()

@@ -20,6 +20,7 @@ PROCEDURES = (
     "First install",
     "Adopt an existing zone",
     "Rotate TSIG keys",
+    "Give and take away tokens",
     "Freeze",
     "Roll back",
     "Approve a held plan",

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from enactord.adapters.wire.tsig import TsigKey
 from enactord.core.errors import ConfigError
 from enactord.core.names import parse_name, wire_name
-from enactord.daemon.config import CONFIG_BYTES_MAX, PROBLEMS_MAX, SECRET_BYTES_MAX, Address, Config, load_config
+from enactord.daemon.config import CONFIG_BYTES_MAX, PROBLEMS_MAX, Address, Config, load_config
 from tests.hostile.effort import damaged, tries
+from tests.tokens import write_tokens
 from tests.unit.test_config import GOOD
 
 MORE = b"""
@@ -25,7 +26,7 @@ names_per_s = 1
 
 [http]
 listen = "127.0.0.1:8451"
-token_file = "password"
+tokens_file = "tokens"
 connections_max = 9
 
 [log]
@@ -55,6 +56,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("config")
     (folder / "secret").write_text("MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=\n")
     (folder / "password").write_text("hunter2\n")
+    write_tokens(folder / "tokens", alice="operator")
     return folder
 
 
@@ -81,7 +83,7 @@ def load(folder: Path, text: bytes) -> Config | None:
             assert can_be_asked_for(server)
     assert all(can_be_asked_for(address) for address in config.http.listen)
     assert "\0" not in str(config.enactor.state_dir)
-    assert len(config.http.token) <= SECRET_BYTES_MAX
+    assert len(config.http.tokens.all) <= 1
     return config
 
 

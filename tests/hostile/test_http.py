@@ -17,7 +17,7 @@ from enactord.core.events import StepFailed
 from tests.hostile.effort import damaged, tries
 from tests.hostile.test_plan import DOCUMENT, values
 from tests.hostile.test_plan import TOKENS as JSON_TOKENS
-from tests.http.site import Site, serving
+from tests.http.site import TOKEN, Site, serving
 from tests.world import Member, World, fleet, plan
 
 LIMIT_S = 10.0
@@ -29,7 +29,7 @@ Wire = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 OVER = contextlib.suppress(TimeoutError, ConnectionError)
 """The server hung up, or has said all that it says."""
 
-HEAD = b"Host: enactor\r\nContent-Type: application/json\r\nAuthorization: Bearer right\r\n"
+HEAD = f"Host: enactor\r\nContent-Type: application/json\r\nAuthorization: Bearer {TOKEN}\r\n".encode()
 PATHS = [
     *(
         "/",

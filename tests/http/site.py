@@ -14,10 +14,11 @@ from enactord.daemon.http import Pages, serve_http
 from enactord.daemon.web.feed import Feed
 from enactord.telemetry.metrics import Metrics
 from tests.servers.dns_server import free_port
+from tests.tokens import bearer, secret_of, tokens
 from tests.world import Member
 
-TOKEN = "right"
-WRITING = {"Authorization": f"Bearer {TOKEN}"}
+TOKEN = secret_of("alice")
+WRITING = bearer("alice")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +53,7 @@ async def serving(
     feed = feed or Feed(enactor.ports.clock.now)
     member.recorder.listeners.append(feed.observe)
     config = replace(
-        HttpConfig(listen=(Address(host="127.0.0.1", port=free_port()),), token=TOKEN.encode()), **settings
+        HttpConfig(listen=(Address(host="127.0.0.1", port=free_port()),), tokens=tokens(alice="operator")), **settings
     )
     registry = CollectorRegistry()
     pages = Pages(enactor, Metrics(registry, sorted(enactor.ports.zones)), registry, config, feed)

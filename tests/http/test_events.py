@@ -7,7 +7,9 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
+from enactord.daemon.config import HttpConfig
 from tests.http.site import Site, serving
+from tests.tokens import bearer, tokens
 from tests.world import World, fleet, plan
 
 EVENTS = "/api/v1/events"
@@ -80,4 +82,22 @@ async def test_readers_that_read_nothing_do_not_hold_what_happens(world: World) 
         await world.applied(39)
         assert (await site.get("/healthz"))["status"]
         for answer in silent:
+            answer.close()
+
+
+async def test_a_stream_ends_with_the_token_that_opened_it(world: World) -> None:
+    """Where reading needs a token, one that was taken away is told nothing more; the others go on."""
+    member = await world.add("a")
+    both = tokens(alice="operator", viewer_1="viewer")
+    async with serving(member, tokens=both, read_needs_token=True) as site:
+        opened = [await site.client.get("/api/v1/events", headers=bearer(name)) for name in ("viewer_1", "alice")]
+        for answer in opened:
+            await answer.content.readuntil(b"event: state")
+        site.pages.retune(HttpConfig(tokens=tokens(alice="operator"), read_needs_token=True))
+        async with asyncio.timeout(30):
+            while await opened[0].content.readany():
+                pass
+        await world.publish(plan(fleet(10, 1)))
+        await opened[1].content.readuntil(b"plan.published")
+        for answer in opened:
             answer.close()

@@ -23,6 +23,7 @@ PROMISED = [
     "/api/v1/plans/1",
     "/api/v1/endpoints",
     f"/api/v1/endpoints/n00001.{ZONE}",
+    "/api/v1/audit",
     "/api/v1/openapi.json",
 ]
 

@@ -1,20 +1,27 @@
 """HTTP of an enactor: liveness, readiness, metrics, status, and writing with a token."""
 
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from aiohttp import encode_basic_auth
 from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client import CollectorRegistry
 
+from enactord.core.tokens import Tokens
 from enactord.daemon.config import HttpConfig
 from enactord.daemon.http import Pages
 from enactord.telemetry.metrics import Metrics
+from tests.tokens import bearer, secret_of, tokens
 from tests.world import ZONE, Member, World, fleet, plan
 
-TOKEN = {"Authorization": "Bearer right"}
+TOKEN = bearer("alice")
+NOBODY = {"Authorization": "Bearer wrong"}
 JSON = {"Content-Type": "application/json"}
+
+
+TOKENS = tokens(alice="operator", planner_1="planner", viewer_1="viewer")
 
 
 @pytest.fixture
@@ -24,9 +31,9 @@ async def world() -> AsyncIterator[World]:
     await made.close()
 
 
-async def client_of(member: Member, token: bytes = b"right", *, hosts: Sequence[str] = ()) -> TestClient[Any, Any]:
+async def client_of(member: Member, given: Tokens = TOKENS, **settings: Any) -> TestClient[Any, Any]:
     registry = CollectorRegistry()
-    config = HttpConfig(token=token, hosts=tuple(hosts))
+    config = HttpConfig(tokens=given, **settings)
     pages = Pages(member.enactor, Metrics(registry, [ZONE]), registry, config)
     client: TestClient[Any, Any] = TestClient(TestServer(pages.application()))
     await client.start_server()
@@ -79,28 +86,118 @@ async def test_errors_are_problem_documents(world: World, path: str, status: int
 
 
 @pytest.mark.parametrize(
-    ("token", "headers", "status"),
-    [(b"", TOKEN, 403), (b"right", {}, 401), (b"right", {"Authorization": "Bearer wrong"}, 401)],
+    ("given", "headers", "status"),
+    [
+        (Tokens(), TOKEN, 403),
+        (TOKENS, {}, 401),
+        (TOKENS, NOBODY, 401),
+        (TOKENS, bearer("bob"), 401),
+        (TOKENS, bearer("viewer_1"), 403),
+    ],
 )
-async def test_nothing_is_written_without_the_token(
-    world: World, token: bytes, headers: dict[str, str], status: int
+async def test_nothing_is_written_without_a_token_that_may(
+    world: World, given: Tokens, headers: dict[str, str], status: int
 ) -> None:
-    """Off without a token file; refused without the right token."""
-    client = await client_of(await world.add("a"), token)
+    """Off without tokens; refused without a token that is known, and to one that may only read."""
+    client = await client_of(await world.add("a"), given)
     for path in ("plans", "freeze", "thaw", "rollback"):
         answer = await client.post(f"/api/v1/{path}", headers=headers, data="{}")
         assert answer.status == status, path
+        if status == 403:
+            role = "planner" if path == "plans" else "operator"
+            assert f"enactorctl token add NAME --role {role}" in (await answer.json())["detail"]
     assert (await world.view()).head == 0
+    await client.close()
+
+
+async def test_a_planner_publishes_as_itself_and_does_no_more(world: World) -> None:
+    """Its token thaws no operator's freeze, rolls nothing back, and signs in no other name."""
+    client = await client_of(await world.add("a"))
+    planner = bearer("planner_1")
+    published = await client.post("/api/v1/plans", headers=planner, json=plan(fleet(5, 1), author="alice"))
+    assert published.status == 201
+    assert "the author is planner_1" in (await published.json())["warnings"][0]
+    await client.post("/api/v1/plans", headers=planner, json=plan(fleet(5, 2)))
+    await world.applied(2)
+    assert {plan["author"] for plan in (await (await client.get("/api/v1/plans")).json())["plans"]} == {"planner_1"}
+    await client.post("/api/v1/freeze", headers=TOKEN, json={"reason": "INC"})
+    orders: dict[str, dict[str, Any]] = {
+        "thaw": {},
+        "freeze": {"mode": "repair-only", "reason": "mine"},
+        "rollback": {"generation": 1, "reason": "mine"},
+        "planners/default/pause": {"reason": "mine"},
+        "planners/default/resume": {},
+    }
+    for path, order in orders.items():
+        answer = await client.post(f"/api/v1/{path}", headers=planner, json=order)
+        assert answer.status == 403, path
+        found = await answer.json()
+        assert (found["role"], found["needed"]) == ("planner", "operator")
+        assert "enactorctl token add NAME --role operator" in found["detail"]
+    view = await world.view()
+    assert view.freeze is not None
+    assert (view.freeze.author, view.freeze.mode, view.head) == ("alice", "all", 2)
+    await client.close()
+
+
+async def test_no_order_is_given_in_another_name(world: World) -> None:
+    """What is recorded is the token's name; saying so is allowed, saying otherwise is refused."""
+    client = await client_of(await world.add("a"))
+    order = {"reason": "drill"}
+    refused = await client.post("/api/v1/freeze", headers=TOKEN, json=order | {"author": "bob"})
+    assert refused.status == 403
+    assert (await world.view()).freeze is None
+    for author in ({}, {"author": "alice"}):
+        frozen = await client.post("/api/v1/freeze", headers=TOKEN, json=order | author)
+        assert (await frozen.json())["frozen"]["author"] == "alice"
+    await client.close()
+
+
+async def test_reading_needs_a_token_where_the_config_says_so(world: World) -> None:
+    """Of any role; a probe goes on without one, and is told no more than the status."""
+    member = await world.add("a")
+    open_to_all = await client_of(member)
+    assert (await open_to_all.get("/api/v1/status")).status == 200
+    await open_to_all.close()
+    member.store.cut()
+    await world.until(lambda: member.enactor.reasons() != [])
+    client = await client_of(member, read_needs_token=True)
+    pages = ("/", "/metrics", *(f"/api/v1/{page}" for page in ("status", "plans", "endpoints", "openapi.json")))
+    for path in (*pages, "/api/v1/events", "/nowhere"):
+        for headers in ({}, NOBODY):
+            answer = await client.get(path, headers=headers)
+            assert answer.status == 401, path
+    for path in pages:
+        for name in ("viewer_1", "planner_1", "alice"):
+            assert (await client.get(path, headers=bearer(name))).status == 200, path
+    assert (await client.get("/healthz")).status == 200
+    told = await (await client.get("/readyz")).json()
+    assert (told["status"], told["reasons"]) == ("degraded", [])
+    assert "store" in (await (await client.get("/readyz", headers=bearer("viewer_1"))).json())["reasons"][0]
+    await client.close()
+
+
+async def test_a_browser_may_give_the_token_as_a_password_for_reading_alone(world: World) -> None:
+    """It sends that by itself, also where a foreign page makes it ask: so it writes nothing."""
+    client = await client_of(await world.add("a"), read_needs_token=True)
+    asked = await client.get("/")
+    assert asked.status == 401
+    assert asked.headers["WWW-Authenticate"].startswith("Basic ")
+    right = {"Authorization": encode_basic_auth("alice", secret_of("alice"))}
+    assert (await client.get("/", headers=right)).status == 200
+    assert (await client.get("/api/v1/status", headers=right)).status == 200
+    wrong_name = {"Authorization": encode_basic_auth("bob", secret_of("alice"))}
+    for headers in (wrong_name, {"Authorization": "Basic ????"}, {"Authorization": "Basic"}):
+        assert (await client.get("/", headers=headers)).status == 401
+    assert (await client.post("/api/v1/freeze", headers=right, json={"reason": "x"})).status == 401
+    assert (await world.view()).freeze is None
     await client.close()
 
 
 async def test_the_right_token_passes_beside_any_number_of_wrong_ones(world: World) -> None:
     """Whoever tries tokens is slowed with its address; a planner at the same address goes on."""
     client = await client_of(await world.add("a"))
-    answers = [
-        (await client.post("/api/v1/thaw", headers={"Authorization": "Bearer wrong"}, data="{}")).status
-        for _ in range(40)
-    ]
+    answers = [(await client.post("/api/v1/thaw", headers=NOBODY, data="{}")).status for _ in range(40)]
     assert answers[0] == 401
     assert answers[-1] == 429
     assert (await client.get("/api/v1/status")).status == 429
@@ -108,7 +205,9 @@ async def test_the_right_token_passes_beside_any_number_of_wrong_ones(world: Wor
     for generation in range(1, 6):
         answer = await client.post("/api/v1/plans", headers=TOKEN, json=plan(fleet(5, generation)))
         assert (answer.status, (await answer.json())["generation"]) == (201, generation)
-    assert (await client.post("/api/v1/thaw", headers={"Authorization": "Basic right"})).status in (401, 429)
+    assert (
+        await client.post("/api/v1/thaw", headers={"Authorization": encode_basic_auth("alice", secret_of("alice"))})
+    ).status in (401, 429)
     await client.close()
 
 

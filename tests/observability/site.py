@@ -30,11 +30,11 @@ from tests.servers.dns_server import free_port
 from tests.servers.etcd import Etcd
 from tests.servers.knot import Knot
 from tests.servers.prometheus import Prometheus
+from tests.tokens import bearer, write_tokens
 from tests.world import SCOPE, ZONE, fleet, plan
 
 COUNT = 40
 ENACTORS = ("a", "b", "c")
-_TOKEN = "for-tests-only"
 _LIMIT_S = 30.0
 _DAYS = 90
 """How long certificates are good: beyond every alert."""
@@ -70,7 +70,7 @@ interval_s = 1
 interval_s = 1
 [http]
 listen = "127.0.0.1:{http_port}"
-token_file = "token"
+tokens_file = "tokens"
 """
 
 
@@ -147,7 +147,7 @@ class Site:
         request = urllib.request.Request(
             f"http://127.0.0.1:{self._ports[ENACTORS[0]]}/api/v1/{page}",
             data=json.dumps(document).encode(),
-            headers={"Authorization": f"Bearer {_TOKEN}", "Content-Type": "application/json"},
+            headers=bearer("alice") | {"Content-Type": "application/json"},
         )
         with urllib.request.urlopen(request, timeout=5) as answer:
             assert answer.status == 200
@@ -190,9 +190,8 @@ class Site:
 
     def _write_configs(self) -> None:
         (self._dir / "tsig.secret").write_text(self.server.secret)
-        (self._dir / "token").write_text(_TOKEN)
-        for path in (self._dir / "tsig.secret", self._dir / "token"):
-            path.chmod(0o600)
+        (self._dir / "tsig.secret").chmod(0o600)
+        write_tokens(self._dir / "tokens", alice="operator")
         for name, port in self._ports.items():
             self.config(name).write_text(
                 _CONFIG.format(

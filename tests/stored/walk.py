@@ -28,6 +28,7 @@ from enactord.registry.reports import Report, pack_report
 from enactord.store.layout import (
     APPLIED,
     ASIDE,
+    AUDIT,
     CHUNK,
     CLAIM,
     CONFIGURED,
@@ -245,6 +246,7 @@ class _Step:
             LOWERED: ZONE,
             TAKEN: ZONE,
             ASIDE: pad(9),
+            AUDIT: f"orders/{pad(9)}-0",
             PRUNE_EPOCH: "",
             FENCE: ZONE,
             APPLIED: ZONE,
@@ -264,6 +266,7 @@ class _Step:
             LOWERED: json_value(LOWERED, {}),
             TAKEN: json_value(TAKEN, {}),
             ASIDE: ASIDE.value(b"whatever"),
+            AUDIT: json_value(AUDIT, {}),
             PRUNE_EPOCH: PRUNE_EPOCH.value(b"7"),
             CLAIM: CLAIM.value(b"x"),
             PROBE: PROBE.value(b"0123456789abcdef"),

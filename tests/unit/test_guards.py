@@ -8,8 +8,18 @@ import pytest
 
 from enactord.core import guards
 from enactord.core.content import Capacity, Content, Target
-from enactord.core.guards import GUARDS, VELOCITY_WINDOW, Limits, judge_endpoint, judge_step, look, refuse_outside
+from enactord.core.guards import (
+    GUARDS,
+    VELOCITY_WINDOW,
+    Limits,
+    judge_approval,
+    judge_endpoint,
+    judge_step,
+    look,
+    refuse_outside,
+)
 from enactord.core.guards.kinds import Change, EndpointGuard, PlanGuard, Weighing
+from enactord.core.guards.second_person import SECOND_PERSON
 from enactord.core.ledger import Entry, Hold, Peak, Version, greatest_capacity, with_peak
 from enactord.core.measures import NO_LOSS, Loss, Size
 from enactord.core.plan import split_zones
@@ -246,6 +256,8 @@ def test_each_guard_reads_the_keys_that_it_declares_and_no_others() -> None:
                 guard.look(Weighing("", 1, Size(10, 10, 10), Loss(5, 5, 5, 5, 5), 5), limits)
             case EndpointGuard():
                 guard.judge(Change(content(1), owned((0, 10)), 1000.0, False, 16), limits)
+            case _ if guard.keys == (SECOND_PERSON,):
+                judge_approval("alice", "alice", limits)
             case _ if guard.keys:
                 judge_step(10**12, 1, limits, approved=False)
         assert limits.read == set(guard.keys), guard.name
@@ -257,6 +269,7 @@ def test_every_guard_can_say_no_and_says_how_to_go_on() -> None:
         for refusal in (
             refuse_outside(["a.other."], ["test."]),
             judge_step(10**12, 1, LIMITS, approved=False),
+            judge_approval("alice", "alice", Limits(second_person=True)),
             weighed(Loss(removed=5)),
             weighed(Loss(replaced=5)),
             weighed(Loss(weight=50)),

@@ -25,6 +25,7 @@ from enactord.core.fence import (
 )
 from enactord.core.kv import Delete, Put, prefix_end
 from enactord.engine.settings import ZonePorts
+from enactord.operations.audit import acts
 from enactord.operations.scope import Denied, Scope
 from enactord.operations.taking import Offer, TakenOver, look, take
 from enactord.registry.control import Freeze, freeze_value
@@ -383,6 +384,8 @@ async def test_a_dead_installation_s_zone_is_taken_over(world: World) -> None:
     await world.publish(plan(fleet(3, 1)))
     await world.until(lambda: f"another installation {THEIRS}" in reasons(member))
     done = await taken(world)
+    ((entered, *_), _) = await acts(scope_of(world), limit=9)
+    assert (entered.author, entered.deed, entered.reason) == ("alice", "zone take", "INC-1")
     own = (await world.view()).installation
     assert own not in ("", THEIRS)
     assert (done.fence.generation, done.fence.installation) == (41, own)

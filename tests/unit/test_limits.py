@@ -77,7 +77,7 @@ def test_the_stricter_of_two_is_stricter_in_every_key() -> None:
     loosest: dict[str, Any] = {}
     for key in Limits.KEYS:
         if isinstance(key.default, bool):
-            loosest[key.name] = True
+            loosest[key.name] = not key.high_is_strict
         else:
             bound = key.low if key.high_is_strict else key.high
             loosest[key.name] = type(key.default)(bound)

@@ -12,6 +12,7 @@ from enactord.core.guards.step import STEP_MAX
 from enactord.core.kv import Delete, Put, prefix_end
 from enactord.core.plan import GENERATION_MAX, Approval, read_plan
 from enactord.core.records import Outcome, Transaction, Unknown
+from enactord.operations.audit import acts
 from enactord.operations.lowering import QUIET_S, Lowered, lower, sound_top
 from enactord.operations.scope import Denied, Scope
 from enactord.registry.control import Freeze, freeze, thaw
@@ -109,6 +110,9 @@ async def test_a_fence_set_by_hand_is_brought_down_and_plans_go_on(world: Stuck,
     assert not done.waiting
     assert world.standing() == done.zones[0].fence
     assert world.serves(BOTH)
+    ((entered,), _) = await acts(world.at_hand, limit=9)
+    assert (entered.author, entered.deed, entered.reason) == ("alice", "fence lower", "INC-1")
+    assert entered.facts == {"zone": ZONE, "before": fence(generation).text, "to": 2}
     await world.goes_on(3)
 
 
@@ -128,6 +132,9 @@ async def test_a_plan_out_of_reach_is_set_aside_after_the_last_zone(world: Stuck
     assert (view.head, view.generations, view.applied(ZONE)) == (1, [1], 0)
     kept = await world.store.get([world.keys.aside(FAR)])
     assert len(kept) == 1
+    (entered, *_), _ = await acts(world.at_hand, limit=9)
+    assert entered.deed == "plans set aside"
+    assert entered.facts == {"plans": 1, "lowest": FAR, "highest": FAR, "newest_now": 1}
     await asyncio.sleep(0.5)
     assert world.serves(second)
     await world.goes_on(3)

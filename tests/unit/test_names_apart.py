@@ -230,7 +230,7 @@ async def test_an_emptied_name_is_refilled_while_its_write_has_no_end() -> None:
     assert (verified.names, verified.pending, verified.unasked) == (20, 20, 0)
     await world.stop("b")
     world.servers[ZONE].put_foreign(victim)
-    looks = await operations.repair(scope, ports, settings)
+    looks = await operations.repair(scope, ports, settings, author="op")
     assert [name for look in looks for name in look.repaired] == [victim]
     await world.close()
 

@@ -3,6 +3,7 @@
 import json
 import random
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -181,16 +182,32 @@ async def test_rollback_brings_back_content_as_a_new_generation(world: World, sc
     assert isinstance(missing, Denied)
 
 
+async def test_an_approval_needs_somebody_else_where_the_limits_say_so(world: World, scope: Scope) -> None:
+    """Of a stored plan and of a draft; a plan whose author nobody knows is nobody else's. A rollback is free."""
+    careful = replace(scope, limits=tolerant(second_person=True))
+    assert isinstance(await operations.publish(careful, draft(fleet(10)), Orders(author="alice")), Published)
+    unknown = replace(draft(fleet(10, 2)), author="")
+    for what, author in ((1, "alice"), (unknown, "alice"), (draft(fleet(10, 2)), "test")):
+        denied = await operations.approve(careful, what, author=author, reason="meant")
+        assert isinstance(denied, Denied), what
+        assert denied.refusals[0].guard == "second_person"
+    assert (await scope.mirror()).head == 1
+    for what in (1, draft(fleet(10, 2))):
+        assert isinstance(await operations.approve(careful, what, author="bob", reason="meant"), Published)
+    assert isinstance(await operations.rollback(careful, 2, author="bob", reason="was better"), Published)
+    assert isinstance(await operations.approve(scope, 1, author="alice", reason="alone"), Published)
+
+
 async def test_freeze_warns_publishers_and_thaw_tells_who_froze(world: World, scope: Scope) -> None:
     """A publication into a frozen scope is stored, with a warning."""
     await operations.freeze(scope, mode="all", reason="look", author="op")
     done = await operations.publish(scope, draft(fleet(3)), Orders())
     assert isinstance(done, Published)
     assert any("frozen" in warning for warning in done.warnings)
-    before = await operations.thaw(scope)
+    before = await operations.thaw(scope, author="op")
     assert before is not None
     assert before.reason == "look"
-    assert await operations.thaw(scope) is None
+    assert await operations.thaw(scope, author="op") is None
 
 
 async def test_status_and_documents_are_json(world: World, scope: Scope) -> None:
@@ -251,7 +268,7 @@ async def test_verify_finds_emptied_and_drifted_names_and_repair_puts_them_back(
         (f"n00001.{ZONE}", "empty"),
         (f"n00002.{ZONE}", "drifted"),
     ]
-    looks = await operations.repair(scope, ports, member.enactor.settings)
+    looks = await operations.repair(scope, ports, member.enactor.settings, author="op")
     assert looks[0].repaired == (f"n00001.{ZONE}", f"n00002.{ZONE}")
     assert (await operations.verify(scope, servers)).sound
     assert server.serve(f"n00001.{ZONE}").records.texts() == tuple(sorted(fleet(10)[f"n00001.{ZONE}"]))
@@ -288,7 +305,7 @@ async def test_adopt_makes_a_held_name_the_ledgers(world: World, scope: Scope) -
     await operations.publish(scope, draft(fleet(3)), Orders())
     await world.until(lambda: world.members["e1"].enactor.mirror.ledger.totals.held == 1)
     zones = {ZONE: (world.members["e1"].zones[ZONE], 16)}
-    done = await operations.adopt(scope, [name], zones)
+    done = await operations.adopt(scope, [name], zones, author="op")
     assert isinstance(done, Adopted)
     await world.applied(1)
     await world.until(lambda: world.serves(fleet(3)))
@@ -306,7 +323,7 @@ async def test_adopt_refuses_what_it_must(world: World, scope: Scope) -> None:
     zones = {ZONE: (reader, 16)}
 
     async def guards(*names: str) -> list[str]:
-        done = await operations.adopt(scope, names, zones)
+        done = await operations.adopt(scope, names, zones, author="op")
         assert isinstance(done, Denied), done
         return [refusal.guard for refusal in done.refusals]
 
@@ -321,7 +338,9 @@ async def test_adopt_refuses_what_it_must(world: World, scope: Scope) -> None:
 async def test_adopt_before_the_first_plan_enters_records_as_they_are(world: World, scope: Scope) -> None:
     """Without any plan, names can be adopted; more addresses than `answers_max` stay as they are served."""
     served = there(*range(1, 21))
-    done = await operations.adopt(scope, [f"there.{ZONE}"], {ZONE: (Answers({f"there.{ZONE}": served}), 16)})
+    done = await operations.adopt(
+        scope, [f"there.{ZONE}"], {ZONE: (Answers({f"there.{ZONE}": served}), 16)}, author="op"
+    )
     assert isinstance(done, Adopted)
     entry = operations.find_entries(await scope.mirror())[f"there.{ZONE}"]
     assert entry.applied is not None
@@ -337,7 +356,7 @@ async def test_news_tells_what_changed(world: World, scope: Scope) -> None:
     await world.until(lambda: world.members["e1"].enactor.mirror.ledger.totals.held == 1)
     await world.applied(1)
     await operations.freeze(scope, mode="all", reason="look", author="op")
-    await operations.thaw(scope)
+    await operations.thaw(scope, author="op")
     seen: list[str] = []
     async for changes in scope.store.watch(scope.keys.root, start_revision=mirror.revision + 1):
         seen += [event["event"] for event in news(mirror, changes)]

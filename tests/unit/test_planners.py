@@ -50,11 +50,11 @@ async def test_a_rollback_pauses_the_planner_that_would_bring_the_bad_plan_back(
     assert isinstance(await operations.rollback(scope, 2, author="op", reason="was right"), Published)
     approved = await operations.approve(scope, read_plan(plan(fleet(10, 3))), author="op", reason="this one")
     assert isinstance(approved, Published)
-    before = await operations.resume(scope, DEFAULT)
+    before = await operations.resume(scope, DEFAULT, author="op")
     assert before is not None
     assert before.author == "op"
     assert isinstance(await publish(scope, 4), Published)
-    assert await operations.resume(scope, DEFAULT) is None
+    assert await operations.resume(scope, DEFAULT, author="op") is None
 
 
 async def test_a_rollback_that_changes_nothing_or_is_told_not_to_pauses_nobody(world: World, scope: Scope) -> None:
@@ -108,7 +108,7 @@ async def test_a_pause_that_cannot_be_read_pauses(world: World, scope: Scope, va
     await world.store.transact((), [Put(key=scope.keys.paused(DEFAULT), value=value)])
     refused = await publish(scope, 1)
     assert isinstance(refused, Denied)
-    await operations.resume(scope, DEFAULT)
+    await operations.resume(scope, DEFAULT, author="op")
     assert isinstance(await publish(scope, 1), Published)
 
 

@@ -12,6 +12,7 @@ from enactord.core.plan import read_plan
 from enactord.core.records import Records
 from enactord.daemon.documents import status_document
 from enactord.daemon.publishing import Published, publish
+from enactord.operations.audit import acts
 from enactord.operations.retiring import Retired, retire
 from enactord.operations.scope import Denied, Scope
 from enactord.registry.plans import Orders
@@ -88,6 +89,9 @@ async def test_a_retired_zone_leaves_the_store_and_is_served_on(world: Left) -> 
     done = await retire(world.at_hand, OLD, reason="moved", author="alice")
     assert done == Retired(zone=OLD, generation=1, names=20, removed=None, kept=(), fence=None, planned=20)
     assert await world.keys_of_old() == [f"control/retired/{OLD}"]
+    ((entered,), _) = await acts(world.at_hand, limit=9)
+    assert (entered.author, entered.deed, entered.reason) == ("alice", "zone retire", "moved")
+    assert entered.facts == {"zone": OLD, "names": 20, "removed": 0, "fence": 1}
     status = status_document(await world.view(), [ZONE], world.clock.now())
     assert [zone["zone"] for zone in status["zones"]] == [ZONE]
     (gone,) = status["retired"]

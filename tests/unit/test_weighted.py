@@ -98,7 +98,7 @@ async def test_adopting_keeps_what_stands_there(world: World, scope: Scope, ther
     """With weights or without them, the ledger has it as it is."""
     world.servers[ZONE].put_foreign(NAME, records=there)
     zones = {ZONE: (world.members["e1"].zones[ZONE], WEIGHTED)}
-    done = await operations.adopt(scope, [NAME], zones)
+    done = await operations.adopt(scope, [NAME], zones, author="op")
     assert isinstance(done, Adopted)
     entry = operations.find_entries(await scope.mirror())[NAME]
     assert entry.applied is not None
@@ -109,6 +109,6 @@ async def test_sets_that_answer_by_other_rules_are_not_adopted(world: World, sco
     """No plan could say the same."""
     world.servers[ZONE].put_foreign(NAME, records=weighted(t1=0, t2=4))
     zones = {ZONE: (world.members["e1"].zones[ZONE], WEIGHTED)}
-    done = await operations.adopt(scope, [NAME], zones)
+    done = await operations.adopt(scope, [NAME], zones, author="op")
     assert isinstance(done, Denied)
     assert [refusal.guard for refusal in done.refusals] == ["routing"]

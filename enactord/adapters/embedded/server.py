@@ -11,6 +11,7 @@ from types import TracebackType
 
 from enactord.adapters.embedded.answers import SERVFAIL
 from enactord.adapters.embedded.journal import Journal
+from enactord.adapters.embedded.rates import RESPONSES_PER_S, ResponseRates
 from enactord.adapters.embedded.responder import PendingUpdate, Responder, Response
 from enactord.adapters.embedded.tcp import Connection
 from enactord.adapters.embedded.udp import UdpListener
@@ -41,6 +42,9 @@ class EmbeddedServer:
     A zone that is not in the state directory yet starts with a SOA and one NS record
     (`nameserver`, in which `<zone>` stands for the zone's name).
 
+    Answers over UDP are limited for each network, /24 or /56: `udp_responses_per_s`, infinity for
+    no limit. Loopback is limited only with `udp_limits_loopback`.
+
     `clock` tells seconds since the epoch and counts only for signatures. `on_problem` is
     told, in a sentence, what an operator should know; it must not raise.
     """
@@ -58,6 +62,8 @@ class EmbeddedServer:
         connections_max: int = 256,
         idle_timeout_s: float = 120.0,
         udp_bytes_max: int = 4096,
+        udp_responses_per_s: float = RESPONSES_PER_S,
+        udp_limits_loopback: bool = False,
         journal_bytes_max: int = 16 * 1024 * 1024,
         queue_bytes_max: int = 16 * 1024 * 1024,
     ) -> None:
@@ -72,6 +78,7 @@ class EmbeddedServer:
         self._connections_max = connections_max
         self._idle_timeout_s = idle_timeout_s
         self._responder = Responder(self._zones, keys, clock=clock, udp_bytes_max=udp_bytes_max)
+        self._rates = ResponseRates(time.monotonic, per_s=udp_responses_per_s, loopback=udp_limits_loopback)
         self._connections: dict[Connection, None] = {}
         self._closed = False
         self._writer: Writer | None = None
@@ -116,6 +123,11 @@ class EmbeddedServer:
         return 0 if self._writer is None else self._writer.waiting
 
     @property
+    def responses_limited(self) -> int:
+        """Answers over UDP that were dropped or sent truncated, because their network had too many."""
+        return self._rates.dropped + self._rates.truncated
+
+    @property
     def connections(self) -> int:
         """TCP connections that are open."""
         return len(self._connections)
@@ -149,7 +161,7 @@ class EmbeddedServer:
             )
             self.host, self.port = host, udp.getsockname()[1]
             self._writing = loop.create_task(self._writer.run())
-            self._udp = UdpListener(udp, self._handle_udp)
+            self._udp = UdpListener(udp, self._handle_udp, self._rates)
             self._tcp = await loop.create_server(self._new_connection, sock=tcp, backlog=_BACKLOG)
             self._sweep = loop.call_later(_SWEEP_S, self._sweep_connections)
         except BaseException:

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from enactord.adapters.embedded.rates import ResponseRates, Verdict, truncated
+
 _DATAGRAMS_A_TURN = 64
 _RECEIVE_BYTES = 65535
 _SOCKET_BUFFER_BYTES = 4 * 1024 * 1024
@@ -22,9 +24,11 @@ Handle = Callable[[bytes, Callable[[bytes], None]], bytes | None]
 class UdpListener:
     """Answers on one bound, non-blocking UDP socket, which it owns."""
 
-    def __init__(self, sock: socket.socket, handle: Handle) -> None:
+    def __init__(self, sock: socket.socket, handle: Handle, rates: ResponseRates) -> None:
+        """`rates`: how many answers go to a network. An answer that comes later is to a signed update: not limited."""
         self._socket = sock
         self._handle = handle
+        self._rates = rates
         self._loop = asyncio.get_running_loop()
         for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
             with contextlib.suppress(OSError):
@@ -35,15 +39,22 @@ class UdpListener:
         """Answers that the socket did not take; their clients ask again."""
 
     def _readable(self) -> None:
-        receive, handle = self._socket.recvfrom, self._handle
+        receive, handle, judge = self._socket.recvfrom, self._handle, self._rates.judge
         for _ in range(_DATAGRAMS_A_TURN):
             try:
                 message, address = receive(_RECEIVE_BYTES)
             except OSError:  # nothing left, or an error that belongs to a datagram sent before
                 return
             reply = handle(message, partial(self._send, address))
-            if reply is not None:
-                self._send(address, reply)
+            if reply is None:
+                continue
+            match judge(address[0]):
+                case Verdict.SEND:
+                    self._send(address, reply)
+                case Verdict.TRUNCATE:
+                    self._send(address, truncated(reply))
+                case Verdict.DROP:
+                    pass
 
     def _send(self, address: Any, reply: bytes) -> None:
         if self._closed:

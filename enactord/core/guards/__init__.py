@@ -8,9 +8,22 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from enactord.core.content import Content
-from enactord.core.guards import address, capacity, malformed, removals, replaced, step, targets, ttl, velocity, zone
+from enactord.core.guards import (
+    address,
+    capacity,
+    malformed,
+    removals,
+    replaced,
+    second_person,
+    step,
+    targets,
+    ttl,
+    velocity,
+    zone,
+)
 from enactord.core.guards.kinds import VELOCITY_WINDOW as VELOCITY_WINDOW
 from enactord.core.guards.kinds import Change, EndpointGuard, Guard, PlanGuard, Seen, Weighing
+from enactord.core.guards.second_person import judge_approval as judge_approval
 from enactord.core.guards.step import in_step as in_step
 from enactord.core.guards.step import judge_step as judge_step
 from enactord.core.guards.zone import refuse_outside as refuse_outside
@@ -22,6 +35,7 @@ from enactord.core.settings import Key, Values
 GUARDS: tuple[Guard, ...] = (
     zone.GUARD,
     step.GUARD,
+    second_person.GUARD,
     removals.GUARD,
     replaced.GUARD,
     capacity.GUARD,

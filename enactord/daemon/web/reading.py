@@ -64,11 +64,11 @@ class Reading:
         return [
             web.get("/api/v1/plans", self.plans),
             web.get("/api/v1/plans/{generation}", self.plan),
-            web.get("/api/v1/plans/{generation}/diff", _from_store(self.diff)),
+            web.get("/api/v1/plans/{generation}/diff", from_store(self.diff)),
             web.get("/api/v1/endpoints", self.endpoints),
             web.get("/api/v1/holds", self.holds),
-            web.get("/api/v1/endpoints/{name}", _from_store(self.endpoint)),
-            web.get("/api/v1/endpoints/{name}/history", _from_store(self.history)),
+            web.get("/api/v1/endpoints/{name}", from_store(self.endpoint)),
+            web.get("/api/v1/endpoints/{name}/history", from_store(self.history)),
         ]
 
     # -- plans
@@ -277,7 +277,7 @@ def _no_endpoint(name: str) -> Problem:
     return Problem(HTTPStatus.NOT_FOUND, f"{name} is in neither ledger nor plans; search: /api/v1/endpoints?search=…")
 
 
-def _from_store(handler: Handler) -> Handler:
+def from_store(handler: Handler) -> Handler:
     """Turn what the store may fail with into problems."""
 
     async def guarded(request: web.Request) -> web.StreamResponse:

@@ -32,12 +32,15 @@ class Streams:
         clients_max: int,
         heartbeat_s: float,
         write_timeout_s: float,
+        may_read: Callable[[web.Request], bool],
     ) -> None:
+        """`may_read`: whether a client may still read; its stream ends once it may not."""
         self._feed = feed
         self._state = state
         self._clients_max = clients_max
         self._heartbeat_s = heartbeat_s
         self._write_timeout_s = write_timeout_s
+        self._may_read = may_read
         self.clients = 0
         self._state_turn = -1
         self._state_frame = b""
@@ -57,7 +60,7 @@ class Streams:
             await response.prepare(request)
             _keep_small(request)
             try:
-                await self._send_all(response, place, missed)
+                await self._send_all(request, response, place, missed)
             except TimeoutError:
                 if request.transport is not None:
                     request.transport.abort()  # it takes nothing: closing would wait for what it does not read
@@ -76,12 +79,12 @@ class Streams:
         number = self._feed.number_of(given)
         return (0, True) if number is None else (number, False)
 
-    async def _send_all(self, response: web.StreamResponse, place: int, missed: bool) -> None:
+    async def _send_all(self, request: web.Request, response: web.StreamResponse, place: int, missed: bool) -> None:
         loop = asyncio.get_running_loop()
         await self._write(response, f"retry: {_RETRY_MS}\n\n".encode("ascii") + self._heartbeat())
         sent_at = loop.time()
         shown = b""
-        while not self._feed.closed:
+        while not self._feed.closed and self._may_read(request):
             found, lost = self._feed.after(place, _NEWS_AT_ONCE)
             frames = [told.frame for told in found]
             if lost or missed:

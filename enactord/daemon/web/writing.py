@@ -1,9 +1,12 @@
-"""What may be done to a scope over HTTP: off without a token, and the same operations as the command line's."""
+"""What may be done to a scope over HTTP: the same operations as the command line's, as far as a token's role goes.
+
+The author of whatever is done is the token's name. An order under another name is refused.
+"""
 
 import asyncio
-import hmac
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
 
@@ -12,6 +15,7 @@ from aiohttp import web
 from enactord.core.errors import InvalidPlan, PlanUnreadable, StoreDown, StoreRefused
 from enactord.core.moment import parse_moment
 from enactord.core.plan import GENERATION_MAX, parse_plan
+from enactord.core.tokens import Role, Token
 from enactord.daemon.operations import (
     Denied,
     Earlier,
@@ -26,12 +30,14 @@ from enactord.daemon.operations import (
     rollback,
     thaw,
 )
+from enactord.daemon.web.access import Access
 from enactord.daemon.web.problems import Handler, Problem
 from enactord.daemon.web.query import Query, bad
 from enactord.registry.control import MODES
 from enactord.registry.planners import check_planner
 from enactord.registry.plans import Orders
 
+_Order = Callable[[web.Request, Token], Awaitable[web.StreamResponse]]
 _ORDER_BYTES_MAX = 64 * 1024
 _TEXT_MAX = 1024
 _ROLLBACK_TAKES = {
@@ -47,34 +53,35 @@ waits for one, nor a rollback for a plan that is slow to come."""
 class Writing:
     """The writing part of the API."""
 
-    def __init__(self, scope: Callable[[], Scope], token: bytes, *, plan_bytes_max: int) -> None:
+    def __init__(self, scope: Callable[[], Scope], access: Access, *, plan_bytes_max: int) -> None:
         """`scope`: returns the scope with the limits that are in force."""
-        self._scope = scope
-        self._token = token
+        self._scope_now = scope
+        self._access = access
         self._plan_bytes_max = plan_bytes_max
         self._publications = asyncio.Semaphore(_AT_ONCE)
         self._rollbacks = asyncio.Semaphore(_AT_ONCE)
 
-    def retune(self, token: bytes) -> None:
-        """Let in by this token from now on."""
-        self._token = token
+    def _scope(self, token: Token) -> Scope:
+        """Return the scope as it is at hand for the bearer of a token."""
+        return replace(self._scope_now(), role=token.role.value)
 
     def routes(self) -> list[web.RouteDef]:
+        planner, operator = Role.PLANNER, Role.OPERATOR
         return [
-            web.post("/api/v1/plans", self._allowed(self.publish)),
-            web.post("/api/v1/freeze", self._allowed(self.freeze)),
-            web.post("/api/v1/thaw", self._allowed(self.thaw)),
-            web.post("/api/v1/rollback", self._allowed(self.rollback)),
-            web.post("/api/v1/planners/{planner}/pause", self._allowed(self.pause)),
-            web.post("/api/v1/planners/{planner}/resume", self._allowed(self.resume)),
+            web.post("/api/v1/plans", self._allowed(planner, self.publish)),
+            web.post("/api/v1/freeze", self._allowed(operator, self.freeze)),
+            web.post("/api/v1/thaw", self._allowed(operator, self.thaw)),
+            web.post("/api/v1/rollback", self._allowed(operator, self.rollback)),
+            web.post("/api/v1/planners/{planner}/pause", self._allowed(operator, self.pause)),
+            web.post("/api/v1/planners/{planner}/resume", self._allowed(operator, self.resume)),
         ]
 
-    def _allowed(self, handler: Handler) -> Handler:
+    def _allowed(self, needed: Role, handler: _Order) -> Handler:
         async def guarded(request: web.Request) -> web.StreamResponse:
-            self._check_token(request)
+            token = self._access.require(request, needed)
             Query(request)
             try:
-                return await handler(request)
+                return await handler(request, token)
             except InvalidPlan as error:
                 detail = "; ".join(error.problems)
                 raise Problem(
@@ -89,31 +96,21 @@ class Writing:
 
         return guarded
 
-    def knows(self, request: web.Request) -> bool:
-        """Whether the request carries the token."""
-        kind, _, given = request.headers.get("Authorization", "").partition(" ")
-        # Compared in constant time: how long a wrong token takes must not tell how much of it is right.
-        right = hmac.compare_digest(given.strip().encode("utf-8", "surrogateescape"), self._token)
-        return right and bool(self._token) and kind.lower() == "bearer"
+    async def publish(self, request: web.Request, token: Token) -> web.Response:
+        """Publish the plan that is the body; 201 with its generation, 422 with every refusal.
 
-    def _check_token(self, request: web.Request) -> None:
-        if not self._token:
-            raise Problem(HTTPStatus.FORBIDDEN, "writing over HTTP is off: set http.token_file to allow it")
-        if not self.knows(request):
-            raise Problem(
-                HTTPStatus.UNAUTHORIZED,
-                "give the token: Authorization: Bearer …",
-                headers={"WWW-Authenticate": 'Bearer realm="enactord"'},
-            )
-
-    async def publish(self, request: web.Request) -> web.Response:
-        """Publish the plan that is the body; 201 with its generation, 422 with every refusal."""
+        Another author in the plan is no error, as somebody else may have written the file; the answer warns.
+        """
         async with self._publications:
             body = await _body(request, self._plan_bytes_max)
             draft = await asyncio.to_thread(parse_plan, body)  # a large one must not hold up the enactor
-            return _answer(await publish(self._scope(), draft, Orders()))
+            done = await publish(self._scope(token), draft, Orders(author=token.name))
+        if isinstance(done, Published) and draft.author not in ("", token.name):
+            note = f"the author is {token.name}, the name of the token; what the plan says of its author does not count"
+            done = replace(done, warnings=(note, *done.warnings))
+        return _answer(done)
 
-    async def rollback(self, request: web.Request) -> web.Response:
+    async def rollback(self, request: web.Request, token: Token) -> web.Response:
         """Publish an older plan's content anew: {"generation": 7, "reason": "…"}; or "to_time", or "to_last_whole".
 
         The planner whose content it changes is paused, unless "pause" is false.
@@ -122,40 +119,40 @@ class Writing:
         pauses = order.get("pause", True)
         if not isinstance(pauses, bool):
             raise bad("pause: must be true or false")
-        what = _which(order, self._scope().clock.now())
-        author, reason = _author(order), _text(order, "reason")
+        what = _which(order, self._scope(token).clock.now())
+        author, reason = _author(order, token), _text(order, "reason")
         async with self._rollbacks:
-            return _answer(await rollback(self._scope(), what, author=author, reason=reason, pause=pauses))
+            return _answer(await rollback(self._scope(token), what, author=author, reason=reason, pause=pauses))
 
-    async def pause(self, request: web.Request) -> web.Response:
+    async def pause(self, request: web.Request, token: Token) -> web.Response:
         """Refuse what a planner publishes: {"reason": "…"}."""
         planner = _planner(request)
         order = await _order(request, ("reason", "author"))
-        paused = await pause(self._scope(), planner, reason=_text(order, "reason"), author=_author(order))
+        paused = await pause(self._scope(token), planner, reason=_text(order, "reason"), author=_author(order, token))
         return web.json_response({"paused": pauses_document({planner: paused})[0]})
 
-    async def resume(self, request: web.Request) -> web.Response:
-        """Let a planner publish again; no pause is no error."""
+    async def resume(self, request: web.Request, token: Token) -> web.Response:
+        """Let a planner publish again; no pause is no error. A reason may be given."""
         planner = _planner(request)
-        if request.can_read_body:
-            await _order(request, ())
-        before = await resume(self._scope(), planner)
+        reason, author = await _why(request, token)
+        before = await resume(self._scope(token), planner, author=author, reason=reason)
         return web.json_response({"paused": None, "was": before and pauses_document({planner: before})[0]})
 
-    async def freeze(self, request: web.Request) -> web.Response:
+    async def freeze(self, request: web.Request, token: Token) -> web.Response:
         """Freeze the scope: {"mode": "all" or "repair-only", "reason": "…"}."""
         order = await _order(request, ("mode", "reason", "author"))
         mode = order.get("mode", "all")
         if mode not in MODES:
             raise bad(f"mode: must be one of {', '.join(MODES)}")
-        frozen = await freeze(self._scope(), mode=mode, reason=_text(order, "reason"), author=_author(order))
+        frozen = await freeze(
+            self._scope(token), mode=mode, reason=_text(order, "reason"), author=_author(order, token)
+        )
         return web.json_response({"frozen": freeze_document(frozen)})
 
-    async def thaw(self, request: web.Request) -> web.Response:
-        """Undo a freeze; none is no error."""
-        if request.can_read_body:
-            await _order(request, ())
-        before = await thaw(self._scope())
+    async def thaw(self, request: web.Request, token: Token) -> web.Response:
+        """Undo a freeze; none is no error. A reason may be given."""
+        reason, author = await _why(request, token)
+        before = await thaw(self._scope(token), author=author, reason=reason)
         return web.json_response({"frozen": None, "was": freeze_document(before)})
 
 
@@ -247,5 +244,14 @@ def _storable(value: str) -> bool:
     return not any("\ud800" <= sign <= "\udfff" for sign in value)
 
 
-def _author(order: dict[str, Any]) -> str:
-    return _text(order, "author") if "author" in order else "http"
+async def _why(request: web.Request, token: Token) -> tuple[str, str]:
+    """Return the reason, if there is one, and the author of an order that may come without a body."""
+    order = await _order(request, ("reason", "author")) if request.can_read_body else {}
+    return _text(order, "reason") if "reason" in order else "", _author(order, token)
+
+
+def _author(order: dict[str, Any], token: Token) -> str:
+    """Return whose order it is. Raises `Problem` where it is given in another name: that would be a false record."""
+    if order.get("author", token.name) != token.name:
+        raise Problem(HTTPStatus.FORBIDDEN, f"author: it is {token.name}, the name of the token; leave it out")
+    return token.name

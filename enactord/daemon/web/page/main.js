@@ -1,5 +1,6 @@
 /** The status page of an enactor: each part shows one side of the state that the events bring. */
 
+import { readActs } from "./acts.js";
 import { at, h, list, mark, put, say, visible } from "./dom.js";
 import { showEnactors } from "./enactors.js";
 import { listenEndpoints, readEndpoints, readHeld, showCounts } from "./endpoints.js";
@@ -14,8 +15,10 @@ let state = null;
 let heardAt = 0;
 let plansKey = "";
 let endpointsKey = "";
+let actsKey = "";
 
 const renewPlans = soon(readPlans, 250);
+const renewActs = soon(readActs, 500);
 const renewNews = soon(async () => showNews(), 50);
 const renewEndpoints = soon(async () => {
   await readHeld(state.endpoints.held);
@@ -35,7 +38,7 @@ follow({
   reset() {
     forgetNews();
     renewNews();
-    endpointsKey = plansKey = "";
+    actsKey = endpointsKey = plansKey = "";
   },
   beat(seconds) {
     setClock(seconds);
@@ -45,6 +48,7 @@ follow({
 });
 listenEndpoints();
 setInterval(tick, 1000);
+setInterval(() => document.hidden || renewActs(), 60000); // not every deed shows in the state
 addEventListener("visibilitychange", () => state && show());
 
 function show() {
@@ -70,6 +74,9 @@ function show() {
   const endpoints = JSON.stringify([state.endpoints, state.head, state.zones, state.self.amiss, state.self.looked_at, state.self.zones]);
   if (endpoints !== endpointsKey) renewEndpoints();
   endpointsKey = endpoints;
+  const acts = JSON.stringify([state.head, state.frozen, state.paused, state.retired]);
+  if (acts !== actsKey) renewActs();
+  actsKey = acts;
 }
 
 let frozenKey = "null";
