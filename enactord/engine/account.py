@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from enactord.engine.enactor import Enactor
 
 _ZONES_SHOWN = 3
-_LOOKED_AT_STEP_S = 30.0
+_LOOKED_AT_STEP_S = 10.0
 """When all zones were last looked at is told to this step: the state of a quiet scope is sent no more often."""
 
 

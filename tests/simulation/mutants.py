@@ -120,7 +120,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 new="        if False and not",
             ),
         ),
-        seed=3,
+        seed=1,
     ),
     Mutant(
         name="claim",
@@ -137,7 +137,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 new="conditions = (present(keys.plan(fence.generation)), not_frozen(keys), ",
             ),
         ),
-        seed=5,
+        seed=6,
     ),
     Mutant(
         name="ledger-fence",
@@ -390,7 +390,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 new="if not same or lost or not",
             ),
         ),
-        seed=160,
+        seed=33,
     ),
     Mutant(
         name="earlier",

@@ -18,7 +18,7 @@ let endpointsKey = "";
 let actsKey = "";
 
 const renewPlans = soon(readPlans, 250);
-const renewActs = soon(readActs, 500);
+const renewActs = soon(async () => state.self.store_up && readActs(), 500);
 const renewNews = soon(async () => showNews(), 50);
 const renewEndpoints = soon(async () => {
   await readHeld(state.endpoints.held);
@@ -48,7 +48,7 @@ follow({
 });
 listenEndpoints();
 setInterval(tick, 1000);
-setInterval(() => document.hidden || renewActs(), 60000); // not every deed shows in the state
+setInterval(() => document.hidden || (state && renewActs()), 60000); // not every deed shows in the state
 addEventListener("visibilitychange", () => state && show());
 
 function show() {
@@ -74,7 +74,7 @@ function show() {
   const endpoints = JSON.stringify([state.endpoints, state.head, state.zones, state.self.amiss, state.self.looked_at, state.self.zones]);
   if (endpoints !== endpointsKey) renewEndpoints();
   endpointsKey = endpoints;
-  const acts = JSON.stringify([state.head, state.frozen, state.paused, state.retired]);
+  const acts = JSON.stringify([state.self.store_up, state.head, state.frozen, state.paused, state.retired]);
   if (acts !== actsKey) renewActs();
   actsKey = acts;
 }

@@ -61,7 +61,8 @@ function serversThat(state, how) {
 
 function named(names) {
   const rest = names.length - ZONES_NAMED;
-  return enumerate(rest > 0 ? [...names.slice(0, ZONES_NAMED), `${count(rest)} more`] : names);
+  const plain = names.slice(0, ZONES_NAMED).map((name) => name.replace(/\.$/, "")); // a sentence may end with it
+  return enumerate(rest > 0 ? [...plain, `${count(rest)} more`] : plain);
 }
 
 function applied(state) {

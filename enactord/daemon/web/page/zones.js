@@ -2,7 +2,7 @@
 
 import { at, h, list, mark, put, say } from "./dom.js";
 import { ours, range } from "./verdict.js";
-import { compareNames, generation, many, since } from "./words.js";
+import { compareNames, count, generation, many, since } from "./words.js";
 
 const FEW = 8;
 const ORDER = ["not well", "unknown", "of another version", "never opened", "applying", "behind", "applied", "not in this config"];
@@ -26,14 +26,16 @@ export function showZones(state) {
   step("head", generation(state.head), known ? "yes" : "unknown");
   step("fence", range(fences), fences.some((fence) => fence > state.head) ? "above" : reached(fences, state, known));
   step("applied", range(applied), reached(applied, state, known));
-  step("verified", generation(state.self.verified), reached([state.self.verified], state, state.self.looked_at > 0));
+  const verified = reached([state.self.verified], state, state.self.looked_at > 0);
+  step("verified", generation(state.self.verified), state.self.amiss && verified === "yes" ? "no" : verified);
   const looked = at("looked");
   if (looked.dataset.at !== String(state.self.looked_at)) {
     looked.dataset.at = String(state.self.looked_at);
     put(looked, state.self.looked_at ? ["every zone looked at ", since(state.self.looked_at)] : "some zone was never looked at");
   }
 
-  const zones = [...state.zones].sort((a, b) => ORDER.indexOf(a.state) - ORDER.indexOf(b.state) || compareNames(a.zone, b.zone));
+  const seen = state.zones.map((zone) => ({ ...zone, amiss: amissIn(state.self.zones[zone.zone]) }));
+  const zones = seen.sort((a, b) => ORDER.indexOf(a.state) - ORDER.indexOf(b.state) || compareNames(a.zone, b.zone));
   const settled = zones.filter((zone) => zone.state === "applied").length;
   const more = zones.length - FEW;
   list(at("zones"), allZones || more <= 1 ? zones : zones.slice(0, FEW), (zone) => zone.zone, zoneRow);
@@ -58,6 +60,12 @@ function step(name, text, how) {
   mark(at(`step-${name}`).parentElement, "data-reached", how);
 }
 
+/** How many names of a zone were seen otherwise than they should be, on the server where they are most. */
+function amissIn(seen) {
+  if (!seen) return 0;
+  return Math.max(seen.drifted + seen.unread, ...seen.servers.map((server) => server.behind));
+}
+
 function zoneRow() {
   const [name, fence, applied, state] = ["th", "td", "td", "td"].map((tag) => h(tag));
   name.scope = "row";
@@ -68,8 +76,9 @@ function zoneRow() {
     say(name, zone.zone);
     say(fence, generation(zone.fence));
     say(applied, generation(zone.applied));
-    say(state, MEANS[zone.state] ?? zone.state);
-    mark(row, "data-state", zone.state.replaceAll(" ", "-"));
+    const amiss = zone.state === "applied" ? zone.amiss : 0;
+    say(state, amiss ? `${MEANS.applied}, ${count(amiss)} served otherwise` : (MEANS[zone.state] ?? zone.state));
+    mark(row, "data-state", amiss ? "behind" : zone.state.replaceAll(" ", "-"));
   };
   return row;
 }
