@@ -82,7 +82,8 @@ class Enactor:
         servers = {zone: [verifier.server for verifier in ports.zones[zone].verifiers] for zone in sorted(ports.zones)}
         self.health = Health(ports.observer, Evidence(servers, ports.clock))
         self.progress = 0.0
-        self.verified = 0
+        self._verified = dict.fromkeys(ports.zones, 0)
+        """By zone, the newest generation all of which was seen served, on every server that counts."""
         self._rng = rng
         self._keys = Keys(settings.scope)
         self.writers = {zone: ZoneWriter(ports.zones[zone], ports.observer, rng) for zone in sorted(ports.zones)}
@@ -444,8 +445,8 @@ class Enactor:
             self.health.zone_is_up(zone, *FENCE_ASPECTS)
             if self.health.has(zone, Aspect.WRITING) and await self._takes_updates(zone):
                 self.health.zone_is_up(zone, Aspect.WRITING)
-            if not look.drifts and not look.cut:
-                self.verified = max(self.verified, self.mirror.applied(zone))
+            if not (look.drifts or look.cut or look.unsettled):
+                self._verified[zone] = max(self._verified[zone], self.mirror.applied(zone))
             return look.unsettled
         return False
 
@@ -499,6 +500,11 @@ class Enactor:
     def store_up(self) -> bool:
         """Whether the store answers."""
         return self.health.store_up
+
+    @property
+    def verified(self) -> int:
+        """The newest generation all of which this enactor has seen served, in every zone; 0: none."""
+        return min(self._verified.values(), default=0)
 
     @property
     def working_on(self) -> int:
