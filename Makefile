@@ -8,13 +8,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 SEEDS ?= 200
 SECONDS ?= 600
+RUNBOOK_URL ?=
+TO ?= build/deploy
 RUNTIME := $(VENV)/.runtime-installed
 TESTING := $(VENV)/.testing-installed
 FUZZING := $(VENV)/.fuzzing-installed
 SOURCES := enactord planner_stub bench grafana tests
 
 .PHONY: help setup run test lint types unit integration sim mutants attacks small stored naive model chaos fuzz bench bench-quick micro \
-	docs conformance lock clean
+	docs deploy-files conformance lock clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -98,6 +100,9 @@ docs: $(TESTING) ## Write what is generated: the reference in docs/, dashboards,
 	$(BIN)/python -m grafana.generate
 	$(BIN)/python -m tests.docs
 
+deploy-files: ## deploy/ and dashboards with absolute links to the runbook: RUNBOOK_URL=https://…, TO=build/deploy
+	@./scripts/deploy-files "$(RUNBOOK_URL)" "$(TO)"
+
 conformance: setup ## Try BIND, Knot, PowerDNS and the embedded server: README's table of servers, docs/conformance.md
 	$(BIN)/python -m tests.doctor
 
@@ -106,4 +111,4 @@ lock: ## Resolve pyproject.toml anew into requirements/
 
 clean: ## Remove what was built here
 	find $(SOURCES) -name __pycache__ -prune -exec rm -rf {} +
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .enactord dist
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .enactord dist build

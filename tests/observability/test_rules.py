@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -32,14 +33,14 @@ def test_each_alert_is_tried_both_ways(alert: str) -> None:
     """At least one case in which it fires, and one, as near as may be, in which it must not."""
     fires = [bool(case["exp_alerts"]) for case in cases() if case["alertname"] == alert]
     assert True in fires
-    assert False in fires
+    assert (False in fires) is (alert != "EnactordHeartbeat")  # it always fires
 
 
 @pytest.mark.parametrize("alert", ALERTS)
 def test_each_alert_says_what_to_do(alert: str) -> None:
     """How bad it is, what is the case, what is served meanwhile, and which section of the runbook to open."""
     rule = ALERTS[alert]
-    assert rule["labels"]["severity"] in {"critical", "warning", "info"}
+    assert rule["labels"]["severity"] in {"critical", "warning", "info"} or alert == "EnactordHeartbeat"
     assert rule["annotations"]["runbook_url"] == f"deploy/RUNBOOK.md#{alert.lower()}"
     assert {"summary", "description"} <= rule["annotations"].keys()
     assert re.fullmatch(r"Enactord[A-Z]\w+", alert)
@@ -49,3 +50,31 @@ def test_every_invariant_is_watched() -> None:
     """I1 to I8, by at least one alert each."""
     watched = {invariant for rule in ALERTS.values() for invariant in re.findall(r"I\d", str(rule["annotations"]))}
     assert watched == {f"I{number}" for number in range(1, 9)}
+
+
+def test_links_to_the_runbook_are_absolute_where_they_are_asked_to_be(tmp_path: Path) -> None:
+    """In every file with alerts; the rules stay rules, and their cases hold."""
+    script = DIRECTORY.parents[1] / "scripts" / "deploy-files"
+    url = "https://wiki.example.com/enactord/RUNBOOK.md"
+    done = subprocess.run([script, url, tmp_path / "out"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    copied = tmp_path / "out" / "prometheus"
+    for file in (copied / RULES.name, tmp_path / "out" / "kubernetes" / "monitoring" / "prometheusrule.yaml"):
+        links = re.findall(r"runbook_url: (\S+)", file.read_text(encoding="utf-8"))
+        assert len(links) == len(ALERTS)
+        assert all(link.startswith(f"{url}#enactord") for link in links)
+    tried = subprocess.run(
+        [program("promtool"), "test", "rules", CASES.name], cwd=copied, capture_output=True, timeout=60
+    )
+    assert tried.returncode == 0, tried.stdout
+    assert list((tmp_path / "out" / "dashboards").glob("*.json"))
+
+
+@pytest.mark.parametrize("url", ["", "RUNBOOK.md", "ftp://x/y", "https://x/a b", 'https://x/"'])
+def test_a_link_that_is_none_is_refused(tmp_path: Path, url: str) -> None:
+    """With how to say it; nothing is written."""
+    script = DIRECTORY.parents[1] / "scripts" / "deploy-files"
+    done = subprocess.run([script, url, tmp_path / "out"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert "RUNBOOK_URL=https://" in done.stderr
+    assert not (tmp_path / "out").exists()
