@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from enactord.adapters.wire.update import TooLarge, pack_update
-from enactord.core.errors import ZoneDown
+from enactord.core.errors import ZoneDown, ZoneOdd
 from enactord.core.fence import FenceSeen
 from enactord.core.names import fence_name
 from enactord.core.records import (
@@ -213,7 +213,7 @@ class MemoryZone:
         self._require_up()
         name = fence_name(self._server.zone)
         if self._server.alias_at(name) is not None:
-            raise ZoneDown(f"a CNAME stands at {name}: remove it, no fence can stand beside it")
+            raise ZoneOdd(f"a CNAME stands at {name}: remove it, no fence can stand beside it")
         return self._server.fence
 
     async def negative_ttl_s(self) -> int | None:

@@ -47,7 +47,7 @@ from enactord.adapters.wire.expire import pack_expire_query, parse_expiry
 from enactord.adapters.wire.stream import MaybeReceived, NeverSent, Stream
 from enactord.adapters.wire.tsig import TsigError, TsigKey, sign, verify
 from enactord.adapters.wire.update import TooLarge, pack_update
-from enactord.core.errors import ZoneDown
+from enactord.core.errors import ZoneDown, ZoneOdd
 from enactord.core.fence import FenceSeen, parse_fence
 from enactord.core.names import fence_name
 from enactord.core.records import (
@@ -122,7 +122,7 @@ class Rfc2136Zone:
             nothing = Requirement(name=name, records=NO_RECORDS)
             if await self.write(Transaction(fence_seen=(), requires=[nothing])) == Committed():
                 return ()
-            raise ZoneDown(f"a CNAME stands at {name}: remove it, no fence can stand beside it")
+            raise ZoneOdd(f"a CNAME stands at {name}: remove it, no fence can stand beside it")
         seen = answer.rdatas
         if not seen or parse_fence(seen) is not None:
             return seen

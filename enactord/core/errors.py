@@ -86,3 +86,7 @@ class LeaseLost(EnactordError):
 
 class ZoneDown(EnactordError):
     """A DNS server did not answer a question. (A write that got no answer is `Unknown`, a value.)"""
+
+
+class ZoneOdd(ZoneDown):
+    """The server answers, and what stands in the zone keeps enactord from working there; the message says what."""

@@ -25,7 +25,7 @@ HELD_MAX = 5
 """Most held names that a summary tells of; `endpoints` has them all."""
 
 
-STALE_S = 30.0
+STALE_S = 60.0
 """What an enactor last said of itself longer ago than this tells nothing of now."""
 
 
@@ -78,14 +78,14 @@ def _enactor_document(presence: Presence, now: float) -> Document:
 
 def _seen(enactors: Sequence[Document], own: tuple[str, Mapping[str, str]] | None) -> Callable[[str], str]:
     """Return what says of a zone how it is seen: "not well", "unknown", or "" where nothing is wrong with it."""
-    told: list[Mapping[str, Any]] = [] if own is None else [own[1]]
+    told: list[tuple[Mapping[str, Any], bool]] = [] if own is None else [(own[1], False)]
     for enactor in enactors:
         zones = enactor.get("zones")
         if not enactor["stale"] and isinstance(zones, dict) and (own is None or enactor["id"] != own[0]):
-            told.append(zones)
+            told.append((zones, bool(enactor.get("zones_left_out"))))
 
     def state(zone: str) -> str:
-        found = {one.get(zone, "") for one in told}
+        found = {one.get(zone, "unknown" if cut else "") for one, cut in told}
         if "not well" in found:
             return "not well"
         return "" if "" in found else "unknown"  # who has just started does not know yet what others do

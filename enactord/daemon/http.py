@@ -231,7 +231,7 @@ def standing(enactor: Enactor) -> Standing:
         verified=enactor.verified,
         pacing=pacing,
         zones_down=enactor.zone_problems,
-        zones_unknown=[zone for zone, (state, _) in enactor.account.zone_states().items() if state == "unknown"],
+        zones_unknown={zone for zone in enactor.writers if evidence.unknown(zone, enactor.account.look_interval_s)},
         servers={zone: _reached(evidence.servers(zone)) for zone in enactor.writers},
         negative_ttl_s={zone: evidence.negative_ttl_s(zone) for zone in enactor.writers},
         kept_ttls={zone: len(enactor.health.kept_ttls.rules(zone)) for zone in enactor.writers},

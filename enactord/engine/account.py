@@ -33,7 +33,11 @@ class Account:
             found.append(f"limits: {self._enactor.ruling.problem}")
         passing = self._enactor.health.loop_problems
         for zone, (_, problem) in self.zone_states().items():
-            found.append(problem if zone in problem else f"{zone}: {problem}")
+            told = problem if zone in problem else f"{zone}: {problem}"
+            if self._enactor.health.zone_aspect(zone) or self._enactor.health.evidence.looked_at(zone):
+                found.append(told)
+            else:
+                passing[f"first look {zone}"] = told  # after a start it comes soon
         for zone, ports in self._enactor.ports.zones.items():
             told = self._enactor.health.has(zone, Aspect.SERVER)
             own = [verifier.server for verifier in ports.verifiers if told and ports.is_own(verifier)]
@@ -66,6 +70,10 @@ class Account:
                     f"{zone}: who saw a name empty keeps that answer for {negative_ttl_s} s, also after a repair;"
                     f" lower the last number of the zone's SOA record to {NEGATIVE_TTL_MAX_S} or less"
                 )
+        amiss = len(self.amiss())
+        if amiss:
+            seen = f"{amiss} endpoints are served otherwise than they should be, or gave no answer"
+            found.append(f"{seen}; see them with: enactorctl verify")
         return [*found, *self._enactor.limits_notes()]
 
     def zone_states(self) -> dict[str, tuple[str, str]]:
@@ -81,7 +89,7 @@ class Account:
     def look_interval_s(self) -> float:
         """How long it takes, in seconds, until every zone has been looked at once more."""
         names = self._enactor.mirror.ledger.totals.owned
-        return max(self._enactor.settings.repair_interval_s, names / self._enactor.settings.repair_names_per_s)
+        return self._enactor.settings.repair_interval_s + names / self._enactor.settings.repair_names_per_s
 
     def lag_s(self) -> dict[str, float]:
         """Return how long, by zone, a plan has been waiting that the zone has not applied; 0: it has the newest."""
@@ -130,9 +138,12 @@ class Account:
 
     def seen(self, entry: Entry, zone: str) -> Seen:
         """Return how a name is served, as this enactor last saw it; unknown where its zone is not well."""
-        if zone not in self._enactor.writers or zone in self.zone_states():
+        health = self._enactor.health
+        if zone not in self._enactor.writers or health.zone_aspect(zone):
             return Seen(state=State.UNKNOWN)
-        return self._enactor.health.evidence.of(zone, entry)
+        if health.evidence.unknown(zone, self.look_interval_s):
+            return Seen(state=State.UNKNOWN)
+        return health.evidence.of(zone, entry)
 
     def amiss(self) -> frozenset[str]:
         """Return the names that the last looks saw otherwise than they should be, or got no answer for."""

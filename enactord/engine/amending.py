@@ -1,7 +1,7 @@
 """Amending the ledger by what was seen, without a write: names that are held, and contents that are seen served."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 
 from enactord.core.buckets import BucketId
 from enactord.core.events import EndpointHeld
@@ -48,13 +48,13 @@ class Amender:
                     )
                 )
 
-    async def promote(self, zone: str, record: FenceRecord, names: Sequence[str]) -> None:
-        """Enter as last known good what was applied and only now is seen served."""
+    async def promote(self, zone: str, record: FenceRecord, seen: Mapping[str, Entry]) -> None:
+        """Enter as last known good what was applied and only now is seen served; entries that moved since stay."""
         await self._amend(
             zone,
             record,
-            names,
-            lambda entry: entry if entry.pending is not None else entry._replace(good=entry.applied),
+            seen,
+            lambda entry: entry._replace(good=entry.applied) if entry == seen[entry.name] else entry,
         )
 
     async def _amend(

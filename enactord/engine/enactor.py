@@ -24,6 +24,7 @@ from enactord.core.errors import (
     StoreNotOurs,
     StoreRefused,
     ZoneDown,
+    ZoneOdd,
 )
 from enactord.core.events import LimitsChanged, StepFailed, WasFrozen, WasThawed
 from enactord.core.refusal import Refusal
@@ -54,7 +55,7 @@ from enactord.registry.keys import Keys
 from enactord.registry.limits import Ruling, differences, seed
 from enactord.registry.mirror import Mirror
 from enactord.registry.reports import REPORT_EVERY_S
-from enactord.registry.session import Session
+from enactord.registry.session import RENEWED_S, Session
 
 _REASONS_MAX, _REASON_LENGTH_MAX = 8, 300
 """What of its troubles an enactor tells the others through the store."""
@@ -310,13 +311,15 @@ class Enactor:
                 continue
             try:
                 degraded = [reason[:_REASON_LENGTH_MAX] for reason in self.reasons()[:_REASONS_MAX]]
-                zones = {zone: state for zone, (state, _) in list(self.account.zone_states().items())[:_ZONES_TOLD_MAX]}
+                states = self.account.zone_states()
+                zones = {zone: state for zone, (state, _) in list(states.items())[:_ZONES_TOLD_MAX]}
                 await self.session.keep(
                     {
                         "working_on": self.working_on,
                         "head": self.mirror.head,
                         "degraded": degraded,
                         "zones": zones,
+                        "zones_left_out": len(states) - len(zones),
                         "fence_interval_s": max(self.fence_intervals_s().values(), default=0.0),
                     }
                 )
@@ -334,7 +337,7 @@ class Enactor:
                 continue
             except StoreNotOurs:
                 self._reload.set()  # to read it afresh tells more
-            await asyncio.sleep(self.settings.claim_ttl_s / 3)
+            await asyncio.sleep(min(RENEWED_S, self.settings.claim_ttl_s / 3))
 
     async def _check_watch(self) -> None:
         """Ask for the newest plan; a mirror that is behind it, or ahead of the store, is read afresh."""
@@ -424,19 +427,22 @@ class Enactor:
         """Look at a zone; returns whether another look is due soon."""
         self.writers[zone].budget.trickle()
         ports = self.ports.zones[zone]
+        applied = self.mirror.applied(zone)
         try:
             look = await self.repairer.look(zone, cut=self._wanted[zone].is_set)
         except ZoneDown as error:
             self.health.zone_is_down(zone, Aspect.SERVER, str(error))
             for verifier in ports.verifiers:
-                if ports.is_own(verifier):
+                if ports.is_own(verifier) and not isinstance(error, ZoneOdd):
                     self.health.server_is_silent(zone, verifier.server, str(error))
         except ZoneDenied as error:
             self.health.zone_is_down(zone, Aspect.WRITING, str(error))
-        except StoreDown as error:
+        except (StoreDown, StoreRefused) as error:
             self.health.store_is_down(error)
         else:
             self.health.zone_is_up(zone, Aspect.SERVER)
+            if look.cut:
+                return False  # nothing was found out of its fence
             await self._read_negative_ttl(zone)
             if look.problem:
                 aspect = Aspect.IDENTITY if look.foreign else Aspect.HELD if look.held else Aspect.FENCE
@@ -445,8 +451,8 @@ class Enactor:
             self.health.zone_is_up(zone, *FENCE_ASPECTS)
             if self.health.has(zone, Aspect.WRITING) and await self._takes_updates(zone):
                 self.health.zone_is_up(zone, Aspect.WRITING)
-            if not (look.drifts or look.cut or look.unsettled):
-                self._verified[zone] = max(self._verified[zone], self.mirror.applied(zone))
+            if not (look.drifts or look.unsettled) and self.mirror.applied(zone) == applied:
+                self._verified[zone] = max(self._verified[zone], applied)
             return look.unsettled
         return False
 

@@ -20,7 +20,9 @@ _MISSED_MAX = 2
 """What was not looked at for so many intervals is unknown."""
 NEGATIVE_TTL_MAX_S = 60
 """An empty answer that resolvers keep for longer than this is warned of: so long the name stays away after a repair."""
-NAMES_KEPT_MAX = 10_000
+NAMES_KEPT_MAX = 100_000
+_ASK_AGAIN_S = 30.0
+"""How often a server that is away is asked again."""
 
 
 class State(StrEnum):
@@ -47,6 +49,8 @@ class ServerView:
     away_since: float = 0.0
     away_loop_s: float = 0.0
     """The same in loop time: a clock that is set must not end anybody's patience."""
+    asked_loop_s: float = 0.0
+    """When it last gave no answer, in loop time."""
     problem: str = ""
     """Why it does not answer."""
     behind: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -98,6 +102,8 @@ class Looked:
     names: int = 0
     unread: Collection[str] = ()
     """Names for which the zone's own server gave no answer."""
+    aside: Collection[str] = ()
+    """Names whose answers could not be judged, as the ledger moved meanwhile."""
     drifted: Mapping[str, Otherwise] = field(default_factory=dict)
     behind: Mapping[str, Mapping[str, Otherwise]] = field(default_factory=dict)
     """By server: names that it serves otherwise than the zone's own server."""
@@ -150,9 +156,15 @@ class Evidence:
         """A server has not answered; returns whether it did before."""
         view = self._zones[zone].servers[server]
         went, view.problem = not view.away_since, problem
+        view.asked_loop_s = asyncio.get_running_loop().time()
         if went:
-            view.away_since, view.away_loop_s = self._clock.now(), asyncio.get_running_loop().time()
+            view.away_since, view.away_loop_s = self._clock.now(), view.asked_loop_s
         return went
+
+    def ask_again(self, zone: str, server: str) -> bool:
+        """Whether a server is to be asked in a look that begins now."""
+        view = self._zones[zone].servers[server]
+        return not view.away_since or asyncio.get_running_loop().time() - view.asked_loop_s >= _ASK_AGAIN_S
 
     def looked(self, zone: str, found: Looked) -> Sequence[tuple[ServerView, bool]]:
         """A whole look has ended; returns the servers that are behind since this look (True), or no longer (False)."""
@@ -166,10 +178,15 @@ class Evidence:
                 continue
             was = bool(server.behind)
             seen = found.behind.get(server.server, {})
-            # A copy may be a moment behind: what the look before has found, too, is a state.
-            server.behind = {
-                name: other.served for name, other in seen.items() if server.suspects.get(name) == other.generation
+            # A copy may be a moment behind: what the look before has found, too, is a state. It stays one until a
+            # look has judged all names and finds nothing: a plan that changes the same names is no end of it.
+            now_behind = {
+                name: other.served
+                for name, other in seen.items()
+                if was or server.suspects.get(name) == other.generation
             }
+            unjudged = {name: served for name, served in server.behind.items() if name in found.aside}
+            server.behind = unjudged | now_behind
             server.suspects = {name: other.generation for name, other in list(seen.items())[:NAMES_KEPT_MAX]}
             if bool(server.behind) != was:
                 server.behind_since = 0.0 if was else now
@@ -222,7 +239,7 @@ class Evidence:
         """Return the names that are seen otherwise than they should be, on some server, or got no answer."""
         view = self._zones[zone]
         found = {*view.looked.drifted, *view.looked.unread}
-        return found.union(*(server.behind for server in view.servers.values()))
+        return found.union(*(server.behind for server in view.servers.values() if not server.away_since))
 
     def of(self, zone: str, entry: Entry) -> Seen:
         """Return how a name of the ledger is served, by the last look at its zone."""
@@ -234,9 +251,10 @@ class Evidence:
             return Seen(state=State.COVERED, at=at)
         if name in view.looked.drifted:
             return Seen(state=State.DRIFTED, at=at, otherwise=view.looked.drifted[name])
-        if name in view.looked.unread:
+        if name in view.looked.unread or name in view.looked.aside:
             return Seen(state=State.UNKNOWN, at=at)
-        behind = tuple(server.server for server in view.servers.values() if name in server.behind)
+        answering = (server for server in view.servers.values() if not server.away_since)
+        behind = tuple(server.server for server in answering if name in server.behind)
         if behind:
             return Seen(state=State.BEHIND, at=at, behind=behind)
         return Seen(state=State.WELL if entry.good == entry.applied else State.NOT_READ, at=at)

@@ -8,6 +8,9 @@ from enactord.core.events import TtlKept, TtlTaken
 from enactord.core.records import Records, Served
 from enactord.ports import Observer
 
+_LOOKS_APART_MAX = 1_000
+"""Looks, at whatever zones, after which a name that was put back in vain is forgotten."""
+
 
 class KeptTtls:
     """The rules of the servers of one enactor's zones, as they were found out."""
@@ -16,8 +19,8 @@ class KeptTtls:
         self._observer = observer
         self._rules: dict[str, dict[int, int]] = {}
         """By zone: the TTL that was asked for, and the one that is kept."""
-        self._tried: dict[tuple[str, int], tuple[int, int]] = {}
-        """By zone and TTL asked for: what was kept, and in which look that was seen."""
+        self._tried: dict[tuple[str, int], tuple[int, int, str]] = {}
+        """By zone and TTL asked for: what was kept, in which look that was seen, and at which name."""
         self._used: dict[str, set[int]] = {}
         """By zone: the TTLs asked for whose rule some name counted by in the look that goes on."""
 
@@ -41,15 +44,19 @@ class KeptTtls:
         if kept is None or not answer.shows_but_for_ttl(wanted):
             return
         asked = wanted.ttl_s
-        before, self._tried[zone, asked] = self._tried.get((zone, asked)), (kept, look)
-        if before is not None and before[0] == kept and before[1] != look:
+        before = self._tried.get((zone, asked))
+        if before is not None and before[2] != name and look - before[1] <= _LOOKS_APART_MAX:
+            return  # one name tells for all: it is put back in another look, too
+        self._tried[zone, asked] = (kept, look, name)
+        if before is not None and before[0] == kept and before[2] == name and before[1] < look:
             self._rules.setdefault(zone, {})[asked] = kept
             self._used.setdefault(zone, set()).add(asked)
             self._observer.observe(TtlKept(zone=zone, name=name, asked_s=asked, kept_s=kept))
 
     def hopeless(self, zone: str, answer: Served, wanted: Records, look: int) -> bool:
         """Whether in this very look the same TTL was put back already, in vain."""
-        return answer.shows_but_for_ttl(wanted) and self._tried.get((zone, wanted.ttl_s)) == (_ttl(answer), look)
+        tried = self._tried.get((zone, wanted.ttl_s))
+        return tried is not None and tried[:2] == (_ttl(answer), look) and answer.shows_but_for_ttl(wanted)
 
     def end_look(self, zone: str) -> None:
         """A whole look has ended: a rule by which no name counted in it is forgotten."""

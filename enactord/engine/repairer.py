@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from enactord.core.buckets import BucketId
-from enactord.core.errors import ZoneDown
+from enactord.core.errors import StoreRefused, ZoneDown
 from enactord.core.events import EndpointDrifted, EndpointRepaired, Verified
 from enactord.core.fence import FenceRecord
 from enactord.core.ledger import Entry, Hold, Version
@@ -66,8 +66,15 @@ class _Round:
 
     number: int
     witnesses: Witnesses
-    unread: list[str] = field(default_factory=list)
+    unread: set[str] = field(default_factory=set)
     """Names for which the zone's own server gave no answer."""
+    aside: set[str] = field(default_factory=set)
+    """Names whose answer could not be judged: the ledger moved while they were read, or a write is under way."""
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether something was not seen yet as it should be: another look is due soon."""
+        return bool(self.unread or self.aside) or self.witnesses.unsettled
 
 
 class Repairer:
@@ -131,7 +138,7 @@ class Repairer:
         basis, problem = ground.basis, ground.problem
         if basis is None:
             if not problem:
-                self._seen(zone, Looked())
+                self._seen(zone, self._round(zone), Looked())
             return Look(
                 zone=zone,
                 names=0,
@@ -182,14 +189,15 @@ class Repairer:
                 at=self._ports.clock.now(),
             )
         )
-        self._seen(zone, _looked(names, this, left))
+        if basis.whole:  # else only what is empty was looked for
+            self._seen(zone, this, _looked(names, this, left))
         return Look(
             zone=zone,
             names=names,
             drifts=tuple(drifts),
             repaired=tuple(sorted(repaired)),
             problem=problem,
-            unsettled=this.witnesses.unsettled,
+            unsettled=this.unsettled,
         )
 
     def _round(self, zone: str) -> _Round:
@@ -198,12 +206,15 @@ class Repairer:
         witnesses = Witnesses(self._ports.zones[zone], self._health, partial(self._health.kept_ttls.shows, zone))
         return _Round(number=self._looks, witnesses=witnesses)
 
-    def _seen(self, zone: str, found: Looked) -> None:
+    def _seen(self, zone: str, this: _Round, found: Looked) -> None:
+        """A whole look has ended."""
         ports = self._ports.zones[zone]
         for verifier in ports.verifiers:
             if ports.is_own(verifier):
                 self._health.server_answers(zone, verifier.server)
-        self._health.kept_ttls.end_look(zone)
+        this.witnesses.end()
+        if not (this.unread or this.aside):
+            self._health.kept_ttls.end_look(zone)
         self._health.zone_was_looked_at(zone, found)
 
     async def _refill(
@@ -308,7 +319,7 @@ class Repairer:
             answer = served.get(name)
             if answer is None:
                 if not again:
-                    this.unread.append(name)
+                    this.unread.add(name)
                 continue
             if answer.covered:
                 covered[name] = answer.covered
@@ -320,6 +331,8 @@ class Repairer:
                 drifts.append(drift)
             else:
                 self._marked.pop(name, None)
+            if entry.pending is not None:
+                this.aside.add(name)
             if name in suspects or entry.pending is not None:
                 continue
             assert entry.applied is not None
@@ -333,10 +346,11 @@ class Repairer:
                 else:
                     this.witnesses.late += 1
         covered = {name: cut for name, cut in covered.items() if _uncovered_until_now(entries[name])}
-        if not drifts and not seen_late and not covered and not behind:
-            return [], set(), []
         # What the mirror learned while the names were read is newer than what they were judged by.
         if self._mirror.fence(zone) != record or any(index.revision(b) != read[b] for b in buckets):
+            this.aside.update(entries)
+            return [], set(), []
+        if not drifts and not seen_late and not covered and not behind:
             return [], set(), []
         for name, lagging in behind.items():
             this.witnesses.note(name, lagging)
@@ -344,22 +358,29 @@ class Repairer:
             # Whatever was read before this compare holds was not a write under way: a writer
             # marks its names in the store before it writes them.
             if not await self._ledger.unchanged(zone, record, buckets):
+                this.aside.update(entries)
                 return [], set(), []
-            if seen_late:
-                await self._amender.promote(zone, record, seen_late)
-            if covered:
-                details = {name: covered_detail(cut) for name, cut in covered.items()}
-                await self._amender.hold(zone, record, COVERED, details)
-        in_turn = self._in_turn(zone, drifts, again=again)
-        to_put = [
-            drift
-            for drift in in_turn
-            if (basis.known or drift.kind == "emptied")
-            and not self._health.kept_ttls.hopeless(zone, drift.served, drift.wanted, this.number)
-        ]
+            await self._enter(zone, record, {name: entries[name] for name in seen_late}, covered)
+        hopeless = self._health.kept_ttls.hopeless
+        hoped = [drift for drift in drifts if not hopeless(zone, drift.served, drift.wanted, this.number)]
+        in_turn = self._in_turn(zone, hoped, again=again)
+        to_put = [drift for drift in in_turn if (basis.known or drift.kind == "emptied")]
         if not to_put or not basis.writable:
             return drifts, set(), []
         return drifts, *await self._put_back(basis, this, to_put, hidden=hidden)
+
+    async def _enter(
+        self, zone: str, record: FenceRecord, seen: Mapping[str, Entry], covered: Mapping[str, str]
+    ) -> None:
+        """Enter what was seen into the ledger. A store that takes nothing more keeps no name from being put back."""
+        try:
+            if seen:
+                await self._amender.promote(zone, record, seen)
+            if covered:
+                details = {name: covered_detail(cut) for name, cut in covered.items()}
+                await self._amender.hold(zone, record, COVERED, details)
+        except StoreRefused as error:
+            self._health.store_is_down(error)
 
     def _is_shown(self, zone: str, name: str, answer: Served) -> None:
         """A name serves what it should: a repair of it counts now."""
@@ -476,6 +497,7 @@ class Repairer:
         kept = await self._kept(basis, [name for name, written in fates.items() if written.fate is Fate.COMMITTED])
         refused = [name for name, written in fates.items() if written.fate in (Fate.CONFLICT, Fate.REJECTED)]
         in_vain = {}
+        ttls_in_vain = 0
         for drift in drifts:
             if drift.name in refused and len(changes) == 1 and fates[drift.name].fate is Fate.REJECTED:
                 self._put_in_vain.refused(drift.name, drift.content)
@@ -493,9 +515,13 @@ class Repairer:
                 if answer is None or answer != drift.served:
                     continue
                 self._put_in_vain.refused(drift.name, drift.content)  # acknowledged, and served as before
-                self._health.kept_ttls.in_vain(zone, drift.name, answer, drift.wanted, this.number)
-                if not answer.shows_but_for_ttl(drift.wanted):
+                if answer.shows_but_for_ttl(drift.wanted):
+                    self._health.kept_ttls.in_vain(zone, drift.name, answer, drift.wanted, this.number)
+                    ttls_in_vain += 1
+                else:
                     in_vain[drift.name] = drift
+        if ttls_in_vain:  # a signed copy that lags shows the TTL of before, too: after this it does not
+            await self._writers[zone].nudge(record.txt, ttls_in_vain)
         if in_vain and self._store_up():
             await self._find_dropped(zone, record, in_vain)
         return repaired, refused
@@ -539,7 +565,13 @@ def _looked(names: int, this: _Round, left: Sequence[Drift]) -> Looked:
     for drift in left[:NAMES_KEPT_MAX]:
         served, wanted = drift.served.unlike(drift.wanted)
         drifted[drift.name] = Otherwise(served=served, wanted=wanted)
-    return Looked(names=names, unread=frozenset(this.unread), drifted=drifted, behind=this.witnesses.behind)
+    return Looked(
+        names=names,
+        unread=frozenset(this.unread),
+        aside=frozenset(this.aside),
+        drifted=drifted,
+        behind=this.witnesses.behind,
+    )
 
 
 def _uncovered_until_now(entry: Entry) -> bool:

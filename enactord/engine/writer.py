@@ -87,7 +87,7 @@ class ZoneWriter:
         self._rng = rng
         self._nudge_at = 0.0
         self._fence_ttl_s = 0
-        """That of the last nudge: the next one has another, also where another enactor was the last."""
+        """That of the last nudge of this enactor: the next one has another, most likely also than another's."""
         self._unknown: dict[str, None] = {}
         self._sending: set[asyncio.Task[Outcome]] = set()
 

@@ -1,11 +1,14 @@
 """Signed questions and their answers: the fast check agrees with the full one, and with dnspython."""
 
 import time
+from collections.abc import Iterator
+from types import SimpleNamespace
 
 import dns.exception
 import dns.flags
 import dns.message
 import dns.name
+import dns.renderer
 import dns.rrset
 import dns.tsig
 import pytest
@@ -18,6 +21,18 @@ from enactord.adapters.wire.tsig import ALGORITHMS, TsigError, TsigFault, TsigKe
 from tests.hostile.effort import damaged, tries
 
 NOW_S = int(time.time())
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _dnspython_has_our_time() -> Iterator[None]:
+    """These tests may run minutes after they were collected: longer than a signature is good for."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (dns.message, dns.renderer):
+            if hasattr(module, "time"):
+                patch.setattr(module, "time", SimpleNamespace(time=lambda: NOW_S))
+        yield
+
+
 SECRET = b"0123456789abcdef0123456789abcdef"
 KEY = TsigKey(name="enactor", algorithm="hmac-sha256", secret=SECRET)
 IN_ZONE = TsigKey(name="Keys.Example.test", algorithm="hmac-sha256", secret=SECRET)

@@ -1,30 +1,35 @@
 """What is shown as served was seen, on each server, and lately; what was not is unknown."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from enactord.adapters.memory_zone import MemoryServer
+from enactord.adapters.memory_zone import MemoryServer, MemoryZone
 from enactord.core.events import (
     EndpointDrifted,
     EndpointRepaired,
     ServerNotWell,
     ServerNudged,
     ServerWell,
+    StepFailed,
     TtlKept,
     TtlTaken,
 )
 from enactord.core.ledger import Entry
 from enactord.core.records import NO_RECORDS, Outcome, Served, Transaction
+from enactord.daemon import documents
 from enactord.daemon.documents import status_document
 from enactord.engine import enactor as engine
-from enactord.engine import evidence
-from enactord.engine.evidence import State
-from enactord.engine.health import HELD_S, Settled
-from enactord.engine.settings import ZonePorts
-from tests.world import ZONE, Gated, Member, Secondary, World, fleet, plan
+from enactord.engine import evidence, witnesses
+from enactord.engine.evidence import Evidence, State
+from enactord.engine.health import HELD_S, Health, Settled
+from enactord.engine.settings import Verifier, ZonePorts
+from enactord.engine.witnesses import Witnesses
+from enactord.registry.mirror import Presence
+from tests.world import ZONE, Gated, JumpingClock, Member, Recorder, Secondary, World, fleet, plan
 
 COUNT = 12
 FIRST = next(iter(fleet(COUNT)))
@@ -43,6 +48,12 @@ class CopiedWorld(World):
     @property
     def copy(self) -> Secondary:
         return self.secondaries[ZONE]
+
+
+@pytest.fixture(autouse=True)
+def _asked_at_each_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looks follow each other fast here: so do questions to a server that is away."""
+    monkeypatch.setattr(evidence, "_ASK_AGAIN_S", 0.0)
 
 
 @pytest.fixture
@@ -327,7 +338,7 @@ async def test_an_enactor_that_says_nothing_new_is_stale(world: CopiedWorld) -> 
     member = await begun(world)
     await world.until(lambda: [one.facts.get("zones") for one in member.enactor.mirror.enactors] == [{}])
     now = world.clock.now()
-    fresh, late = (status_document(member.enactor.mirror, [ZONE], at) for at in (now, now + 31))
+    fresh, late = (status_document(member.enactor.mirror, [ZONE], at) for at in (now, now + 61))
     assert [enactor["stale"] for enactor in fresh["enactors"]] == [False]
     assert [enactor["stale"] for enactor in late["enactors"]] == [True]
     assert ([zone["state"] for zone in fresh["zones"]], [zone["state"] for zone in late["zones"]]) == (
@@ -360,3 +371,111 @@ def test_a_passing_state_is_told_once_it_has_held_and_until_it_has_been_gone() -
     assert settled.of({"copy": "full"}, 2 * HELD_S + 2) == ["full"]
     assert settled.of({}, 3 * HELD_S + 1) == ["full"]
     assert settled.of({}, 3 * HELD_S + 2) == []
+
+
+async def test_a_server_that_stays_behind_is_told_once_however_many_plans_come(world: CopiedWorld) -> None:
+    """A plan that changes the same names is no end of it."""
+    member = await begun(world)
+    world.copy.follows = False
+    for generation in range(2, 6):
+        await world.publish(plan(fleet(COUNT, generation)))
+        await world.applied(generation)
+        await looks(member)
+    told = [type(one) for one in member.recorder.happenings if isinstance(one, ServerNotWell | ServerWell)]
+    assert told == [ServerNotWell]
+
+
+class Deaf(Gated):
+    """A way to a zone on which the questions for some names are lost."""
+
+    lost: frozenset[str] = frozenset()
+
+    async def read(self, names: Sequence[str]) -> Mapping[str, Served]:
+        return await super().read([name for name in names if name not in self.lost])
+
+
+async def test_what_the_zone_s_own_server_did_not_answer_is_not_verified() -> None:
+    """Nor is it well: it is unknown, and a note says how many there are."""
+
+    class DeafWorld(World):
+        def gate(self, zone: MemoryZone) -> Gated:
+            return Deaf(zone)
+
+    world = DeafWorld(repair_interval_s=0.05, verify_timeout_s=0.1)
+    member = await begun(world)
+    await world.until(lambda: member.enactor.verified == 1)
+    way = member.zones[ZONE]
+    assert isinstance(way, Deaf)
+    way.lost = frozenset(list(fleet(COUNT))[1:])
+    await world.publish(plan(fleet(COUNT, 2)))
+    await world.applied(2)
+    await looks(member)
+    assert member.enactor.verified == 1
+    assert state(member, max(way.lost)) is State.UNKNOWN
+    assert f"{COUNT - 1} endpoints are served otherwise" in "; ".join(member.enactor.account.notes())
+    way.lost = frozenset()
+    await world.until(lambda: member.enactor.verified == 2)
+    await world.close()
+
+
+async def test_a_verify_server_that_hangs_does_not_hold_up_repair(
+    world: CopiedWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The zone's own server is asked and mended all the same; whoever hangs is away."""
+    monkeypatch.setattr(witnesses, "_PATIENCE_S", 0.05)
+    monkeypatch.setattr(evidence, "_ASK_AGAIN_S", 3600.0)
+    member = await begun(world)
+
+    async def hang(names: Sequence[str]) -> Mapping[str, Served]:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    monkeypatch.setattr(world.copy, "read", hang)
+    await world.until(lambda: "secondary has not answered since" in reasons(member))
+    world.servers[ZONE].put_foreign(FIRST)
+    await world.until(lambda: member.recorder.of(EndpointRepaired))
+
+
+async def test_one_that_answers_a_part_of_a_look_is_away_all_along(world: CopiedWorld) -> None:
+    """Told once: its patience is not begun anew by each portion that it does answer."""
+    health = Health(Recorder(), Evidence({ZONE: ["secondary"]}, JumpingClock()))
+    copy = Secondary(world.servers[ZONE])
+    ports = replace(
+        world.ports(ZONE, Gated(MemoryZone(world.servers[ZONE]))),
+        verifiers=[Verifier(server="secondary", bulk=copy, sample=copy)],
+    )
+    for _ in range(3):
+        look = Witnesses(ports, health, Served.shows)
+        await look.read(ports.zone, [FIRST])
+        copy.away = True
+        await look.read(ports.zone, [FIRST])
+        copy.away = False
+        look.end()
+    assert [view.state for view in health.evidence.servers(ZONE)] == [State.AWAY]
+    look = Witnesses(ports, health, Served.shows)
+    await look.read(ports.zone, [FIRST])
+    look.end()
+    assert [view.state for view in health.evidence.servers(ZONE)] == [State.WELL]
+
+
+async def test_a_full_store_keeps_no_name_from_being_put_back(world: CopiedWorld) -> None:
+    """What was seen cannot be entered; what is empty is put back all the same."""
+    member = await begun(world)
+    world.copy.follows = False
+    await world.publish(plan(fleet(COUNT, 2)))
+    await world.applied(2)
+    await looks(member)
+    member.store.full = True
+    world.copy.follows = True  # there is something to promote in the look that finds the name empty
+    world.servers[ZONE].put_foreign(FIRST)
+    await world.until(lambda: member.recorder.of(EndpointRepaired))
+    assert not member.recorder.of(StepFailed)
+    member.store.full = False
+    await world.until(lambda: not member.enactor.reasons())
+
+
+def test_many_zones_that_are_not_well_are_not_shown_well_by_leaving_them_out() -> None:
+    """An enactor tells the first hundred, and how many there are: the others are unknown."""
+    facts = {"updated_at": 1.0, "zones": {"a.test.": "not well"}, "zones_left_out": 1}
+    seen = documents._seen([documents._enactor_document(Presence(id="a", facts=facts), 1.0)], None)
+    assert (seen("a.test."), seen("b.test.")) == ("not well", "unknown")

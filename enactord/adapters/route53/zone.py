@@ -33,7 +33,7 @@ from enactord.adapters.route53.sets import (
     too_large,
     violated,
 )
-from enactord.core.errors import ZoneDown
+from enactord.core.errors import ZoneDown, ZoneOdd
 from enactord.core.fence import FenceSeen
 from enactord.core.names import fence_name
 from enactord.core.records import Committed, Outcome, Reason, Refused, Served, Transaction, Unknown
@@ -84,7 +84,7 @@ class Route53Zone:
         sets = (await self._read_sets([name]))[name]
         alias = served_of(sets).alias
         if alias is not None:
-            raise ZoneDown(f"a CNAME stands at {name}: remove it, no fence can stand beside it")
+            raise ZoneOdd(f"a CNAME stands at {name}: remove it, no fence can stand beside it")
         return fence_of(sets)
 
     async def negative_ttl_s(self) -> int | None:

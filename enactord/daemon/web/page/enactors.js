@@ -24,7 +24,7 @@ function row(enactor, own) {
   let shown = "";
   node.renew = (one) => {
     mark(node, "data-state", one.gone ? "gone" : one.working_on ? "busy" : "idle");
-    const text = one.gone ? "gone; its lease runs out" : one.working_on ? `works on plan ${one.working_on}` : "waits for work";
+    const text = one.stale ? "has said nothing new for long" : one.gone ? "gone; its lease runs out" : one.working_on ? `works on plan ${one.working_on}` : "waits for work";
     const key = `${text} ${one.since}`;
     if (key !== shown) put(doing, text, " ", one.since ? since(one.since, "for") : "");
     shown = key;
