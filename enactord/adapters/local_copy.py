@@ -1,7 +1,9 @@
 """An enactor's copy of what it needs with the store away: one SQLite file in its state directory."""
 
 import asyncio
+import shutil
 import sqlite3
+import tempfile
 from collections.abc import Callable, Mapping, Set
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -36,12 +38,23 @@ def read_copy(state_dir: Path) -> tuple[list[Item], dict[str, bytes]]:
     try:
         if not path.is_file() or not path.stat().st_size:
             raise CopyUnreadable(f"{state_dir} holds no copy of an enactor ({COPY_NAME})")
+        if Path(f"{path}-journal").exists():
+            return _recovered(path)
         with _connected(path, read_only=True) as db:
             return _contents(db)
     except _OtherFormat as error:
         raise CopyUnreadable(f"{path}: {error}: use the version that wrote it") from error
     except (sqlite3.Error, OSError) as error:
         raise CopyUnreadable(f"{path}: {error}") from error
+
+
+def _recovered(path: Path) -> tuple[list[Item], dict[str, bytes]]:
+    """Read a copy whose last save was cut off, from a copy of its own: what was cut off is undone there."""
+    with tempfile.TemporaryDirectory() as folder:
+        for part in ("", "-journal"):
+            shutil.copyfile(f"{path}{part}", Path(folder) / f"{path.name}{part}")
+        with _connected(Path(folder) / path.name) as db:
+            return _contents(db)
 
 
 class _OtherFormat(Exception):
@@ -100,6 +113,13 @@ class SqliteLocalCopy:
 
     def _load(self) -> tuple[list[Item], dict[str, bytes]]:
         try:
+            return self._load_sound()
+        except OSError as error:
+            self._unread = True
+            raise CopyUnreadable(f"{self._path}: {error}; it counts as empty") from error
+
+    def _load_sound(self) -> tuple[list[Item], dict[str, bytes]]:
+        try:
             if not self._path.exists() or (self._path.is_file() and not self._path.stat().st_size):
                 return [], {}
             if not self._path.is_file():
@@ -114,8 +134,6 @@ class SqliteLocalCopy:
             if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF in _DAMAGED:
                 raise CopyUnreadable(self._set_aside("damaged", str(error))) from error
             self._unread = True
-            raise CopyUnreadable(f"{self._path}: {error}; it counts as empty") from error
-        except OSError as error:
             raise CopyUnreadable(f"{self._path}: {error}; it counts as empty") from error
 
     def _set_aside(self, suffix: str, why: str) -> str:

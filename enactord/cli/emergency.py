@@ -200,7 +200,7 @@ async def _opened(zone: str, name: str = "") -> AsyncIterator[tuple[Owner, ZoneP
             if isinstance(port, SeveralServers):
                 await port.settle(primary)
                 warn(f"{zone} is written on {port.current}; other servers of the config are left alone")
-        yield Owner(scope=settings.scope, installation=installation), zones[zone]
+        yield Owner(scope=settings.scope, installation=installation or None), zones[zone]
 
 
 async def _recorded(config: Config, zone: str) -> tuple[str, str]:

@@ -9,6 +9,7 @@ from enactord.cli.program import common, examples
 from enactord.cli.publish import author_or_user
 from enactord.cli.terminal import Out, agrees, deny, progress, tell_done
 from enactord.core.names import parse_name
+from enactord.daemon.copied import copied_installation
 from enactord.operations import taking
 from enactord.operations.retiring import Retired, retire
 from enactord.operations.scope import Denied, Stage
@@ -134,7 +135,9 @@ async def _look(name: str) -> Offer | Denied:
 
 async def _take(offer: Offer, reason: str, author: str) -> TakenOver | Denied:
     async with open_tools() as tools, tools.zones() as zones:
-        return await taking.take(tools.scope, offer, zones[offer.zone], reason=reason, author=author)
+        copied = await asyncio.to_thread(copied_installation, tools.config)
+        ports = zones[offer.zone]
+        return await taking.take(tools.scope, offer, ports, reason=reason, author=author, copied=copied)
 
 
 def _print_taken(out: Out, done: TakenOver) -> None:

@@ -76,16 +76,19 @@ class OtherFence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Owner:
-    """Whose fences are ours: those of this scope and installation ("": not known, then the scope decides)."""
+    """Whose fences are ours: those of this scope and installation.
+
+    `installation` "": we have no id, so a fence with one is another's. None: it is not known; then the scope decides.
+    """
 
     scope: str
-    installation: str = ""
+    installation: str | None = None
 
     def owns(self, fence: Fence) -> bool:
         """Whether a fence is ours; without an id it is, by its scope."""
         if fence.scope != self.scope:
             return False
-        return not (fence.installation and self.installation) or fence.installation == self.installation
+        return not fence.installation or self.installation is None or fence.installation == self.installation
 
 
 Stranger = Fence | OtherFence

@@ -33,11 +33,11 @@ class Account:
             found.append(f"limits: {self._enactor.ruling.problem}")
         passing = self._enactor.health.loop_problems
         for zone, (_, problem) in self.zone_states().items():
-            told = problem if zone in problem else f"{zone}: {problem}"
+            text = problem if zone in problem else f"{zone}: {problem}"
             if self._enactor.health.zone_aspect(zone) or self._enactor.health.evidence.looked_at(zone):
-                found.append(told)
+                found.append(text)
             else:
-                passing[f"first look {zone}"] = told  # after a start it comes soon
+                passing[f"first look {zone}"] = text  # after a start it comes soon
         for zone, ports in self._enactor.ports.zones.items():
             told = self._enactor.health.has(zone, Aspect.SERVER)
             own = [verifier.server for verifier in ports.verifiers if told and ports.is_own(verifier)]

@@ -22,6 +22,9 @@ from enactord.registry.keys import installation_value, parse_installation
 from enactord.registry.mirror import Mirror
 
 _AGAIN_S = 1.0
+_OBJECTED_AGAIN_S = 30.0
+"""How long nobody asks all zones again after one of them had another's id; an id in the store ends it at once."""
+_ZONES_AT_ONCE = 16
 _SHOWN_WITHIN_S = 1.0
 
 
@@ -33,6 +36,10 @@ class Identity:
         self._ports = ports
         self._mirror = mirror
         self._health = health
+        self._answered = False
+        """Whether any zone answered when all were last asked."""
+        self._objected = False
+        """Whether one of them was another's."""
 
     async def run(self) -> None:
         """Look after the id until cancelled."""
@@ -43,10 +50,14 @@ class Identity:
                 if self._lost:
                     await self._provide()
                 else:
+                    self._objected = False
                     self._health.note_installation("")
             except (StoreDown, StoreRefused):
                 pass  # the loop that follows the store finds that, too, and tells
-            await asyncio.sleep(_AGAIN_S)
+            if self._objected:
+                await self._mirror.wait_until(lambda: not self._lost, _OBJECTED_AGAIN_S)
+            else:
+                await asyncio.sleep(_AGAIN_S)
 
     @property
     def _lost(self) -> bool:
@@ -61,6 +72,7 @@ class Identity:
             fresh = self._ports.draw_mark()
             problem = await self._objection(fresh)
             self._health.note_installation(problem)
+            self._objected = bool(problem and self._answered)
             if problem or not self._lost:
                 return
         item, key = self._mirror.stored_installation, self._mirror.keys.installation
@@ -76,6 +88,7 @@ class Identity:
     async def _objection(self, fresh: str) -> str:
         """Ask all zones for their fences; return why no id is to be made: any that a zone has is another's."""
         answers = await self._answers()
+        self._answered = bool(answers)
         owner = Owner(scope=self._settings.scope, installation=fresh)
         strangers = {zone: find_stranger(seen, owner) for zone, seen in sorted(answers.items())}
         for zone, stranger in strangers.items():
@@ -86,16 +99,22 @@ class Identity:
                 )
         if any(not isinstance(stranger, OtherFence) for stranger in strangers.values()):
             return ""
+        for zone, stranger in strangers.items():
+            if stranger is not None:
+                return f"no id is made for this installation: {describe_fence(zone, stranger, owner)}"
         return "no id is made for this installation until the server of one zone at least answers for its fence"
 
     async def _answers(self) -> dict[str, FenceSeen]:
         """Return what stands at the fence's name of each zone; those that do not answer in time are left out."""
         answers: dict[str, FenceSeen] = {}
 
+        places = asyncio.Semaphore(_ZONES_AT_ONCE)
+
         async def ask(zone: str) -> None:
             while zone not in answers:
                 try:
-                    answers[zone] = await self._ports.zones[zone].zone.read_fence()
+                    async with places:
+                        answers[zone] = await self._ports.zones[zone].zone.read_fence()
                 except ZoneDown:
                     await asyncio.sleep(_AGAIN_S)
 

@@ -5,6 +5,7 @@ each other's work. So what stands is shown first, and exactly that is replaced, 
 no write that is on its way from over there can land.
 """
 
+import asyncio
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +37,7 @@ from enactord.registry.mirror import Mirror
 from enactord.store.layout import INSTALLATION, TAKEN
 
 _ATTEMPTS = 5
+_PUT_BACK_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,16 +91,25 @@ async def look(scope: Scope, zone: str, ports: ZonePorts) -> Offer | Denied:
     return Offer(zone=zone, seen=seen, standing=describe(seen), generation=generation)
 
 
-async def take(scope: Scope, offer: Offer, ports: ZonePorts, *, reason: str, author: str) -> TakenOver | Denied:
+async def take(
+    scope: Scope, offer: Offer, ports: ZonePorts, *, reason: str, author: str, copied: str = ""
+) -> TakenOver | Denied:
     """Put our fence in place of exactly what was shown, above it.
+
+    `copied`: the installation's id as the local copy has it; "": there is none.
 
     It is the one that our store has for the zone, if that is above; else the store is told of it, and the
     next plan goes above. Where the store has no installation's id yet, it gets one. Raises `StoreDown`,
     `ZoneDown`, `ZoneDenied`.
     """
-    installation = await _installation(scope)
+    installation = await _installation(scope, copied)
     if isinstance(installation, Denied):
         return installation
+    if find_stranger(offer.seen, Owner(scope=scope.name, installation=installation)) is None:
+        detail = (
+            f"the store had lost the id of this installation; it is there again ({installation}), and the zone is ours"
+        )
+        return _denied("ours", detail)
     fence = _fence(await scope.mirror(), offer, installation)
     last = ""
     for _ in range(_ATTEMPTS):
@@ -122,10 +133,13 @@ async def take(scope: Scope, offer: Offer, ports: ZonePorts, *, reason: str, aut
     return await _record(scope, offer, fence, {"reason": reason, "author": author})
 
 
-async def _installation(scope: Scope) -> str | Denied:
-    """Return the id of our installation; makes it where there is none."""
+async def _installation(scope: Scope, copied: str) -> str | Denied:
+    """Return the id of our installation. Where the store has none: the one that the local copy knows, or a new one.
+
+    An enactor that knows it puts it back within a second or two: it is waited for.
+    """
     key = scope.keys.installation
-    for _ in range(_ATTEMPTS):
+    for attempt in range(_ATTEMPTS):
         mirror = await scope.mirror()
         if mirror.installation:
             return mirror.installation
@@ -133,8 +147,11 @@ async def _installation(scope: Scope) -> str | Denied:
         other = mirror.other_formats.get(INSTALLATION.prefix)
         if other is not None:
             return _denied("format", f"the store holds a {other}")
+        if not copied and attempt < _ATTEMPTS - 2:
+            await asyncio.sleep(_PUT_BACK_S)
+            continue
         as_seen = absent(key) if item is None else valued(key, item.value)
-        fresh = draw_mark()
+        fresh = copied or draw_mark()
         await scope.store.transact((as_seen,), (Put(key=key, value=installation_value(fresh)),))
     return _denied("changed", "others give this installation its id at this moment: try again")
 
@@ -163,8 +180,13 @@ async def _record(scope: Scope, offer: Offer, fence: Fence, order: dict[str, str
     if fence.plan != NO_PLAN:
         left = ""
     elif in_step(fence.generation, newest, scope.limits):
-        await Fences(scope.store, scope.keys).follow(zone, fence)
-        left = "publish: the next plan is applied above that fence"
+        if await Fences(scope.store, scope.keys).follow(zone, fence):
+            left = "publish: the next plan is applied above that fence"
+        else:
+            left = (
+                "the store has not taken the zone's new fence (its fence is being lowered, or another version wrote its"
+                " record): see /readyz"
+            )
     else:
         left = out_of_reach(zone, fence.generation, newest)
     return TakenOver(zone=zone, before=offer.standing, fence=fence, left=left)
@@ -172,7 +194,7 @@ async def _record(scope: Scope, offer: Offer, fence: Fence, order: dict[str, str
 
 def _owner(mirror: Mirror) -> Owner:
     """Whose fences are ours; without an id of ours, any id is another's."""
-    return Owner(scope=mirror.keys.scope, installation=mirror.installation or draw_mark())
+    return Owner(scope=mirror.keys.scope, installation=mirror.installation)
 
 
 def _denied(guard: str, detail: str) -> Denied:

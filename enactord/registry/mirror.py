@@ -93,7 +93,8 @@ class Mirror:
     @property
     def owner(self) -> Owner:
         """Whose fences are ours."""
-        return Owner(scope=self.keys.scope, installation=self.installation)
+        known = self.installation or ("" if self.stored_installation is None else None)  # one may stand there, unread
+        return Owner(scope=self.keys.scope, installation=known)
 
     @property
     def has_content(self) -> bool:

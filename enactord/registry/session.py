@@ -89,11 +89,10 @@ class Session:
         if facts != self._facts or not 0 <= now - self._told_at < RENEWED_S:
             self._since = self._since if facts == self._facts else now
             said = json_value(ENACTOR, facts | {"process": self._mark, "since": self._since, "updated_at": now})
-            zones = json_value(CONFIGURED, {zone: list(servers) for zone, servers in self._zones.items()})
-            puts: list[Operation] = [
-                Put(key=self._keys.enactor(self.enactor), value=said, lease=self.lease),
-                Put(key=self._keys.configured(self.enactor), value=zones, lease=self.lease),
-            ]
+            puts: list[Operation] = [Put(key=self._keys.enactor(self.enactor), value=said, lease=self.lease)]
+            if not self._present_since:  # it goes with the lease, and does not change
+                zones = json_value(CONFIGURED, {zone: list(servers) for zone, servers in self._zones.items()})
+                puts.append(Put(key=self._keys.configured(self.enactor), value=zones, lease=self.lease))
             unchanged = Compare(
                 key=self._keys.enactor(self.enactor), field="create", operator="=", operand=self._present_since
             )

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
@@ -25,6 +26,7 @@ from enactord.core.fence import (
 )
 from enactord.core.kv import Delete, Put, prefix_end
 from enactord.engine.settings import ZonePorts
+from enactord.operations import taking
 from enactord.operations.audit import acts
 from enactord.operations.scope import Denied, Scope
 from enactord.operations.taking import Offer, TakenOver, look, take
@@ -375,6 +377,37 @@ async def taken(world: World) -> TakenOver:
     done = await take(scope_of(world), offer, ports, reason="INC-1", author="alice")
     assert isinstance(done, TakenOver), done
     return done
+
+
+async def test_a_store_without_an_id_owns_no_fence_that_has_one(world: World) -> None:
+    """Until its installation has an id, nothing of a zone with another's is repaired, replanted or followed."""
+    member = await world.add("a")
+    await world.publish(plan(fleet(3, 1)))
+    await world.applied(1)
+    strict, unknown = Owner(scope=SCOPE, installation=""), Owner(scope=SCOPE)
+    assert not strict.owns(fence(THEIRS))
+    assert unknown.owns(fence(THEIRS))
+    assert strict.owns(replace(fence(THEIRS), installation=""))
+    member.enactor.mirror.installation = ""
+    del member.enactor.mirror.items[world.keys.installation]
+    world.servers[ZONE].put_fence(fence(THEIRS).seen)
+    look = await member.enactor.repairer.look(ZONE, paced=False)
+    assert look.foreign
+    assert world.servers[ZONE].fence == fence(THEIRS).seen
+
+
+async def test_a_take_over_puts_back_the_id_that_the_copy_knows(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store that has lost its id alone gets that id, and not another: the zones stay ours."""
+    monkeypatch.setattr(taking, "_PUT_BACK_S", 0.01)
+    world.servers[ZONE].put_fence(fence(OURS).seen)
+    ports = world.ports(ZONE, world.gate(MemoryZone(world.servers[ZONE])))
+    offer = await look(scope_of(world), ZONE, ports)
+    assert isinstance(offer, Offer)  # the store has no id: whose it is, it cannot tell
+    done = await take(scope_of(world), offer, ports, reason="INC-1", author="alice", copied=OURS)
+    assert isinstance(done, Denied)
+    assert "the zone is ours" in done.refusals[0].detail
+    assert (await world.view()).installation == OURS
+    assert world.servers[ZONE].fence == fence(OURS).seen
 
 
 async def test_a_dead_installation_s_zone_is_taken_over(world: World) -> None:
