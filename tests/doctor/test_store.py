@@ -9,6 +9,7 @@ import pytest
 
 from enactord.adapters.clock import SystemClock
 from enactord.adapters.etcd_api import Service, message
+from enactord.adapters.local_copy import COPY_NAME
 from enactord.adapters.stores import open_store
 from enactord.core.errors import StoreRefused
 from enactord.core.guards import Limits
@@ -62,6 +63,23 @@ async def test_a_store_that_the_local_copy_does_not_know_is_told(desk: Desk) -> 
         assert [check.state is State.OK for check in checks] == [well]
         assert "a" * 16 in checks[0].seen
     await store.close()
+
+
+async def test_a_store_without_an_id_promises_none(desk: Desk) -> None:
+    """Whether an enactor makes one depends on the fences, which the zones tell."""
+    (found,) = [check for check in (await desk.examine()).checks if check.subject == "installation"]
+    assert found.state is State.OK
+    assert found.seen == "the store has no id; there is no local copy to compare it with"
+
+
+async def test_a_local_copy_that_cannot_be_read_is_told(desk: Desk) -> None:
+    """It is not "no copy": the file is named, with why."""
+    await desk.copied("a" * 16)
+    (desk.folder / "state" / COPY_NAME).write_bytes(b"no database at all" * 100)
+    found = warning(await desk.examine(), "store")
+    assert found.subject == "installation"
+    assert COPY_NAME in found.seen
+    assert "not a database" in found.seen
 
 
 async def test_a_store_that_is_away_stops_no_other_check(desk: Desk) -> None:
@@ -196,7 +214,7 @@ async def test_a_store_that_is_not_made_yet_is_not_made_by_the_doctor(desk: Desk
     """Its file would belong to whoever runs the doctor."""
     report = await desk.examine()
     assert bad(report) == []
-    (found,) = [check for check in report.checks if check.group == "store"]
+    (found,) = [check for check in report.checks if check.subject.startswith("sqlite://")]
     assert "does not exist yet" in found.seen
     assert not (desk.folder / "store.db").exists()
 
