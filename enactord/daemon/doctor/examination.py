@@ -24,12 +24,13 @@ from enactord.ports import Clock, KeyValue
 
 _DISK_LIMIT_S = 10.0
 _STORE_ANSWERS = 8
-"""Answers of the store that the longest part waits for, one after the other; and some seconds for reports."""
+"""Answers of the store that the longest part waits for, one after the other."""
 _ZONE_ANSWERS = 12
 """So does a look at a zone, on each of its servers."""
 _SERVERS_AT_ONCE = 16
 _SERVER_LIMIT_S = 120.0
-_REPORTS_S = 8.0
+_ALIVE_S = 18.0
+"""Besides, an enactor says within this time that it is alive."""
 
 Progress = Callable[[int, int], None]
 """Told how many parts are done, of how many."""
@@ -56,7 +57,7 @@ async def examine(config: Config, *, clock: Clock | None = None, progress: Progr
 
 
 def _parts(config: Config, clock: Clock, identity: Identity) -> Iterable[Awaitable[list[Check]]]:
-    limit_s = _STORE_ANSWERS * config.store.timeout_s + _REPORTS_S
+    limit_s = _STORE_ANSWERS * config.store.timeout_s + _ALIVE_S
     yield told(Group.CONFIG, str(config.source.path), _DISK_LIMIT_S, _warnings(config))
     yield told(Group.CERTIFICATES, "files", _DISK_LIMIT_S, _certificates(config, clock))
     yield told(Group.DISK, str(config.enactor.state_dir), _DISK_LIMIT_S, beside(lambda: check_disk(config)))
