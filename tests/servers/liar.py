@@ -383,6 +383,15 @@ def lost(which: bytes) -> Lie:
     return lie
 
 
+async def _unprepared(liar: Liar, message: bytes) -> bytes | None:
+    """Lose what a trial begins with, the answer and the update."""
+    if liar.mine(message) and b"\5exact" in message:
+        parts = Parts.of(message)
+        if not parts.prerequisites and any(part.rclass == IN for part in parts.updates):
+            return None
+    return await liar.pass_on(message)
+
+
 async def _never_refused(liar: Liar, message: bytes) -> bytes:
     """Answer NOERROR, signed, where the trial of signed errors is refused."""
     reply = await liar.pass_on(message)
@@ -415,6 +424,7 @@ HALF_LIES: Mapping[str, HalfLie] = {
     "the answer to a prerequisite is lost": HalfLie(lost(b"\14exact-mark-0"), "exact", "unknown"),
     "the answer to a message of many is lost": HalfLie(lost(b"\6part-0"), "atomic", "unknown"),
     "the answer to a write is lost": HalfLie(lost(b"\5total"), "total", "unknown"),
+    "what a trial begins with is lost": HalfLie(_unprepared, "exact", "unknown"),
     "nothing is refused": HalfLie(_never_refused, "signed-errors", "unknown"),
     "a name below another is refused": HalfLie(_unwritten, "non-terminal", "unknown"),
 }

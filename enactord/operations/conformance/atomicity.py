@@ -56,7 +56,7 @@ async def _race(bench: Bench) -> Tried:
     name = bench.name("race")
     streams = [bench.stream(WRITERS // _CONNECTIONS) for _ in range(_CONNECTIONS)]
     current = text("round 0")
-    await bench.send([delete(name, TYPE_TXT), add(name, TYPE_TXT, current)])
+    await bench.prepare(delete(name, TYPE_TXT), add(name, TYPE_TXT, current))
     lost = 0
     for turn in range(1, _ROUNDS + 1):
         own = [text(f"round {turn} writer {writer}") for writer in range(WRITERS)]
@@ -86,7 +86,7 @@ async def _race(bench: Bench) -> Tried:
 
 async def _atomic(bench: Bench) -> Tried:
     taken, *names = (bench.name(f"half-{number}") for number in range(6))
-    await bench.send([delete(taken, TYPE_A), add(taken, TYPE_A, TWO)])
+    await bench.prepare(delete(taken, TYPE_A), add(taken, TYPE_A, TWO))
     batch = [*names, taken]
     refused = await bench.send(
         [add(name, TYPE_A, ONE) for name in batch], when=[absent(name, TYPE_A) for name in batch]

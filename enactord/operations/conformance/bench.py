@@ -52,6 +52,10 @@ def rcode_text(rcode: int) -> str:
     return "NOERROR" if rcode == NOERROR else RCODE_TEXTS.get(rcode, f"rcode {rcode}")
 
 
+class Unprepared(Exception):
+    """What a trial begins with could not be written, so the trial shows nothing."""
+
+
 class Bench:
     """A zone on a server, the key that may update it, and connections. Close it at the end."""
 
@@ -95,6 +99,12 @@ class Bench:
         """Send an update that requires `when`; `key`: another one than that of the zone."""
         body = pack_plain(self.zone, when, updates)
         return await self.send_packed(body, key=key, signed=signed, stream=stream)
+
+    async def prepare(self, *updates: Record) -> None:
+        """Write what a trial begins with. Raises `Unprepared` where that is not acknowledged."""
+        reply = await self.send(updates)
+        if not reply.applied:
+            raise Unprepared(f"what the trial begins with is not written: {reply.text}")
 
     async def send_packed(
         self,

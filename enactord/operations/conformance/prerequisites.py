@@ -57,12 +57,12 @@ async def _exact(bench: Bench) -> Tried:
     name = bench.name("exact")
     trials = _Trials(bench, "exact-mark")
     v1, v2 = text("v=1 gen=1"), text("v=1 gen=2")
-    await bench.send([delete(name, TYPE_TXT), add(name, TYPE_TXT, v1)])
+    await bench.prepare(delete(name, TYPE_TXT), add(name, TYPE_TXT, v1))
     await trials.ends(NOERROR, "the TXT that stands there", exactly(name, TYPE_TXT, [v1]))
     await trials.ends(NXRRSET, "another TXT", exactly(name, TYPE_TXT, [v2]))
     await trials.ends(NXRRSET, "one TXT more", exactly(name, TYPE_TXT, [v1, v2]))
     await trials.ends(NXRRSET, "a TXT where none is", exactly(bench.name("exact-none"), TYPE_TXT, [v1]))
-    await bench.send([add(name, TYPE_TXT, v2), delete(name, TYPE_A), add(name, TYPE_A, ONE), add(name, TYPE_A, TWO)])
+    await bench.prepare(add(name, TYPE_TXT, v2), delete(name, TYPE_A), add(name, TYPE_A, ONE), add(name, TYPE_A, TWO))
     await trials.ends(NXRRSET, "one TXT of two", exactly(name, TYPE_TXT, [v1]))
     await trials.ends(NOERROR, "two TXT of two", exactly(name, TYPE_TXT, [v1, v2]))
     await trials.ends(NXRRSET, "one A of two", exactly(name, TYPE_A, [ONE]))
@@ -75,7 +75,7 @@ async def _exact(bench: Bench) -> Tried:
 async def _case(bench: Bench) -> Tried:
     name = bench.name("case")
     trials = _Trials(bench, "case-mark")
-    await bench.send([delete(name, TYPE_TXT), add(name, TYPE_TXT, text("held=Ann: stop"))])
+    await bench.prepare(delete(name, TYPE_TXT), add(name, TYPE_TXT, text("held=Ann: stop")))
     await trials.ends(NXRRSET, "a TXT with another capital", exactly(name, TYPE_TXT, [text("held=ann: stop")]))
     return trials.tried()
 
@@ -84,7 +84,7 @@ async def _absent(bench: Bench) -> Tried:
     trials = _Trials(bench, "absent-mark")
     for rtype, rdata in _RDATA.items():
         name, kind = bench.name("absent"), _TYPES[rtype]
-        await bench.send([*(delete(name, each) for each in _RDATA), add(name, rtype, rdata)])
+        await bench.prepare(*(delete(name, each) for each in _RDATA), add(name, rtype, rdata))
         await trials.ends(YXRRSET, f"no {kind}, where one is", [absent(name, rtype)])
         others = [absent(name, each) for each in _RDATA if each != rtype]
         await trials.ends(NOERROR, f"no other types, where {kind} is", others)
@@ -97,7 +97,7 @@ async def _absent(bench: Bench) -> Tried:
 async def _exists(bench: Bench) -> Tried:
     name, none = bench.name("exists"), bench.name("exists-none")
     trials = _Trials(bench, "exists-mark")
-    await bench.send([delete(name, TYPE_TXT), add(name, TYPE_TXT, text("here"))])
+    await bench.prepare(delete(name, TYPE_TXT), add(name, TYPE_TXT, text("here")))
     await trials.ends(NOERROR, "any TXT, where one is", [exists(name, TYPE_TXT)])
     await trials.ends(NXRRSET, "any A, where TXT is", [exists(name, TYPE_A)])
     await trials.ends(NXRRSET, "any TXT, where no name is", [exists(none, TYPE_TXT)])
@@ -107,7 +107,7 @@ async def _exists(bench: Bench) -> Tried:
 async def _in_use(bench: Bench) -> Tried:
     name, none = bench.name("used"), bench.name("used-none")
     trials = _Trials(bench, "used-mark")
-    await bench.send([delete(name, TYPE_TXT), add(name, TYPE_TXT, text("here"))])
+    await bench.prepare(delete(name, TYPE_TXT), add(name, TYPE_TXT, text("here")))
     await trials.ends(NOERROR, "a name in use, that is", [in_use(name)])
     await trials.ends(NXDOMAIN, "a name in use, that is not", [in_use(none)])
     await trials.ends(YXDOMAIN, "a name not in use, that is", [not_in_use(name)])
@@ -126,7 +126,7 @@ async def _wildcard(bench: Bench) -> Tried:
     if trials.end is not None:
         return trials.end
     answers = await bench.reads(name, TYPE_A, [ONE])
-    await bench.send([add(name, TYPE_A, TWO)])
+    await bench.prepare(add(name, TYPE_A, TWO))
     if not await bench.reads(name, TYPE_A, [TWO]):
         return failed("a name's own A is not read where a wildcard is")
     return passed(f"prerequisites look past a wildcard; questions {'do not' if answers else 'do, too'}")
@@ -145,7 +145,7 @@ async def _cname(bench: Bench) -> Tried:
     if guarded.rcode != YXRRSET:
         return failed(f"an A that requires no CNAME, beside a CNAME: {guarded.text}, and should be YXRRSET")
     beside = await bench.send([add(alias, TYPE_A, ONE), add(bench.name("alias-other"), TYPE_A, ONE)])
-    await bench.send([delete(plain, TYPE_A), add(plain, TYPE_A, ONE)])
+    await bench.prepare(delete(plain, TYPE_A), add(plain, TYPE_A, ONE))
     over = await bench.send([add(plain, TYPE_CNAME, target)])
     for name, rtype, what in ((alias, TYPE_A, "an A beside a CNAME"), (plain, TYPE_CNAME, "a CNAME beside an A")):
         holds = await bench.send([], when=[absent(name, rtype)])

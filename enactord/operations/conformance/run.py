@@ -13,7 +13,7 @@ from enactord.core.errors import ZoneDown
 from enactord.core.names import fence_name
 from enactord.core.refusal import Refusal
 from enactord.operations.conformance import atomicity, prerequisites, service
-from enactord.operations.conformance.bench import BARRIER, NOERROR, NXRRSET, YXRRSET, Bench, Reply
+from enactord.operations.conformance.bench import BARRIER, NOERROR, NXRRSET, YXRRSET, Bench, Reply, Unprepared
 from enactord.operations.conformance.verdict import Conformance, Property, Result, Tried, Verdict, unknown
 from enactord.operations.scope import Denied
 from enactord.ports import Clock
@@ -159,6 +159,8 @@ async def _within(bench: Bench, each: Property) -> Tried:
             return await each.attempt(bench)
     except TimeoutError:
         return unknown(f"no end within {_LIMIT_S:g} s")
+    except Unprepared as error:
+        return unknown(str(error))
     except ZoneDown as error:
         return unknown(f"a question was not answered: {error}")
 

@@ -83,7 +83,7 @@ async def _ttl(bench: Bench) -> Tried:
 
 async def _signed_errors(bench: Bench) -> Tried:
     name = bench.name("error")
-    await bench.send([delete(name, TYPE_A), add(name, TYPE_A, ONE)])
+    await bench.prepare(delete(name, TYPE_A), add(name, TYPE_A, ONE))
     replies = (
         await bench.send([], when=[absent(name, TYPE_A)]),
         await bench.send([], when=exactly(name, TYPE_TXT, [text("not here")])),
