@@ -111,7 +111,8 @@ class HttpConfig:
     """File of the bearer tokens, a line each with name, role and hash: `enactorctl token` makes and changes it. Without
     it nothing can be written over HTTP."""
     read_needs_token: bool = False
-    """Whether reading needs a token, too, of any role. Only `/healthz` is open then, and of `/readyz` the status."""
+    """Whether reading needs a token, too, of any role. Only `/healthz` is open then, and of `/readyz` the
+    status and the process."""
     tls_cert: bytes = field(default=b"", repr=False)
     """Certificate; with it, HTTPS is served. Goes together with tls_key_file."""
     tls_key: bytes = field(default=b"", repr=False)

@@ -66,3 +66,12 @@ def read_bounded(path: Path, bytes_max: int = FILE_BYTES_MAX) -> bytes:
 def paths_of(uses: Iterable[FileUse]) -> list[Path]:
     """Return the paths of some uses, each once, in order."""
     return list(dict.fromkeys(path for use in uses for path in use.paths))
+
+
+def is_there(path: Path) -> bool:
+    """Whether a file or folder exists. Raises `PermissionError` where this user may not look: it is not "no"."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True

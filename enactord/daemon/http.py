@@ -166,7 +166,7 @@ class Pages:
     async def ready(self, request: web.Request) -> web.Response:
         """200 once started; "degraded" is ready, and says why. Held names are notes: no reason to be degraded.
 
-        Whoever may not read is told the status alone.
+        Whoever may not read is told the status alone, and which process this is: the doctor compares it with the store.
         """
         enactor = self._enactor
         reasons = enactor.reasons()
@@ -174,7 +174,8 @@ class Pages:
         status = "degraded" if reasons else "ready"
         if not self._access.shows_all(request):
             reasons, notes = [], ["reasons and notes are shown to whoever gives a token (http.read_needs_token)"]
-        return web.json_response({"status": status, "reasons": reasons, "notes": notes})
+        document = {"status": status, "process": enactor.session.process, "reasons": reasons, "notes": notes}
+        return web.json_response(document)
 
     async def metrics(self, request: web.Request) -> web.Response:
         # What cannot be read leaves its metrics as they were; the others are still told.

@@ -20,6 +20,7 @@ from enactord.adapters.skydns import SkydnsZone
 from enactord.adapters.wire.tsig import TsigKey
 from enactord.core.errors import ConfigError
 from enactord.daemon.config import Address, Config, ZoneConfig
+from enactord.daemon.config_files import is_there
 from enactord.daemon.config_store import open_config_store
 from enactord.engine.settings import Ports, Verifier, ZonePorts
 from enactord.ports import KeyValue, Observer, ServedReader, Zone
@@ -43,9 +44,12 @@ def zone_key(config: Config, zone: ZoneConfig) -> TsigKey:
 
 
 def owns_no_key(config: Config, zone: ZoneConfig) -> bool:
-    """Whether a zone is of the embedded server, and the key of its own is still to be made."""
+    """Whether a zone is of the embedded server, and the key of its own is still to be made.
+
+    Raises `PermissionError` where this user may not look.
+    """
     own = zone.backend == "embedded" and not zone.tsig_name
-    return own and not (config.enactor.state_dir / _OWN_SECRET_FILE).exists()
+    return own and not is_there(config.enactor.state_dir / _OWN_SECRET_FILE)
 
 
 def _own_secret(state_dir: Path) -> bytes:

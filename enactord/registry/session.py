@@ -108,6 +108,11 @@ class Session:
             self._facts, self._told_at = facts, now
 
     @property
+    def process(self) -> str:
+        """What tells this process from others."""
+        return self._mark
+
+    @property
     def _own(self) -> tuple[Compare, ...]:
         """The store is the one of our installation."""
         installation = self._installation()
@@ -135,9 +140,7 @@ class Session:
         """Remove what is left of a presence of ours. Raises `IdTaken` where it is that of another process."""
         if item is None:
             return
-        facts = stored_json(ENACTOR, item.value)
-        process = facts.get("process", "") if isinstance(facts, dict) else ""
-        if item.lease and process != self._mark:
+        if item.lease and process_of(item.value) != self._mark:
             raise IdTaken(
                 f"another process has the id {self.enactor}, too, and is alive; this one claims no plan until that"
                 f" is gone: after a crash, in {self.ttl_s} s at most; if two enactors have the id in their configs,"
@@ -220,6 +223,13 @@ async def enactors_naming(store: Reading, keys: Keys, zone: str, server: str) ->
         if not isinstance(servers, list) or server in servers:
             found.append(enactor)
     return found
+
+
+def process_of(presence: bytes) -> str:
+    """Return which process says a presence, as it is stored; "" where that cannot be read."""
+    facts = stored_json(ENACTOR, presence)
+    process = facts.get("process") if isinstance(facts, dict) else None
+    return process if isinstance(process, str) else ""
 
 
 async def configured_zones(store: Reading, keys: Keys) -> dict[str, dict[str, object] | None]:

@@ -34,6 +34,7 @@ class Desk:
     zone: str = ZONE
     key_name: str = "enactor"
     secret: str = SECRET
+    secret_mode: int = 0o600
     more: dict[str, str] = field(default_factory=dict)
     """More lines of a table, by its name."""
 
@@ -44,7 +45,7 @@ class Desk:
     def write(self) -> None:
         secret = self.folder / "tsig.secret"
         secret.write_text(self.secret)
-        secret.chmod(0o600)
+        secret.chmod(self.secret_mode)
         store = self.store or f"sqlite://{self.folder}/store.db"
         lines = [
             *("[enactor]", 'id = "e1"', f'scope = "{self.scope}"'),

@@ -7,7 +7,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import dns.message
@@ -19,12 +20,15 @@ import dns.zone
 import pytest
 from click.testing import CliRunner, Result
 
+from enactord.adapters.wire.answer import TYPE_TXT
+from enactord.adapters.wire.plain_update import text
 from enactord.adapters.wire.tsig import TsigKey
 from enactord.cli.ctl import main as ctl
 from enactord.core.errors import ZoneDown
 from enactord.core.fence import NO_PLAN, Fence
 from enactord.operations.conformance import Conformance, Target, Verdict, conform
-from enactord.operations.conformance.run import LABELS, PROPERTIES
+from enactord.operations.conformance.bench import NXRRSET, YXRRSET, Bench
+from enactord.operations.conformance.run import LABELS, PROPERTIES, Lock
 from enactord.operations.scope import Denied
 from tests.contract.zone_sites import FixedClock
 from tests.doctor.desk import ZONE, Desk, raise_fence
@@ -32,7 +36,7 @@ from tests.servers.bind import Bind
 from tests.servers.dns_server import FOREIGN_SECRET, SECRET, DnsServer, free_port
 from tests.servers.embedded import Embedded
 from tests.servers.knot import Knot
-from tests.servers.liar import LIES, Liar
+from tests.servers.liar import HALF_LIES, LIES, Liar, kept, lost
 from tests.servers.powerdns import PowerDns
 from tests.servers.secondaries import ListedBind
 
@@ -112,6 +116,74 @@ async def test_a_broken_promise_is_found_and_no_other(bind: Bind, lie: str) -> N
     assert [name for name in names_in(bind) if name.endswith(APEX)] == []
 
 
+@pytest.mark.parametrize("lie", list(HALF_LIES))
+async def test_half_a_promise_is_no_promise(bind: Bind, lie: str) -> None:
+    """What is refused and applied all the same is found; what has no end is not known, and never a lack."""
+    _, name, verdict = HALF_LIES[lie]
+    async with Liar(bind.host, bind.port, FOREIGN, lie) as liar:
+        found = await tried(liar.port, timeout_s=1.5)
+    assert isinstance(found, Conformance)
+    ends = {result.name: result.verdict for result in found.results}
+    assert ends.pop(name) == verdict, found
+    resting = _resting_on(name)
+    assert {each for each, end in ends.items() if end is Verdict.UNKNOWN} == resting
+    assert {each for each, end in ends.items() if end is Verdict.FAIL} == set()
+    needed = {each.name for each in PROPERTIES if each.needed}
+    assert found.qualifies == (not needed & {name, *resting})
+
+
+async def test_a_needed_trial_without_an_end_is_exit_3(tmp_path: Path, bind: Bind) -> None:
+    """A lost answer is no lack of the server."""
+    async with Liar(bind.host, bind.port, FOREIGN, "the answer to a write is lost") as liar:
+        done = await asyncio.to_thread(run, tmp_path, liar.port)
+    assert done.exit_code == 3, done.output
+
+
+async def test_another_lock_than_was_seen_keeps_a_run_out(bind: Bind) -> None:
+    """--yes takes over the run that was seen, and no later one; a run removes its own lock alone."""
+    async with bench_of(bind.port) as bench:
+        first, second = Lock(bench), Lock(bench)
+        assert (await first.put(instead_of=b"")).applied
+        assert (await second.put(instead_of=b"")).rcode == YXRRSET
+        assert (await second.put(instead_of=text("another"))).rcode == NXRRSET
+        (seen,) = (await bench.ask(bench.apex, TYPE_TXT)).rdatas
+        assert (await second.put(instead_of=seen)).applied
+        assert (await first.remove()).rcode == NXRRSET
+        assert (await second.remove()).applied
+
+
+async def test_a_lock_without_an_answer_ends_the_run(bind: Bind) -> None:
+    """Nothing is tried where another run could work, too; what was written is removed."""
+    async with Liar(bind.host, bind.port, FOREIGN, lost(b"works here")) as liar:
+        found = await tried(liar.port, timeout_s=0.5)
+    assert isinstance(found, Conformance)
+    assert {result.verdict for result in found.results} == {Verdict.UNKNOWN}
+    assert "no answer" in found.results[0].evidence
+    assert "--yes" in found.left, "whether it was removed is not told, either"
+    assert [name for name in names_in(bind) if name.endswith(APEX)] == []
+
+
+async def test_a_batch_that_is_refused_is_cleaned_name_by_name(bind: Bind) -> None:
+    """One name that the server refuses keeps none of the others."""
+    async with Liar(bind.host, bind.port, FOREIGN, kept) as liar, bench_of(liar.port) as bench:
+        for label in ("plain", "kept", "race"):
+            edit(bind, bench.name(label), "A", "192.0.2.1")
+        left = await bench.clean(["plain", "kept", "race"])
+    assert left.startswith("kept: REFUSED")
+    assert {name for name in names_in(bind) if name.endswith(APEX)} == {f"kept.{APEX}"}
+    async with bench_of(bind.port) as bench:
+        assert await bench.clean(["kept"]) == ""
+
+
+@asynccontextmanager
+async def bench_of(port: int) -> AsyncIterator[Bench]:
+    bench = Bench(ZONE, "127.0.0.1", port, FOREIGN, FixedClock(), 5.0)
+    try:
+        yield bench
+    finally:
+        await bench.close()
+
+
 def _resting_on(name: str) -> set[str]:
     """Return the properties that cannot be tried without one."""
     found: set[str] = set()
@@ -188,7 +260,7 @@ def test_a_key_without_rights_gives_no_verdict(tmp_path: Path) -> None:
     assert done.exit_code == 3, done.output
     found = {result["name"]: result for result in json.loads(done.output)["results"]}
     assert f"let the key update {APEX}" in found["acknowledged"]["evidence"]
-    assert {result["verdict"] for result in found.values()} == {"pass", "unknown"}
+    assert {result["verdict"] for result in found.values()} == {"unknown"}
 
 
 def test_the_zone_of_a_config_is_tried(tmp_path: Path, bind: Bind) -> None:

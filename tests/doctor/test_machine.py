@@ -1,7 +1,10 @@
 """What the doctor says of the machine: clocks, certificates, disk; and of what hangs or fails unforeseen."""
 
 import asyncio
+import json
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator
@@ -14,15 +17,16 @@ from enactord.adapters.signed_soa import behind
 from enactord.adapters.tls import Tls
 from enactord.daemon.certificates import Certificate
 from enactord.daemon.doctor import Check, State
+from enactord.daemon.doctor.aside import beside
 from enactord.daemon.doctor.certificates import check_certificates
 from enactord.daemon.doctor.check import Group
 from enactord.daemon.doctor.clock import judge_clock
-from enactord.daemon.doctor.disk import judge_room
-from enactord.daemon.doctor.examination import beside, told
+from enactord.daemon.doctor.disk import judge_rights, judge_room
+from enactord.daemon.doctor.examination import told
 from tests.doctor.desk import ZONE, Desk, bad, fault, warning
 from tests.servers.bind import Bind
 from tests.servers.certificates import Authority
-from tests.servers.dns_server import DnsServer
+from tests.servers.dns_server import DnsServer, free_port
 from tests.servers.etcd import Etcd
 from tests.servers.knot import Knot
 from tests.servers.powerdns import PowerDns
@@ -103,6 +107,70 @@ def test_room_on_a_disk_is_judged_by_bytes_and_by_part() -> None:
     assert judge_room(1024**2, 100 * gib) is State.FAULT
 
 
+@pytest.mark.parametrize(
+    ("mode", "owner", "user", "denied"),
+    [
+        (0o40700, 998, 0, False),
+        (0o40500, 998, 0, True),
+        (0o40600, 998, 0, True),
+        (0o40077, 998, 0, True),
+        (0o40500, 998, 998, False),
+        (0o40500, 0, 0, False),
+    ],
+)
+def test_root_judges_a_folder_for_its_owner(mode: int, owner: int, user: int, denied: bool) -> None:
+    """Root may write everywhere; whoever else tries has tried."""
+    assert bool(judge_rights(mode, owner, user)) is denied
+
+
+async def test_a_state_directory_that_its_owner_may_not_write_is_told(tmp_path: Path) -> None:
+    """Also where root looks at it."""
+    folder = tmp_path / "state"
+    folder.mkdir()
+    if os.geteuid() == 0:
+        os.chown(folder, _NOBODY, -1)
+    folder.chmod(0o500)
+    found = fault(await Desk(tmp_path, servers=[free_port()]).examine(), "disk")
+    assert "write" in found.seen
+    folder.chmod(0o700)
+
+
+_NOBODY = 65534
+_AS_ANOTHER = """
+import asyncio, json, os, sys
+from pathlib import Path
+from enactord.daemon.config import load_config
+from enactord.daemon.doctor import examine
+config = load_config(Path(sys.argv[1]))
+if os.geteuid() == 0:
+    os.setegid(65534)
+    os.seteuid(65534)
+print(json.dumps(asyncio.run(examine(config)).document()))
+"""
+
+
+@pytest.mark.parametrize("backend", ["embedded", "rfc2136"])
+def test_a_folder_that_this_user_may_not_look_into_is_told(tmp_path: Path, backend: str) -> None:
+    """Neither "there is none" nor an error that no rule foresees: which user is to look."""
+    locked = tmp_path / "locked"
+    (locked / "state").mkdir(parents=True)
+    desk = Desk(tmp_path, servers=[free_port()] if backend == "rfc2136" else [], store=f"sqlite://{locked}/store.db")
+    desk.more["enactor"] = f'state_dir = "{locked}/state"'
+    desk.write()
+    locked.chmod(0)
+    done = subprocess.run([sys.executable, "-c", _AS_ANOTHER, str(desk.path)], capture_output=True, text=True)
+    locked.chmod(0o700)
+    assert done.returncode == 0, done.stderr
+    checks = json.loads(done.stdout)["checks"]
+    assert "unforeseen" not in done.stdout
+    assert "no rule foresees" not in done.stdout
+    denied = {check["group"] for check in checks if "as the enactor's user" in check["fix"]}
+    assert denied >= {"store", "disk"}
+    assert backend == "rfc2136" or "zones" in denied
+    (installation,) = [check for check in checks if check["subject"] == "installation"]
+    assert "cannot be read" in installation["seen"]
+
+
 async def test_the_clock_of_an_etcd_is_read(tmp_path: Path) -> None:
     """Over HTTP, and over HTTPS with a client's certificate."""
     authority = Authority(tmp_path / "ca")
@@ -166,10 +234,7 @@ def test_serials_are_compared_around_their_end(serial: int, other: int, older: b
 async def test_a_warning_of_the_config_is_shown(tmp_path: Path) -> None:
     """As check-config tells it."""
     with Bind([ZONE]) as server:
-        desk = Desk(tmp_path, servers=[server.port])
-        (tmp_path / "token").write_text("secret")
-        (tmp_path / "token").chmod(0o644)
-        desk.more["http"] = 'token_file = "token"'
+        desk = Desk(tmp_path, servers=[server.port], secret_mode=0o644)
         assert "chmod" in warning(await desk.examine(), "config").seen
 
 

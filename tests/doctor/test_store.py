@@ -1,16 +1,20 @@
 """What the doctor says of the plan store, of ids and of limits."""
 
 import asyncio
-from collections.abc import Iterator
+import contextlib
+import itertools
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import grpc
 import pytest
+from aiohttp import web
 
 from enactord.adapters.clock import SystemClock
 from enactord.adapters.etcd_api import Service, message
+from enactord.adapters.local_copy import COPY_NAME
 from enactord.adapters.stores import open_store
-from enactord.core.errors import StoreRefused
+from enactord.core.errors import IdTaken, StoreRefused
 from enactord.core.guards import Limits
 from enactord.core.kv import Put
 from enactord.daemon.doctor import State
@@ -18,7 +22,6 @@ from enactord.ports import KeyValue
 from enactord.registry.control import Freeze, freeze
 from enactord.registry.keys import Keys, installation_value
 from enactord.registry.limits import seed
-from enactord.registry.reports import Report
 from enactord.registry.session import Session
 from tests.contract.test_etcd_store import protect
 from tests.doctor.desk import ZONE, Desk, bad, fault, warning
@@ -62,6 +65,23 @@ async def test_a_store_that_the_local_copy_does_not_know_is_told(desk: Desk) -> 
         assert [check.state is State.OK for check in checks] == [well]
         assert "a" * 16 in checks[0].seen
     await store.close()
+
+
+async def test_a_store_without_an_id_promises_none(desk: Desk) -> None:
+    """Whether an enactor makes one depends on the fences, which the zones tell."""
+    (found,) = [check for check in (await desk.examine()).checks if check.subject == "installation"]
+    assert found.state is State.OK
+    assert found.seen == "the store has no id; there is no local copy to compare it with"
+
+
+async def test_a_local_copy_that_cannot_be_read_is_told(desk: Desk) -> None:
+    """It is not "no copy": the file is named, with why."""
+    await desk.copied("a" * 16)
+    (desk.folder / "state" / COPY_NAME).write_bytes(b"no database at all" * 100)
+    found = warning(await desk.examine(), "store")
+    assert found.subject == "installation"
+    assert COPY_NAME in found.seen
+    assert "not a database" in found.seen
 
 
 async def test_a_store_that_is_away_stops_no_other_check(desk: Desk) -> None:
@@ -167,36 +187,87 @@ async def test_limits_that_differ_are_told(desk: Desk) -> None:
 
 
 async def test_two_enactors_with_one_id_are_told(desk: Desk) -> None:
-    """Each reports under a lease of its own. One alone, that listens nowhere here, is a warning."""
+    """The store knows the first; the one on this machine is kept out, and has neither lease nor report."""
     store = await open_store(f"sqlite://{desk.folder}/store.db")
-    desk.more["http"] = f'listen = "127.0.0.1:{free_port()}"'
-    sessions = [Session(store, Keys("test"), SystemClock(), enactor="e1", ttl_s=60) for _ in range(2)]
-
-    async def lives(session: Session, every_s: float) -> None:
-        while True:
-            await session.report(Report(at=SystemClock().now(), fence=0, zones=1, unknown=0))
-            await asyncio.sleep(every_s)
-
-    await sessions[0].keep({"head": 1})
-    async with asyncio.TaskGroup() as group:
-        first = group.create_task(lives(sessions[0], 0.3))
-        found = warning(await desk.examine(), "enactors")
-        assert "none listens at" in found.seen
-        await sessions[1].keep({"head": 1})
-        second = group.create_task(lives(sessions[1], 0.4))
-        found = fault(await desk.examine(), "enactors")
-        assert "2 enactors alive have this id" in found.seen
-        assert "enactor.id" in found.fix
-        first.cancel()
-        second.cancel()
+    keys, clock = Keys("test"), SystemClock()
+    own, other = (Session(store, keys, clock, enactor="e1", ttl_s=60, mark=mark) for mark in ("own", "other"))
+    async with answering({"status": "ready", "process": "own"}) as port:
+        desk.more["http"] = f'listen = "127.0.0.1:{port}"'
+        await own.keep({"head": 0})
+        assert bad(await desk.examine()) == []
+        await own.close()
+        await other.keep({"head": 0})
+        with pytest.raises(IdTaken):
+            await own.keep({"head": 0})
+        async with asyncio.TaskGroup() as group:
+            living = group.create_task(lives(other))
+            found = fault(await desk.examine(), "enactors")
+            living.cancel()
+    assert "another process with this id is alive" in found.seen
+    assert "enactor.id" in found.fix
     await store.close()
+
+
+async def lives(session: Session) -> None:
+    for head in itertools.count(1):
+        await session.keep({"head": head})
+        await asyncio.sleep(0.3)
+
+
+async def test_an_enactor_that_was_started_anew_is_no_fault(desk: Desk) -> None:
+    """After a crash the store knows the process of before, until its lease ends."""
+    store = await open_store(f"sqlite://{desk.folder}/store.db")
+    before, after = (Session(store, Keys("test"), SystemClock(), enactor="e1", ttl_s=60, mark=mark) for mark in "ab")
+    await before.keep({"head": 1})
+    async with answering({"status": "degraded", "process": "b"}) as port:
+        desk.more["http"] = f'listen = "127.0.0.1:{port}"'
+        found = warning(await desk.examine(), "enactors")
+        assert "still has its lease" in found.seen
+        async with asyncio.TaskGroup() as group:
+            examined = group.create_task(desk.examine())
+            await asyncio.sleep(0.5)
+            await before.close()
+            await after.keep({"head": 1})
+        assert bad(examined.result()) == []
+    await store.close()
+
+
+async def test_an_enactor_that_is_not_here_is_a_warning(desk: Desk) -> None:
+    """Nothing listens where this config serves HTTP, or something that does not tell what it is."""
+    store = await open_store(f"sqlite://{desk.folder}/store.db")
+    await Session(store, Keys("test"), SystemClock(), enactor="e1", ttl_s=60, mark="own").keep({"head": 1})
+    desk.more["http"] = f'listen = "127.0.0.1:{free_port()}"'
+    assert "none listens at" in warning(await desk.examine(), "enactors").seen
+    async with answering(["of another program"]) as port:
+        desk.more["http"] = f'listen = "127.0.0.1:{port}"'
+        assert "does not tell" in warning(await desk.examine(), "enactors").seen
+    await store.close()
+
+
+@contextlib.asynccontextmanager
+async def answering(document: object) -> AsyncIterator[int]:
+    """Answer `/readyz` so, on a port."""
+
+    async def ready(_: web.Request) -> web.Response:
+        return web.json_response(document)
+
+    app = web.Application()
+    app.add_routes([web.get("/readyz", ready)])
+    runner = web.AppRunner(app)
+    await runner.setup()
+    port = free_port()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    try:
+        yield port
+    finally:
+        await runner.cleanup()
 
 
 async def test_a_store_that_is_not_made_yet_is_not_made_by_the_doctor(desk: Desk) -> None:
     """Its file would belong to whoever runs the doctor."""
     report = await desk.examine()
     assert bad(report) == []
-    (found,) = [check for check in report.checks if check.group == "store"]
+    (found,) = [check for check in report.checks if check.subject.startswith("sqlite://")]
     assert "does not exist yet" in found.seen
     assert not (desk.folder / "store.db").exists()
 

@@ -1,5 +1,6 @@
 """What the doctor says of DNS servers: keys, rights, duty, fences, connections, and servers that lag."""
 
+import asyncio
 import base64
 import shutil
 from collections.abc import Iterator
@@ -11,9 +12,12 @@ import dns.tsig
 import dns.update
 import pytest
 
+from enactord.adapters.stores import open_store
 from enactord.core.fence import NO_PLAN, Fence
+from enactord.core.kv import Put
 from enactord.daemon.config import load_config
 from enactord.daemon.doctor import State, examine
+from enactord.registry.keys import Keys, installation_value
 from tests.doctor.desk import WRONG_SECRET, ZONE, Desk, bad, fault, raise_fence, warning
 from tests.servers.bind import Bind
 from tests.servers.dns_server import DnsServer, free_port
@@ -152,6 +156,68 @@ async def test_a_fence_of_another_scope_is_told(tmp_path: Path) -> None:
         found = warning(await desk_of(tmp_path, server).examine(), "zones")
         assert "Ann: no" in found.seen
         assert found.fix == f"enactorctl emergency release {ZONE}"
+
+
+async def test_a_fence_is_compared_with_the_id_in_the_store(tmp_path: Path) -> None:
+    """A second installation has a store of its own, and no local copy yet."""
+    ours, theirs = "a" * 16, "f" * 16
+    with Bind([ZONE]) as server:
+        desk = desk_of(tmp_path, server)
+        await raise_fence(server.port, Fence(scope="test", generation=8, plan=NO_PLAN, installation=theirs))
+        found = fault(await desk.examine(), "zones")
+        assert "our plan store has no id" in found.seen
+        assert "enactorctl restore --from-copy" in found.fix
+        assert f"enactorctl zone take {ZONE}" in found.fix
+        store = await open_store(f"sqlite://{tmp_path}/store.db")
+        for installation in (ours, theirs):
+            await store.transact((), [Put(key=Keys("test").installation, value=installation_value(installation))])
+            report = await desk.examine()
+            if installation == ours:
+                assert f"ours is {ours}" in fault(report, "zones").seen
+            else:
+                assert bad(report) == []
+        await store.close()
+
+
+async def test_a_fence_is_compared_with_nothing_where_no_id_is_known(tmp_path: Path) -> None:
+    """The store is away, and there is no local copy: that is said, and no fault of the zone."""
+    with Bind([ZONE]) as server:
+        desk = desk_of(tmp_path, server)
+        desk.store = f"etcd://127.0.0.1:{free_port()}"
+        await raise_fence(server.port, Fence(scope="test", generation=8, plan=NO_PLAN, installation="f" * 16))
+        (found,) = [check for check in (await desk.examine()).checks if check.subject.endswith(": fence")]
+        assert found.state is State.OK
+        assert "neither store nor local copy tells" in found.seen
+
+
+async def test_two_primaries_are_a_warning(tmp_path: Path, bind: Bind) -> None:
+    """Both take updates, and neither copies the zone from the other."""
+    with Knot([ZONE]) as other:
+        found = warning(await Desk(tmp_path, servers=[bind.port, other.port]).examine(), "zones")
+    assert f"2 servers say that they are its primary: 127.0.0.1:{bind.port}, 127.0.0.1:{other.port}" in found.seen
+
+
+async def test_the_clock_of_a_secondary_is_a_fault(tmp_path: Path, bind: Bind) -> None:
+    """That a secondary stands beside the primary makes its duty right, and nothing else."""
+    with SecondaryKnot([ZONE], bind) as secondary:
+        report = await Desk(tmp_path, servers=[bind.port, secondary.port]).examine(ahead_s=20.0)
+        off = {check.subject for check in report.checks if check.state is State.FAULT}
+    assert off == {f"DNS server 127.0.0.1:{port}" for port in (bind.port, secondary.port)}
+
+
+async def test_a_secondary_that_has_just_copied_the_zone_is_no_primary(tmp_path: Path) -> None:
+    """It has all of its time left, as a primary has, and refuses every update."""
+    with MovableBind([ZONE]) as primary, MovableBind([ZONE], primary) as secondary:
+        desk = Desk(tmp_path, servers=[primary.port, secondary.port])
+        await well_again(desk, secondary)
+        for _ in range(3):
+            before = serial(secondary, ZONE)
+            edit(primary, f"more.{ZONE}", "A", "192.0.2.1")
+            edit(primary, f"more.{ZONE}", "TXT", f"{before}")
+            secondary.rndc("refresh", ZONE)
+            while serial(secondary, ZONE) == before:
+                await asyncio.sleep(0.02)
+            assert bad(await desk.examine()) == []
 
 
 async def test_a_verify_server_that_is_away_or_behind_is_told(tmp_path: Path) -> None:

@@ -48,7 +48,8 @@ async def test_an_enactor_tells_how_it_is(world: World) -> None:
     await world.until(lambda: not member.enactor.reasons())
     client = await client_of(member)
     assert (await (await client.get("/healthz")).json()) == {"status": "ok"}
-    assert (await (await client.get("/readyz")).json()) == {"status": "ready", "reasons": [], "notes": []}
+    ready = await (await client.get("/readyz")).json()
+    assert ready == {"status": "ready", "process": member.enactor.session.process, "reasons": [], "notes": []}
     status = await (await client.get("/api/v1/status")).json()
     assert status["head"] == 1
     assert status["zones"][0]["applied"] == 1

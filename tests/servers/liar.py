@@ -18,7 +18,7 @@ _TIMEOUT_S = 20.0
 _PLAIN_MAX = 2_000
 """A longer message is compressed, and is not taken apart."""
 _A, _CNAME, _TXT = 1, 5, 16
-_NOERROR, _FORMERR, _NXDOMAIN, _YXRRSET, _NXRRSET, _NOTZONE = 0, 1, 3, 7, 8, 10
+_NOERROR, _FORMERR, _NXDOMAIN, _REFUSED, _YXRRSET, _NXRRSET, _NOTZONE = 0, 1, 3, 5, 7, 8, 10
 
 
 class Part(NamedTuple):
@@ -80,10 +80,12 @@ def bare(message: bytes) -> bytes:
 class Liar:
     """Passes messages on to a server, and lets `lie` answer in its place. Use as a context manager."""
 
-    def __init__(self, host: str, port: int, key: TsigKey, lie: str) -> None:
+    def __init__(self, host: str, port: int, key: TsigKey, lie: "str | Lie") -> None:
         self.key = key
         self.cache: dict[bytes, tuple[float, bytes]] = {}
-        self._lie = LIES[lie]
+        if isinstance(lie, str):
+            lie = LIES[lie] if lie in LIES else HALF_LIES[lie].lie
+        self._lie = lie
         self._upstream = Stream(host, port, in_flight_max=1000, connections_max=4, spread_at=100, share_max_ratio=1.0)
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -335,3 +337,95 @@ LIES: Mapping[str, Lie] = {
     "non-terminal": _hidden,
 }
 """How a promise is broken, by the name of the property that a trial of conformance has for it; "": not at all."""
+
+
+class HalfLie(NamedTuple):
+    """Another way to break a promise, and what the trial of which property says of it."""
+
+    lie: Lie
+    name: str
+    verdict: str
+
+
+async def _applied_all_the_same(liar: Liar, message: bytes) -> bytes:
+    """Answer NXRRSET, and apply the update: of an exact RRset."""
+    reply = await liar.pass_on(message)
+    if liar.mine(message) and rcode(reply) == _NXRRSET and b"exact-mark-" in message:
+        await liar.pass_on_altered(message, replace(Parts.of(message), prerequisites=()).wire())
+    return reply
+
+
+async def _unsigned_and_applied(liar: Liar, message: bytes) -> bytes:
+    """Answer an error to who has no key, and apply his update."""
+    reply = await liar.pass_on(message)
+    if is_update(message) and find_tsig(message) is None:
+        await liar.pass_on_altered(message, message)
+    return reply
+
+
+async def _half_of_a_condition(liar: Liar, message: bytes) -> bytes:
+    """Answer YXRRSET, and apply the first half."""
+    reply = await liar.pass_on(message)
+    if liar.mine(message) and rcode(reply) == _YXRRSET:
+        parts = Parts.of(message)
+        half = parts.updates[: len(parts.updates) // 2]
+        await liar.pass_on_altered(message, replace(parts, prerequisites=(), updates=half).wire())
+    return reply
+
+
+def lost(which: bytes) -> Lie:
+    """Lose the answers to updates that have some bytes in them."""
+
+    async def lie(liar: Liar, message: bytes) -> bytes | None:
+        reply = await liar.pass_on(message)
+        return None if is_update(message) and len(message) < _PLAIN_MAX and which in message else reply
+
+    return lie
+
+
+async def _unprepared(liar: Liar, message: bytes) -> bytes | None:
+    """Lose what a trial begins with, the answer and the update."""
+    if liar.mine(message) and b"\5exact" in message:
+        parts = Parts.of(message)
+        if not parts.prerequisites and any(part.rclass == IN for part in parts.updates):
+            return None
+    return await liar.pass_on(message)
+
+
+async def _never_refused(liar: Liar, message: bytes) -> bytes:
+    """Answer NOERROR, signed, where the trial of signed errors is refused."""
+    reply = await liar.pass_on(message)
+    if liar.mine(message) and rcode(reply):
+        parts = Parts.of(message)
+        if b"\5error" in message or (not parts.prerequisites and len(parts.updates) == 1):
+            return liar.answered(message, _NOERROR)
+    return reply
+
+
+async def _unwritten(liar: Liar, message: bytes) -> bytes:
+    """Refuse a name below another one."""
+    below = liar.mine(message) and len(message) < _PLAIN_MAX and b"\4deep\5above" in message
+    if below and any(part.rclass == IN for part in Parts.of(message).updates):
+        return liar.answered(message, _FORMERR)
+    return await liar.pass_on(message)
+
+
+async def kept(liar: Liar, message: bytes) -> bytes:
+    """Refuse whatever removes a name."""
+    if liar.mine(message) and b"\4kept" in message:
+        return liar.answered(message, _REFUSED)
+    return await liar.pass_on(message)
+
+
+HALF_LIES: Mapping[str, HalfLie] = {
+    "refused, and applied": HalfLie(_applied_all_the_same, "exact", "fail"),
+    "without a key refused, and applied": HalfLie(_unsigned_and_applied, "key", "fail"),
+    "a condition fails, and half is applied": HalfLie(_half_of_a_condition, "atomic", "fail"),
+    "the answer to a prerequisite is lost": HalfLie(lost(b"\14exact-mark-0"), "exact", "unknown"),
+    "the answer to a message of many is lost": HalfLie(lost(b"\6part-0"), "atomic", "unknown"),
+    "the answer to a write is lost": HalfLie(lost(b"\5total"), "total", "unknown"),
+    "what a trial begins with is lost": HalfLie(_unprepared, "exact", "unknown"),
+    "nothing is refused": HalfLie(_never_refused, "signed-errors", "unknown"),
+    "a name below another is refused": HalfLie(_unwritten, "non-terminal", "unknown"),
+}
+"""Ways to break a promise that a trial could miss, and servers that leave a trial without an end."""

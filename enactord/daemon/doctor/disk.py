@@ -1,17 +1,21 @@
 """Whether the folders that an enactor writes to can be written, and have room."""
 
 import os
+import stat
 import tempfile
 from pathlib import Path
 
 from enactord.daemon.config import Config
+from enactord.daemon.config_files import is_there
 from enactord.daemon.doctor.check import Check, Group, State
+from enactord.daemon.doctor.installation import AS_USER
 
 FREE_MIN_BYTES = 16 * 1024**2
 """Less is a fault: a copy of 100,000 endpoints may not fit beside the one that it replaces."""
 FREE_LOW_BYTES = 256 * 1024**2
 FREE_LOW_RATIO = 0.05
 _MIB = 1024**2
+_OWNER_WRITES = stat.S_IWUSR | stat.S_IXUSR
 
 
 def check_disk(config: Config) -> list[Check]:
@@ -30,23 +34,52 @@ def judge_room(free_bytes: int, total_bytes: int) -> State:
     return State.WARNING if low else State.OK
 
 
+def judge_rights(mode: int, owner: int, user: int) -> str:
+    """Return why the owner of a folder may not write there, where root looks at it: root may write everywhere.
+
+    "": he may, or the attempt of `user` has told. Capabilities and lists of rights (ACL) are not looked at.
+    """
+    if user != 0 or owner == 0 or mode & _OWNER_WRITES == _OWNER_WRITES:
+        return ""
+    return f"it belongs to user {owner}, who may not write there (mode {stat.S_IMODE(mode):04o})"
+
+
 def _check(key: str, folder: Path) -> Check:
     subject = f"{key} {folder}"
-    user = f"user {os.geteuid()}"
+    user = os.geteuid()
     there = folder
-    while not there.exists() and there != there.parent:
-        there = there.parent
+    try:
+        while not is_there(there) and there != there.parent:
+            there = there.parent
+        found = there.stat()
+    except PermissionError:
+        return _told(subject, State.UNKNOWN, f"user {user} may not look at {there}", AS_USER)
+    owner = found.st_uid
     try:
         with tempfile.TemporaryFile(dir=there):
             pass
-        room, owner = os.statvfs(there), there.stat().st_uid
+        room = os.statvfs(there)
     except OSError as error:
-        seen = f"{there} cannot be written by {user}: {error.strerror}"
+        seen = f"{there} cannot be written by user {user}: {error.strerror}"
+        if isinstance(error, PermissionError) and there == folder and owner != user:
+            fix = f"{AS_USER}; if user {user} is the enactor's: chown {user} {folder}"
+            return _told(subject, State.UNKNOWN, f"{seen}; it belongs to user {owner}", fix)
         fix = f"install -d -o enactord -m 0750 {folder}   (or name another folder in {key})"
-        return Check(group=Group.DISK, subject=subject, state=State.FAULT, seen=seen, fix=fix)
+        return _told(subject, State.FAULT, seen, fix)
+    if there == folder:
+        denied = judge_rights(found.st_mode, owner, user)
+        if denied:
+            return _told(subject, State.FAULT, denied, f"chmod u+rwx {folder}")
+        seen = f"it belongs to user {owner}; user {owner if user == 0 else user} can write there"
+    else:
+        seen = f"it does not exist yet, and can be made in {there}; user {user} can write there"
+    if user == 0 and (there != folder or owner == 0):
+        seen += " (root always can: if the enactor is another user, run the doctor as that user)"
     free, total = room.f_bavail * room.f_frsize, room.f_blocks * room.f_frsize
     state = judge_room(free, total)
-    made = f"it belongs to user {owner}" if there == folder else f"it does not exist yet, and can be made in {there}"
-    seen = f"{made}; {user} can write there, {free // _MIB:,} MiB of {total // _MIB:,} MiB are free"
-    fix = "" if state is State.OK else f"make room: df -h {there}; du -xh {there} | sort -h | tail"
-    return Check(group=Group.DISK, subject=subject, state=state, seen=seen, fix=fix)
+    seen += f", {free // _MIB:,} MiB of {total // _MIB:,} MiB are free"
+    return _told(subject, state, seen, f"make room: df -h {there}; du -xh {there} | sort -h | tail")
+
+
+def _told(subject: str, state: State, seen: str, fix: str) -> Check:
+    return Check(group=Group.DISK, subject=subject, state=state, seen=seen, fix="" if state is State.OK else fix)

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import Mapping, Sequence
 
-from enactord.core.errors import EnactordError
+from enactord.adapters.http_process import ask_process
 from enactord.core.moment import utc
 from enactord.daemon.config import Config
 from enactord.daemon.doctor.check import Check, Group, State
@@ -12,12 +12,13 @@ from enactord.ports import KeyValue
 from enactord.registry.control import parse_freeze
 from enactord.registry.keys import Keys
 from enactord.registry.limits import differences, read_ruling
-from enactord.registry.reports import REPORT_EVERY_S
-from enactord.registry.session import configured_zones
+from enactord.registry.session import RENEWED_S, configured_zones, process_of
 from enactord.store.layout import ENACTOR
 
-_LISTEN_S = REPORT_EVERY_S + 1.5
-_CONNECT_S = 1.0
+_LISTEN_S = RENEWED_S + 2.0
+"""A process alive says anew within this time what it does."""
+_ANSWER_S = 2.0
+_FIX = "give each enactor an id of its own in enactor.id, and restart it; %H stands for the machine's name"
 
 
 async def check_limits(config: Config, store: KeyValue) -> Sequence[Check]:
@@ -56,9 +57,10 @@ async def check_freeze(config: Config, store: KeyValue) -> Sequence[Check]:
 
 
 async def check_enactors(config: Config, store: KeyValue) -> Sequence[Check]:
-    """Tell who is alive, and whether two enactors have this id. Takes some seconds where one has it.
+    """Tell who is alive, and whether another process than that on this machine has this id. Raises `StoreDown`.
 
-    Each enactor reports under a lease of its own, so the reports of two show two leases. Raises `StoreDown`.
+    Of two processes with one id the store knows the first alone: it keeps the other out. So the process that the store
+    knows is compared with the one that answers at this config's HTTP.
     """
     keys, own = Keys(config.enactor.scope), config.enactor.id
     items = (await store.range(*keys.bounds(ENACTOR))).items
@@ -69,18 +71,25 @@ async def check_enactors(config: Config, store: KeyValue) -> Sequence[Check]:
     if own not in alive:
         seen = "no enactor with this id is alive"
         return [*checks, Check(group=Group.ENACTORS, subject=subject, state=State.OK, seen=seen)]
-    leases = {item.lease for item in items if keys.split(item.key)[1] == own}
-    leases |= await _leases_of_reports(store, keys, own)
-    fix = "give each enactor an id of its own in enactor.id, and restart it; %H stands for the machine's name"
-    if len(leases) > 1:
-        seen = f"{len(leases)} enactors alive have this id: each takes the claims of the other"
-        return [*checks, Check(group=Group.ENACTORS, subject=subject, state=State.FAULT, seen=seen, fix=fix)]
-    if not await _listens(config):
-        at = ", ".join(str(address) for address in config.http.listen)
-        seen = f"an enactor with this id is alive, and none listens at {at} of this machine: it may be another one"
-        return [*checks, Check(group=Group.ENACTORS, subject=subject, state=State.WARNING, seen=seen, fix=fix)]
-    seen = "one enactor with this id is alive, and listens on this machine"
-    return [*checks, Check(group=Group.ENACTORS, subject=subject, state=State.OK, seen=seen)]
+    at = ", ".join(str(address) for address in config.http.listen)
+    state, fix = State.WARNING, _FIX
+    match await _process_here(config):
+        case None:
+            seen = f"an enactor with this id is alive, and none listens at {at} of this machine: it may be another one"
+        case "":
+            seen = f"an enactor with this id is alive, and what listens at {at} does not tell whether it is that one"
+            fix = f"look what listens there: curl http://{config.http.listen[0]}/readyz"
+        case here:
+            match await _keeps_out(store, keys.enactor(own), here):
+                case True:
+                    seen = f"another process with this id is alive, and keeps out the one that listens at {at}"
+                    state = State.FAULT
+                case False:
+                    seen, state, fix = "one enactor with this id is alive, and listens on this machine", State.OK, ""
+                case None:
+                    seen = "a process that had this id before, and says nothing any more, still has its lease"
+                    fix = f"run the doctor again in {config.settings.claim_ttl_s} s, when the lease has ended"
+    return [*checks, Check(group=Group.ENACTORS, subject=subject, state=state, seen=seen, fix=fix)]
 
 
 async def check_fleet(config: Config, store: KeyValue) -> Sequence[Check]:
@@ -110,34 +119,36 @@ def _servers(zones: Mapping[str, object], zone: str) -> str:
     return f"server {', '.join(map(str, servers))}" if isinstance(servers, list) and servers else "the zone"
 
 
-async def _leases_of_reports(store: KeyValue, keys: Keys, own: str) -> set[int]:
-    """Follow the reports of an id for as long as each enactor needs for one; ends early at the second lease."""
-    key = keys.report(own)
+async def _keeps_out(store: KeyValue, key: str, here: str) -> bool | None:
+    """Whether another process than the one here has the id. Takes some seconds where it looks so.
+
+    After a crash the store knows the process of before until its lease ends. That one never says anything anew, and one
+    alive does: None where nothing was said. Raises `StoreDown`.
+    """
     page = await store.range(key)
-    leases = {item.lease for item in page.items}
-    with contextlib.suppress(TimeoutError, EnactordError):
+    if not page.items or process_of(page.items[0].value) == here:
+        return False
+    with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_LISTEN_S):
             following = store.watch(key, start_revision=page.revision + 1)
             async with contextlib.aclosing(following) as changes:  # type: ignore[type-var]
                 async for change in changes:
-                    leases |= {event.item.lease for event in change.events if event.item and event.key == key}
-                    if len(leases) > 1:
-                        break
-    return leases
+                    for event in change.events:
+                        if event.key == key:
+                            return event.item is not None and process_of(event.item.value) != here
+    return None
 
 
-async def _listens(config: Config) -> bool:
-    """Whether anything takes connections where this config's HTTP is served."""
+async def _process_here(config: Config) -> str | None:
+    """Return the process at this config's HTTP; "" where what listens does not tell; None where nothing listens."""
+    silent = False
     for address in config.http.listen:
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)
-        try:
-            async with asyncio.timeout(_CONNECT_S):
-                _, writer = await asyncio.open_connection(host, address.port)
-        except (OSError, TimeoutError):
-            continue
-        writer.close()
-        return True
-    return False
+        found = await ask_process(host, address.port, tls=bool(config.http.tls_cert), timeout_s=_ANSWER_S)
+        if found:
+            return found
+        silent = silent or found is not None
+    return "" if silent else None
 
 
 def _text(value: object) -> str:

@@ -1,7 +1,7 @@
 """All checks of one config, side by side, each with a time limit: a part that hangs or fails stops no other."""
 
 import asyncio
-import threading
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 
@@ -10,25 +10,27 @@ from enactord.core.errors import EnactordError, StoreDown, StoreRefused
 from enactord.daemon.certificates import certificates_of
 from enactord.daemon.config import Config, ZoneConfig
 from enactord.daemon.config_store import open_config_store
+from enactord.daemon.doctor.aside import beside
 from enactord.daemon.doctor.certificates import check_certificates
 from enactord.daemon.doctor.check import Check, Group, Report, State
 from enactord.daemon.doctor.clock import check_store_clock
 from enactord.daemon.doctor.connections import check_connections
 from enactord.daemon.doctor.disk import check_disk
 from enactord.daemon.doctor.enactors import check_enactors, check_fleet, check_freeze, check_limits
-from enactord.daemon.doctor.installation import check_installation
+from enactord.daemon.doctor.installation import AS_USER, Identity, check_installation, read_identity
 from enactord.daemon.doctor.store import check_members, check_transaction, not_made
 from enactord.daemon.doctor.zones import check_zone
 from enactord.ports import Clock, KeyValue
 
 _DISK_LIMIT_S = 10.0
 _STORE_ANSWERS = 8
-"""Answers of the store that the longest part waits for, one after the other; and some seconds for reports."""
+"""Answers of the store that the longest part waits for, one after the other."""
 _ZONE_ANSWERS = 12
 """So does a look at a zone, on each of its servers."""
 _SERVERS_AT_ONCE = 16
 _SERVER_LIMIT_S = 120.0
-_REPORTS_S = 8.0
+_ALIVE_S = 18.0
+"""Besides, an enactor says within this time that it is alive."""
 
 Progress = Callable[[int, int], None]
 """Told how many parts are done, of how many."""
@@ -39,7 +41,7 @@ async def examine(config: Config, *, clock: Clock | None = None, progress: Progr
 
     `clock`: this machine's.
     """
-    parts = [*_parts(config, clock or SystemClock())]
+    parts = [*_parts(config, clock or SystemClock(), await read_identity(config))]
     done = 0
 
     async def one(part: Awaitable[list[Check]]) -> list[Check]:
@@ -54,16 +56,16 @@ async def examine(config: Config, *, clock: Clock | None = None, progress: Progr
     return Report(checks=_in_order(found))
 
 
-def _parts(config: Config, clock: Clock) -> Iterable[Awaitable[list[Check]]]:
-    limit_s = _STORE_ANSWERS * config.store.timeout_s + _REPORTS_S
+def _parts(config: Config, clock: Clock, identity: Identity) -> Iterable[Awaitable[list[Check]]]:
+    limit_s = _STORE_ANSWERS * config.store.timeout_s + _ALIVE_S
     yield told(Group.CONFIG, str(config.source.path), _DISK_LIMIT_S, _warnings(config))
     yield told(Group.CERTIFICATES, "files", _DISK_LIMIT_S, _certificates(config, clock))
     yield told(Group.DISK, str(config.enactor.state_dir), _DISK_LIMIT_S, beside(lambda: check_disk(config)))
     yield told(Group.STORE, config.store.url, limit_s, _transaction(config))
     yield told(Group.STORE, "members", limit_s, check_members(config))
+    yield told(Group.STORE, "installation", limit_s, check_installation(identity))
     for group, subject, check in (
         (Group.CONFIG, "guard", check_limits),
-        (Group.STORE, "installation", check_installation),
         (Group.ENACTORS, f"scope {config.enactor.scope}", check_freeze),
         (Group.ENACTORS, f"enactor.id {config.enactor.id}", check_enactors),
         (Group.ENACTORS, "zones of the others", check_fleet),
@@ -75,10 +77,12 @@ def _parts(config: Config, clock: Clock) -> Iterable[Awaitable[list[Check]]]:
     for zone in config.zones:
         by_server.setdefault(zone.asked_server, []).append(zone)
     for zones in by_server.values():
-        yield _zones(config, zones, clock, gate)
+        yield _zones(config, zones, clock, identity, gate)
 
 
-async def _zones(config: Config, zones: Sequence[ZoneConfig], clock: Clock, gate: asyncio.Semaphore) -> list[Check]:
+async def _zones(
+    config: Config, zones: Sequence[ZoneConfig], clock: Clock, identity: Identity, gate: asyncio.Semaphore
+) -> list[Check]:
     """Look at the zones of a server, one after the other, and after them at its connections.
 
     A server bounds the connections of all its clients together, and enactors at work need theirs.
@@ -96,40 +100,13 @@ async def _zones(config: Config, zones: Sequence[ZoneConfig], clock: Clock, gate
                 found.append(Check(group=Group.ZONES, subject="others", state=State.UNKNOWN, seen=seen, fix=fix))
                 break
             limit_s = min(_SERVER_LIMIT_S, _ZONE_ANSWERS * zone.timeout_s * len(zone.server))
-            found += await told(Group.ZONES, zone.name, limit_s, check_zone(config, zone, clock))
+            found += await told(Group.ZONES, zone.name, limit_s, check_zone(config, zone, clock, identity.own))
         first = zones[0]
         if first.backend in ("rfc2136", "embedded"):
             for server in first.server:
                 asked = check_connections(server, first.name, first.timeout_s)
                 found += await told(Group.CONNECTIONS, str(server), 3 * first.timeout_s, _listed(asked))
     return found
-
-
-async def beside(work: Callable[[], Sequence[Check]]) -> Sequence[Check]:
-    """Carry out what may hang, as a file system of the network does, in a thread that no end of a program waits for."""
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[Sequence[Check]] = loop.create_future()
-
-    def tell(checks: Sequence[Check] | None, error: Exception | None) -> None:
-        if done.done():
-            return
-        if error is not None:
-            done.set_exception(error)
-        else:
-            done.set_result(checks or ())
-
-    def run() -> None:
-        checks: Sequence[Check] | None = None
-        failure: Exception | None = None
-        try:
-            checks = work()
-        except Exception as error:
-            failure = error
-        with suppress(RuntimeError):  # the loop has ended meanwhile
-            loop.call_soon_threadsafe(tell, checks, failure)
-
-    threading.Thread(target=run, name="doctor", daemon=True).start()
-    return await done
 
 
 async def told(group: Group, subject: str, limit_s: float, part: Awaitable[Sequence[Check]]) -> list[Check]:
@@ -141,6 +118,8 @@ async def told(group: Group, subject: str, limit_s: float, part: Awaitable[Seque
         seen, fix = f"no end within {limit_s:.0f} s", "see the other faults; then run the doctor again"
     except EnactordError as error:
         seen, fix = str(error), "mend what is told of the store and the servers; then run the doctor again"
+    except PermissionError as error:
+        seen, fix = f"user {os.geteuid()} may not look at {error.filename or subject}", AS_USER
     except Exception as error:
         seen, fix = f"an error that no rule foresees: {error!r}", "report it, with the config but for its secrets"
     return [Check(group=group, subject=subject, state=State.UNKNOWN, seen=seen, fix=fix)]
@@ -162,7 +141,7 @@ async def _certificates(config: Config, clock: Clock) -> list[Check]:
 
 
 async def _transaction(config: Config) -> list[Check]:
-    unmade = not_made(config)
+    unmade = await beside(lambda: not_made(config))
     if unmade is not None:
         return [unmade]
     async with _opened(config) as store:
@@ -173,14 +152,20 @@ async def _over_store(
     group: Group, subject: str, config: Config, check: Callable[[Config, KeyValue], Awaitable[Sequence[Check]]]
 ) -> Sequence[Check]:
     """Look at what stands in the store; where it does not answer, that is told once, by its transaction."""
-    if not_made(config) is not None:
-        return []
+    try:
+        if await beside(lambda: not_made(config)) is not None:
+            return []
+    except PermissionError:
+        return [_silent(group, subject)]
     async with _opened(config) as store:
         try:
             return await check(config, store)
         except (StoreDown, StoreRefused):
-            seen = "the store does not tell"
-            return [Check(group=group, subject=subject, state=State.UNKNOWN, seen=seen, fix="see the store")]
+            return [_silent(group, subject)]
+
+
+def _silent(group: Group, subject: str) -> Check:
+    return Check(group=group, subject=subject, state=State.UNKNOWN, seen="the store does not tell", fix="see the store")
 
 
 async def _listed(check: Awaitable[Check]) -> list[Check]:

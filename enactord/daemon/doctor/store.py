@@ -9,6 +9,7 @@ from pathlib import Path
 from enactord.core.errors import EnactordError, StoreDown, StoreRefused
 from enactord.core.kv import Delete, Put, absent, valued
 from enactord.daemon.config import Config
+from enactord.daemon.config_files import is_there
 from enactord.daemon.config_store import open_config_store
 from enactord.daemon.doctor.check import Check, Group, State
 from enactord.ports import KeyValue
@@ -24,12 +25,13 @@ SLOW_S = 0.5
 def not_made(config: Config) -> Check | None:
     """Return what there is to tell of a store in SQLite whose file is still to be made; None where there is a store.
 
-    The doctor makes none: it may be run by another user than the enactor.
+    The doctor makes none: it may be run by another user than the enactor. Raises `PermissionError` where this user
+    may not look there.
     """
     if not config.store.url.startswith("sqlite://"):
         return None
     path = Path(config.store.url.removeprefix("sqlite://"))
-    if path.exists():
+    if is_there(path):
         return None
     return _told(config, State.OK, "it does not exist yet: the first enactor, or the first publication, makes it")
 

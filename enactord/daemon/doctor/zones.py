@@ -15,11 +15,11 @@ from enactord.adapters.signed_soa import Word, ask_signed_soa
 from enactord.adapters.wire.stream import Stream
 from enactord.adapters.wire.tsig import TsigFault
 from enactord.core.errors import ZoneDown
-from enactord.core.fence import FenceSeen, OtherFence, Owner, find_stranger, parse_fence
+from enactord.core.fence import FenceSeen, OtherFence, Owner, Stranger, find_stranger, parse_fence
 from enactord.core.names import fence_name
 from enactord.core.records import NO_RECORDS, Change, Committed, Expect, Reason, Refused, Transaction, Unknown
 from enactord.daemon.config import Address, Config, ZoneConfig
-from enactord.daemon.copied import copied_installation
+from enactord.daemon.doctor.aside import beside
 from enactord.daemon.doctor.check import Check, Group, State
 from enactord.daemon.doctor.clock import judge_clock
 from enactord.daemon.doctor.verify import Primary, check_verify
@@ -31,64 +31,91 @@ DOCTOR_LABEL = "_enactord-doctor"
 """Of the name, just below a zone, that the doctor asks to be allowed to change."""
 
 
-async def check_zone(config: Config, zone: ZoneConfig, clock: Clock) -> list[Check]:
-    """Look at one zone on each of its servers, and at its verify servers."""
-    if owns_no_key(config, zone):
+async def check_zone(config: Config, zone: ZoneConfig, clock: Clock, installation: str | None) -> list[Check]:
+    """Look at one zone on each of its servers, and at its verify servers.
+
+    `installation`: our id; "": there is none yet; None: nobody tells it.
+    """
+    if await beside(lambda: owns_no_key(config, zone)):
         seen = "the embedded server has not run yet: it makes its key at its first start"
         return [_told(f"{zone.name}", State.UNKNOWN, seen, "start the enactor first: enactord run --config FILE")]
     async with open_zones(replace(config, zones=(zone,))) as opened:
         port = opened[zone.name].zone
         if isinstance(port, SeveralServers):
-            return await _several(config, zone, clock, port)
+            return await _several(config, zone, clock, port, installation)
         if isinstance(port, Rfc2136Zone):
-            found = await _Server(config, zone, clock, zone.first_server, port).look()
-            return [*found.checks, *await check_verify(zone, found.primary)]
-        return await _fence_alone(config, zone, port)
+            found = await _Server(config, zone, clock, zone.first_server, port, installation).look()
+            return [*found.checks, *found.duty_checks, *await check_verify(zone, found.primary)]
+        return await _fence_alone(config, zone, port, installation)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Found:
-    """What was seen of a zone on one server. With `Duty.OTHER` the one fault is that it is a secondary."""
+    """What was seen of a zone on one server. `duty_checks`: what its duty is, apart: beside a primary it may be any."""
 
     checks: Sequence[Check]
     duty: Duty = Duty.UNKNOWN
+    duty_checks: Sequence[Check] = ()
     primary: Primary | None = None
 
 
-async def _several(config: Config, zone: ZoneConfig, clock: Clock, port: SeveralServers) -> list[Check]:
+async def _several(
+    config: Config, zone: ZoneConfig, clock: Clock, port: SeveralServers, installation: str | None
+) -> list[Check]:
     """Look at each server that may be the primary.
 
     One of them must be. Beside it a secondary is as it should be, and what else is wrong keeps it from taking over.
     """
-    found = [await _Server(config, zone, clock, server, port.of(str(server))).look() for server in zone.server]
-    if not any(one.duty is Duty.PRIMARY for one in found):
-        checks = [check for one in found for check in one.checks]
+    found = [
+        await _Server(config, zone, clock, server, port.of(str(server)), installation).look() for server in zone.server
+    ]
+    primaries = [server for server, one in zip(zone.server, found, strict=True) if one.duty is Duty.PRIMARY]
+    if not primaries:
+        checks = [check for one in found for check in (*one.checks, *one.duty_checks)]
         return [*checks, *await check_verify(zone, None)]
     checks = []
     for one in found:
-        for check in one.checks:
-            match one.duty:
-                case Duty.OTHER if check.state is State.FAULT:
-                    checks.append(replace(check, state=State.OK, fix=""))
-                case Duty.UNKNOWN if check.state is State.FAULT:
-                    checks.append(replace(check, state=State.WARNING))
-                case _:
-                    checks.append(check)
+        checks += [_beside_a_primary(check) if one.duty is Duty.UNKNOWN else check for check in one.checks]
+        checks += [replace(check, state=State.OK, fix="") for check in one.duty_checks]
+    if len(primaries) > 1:
+        seen = f"{len(primaries)} servers say that they are its primary: {', '.join(map(str, primaries))}"
+        fix = (
+            f"let one be the primary, and the others copy the zone from it; or name one in zone[{zone.name}].server:"
+            " what is written on one is not served by the others"
+        )
+        checks.append(_told(f"{zone.name}: primaries", State.WARNING, seen, fix))
     primary = next(one.primary for one in found if one.duty is Duty.PRIMARY)
     return [*checks, *await check_verify(zone, primary)]
+
+
+def _beside_a_primary(check: Check) -> Check:
+    """Return what a server does that is not needed now. A clock that is off is wrong wherever it is."""
+    if check.state is State.FAULT and check.group is Group.ZONES:
+        return replace(check, state=State.WARNING)
+    return check
 
 
 class _Server:
     """One look at a zone on one DNS server."""
 
-    def __init__(self, config: Config, zone: ZoneConfig, clock: Clock, server: Address, port: Rfc2136Zone) -> None:
+    def __init__(
+        self,
+        config: Config,
+        zone: ZoneConfig,
+        clock: Clock,
+        server: Address,
+        port: Rfc2136Zone,
+        installation: str | None,
+    ) -> None:
         self._config = config
         self._zone = zone
         self._clock = clock
         self._server = server
         self._port = port
         self._at = f"zone[{zone.name}]"
+        self._installation = installation
         self._tsig = zone_key(config, zone)
+        self._duty_checks: list[Check] = []
         self._checks: list[Check] = []
 
     async def look(self) -> _Found:
@@ -110,12 +137,16 @@ class _Server:
         self._negative(word.soa.negative_ttl_s)
         duty = await self._duty()
         if duty is Duty.OTHER:
-            return _Found(checks=self._checks, duty=duty)
+            return self._found(duty)
         seen = await self._fence()
         if seen is None:
-            return _Found(checks=self._checks, duty=duty)
-        await self._updates(seen)
-        return _Found(checks=self._checks, duty=duty, primary=Primary(serial=word.soa.serial, fence=seen))
+            return self._found(duty)
+        if await self._updates(seen):
+            return self._found(Duty.OTHER)
+        return replace(self._found(duty), primary=Primary(serial=word.soa.serial, fence=seen))
+
+    def _found(self, duty: Duty) -> _Found:
+        return _Found(checks=self._checks, duty=duty, duty_checks=self._duty_checks)
 
     def _key(self, word: Word) -> bool:
         """Judge what the server says of the key and its signature."""
@@ -174,20 +205,20 @@ class _Server:
         said = await self._port.duty()
         match said.duty:
             case Duty.PRIMARY:
-                self._tell("duty", State.OK, said.detail)
+                self._tell_duty(State.OK, said.detail)
             case Duty.UNKNOWN:
-                self._tell("duty", State.OK, f"not told: {said.detail}")
+                self._tell_duty(State.OK, f"not told: {said.detail}")
             case Duty.OTHER:
-                self._tell("duty", State.FAULT, said.detail, f"name the zone's primary in {self._at}.server")
+                self._tell_duty(State.FAULT, said.detail, f"name the zone's primary in {self._at}.server")
         return said.duty
 
     async def _is_secondary(self) -> bool:
         """Ask once more, of who refuses every update: a copy that was just made has all of its time left."""
         await asyncio.sleep(FRESH_COPY_S)
-        said = await self._port.duty()
-        if said.duty is Duty.OTHER:
-            self._tell("duty", State.FAULT, said.detail, f"name the zone's primary in {self._at}.server")
-        return said.duty is Duty.OTHER
+        return await self._duty() is Duty.OTHER
+
+    def _tell_duty(self, state: State, seen: str, fix: str = "") -> None:
+        self._duty_checks = [_told(self._subject("duty"), state, seen, fix)]
 
     async def _fence(self) -> FenceSeen | None:
         try:
@@ -196,11 +227,14 @@ class _Server:
             fix = f"look at the name: dig {fence_name(self._zone.name)} TXT +norecurse, asked of the server"
             self._tell("fence", State.FAULT, str(error), fix)
             return None
-        self._checks.append(_judge_fence(self._config, self._zone, self._subject("fence"), seen))
+        self._checks.append(judge_fence(self._config, self._zone, self._subject("fence"), seen, self._installation))
         return seen
 
-    async def _updates(self, seen: FenceSeen) -> None:
-        """Ask by two updates whether the key may write, and whether the server compares."""
+    async def _updates(self, seen: FenceSeen) -> bool:
+        """Ask by two updates whether the key may write, and whether the server compares.
+
+        Returns whether the server turned out to be a secondary.
+        """
         fix = (
             f"let key {self._tsig.name} update the types A, AAAA and TXT in the zone"
             " (README, Backends: BIND update-policy, Knot acl, PowerDNS TSIG-ALLOW-DNSUPDATE)"
@@ -211,14 +245,15 @@ class _Server:
             case Refused(reason=Reason.CONDITION):
                 told = "the fence that a question shows is not what an update finds: it moved, or views differ"
                 self._tell("updates", State.WARNING, told, "enactorctl doctor, once more; then compare the views")
-                return
+                return False
             case Refused(detail=detail):
-                if not await self._is_secondary():
-                    self._tell("updates", State.FAULT, f"an update that changes nothing is refused: {detail}", fix)
-                return
+                if await self._is_secondary():
+                    return True
+                self._tell("updates", State.FAULT, f"an update that changes nothing is refused: {detail}", fix)
+                return False
             case Unknown(detail=detail):
                 self._tell("updates", State.UNKNOWN, f"an update that changes nothing has no end: {detail}", fix)
-                return
+                return False
         name = f"{DOCTOR_LABEL}.{self._zone.name}"
         nothing = Change(name=name, after=NO_RECORDS, expect=Expect.NEW)
         match await self._port.write(Transaction(fence_seen=seen, changes=[nothing])):
@@ -232,6 +267,7 @@ class _Server:
                 self._tell("updates", State.FAULT, told, f"{fix}; a policy by names must permit this name, too")
             case Unknown(detail=detail):
                 self._tell("updates", State.UNKNOWN, f"an update of nothing has no end: {detail}", fix)
+        return False
 
     def _subject(self, what: str) -> str:
         return f"{self._zone.name} at {self._server}: {what}"
@@ -240,7 +276,7 @@ class _Server:
         self._checks.append(_told(self._subject(what), state, seen, fix if state is not State.OK else ""))
 
 
-async def _fence_alone(config: Config, zone: ZoneConfig, port: Zone) -> list[Check]:
+async def _fence_alone(config: Config, zone: ZoneConfig, port: Zone, installation: str | None) -> list[Check]:
     """Look at a zone whose backend is no DNS server: its fence is read, with the rights that writes need to begin."""
     subject = f"{zone.name} by {zone.backend}: fence"
     try:
@@ -248,19 +284,26 @@ async def _fence_alone(config: Config, zone: ZoneConfig, port: Zone) -> list[Che
     except ZoneDown as error:
         fix = f"check the backend's keys in zone[{zone.name}], and its rights (README, Backends)"
         return [_told(subject, State.FAULT, str(error), fix)]
-    return [_judge_fence(config, zone, subject, seen), *await check_verify(zone, None)]
+    return [judge_fence(config, zone, subject, seen, installation), *await check_verify(zone, None)]
 
 
-def _judge_fence(config: Config, zone: ZoneConfig, subject: str, seen: FenceSeen) -> Check:
-    """Judge what stands at the fence's name."""
-    owner = Owner(scope=config.enactor.scope, installation=copied_installation(config))
-    stranger = find_stranger(seen, owner)
+def judge_fence(config: Config, zone: ZoneConfig, subject: str, seen: FenceSeen, installation: str | None) -> Check:
+    """Judge what stands at the fence's name. `installation`: as `check_zone` has it."""
+    scope = config.enactor.scope
+    stranger = _find_stranger(seen, scope, installation)
     if isinstance(stranger, OtherFence):
         told = f"what stands there is not read by this version: {stranger.text}"
         fix = f"start the version that writes {stranger.version}" if stranger.version else _take(zone)
         return _told(subject, State.FAULT, told, fix)
-    if stranger is not None and stranger.scope == owner.scope:
-        told = f"the zone is fenced by another installation {stranger.installation}; ours is {owner.installation}"
+    if stranger is not None and stranger.scope == scope and not installation:
+        told = f"the zone is fenced by installation {stranger.installation}, and our plan store has no id: it is empty"
+        fix = (
+            "enactorctl restore --from-copy, or enactorctl restore BACKUP; only where that installation is gone for"
+            f" good: {_take(zone)}"
+        )
+        return _told(subject, State.FAULT, told, fix)
+    if stranger is not None and stranger.scope == scope:
+        told = f"the zone is fenced by another installation {stranger.installation}; ours is {installation}"
         return _told(subject, State.FAULT, told, f"only where that installation is gone for good: {_take(zone)}")
     found = parse_fence(seen)
     if found is None:
@@ -279,7 +322,23 @@ def _judge_fence(config: Config, zone: ZoneConfig, subject: str, seen: FenceSeen
         return _told(
             subject, State.WARNING, f"held by an operator: {found.hold}", f"enactorctl emergency release {zone.name}"
         )
-    return _told(subject, State.OK, f"generation {found.generation} of this scope")
+    told = f"generation {found.generation} of this scope"
+    if found.installation and installation is None:
+        told += f"; of installation {found.installation}: whether that is ours neither store nor local copy tells"
+    return _told(subject, State.OK, told)
+
+
+def _find_stranger(seen: FenceSeen, scope: str, installation: str | None) -> Stranger | None:
+    """Return what at a fence's name is not ours; each record is judged by itself."""
+    for rdata in seen:
+        fence = parse_fence((rdata,))
+        if fence is None or fence.scope != scope:
+            stranger = find_stranger((rdata,), Owner(scope=scope))
+            if stranger is not None:
+                return stranger
+        elif installation is not None and fence.installation not in ("", installation):
+            return fence
+    return None
 
 
 def _take(zone: ZoneConfig) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from enactord.adapters.bulk_reader import BulkReader, Signing
 from enactord.adapters.denials import RCODE_TEXTS
 from enactord.adapters.wire.answer import TYPE_A, TYPE_AAAA, TYPE_CNAME, TYPE_TXT, Answer
-from enactord.adapters.wire.plain_update import Record, delete, pack_plain
+from enactord.adapters.wire.plain_update import Record, add, delete, pack_plain, text
 from enactord.adapters.wire.stream import MaybeReceived, NeverSent, Stream
 from enactord.adapters.wire.tsig import TsigError, TsigKey, sign, verify
 from enactord.ports import Clock
@@ -17,9 +17,12 @@ LABEL = "enactord-conformance"
 
 Without an underscore: BIND refuses addresses at a name that has one (check-names).
 """
+BARRIER = "barrier"
+"""Label of the name that is written before an absence is believed."""
 VISIBLE_S = 3.0
 """So long a trial waits to read what was acknowledged; whether it is there at once is a property of its own."""
 _AGAIN_S = 0.05
+_CLEAN_NAMES = 50
 _UPDATE = 5
 NOERROR, SERVFAIL, NXDOMAIN, YXDOMAIN, YXRRSET, NXRRSET, NOTZONE = 0, 2, 3, 6, 7, 8, 10
 
@@ -49,6 +52,10 @@ def rcode_text(rcode: int) -> str:
     return "NOERROR" if rcode == NOERROR else RCODE_TEXTS.get(rcode, f"rcode {rcode}")
 
 
+class Unprepared(Exception):
+    """What a trial begins with could not be written, so the trial shows nothing."""
+
+
 class Bench:
     """A zone on a server, the key that may update it, and connections. Close it at the end."""
 
@@ -64,6 +71,7 @@ class Bench:
         self._reader = BulkReader(host, port, timeout_s=timeout_s, zone=zone, signing=Signing(lambda: key, clock))
         self.aliases: set[str] = set()
         """Labels at which a CNAME was written."""
+        self._barriers = 0
 
     @property
     def apex(self) -> str:
@@ -91,6 +99,12 @@ class Bench:
         """Send an update that requires `when`; `key`: another one than that of the zone."""
         body = pack_plain(self.zone, when, updates)
         return await self.send_packed(body, key=key, signed=signed, stream=stream)
+
+    async def prepare(self, *updates: Record) -> None:
+        """Write what a trial begins with. Raises `Unprepared` where that is not acknowledged."""
+        reply = await self.send(updates)
+        if not reply.applied:
+            raise Unprepared(f"what the trial begins with is not written: {reply.text}")
 
     async def send_packed(
         self,
@@ -132,6 +146,16 @@ class Bench:
         """Whether these records, and no others, are read within `VISIBLE_S`. Raises `ZoneDown`."""
         return await self.shows(name, rtype, lambda answer: answer.rdatas == tuple(sorted(wanted)))
 
+    async def has_settled(self) -> bool:
+        """Whether one more write is acknowledged, and read within `VISIBLE_S`: then those before it are read, too.
+
+        An absence shows something only after that. Raises `ZoneDown`.
+        """
+        self._barriers += 1
+        name, mark = self.name(BARRIER), text(f"barrier {self._barriers}")
+        reply = await self.send([delete(name, TYPE_TXT), add(name, TYPE_TXT, mark)])
+        return reply.applied and await self.reads(name, TYPE_TXT, [mark])
+
     async def shows(self, name: str, rtype: int, right: Callable[[Answer], bool]) -> bool:
         """Whether the right answer comes within `VISIBLE_S`. Raises `ZoneDown`."""
         loop = asyncio.get_running_loop()
@@ -143,17 +167,26 @@ class Bench:
         return True
 
     async def clean(self, labels: Sequence[str]) -> str:
-        """Delete all that trials may have written at some names; returns why not, "" where all is gone."""
+        """Delete all that trials may have written at some names; returns why not, "" where all is gone.
+
+        A batch that is refused is sent again name by name: one name that is refused keeps none of the others.
+        """
         wrong = ""
-        for start in range(0, len(labels), 50):
-            names = [self.name(label) for label in labels[start : start + 50]]
-            updates = [delete(name, rtype) for name in names for rtype in (TYPE_A, TYPE_AAAA, TYPE_TXT)]
-            reply = await self.send(updates)
-            wrong = wrong or ("" if reply.applied else reply.text)
+        for start in range(0, len(labels), _CLEAN_NAMES):
+            batch = labels[start : start + _CLEAN_NAMES]
+            if (await self._removed(batch)).applied:
+                continue
+            for label in batch:
+                reply = await self._removed([label])
+                wrong = wrong or ("" if reply.applied else f"{label}: {reply.text}")
         for label in sorted(self.aliases & set(labels)):
             reply = await self.send([delete(self.name(label), TYPE_CNAME)])
-            wrong = wrong or ("" if reply.applied else reply.text)
+            wrong = wrong or ("" if reply.applied else f"{label}: {reply.text}")
         return wrong
+
+    async def _removed(self, labels: Sequence[str]) -> Reply:
+        types = (TYPE_A, TYPE_AAAA, TYPE_TXT)
+        return await self.send([delete(self.name(label), rtype) for label in labels for rtype in types])
 
     async def close(self) -> None:
         await self._reader.close()

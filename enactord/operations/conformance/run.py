@@ -1,18 +1,19 @@
 """One run: is the zone meant for it, then each property in turn, then all is cleaned up, whatever happened."""
 
 import asyncio
+import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from enactord.adapters.version_question import ask_version
 from enactord.adapters.wire.answer import TYPE_A, TYPE_AAAA, TYPE_TXT
-from enactord.adapters.wire.plain_update import absent, add, delete, text
+from enactord.adapters.wire.plain_update import absent, add, delete, exactly, text
 from enactord.adapters.wire.tsig import TsigKey
 from enactord.core.errors import ZoneDown
 from enactord.core.names import fence_name
 from enactord.core.refusal import Refusal
 from enactord.operations.conformance import atomicity, prerequisites, service
-from enactord.operations.conformance.bench import YXRRSET, Bench
+from enactord.operations.conformance.bench import BARRIER, NOERROR, NXRRSET, YXRRSET, Bench, Reply, Unprepared
 from enactord.operations.conformance.verdict import Conformance, Property, Result, Tried, Verdict, unknown
 from enactord.operations.scope import Denied
 from enactord.ports import Clock
@@ -20,7 +21,7 @@ from enactord.ports import Clock
 PROPERTIES: Sequence[Property] = (*atomicity.PROPERTIES[:2], *prerequisites.PROPERTIES, *atomicity.PROPERTIES[2:],
                                   *service.PROPERTIES)  # fmt: skip
 """In the order of their trials: a property comes after those that it rests on."""
-LABELS = tuple(label for each in PROPERTIES for label in each.labels)
+LABELS = (BARRIER, *(label for each in PROPERTIES for label in each.labels))
 _LOCK = "enactorctl doctor --conformance works here; what is left of one that was cut off: --yes removes it"
 _OURS = b"v=enactord"
 _LIMIT_S = 60.0
@@ -54,42 +55,67 @@ async def conform(
     """
     bench = Bench(target.zone, target.host, target.port, target.key, clock, target.timeout_s)
     try:
-        denied = await _not_meant(bench, take_over=take_over)
+        stands, denied = await _not_meant(bench, take_over=take_over)
         if denied is not None:
             return Denied(refusals=(denied,))
         version = await ask_version(bench.stream(), target.timeout_s)
         progress(0, len(PROPERTIES))
-        lock = [delete(bench.apex, TYPE_TXT), add(bench.apex, TYPE_TXT, text(_LOCK))]
-        locked = await bench.send(lock, when=[] if take_over else [absent(bench.apex, TYPE_TXT)])
-        if locked.rcode == YXRRSET:
-            return Denied(refusals=(_taken(bench),))
         results: list[Result] = []
         left = ""
+        lock = Lock(bench)
+        locked = await lock.put(instead_of=stands)
+        if locked.rcode in (YXRRSET, NXRRSET):
+            return Denied(refusals=(_taken(bench),))
         try:
-            for done, each in enumerate(PROPERTIES, start=1):
-                results.append(await _attempt(bench, each, results))
-                progress(done, len(PROPERTIES))
+            if locked.rcode != NOERROR:
+                why = (
+                    f"not tried: no text could be put at {bench.apex} ({locked.text}): let the key update {bench.apex}"
+                )
+                results = [_result(each, unknown(why)) for each in PROPERTIES]
+            else:
+                if stands:
+                    bench.aliases.update(prerequisites.ALIASES)
+                    await bench.clean(LABELS)
+                    bench.aliases.clear()
+                for done, each in enumerate(PROPERTIES, start=1):
+                    results.append(await _attempt(bench, each, results))
+                    progress(done, len(PROPERTIES))
         finally:
-            left = await _cleaned(bench)
+            if locked.rcode in (NOERROR, None):
+                left = await _cleaned(bench, lock, LABELS if locked.rcode == NOERROR else ())
         return Conformance(server=target.server, zone=target.zone, version=version, results=results, left=left)
     finally:
         await bench.close()
 
 
-async def _not_meant(bench: Bench, *, take_over: bool) -> Refusal | None:
-    """Return why the zone must be left alone; None where it may be tried. Raises `ZoneDown`."""
+class Lock:
+    """The text at the apex that says who works there, of this run alone: nobody else's is replaced or removed."""
+
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+        self._own = text(f"{_LOCK} [{secrets.token_hex(4)}]")
+
+    async def put(self, *, instead_of: bytes) -> Reply:
+        """Put the lock where none is, or where exactly this one was seen. NXRRSET, YXRRSET: another one is there."""
+        apex = self._bench.apex
+        when = exactly(apex, TYPE_TXT, [instead_of]) if instead_of else [absent(apex, TYPE_TXT)]
+        return await self._bench.send([delete(apex, TYPE_TXT), add(apex, TYPE_TXT, self._own)], when=when)
+
+    async def remove(self) -> Reply:
+        """Remove this run's own. NXRRSET: it is not there."""
+        apex = self._bench.apex
+        return await self._bench.send([delete(apex, TYPE_TXT)], when=exactly(apex, TYPE_TXT, [self._own]))
+
+
+async def _not_meant(bench: Bench, *, take_over: bool) -> tuple[bytes, Refusal | None]:
+    """Return the lock of another run, b"" where none stands, and why the zone must be left alone. Raises `ZoneDown`."""
     fence = fence_name(bench.zone)
     if any(_OURS in rdata for rdata in (await bench.ask(fence, TYPE_TXT)).rdatas):
         detail = f"{fence} holds a fence: the zone is in use; give a zone that no enactor writes"
-        return Refusal(guard="fence", detail=detail)
+        return b"", Refusal(guard="fence", detail=detail)
     stands = (await bench.ask(bench.apex, TYPE_TXT)).rdatas
-    if stands == (text(_LOCK),):
-        if take_over:
-            bench.aliases.update(prerequisites.ALIASES)
-            await bench.clean(LABELS)
-            bench.aliases.clear()
-            return None
-        return _taken(bench)
+    if len(stands) == 1 and stands[0][1:].startswith(_LOCK.encode("ascii")):
+        return stands[0], None if take_over else _taken(bench)
     names = [bench.apex, *(bench.name(label) for label in LABELS)]
     answers = await asyncio.gather(
         *(bench.ask(name, rtype) for name in names for rtype in (TYPE_A, TYPE_AAAA, TYPE_TXT))
@@ -97,8 +123,8 @@ async def _not_meant(bench: Bench, *, take_over: bool) -> Refusal | None:
     for name, found in zip((name for name in names for _ in range(3)), answers, strict=True):
         if found.rdatas or found.alias is not None:
             detail = f"{name} is answered for, by its own records or a wildcard's: give a zone without names there"
-            return Refusal(guard="names", detail=detail)
-    return None
+            return b"", Refusal(guard="names", detail=detail)
+    return b"", None
 
 
 def _taken(bench: Bench) -> Refusal:
@@ -113,6 +139,10 @@ async def _attempt(bench: Bench, each: Property, before: Sequence[Result]) -> Re
         tried = unknown(f"not tried: it rests on {', '.join(missing)}")
     else:
         tried = await _within(bench, each)
+    return _result(each, tried)
+
+
+def _result(each: Property, tried: Tried) -> Result:
     return Result(
         name=each.name,
         title=each.title,
@@ -129,18 +159,20 @@ async def _within(bench: Bench, each: Property) -> Tried:
             return await each.attempt(bench)
     except TimeoutError:
         return unknown(f"no end within {_LIMIT_S:g} s")
+    except Unprepared as error:
+        return unknown(str(error))
     except ZoneDown as error:
         return unknown(f"a question was not answered: {error}")
 
 
-async def _cleaned(bench: Bench) -> str:
-    """Remove all that was written; returns what is left and how to remove it, "" where nothing is."""
+async def _cleaned(bench: Bench, lock: Lock, labels: Sequence[str]) -> str:
+    """Remove what was written; returns what is left and how to remove it, "" where nothing is."""
     try:
         async with asyncio.timeout(_CLEAN_LIMIT_S):
-            wrong = await bench.clean(LABELS)
+            wrong = await bench.clean(labels)
             if not wrong:
-                reply = await bench.send([delete(bench.apex, rtype) for rtype in (TYPE_A, TYPE_AAAA, TYPE_TXT)])
-                wrong = "" if reply.applied else reply.text
+                reply = await lock.remove()
+                wrong = "" if reply.applied or (reply.rcode == NXRRSET and not labels) else reply.text
     except TimeoutError:
         wrong = f"no end within {_CLEAN_LIMIT_S:g} s"
     return f"names below {bench.apex} may be left ({wrong}): run it again with --yes" if wrong else ""
