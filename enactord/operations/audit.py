@@ -37,7 +37,7 @@ async def tidy(scope: Scope) -> None:
     """Now and then, delete the entries that are too many. What fails is left to the next deed."""
     if secrets.randbelow(_TRIM_ONE_IN) == 0:
         with suppress(EnactordError):
-            await trim_acts(scope.store, scope.keys)
+            await trim_acts(scope.store, scope.keys, scope.clock.now())
 
 
 async def acts(scope: Scope, *, limit: int, since: float = 0.0, before: str = "") -> tuple[list[Act], str]:
