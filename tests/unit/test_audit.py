@@ -1,7 +1,7 @@
 """The audit log: what was done stands there with the deed, stays bounded, and is told newest first."""
 
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -96,6 +96,47 @@ async def test_publications_tell_what_they_are_and_what_came_of_them(scope: Scop
     assert short(back) == ("alice", "command line", "rollback", "bad", 3)
     assert (back.facts["to"], back.facts["pauses"]) == (1, "default")
     assert short(approved) == ("alice", "command line", "approve", "meant", 4)
+
+
+class Overtaken:
+    """A store in which somebody else stores something after the first read that finds something."""
+
+    def __init__(self, store: Any, after: Callable[[], Awaitable[object]]) -> None:
+        self._store = store
+        self._after: Callable[[], Awaitable[object]] | None = after
+
+    async def get(self, keys: Sequence[str]) -> Any:
+        found = await self._store.get(keys)
+        if found and self._after is not None:
+            after, self._after = self._after, None
+            await after()
+        return found
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+
+async def test_what_is_undone_is_what_the_log_tells(world: World, scope: Scope) -> None:
+    """Of a freeze or pause that was replaced meanwhile the log and the answer tell the new one, which is undone."""
+
+    async def freeze() -> None:
+        await operations.freeze(scope, mode="all", reason="new", author="carol")
+
+    async def pause() -> None:
+        await operations.pause(scope, "default", reason="new", author="carol")
+
+    await operations.freeze(scope, mode="repair-only", reason="old", author="alice")
+    before = await operations.thaw(replace(scope, store=Overtaken(world.store, freeze)), author="bob")
+    assert before is not None
+    assert (before.author, before.reason, before.mode) == ("carol", "new", "all")
+    assert (await told(scope))[0].facts["frozen_by"] == "carol"
+    await operations.pause(scope, "default", reason="old", author="alice")
+    paused = await operations.resume(replace(scope, store=Overtaken(world.store, pause)), "default", author="bob")
+    assert paused is not None
+    assert (paused.author, paused.reason) == ("carol", "new")
+    assert (await told(scope))[0].facts["paused_by"] == "carol"
+    deeds = [each.deed for each in await told(scope)]
+    assert deeds == ["resume", "pause", "pause", "thaw", "freeze", "freeze"]
 
 
 async def test_limits_pauses_and_resumes_are_entered(scope: Scope) -> None:
