@@ -45,6 +45,11 @@ async def acts(scope: Scope, *, limit: int, since: float = 0.0, before: str = ""
     return await read_acts(scope.store, scope.keys, limit=limit, since=since, before=before)
 
 
+def missing(why: str) -> str:
+    """Return the warning to whoever did what could not be entered for certain."""
+    return f"this act may be missing in the audit log: {why}"
+
+
 def some_names(names: list[str]) -> str:
     """Return names as a fact: the first of them, and how many more there are."""
     more = len(names) - _NAMES_TOLD

@@ -167,6 +167,41 @@ async def test_an_adoption_and_a_repair_are_entered(world: World, scope: Scope) 
     assert len(repaired) == bool([name for look in looks for name in look.repaired])
 
 
+class NoLog:
+    """A store that takes everything but entries of the audit log."""
+
+    def __init__(self, store: Any) -> None:
+        self._store = store
+
+    async def transact(self, compares: Sequence[Any], operations: Sequence[Any]) -> Any:
+        if any("/audit/" in operation.key for operation in operations):
+            raise StoreDown("no place for the log")
+        return await self._store.transact(compares, operations)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+
+async def test_a_repair_and_a_restore_that_cannot_be_entered_say_so(world: World, scope: Scope, tmp_path: Path) -> None:
+    """They are done, and do not fail; but nobody is to believe that the log tells of them."""
+    member = await world.add("e1")
+    await world.publish(plan(fleet(3)))
+    await world.applied(1)
+    await world.stop("e1")
+    name = min(fleet(3))
+    world.servers[ZONE].put_foreign(name)
+    late = replace(scope, store=NoLog(world.store))
+    warned: list[str] = []
+    ports = member.enactor.ports.zones
+    await operations.repair(late, ports, member.enactor.settings, author="bob", warn=warned.append)
+    assert not world.servers[ZONE].serve(name).empty
+    assert warned == ["this act may be missing in the audit log: no place for the log"]
+    await backup(scope, tmp_path / "b")
+    done = await restore(late, tmp_path / "b", {}, author="carol", replace=True)
+    assert isinstance(done, Restored), done
+    assert done.document()["unentered"] == warned[0]
+
+
 async def test_a_restore_is_entered_and_deletes_no_entry(world: World, scope: Scope, tmp_path: Path) -> None:
     """What was done since the backup was done all the same."""
     await publish(scope, 1)
