@@ -6,7 +6,7 @@ only if, the deed was done.
 Nobody pushes out what others did. Publications by tokens of planners stand in a room of their own. In each room an
 entry stays while it is young, or among the newest of its author, role and deed. If a room is full all the same, the
 author, role and deed with the most entries within an hour loses some of that hour, and so on. So a flood, as of a
-stolen token, costs entries of the flood alone, and not those of other authors, deeds or hours.
+stolen token, costs its own entries first; at worst each author keeps some entries of each deed for each hour.
 """
 
 from collections.abc import Mapping, Sequence

@@ -275,6 +275,18 @@ async def test_a_flood_of_a_stolen_token_pushes_out_nothing_but_its_own(world: W
     assert await trim_acts(world.store, scope.keys, NOW + 60, room_max=200) == 0
 
 
+async def test_a_flood_of_a_week_leaves_some_of_each_hour(world: World, scope: Scope) -> None:
+    """By one token, with each deed that HTTP has: what others did a few times an hour is there still."""
+    deeds = (Deed.FREEZE, Deed.THAW, Deed.PAUSE, Deed.RESUME, Deed.ROLLBACK, Deed.PUBLISH)
+    hours = range(168)
+    flood = [deed(NOW - hour * HOUR_S - place, "alice", each) for hour in hours for each in deeds for place in range(6)]
+    others = [deed(NOW - hour * HOUR_S - place, "bob") for hour in hours for place in range(3)]
+    await store_acts(world, scope, [*flood, *others])
+    await trim_acts(world.store, scope.keys, NOW)
+    assert await stamps(scope, "bob") == sorted(each.at for each in others)
+    assert len((await world.store.range(*scope.keys.bounds(AUDIT))).items) <= ROOM_MAX
+
+
 async def test_a_planner_that_publishes_for_ever_pushes_out_no_order(world: World, scope: Scope) -> None:
     """Neither freezes nor publications of operators: planners have another room, where each hour keeps some."""
     orders = [deed(NOW - number * HOUR_S, "alice", each) for each in (Deed.FREEZE, Deed.PUBLISH) for number in range(9)]
