@@ -13,7 +13,6 @@ import pytest
 
 from enactord.core.guards import Limits
 from enactord.core.plan import parse_plan
-from enactord.daemon.config import load_config
 
 ROOT = Path(__file__).resolve().parent.parent
 PRODUCT = sorted((ROOT / "enactord").rglob("*.py"))
@@ -308,18 +307,6 @@ def test_readme_shows_both_commands_on_its_first_screen() -> None:
     first_screen = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()[:40]
     assert "make run" in "\n".join(first_screen)
     assert "make test" in "\n".join(first_screen)
-
-
-def test_config_in_the_readme_is_accepted(tmp_path: Path) -> None:
-    """Whoever copies the README's config has a config that works, once the secret is there."""
-    (example,) = _blocks("toml")
-    (tmp_path / "tsig.secret").write_text("c2VjcmV0IG9mIHRoZSByZWFkbWUncyBleGFtcGxlIQ==\n", encoding="ascii")
-    (tmp_path / "tsig.secret").chmod(0o600)
-    file = tmp_path / "enactord.toml"
-    file.write_text(example.replace("/etc/enactord/tsig.secret", str(tmp_path / "tsig.secret")), encoding="utf-8")
-    config = load_config(file)
-    assert config.warnings == ()
-    assert config.zones[0].verify
 
 
 def test_plan_in_the_readme_is_a_plan() -> None:

@@ -11,12 +11,19 @@ from enactord.cli.rollback import Moment
 from enactord.cli.terminal import Out, show
 from enactord.core.moment import utc
 from enactord.operations import audit as log
-from enactord.registry.audit import KEPT, Act
+from enactord.registry.audit import ROOM_MAX, ROOMS, Act
+
+_ALL = len(ROOMS) * ROOM_MAX
 
 
 @click.command(epilog=examples("enactorctl audit\nenactorctl audit --since 2h\nenactorctl audit --limit 500 --json"))
 @click.option(
-    "--limit", metavar="N", type=click.IntRange(1, 2 * KEPT), default=50, show_default=True, help="How many at most."
+    "--limit",
+    metavar="N",
+    type=click.IntRange(1, _ALL),
+    default=50,
+    show_default=True,
+    help="How many at most.",
 )
 @click.option("--since", metavar="TIME", type=Moment(), help="Only later ones: ISO 8601, or 15m ago.")
 @common
@@ -25,7 +32,8 @@ def audit(limit: int, since: float | None) -> None:
 
     Each line says when, who, in which role, what and why. The role is that of the token, or "command line": whoever can
     read the config and reach the store. Names of tokens are checked; an author of the command line is who it was told.
-    The store keeps the newest 1,000 deeds of operators, and the newest 1,000 publications.
+    The store keeps the last week, and of each author and deed the newest 200. Where that is too much, it keeps less of
+    the hours in which one author did one thing most often.
     """
 
     async def run() -> tuple[list[Act], str]:

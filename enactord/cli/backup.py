@@ -9,7 +9,7 @@ from enactord.adapters.local_copy import COPY_NAME, read_copy
 from enactord.cli.opening import open_tools
 from enactord.cli.program import common, examples
 from enactord.cli.publish import author_or_user
-from enactord.cli.terminal import Out, deny, progress, tell_done
+from enactord.cli.terminal import Out, deny, progress, tell_done, warn
 from enactord.core.moment import utc
 from enactord.daemon import archive
 from enactord.daemon.archive import Restored, Saved
@@ -85,6 +85,8 @@ def restore(file: Path | None, from_copy: str | None, replace: bool, author: str
             done = asyncio.run(_restore(file, author_or_user(author), replace, bar.stage))
     if isinstance(done, Denied):
         return deny(done)
+    if done.unentered:
+        warn(done.unentered)
     tell_done(done.document, lambda out: _print_restored(out, done))
     return 0
 

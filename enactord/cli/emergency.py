@@ -158,7 +158,7 @@ async def _enter(deed: _Deed, done: Taken) -> None:
             except (EnactordError, OSError) as error:
                 why = str(error)
     if why:
-        warn(f"this act may be missing in the audit log: {why}")
+        warn(audit.missing(why))
 
 
 async def _tell_store(done: Taken) -> bool:

@@ -102,7 +102,7 @@ def list_(file: Path | None) -> int:
 
 
 @token.command(epilog=examples("enactorctl token remove planner-1"))
-@click.argument("name", metavar="NAME")
+@click.argument("name", metavar="NAME", callback=_name)
 @in_file
 @common
 def remove(name: str, file: Path | None) -> int:

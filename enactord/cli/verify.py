@@ -8,7 +8,7 @@ import click
 from enactord.cli.opening import open_tools
 from enactord.cli.program import NO, OK, UNREACHABLE, common, examples
 from enactord.cli.publish import author_or_user
-from enactord.cli.terminal import Bar, Out, progress, tell_done
+from enactord.cli.terminal import Bar, Out, progress, tell_done, warn
 from enactord.daemon import operations
 from enactord.daemon.operations import Verification
 
@@ -32,7 +32,8 @@ async def _verify(repair: bool, bar: Bar) -> tuple[list[str], Verification]:
         repaired: list[str] = []
         if repair:
             bar.stage("repairing")
-            for look in await operations.repair(tools.scope, zones, tools.settings, author=author_or_user(None)):
+            author = author_or_user(None)
+            for look in await operations.repair(tools.scope, zones, tools.settings, author=author, warn=warn):
                 repaired.extend(look.repaired)
             bar.stage("verifying")
         servers = {

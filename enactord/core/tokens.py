@@ -98,12 +98,12 @@ def hashed(token: str) -> str:
 
 
 def check_token_name(name: str) -> str:
-    """Return why a text cannot name a token, or ""."""
+    """Return why a text cannot name a token, or "". The text is not told: it could be a token itself."""
     if name.startswith(PREFIX):
         return "this is a token, or begins like one: give its name"
     if _NAME.match(name):
         return ""
-    return f"{name[:40]!r} must be 1 to 64 of letters, digits, '.', '_', '@' and '-', and begin with a letter or digit"
+    return "a name is 1 to 64 of letters, digits, '.', '_', '@' and '-', and begins with a letter or digit"
 
 
 def tokens_text(tokens: Tokens) -> str:

@@ -106,6 +106,8 @@ class Restored:
     """Whose store it is now; "": it has no id, and enactors make one."""
     left_out: tuple[int, ...] = ()
     """Plans of a local copy whose content it does not have."""
+    unentered: str = ""
+    """Why the audit log may not tell of it."""
 
     def document(self) -> dict[str, Any]:
         return {
@@ -122,6 +124,7 @@ class Restored:
             "other_formats": list(self.other_formats),
             "installation": self.installation or None,
             "plans_left_out": list(self.left_out),
+            "unentered": self.unentered or None,
         }
 
 
@@ -303,9 +306,14 @@ async def restore_from(
         detail = f"the store holds this scope already ({plans} plans, {len(there)} keys); to replace it: --replace"
         return Denied(refusals=(Refusal(guard="not_empty", detail=detail),))
     done = await _Restoring(scope, source, there, author, stage).run(zones)
+    return await _entered(scope, source, done, author)
+
+
+async def _entered(scope: Scope, source: Source, done: Restored, author: str) -> Restored:
+    """Enter a restore into the audit log, which it left alone; returns it, with why it may be missing there."""
     facts: Facts = {"file": Path(source.name).name, "taken_at": utc(done.taken_at), "newest": done.newest}
-    await audit.enter(scope, Deed.RESTORE, author=author, facts=facts)
-    return done
+    why = await audit.enter(scope, Deed.RESTORE, author=author, facts=facts)
+    return replace(done, unentered=audit.missing(why)) if why else done
 
 
 _MARK = "restore by "

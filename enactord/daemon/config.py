@@ -122,7 +122,7 @@ class HttpConfig:
     events_clients_max: int = 32
     """Clients that follow the stream of events at once."""
     requests_per_s: float = 200.0
-    """Of one client's address; a burst of twice as many passes."""
+    """Of one client's address; a burst of twice as many passes. Of those with a wrong token, a fiftieth of it."""
     request_timeout_s: float = 30.0
     """Longest time for one request."""
     plan_bytes_max: int = PLAN_BYTES_MAX

@@ -192,14 +192,14 @@ class Table:
         table = f"zone[{name if isinstance(name, str) else '?'}]" if self._name == "zone" else self._name
         return f"{table}.{key}"
 
-    def _content(self, key: str, path: Path) -> bytes | None:
-        """Return a file's content; where it cannot be read, that is a problem."""
+    def _content(self, key: str, path: Path, *, make: str = "") -> bytes | None:
+        """Return a file's content; where it cannot be read, that is a problem. `make`: how a missing file is made."""
         try:
             return self._reader.content(path)
         except OSError as error:
             given = str(self._values.get(key))
             if _LIKE_A_PATH.search(given):
-                self.problem(key, f"{path}: {error.strerror}")
+                self.problem(key, f"{path}: {error.strerror}{make if isinstance(error, FileNotFoundError) else ''}")
             else:
                 told = "the name is not shown, as it could be the secret itself; secrets stand in files of their own"
                 self.problem(key, f"there is no such file, or it cannot be read ({told})")
@@ -231,7 +231,9 @@ class Table:
         if path is None:
             return Tokens()
         self._uses(path, key)
-        content = self._content(key, path) if read else None
+        if not read:
+            return Tokens()
+        content = self._content(key, path, make=" (no token was made yet? enactorctl token add NAME --role ROLE)")
         if content is None:
             return Tokens()
         if self._mode(path) & WRITABLE_BY_OTHERS:

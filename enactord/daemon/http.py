@@ -25,7 +25,7 @@ from enactord.daemon.web.access import Access, readable
 from enactord.daemon.web.acts import Acts
 from enactord.daemon.web.feed import Feed
 from enactord.daemon.web.hosts import hosted
-from enactord.daemon.web.limits import Rates, add_headers, rated, timed
+from enactord.daemon.web.limits import add_headers, rated, timed
 from enactord.daemon.web.page import page
 from enactord.daemon.web.problems import Problem, problems
 from enactord.daemon.web.query import Query
@@ -70,7 +70,7 @@ class Pages:
         self.before_scrape: Callable[[], None] = lambda: None
         """Called before each scrape, for what neither events nor the enactor tell."""
         self._feed = feed or Feed(enactor.ports.clock.now)
-        self._rates = Rates(config.requests_per_s, asyncio.get_running_loop().time)
+        self._requests_per_s = config.requests_per_s
         ports = enactor.ports
         zones = sorted(ports.zones)
         scope = Scope(
@@ -105,7 +105,7 @@ class Pages:
         middlewares = [
             note(_endless),
             problems(self._note_failure),
-            rated(self._rates, self._access.knows),
+            rated(self._requests_per_s, asyncio.get_running_loop().time, self._access.knows),
             hosted(self._hosts, self._access.knows),
             readable(self._access),
             timed(self._timeout_s, _endless),

@@ -4,6 +4,7 @@ Used by the command line, HTTP and the planner stub alike. A "no" is a value: `D
 carries every refusal that was found. Errors of the world are raised (see `core.errors`).
 """
 
+from enactord.core.errors import StoreDown
 from enactord.core.moment import utc
 from enactord.daemon.adoption import Adopted, adopt
 from enactord.daemon.documents import (
@@ -64,6 +65,8 @@ __all__ = [
     "verify",
 ]
 
+_ATTEMPTS = 8
+
 
 async def freeze(scope: Scope, *, mode: str, reason: str, author: str) -> Freeze:
     """Freeze the scope ("all" or "repair-only"); an earlier freeze is replaced. Raises `StoreDown`."""
@@ -76,20 +79,25 @@ async def freeze(scope: Scope, *, mode: str, reason: str, author: str) -> Freeze
 
 
 async def thaw(scope: Scope, *, author: str, reason: str = "") -> Freeze | None:
-    """Undo a freeze; returns what it was, None where there was none. Raises `StoreDown`."""
-    item = (await scope.store.get([scope.keys.freeze])).get(scope.keys.freeze)
-    if item is None:
-        return None
-    before = parse_freeze(item.value)
-    facts: Facts = {
-        "frozen_by": before.author,
-        "frozen_since": utc(before.since),
-        "frozen_for": before.reason,
-    }
-    entry = audit.entry(scope, Deed.THAW, author=author, reason=reason, facts=facts)
-    await control.thaw(scope.store, scope.keys, entry)
-    await audit.tidy(scope)
-    return before
+    """Undo a freeze; returns what it was, None where there was none. Raises `StoreDown`.
+
+    Where another freeze is stored meanwhile, that is what is undone, and told.
+    """
+    for _ in range(_ATTEMPTS):
+        item = (await scope.store.get([scope.keys.freeze])).get(scope.keys.freeze)
+        if item is None:
+            return None
+        before = parse_freeze(item.value)
+        facts: Facts = {
+            "frozen_by": before.author,
+            "frozen_since": utc(before.since),
+            "frozen_for": before.reason,
+        }
+        entry = audit.entry(scope, Deed.THAW, author=author, reason=reason, facts=facts)
+        if await control.thaw(scope.store, scope.keys, entry, frozen=item.value):
+            await audit.tidy(scope)
+            return before
+    raise StoreDown("somebody else freezes the scope again and again; run it again")
 
 
 async def pause(scope: Scope, planner: str, *, reason: str, author: str) -> Pause:
@@ -102,14 +110,19 @@ async def pause(scope: Scope, planner: str, *, reason: str, author: str) -> Paus
 
 
 async def resume(scope: Scope, planner: str, *, author: str, reason: str = "") -> Pause | None:
-    """Let a planner publish again; returns what its pause was, None where there was none. Raises `StoreDown`."""
+    """Let a planner publish again; returns what its pause was, None where there was none. Raises `StoreDown`.
+
+    Where another pause is stored meanwhile, that is what is taken back, and told.
+    """
     key = scope.keys.paused(planner)
-    item = (await scope.store.get([key])).get(key)
-    if item is None:
-        return None
-    before = parse_pause(item.value)
-    facts: Facts = {"planner": planner, "paused_by": before.author, "paused_for": before.reason}
-    entry = audit.entry(scope, Deed.RESUME, author=author, reason=reason, facts=facts)
-    await planners.resume(scope.store, scope.keys, planner, entry)
-    await audit.tidy(scope)
-    return before
+    for _ in range(_ATTEMPTS):
+        item = (await scope.store.get([key])).get(key)
+        if item is None:
+            return None
+        before = parse_pause(item.value)
+        facts: Facts = {"planner": planner, "paused_by": before.author, "paused_for": before.reason}
+        entry = audit.entry(scope, Deed.RESUME, author=author, reason=reason, facts=facts)
+        if await planners.resume(scope.store, scope.keys, planner, entry, paused=item.value):
+            await audit.tidy(scope)
+            return before
+    raise StoreDown(f"somebody else pauses planner {planner} again and again; run it again")

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from enactord.core.kv import Item
 from enactord.engine.evidence import Evidence
@@ -13,7 +13,7 @@ from enactord.engine.repairer import Look, Repairer
 from enactord.engine.settings import Ports, Settings, ZonePorts
 from enactord.engine.writer import ZoneWriter
 from enactord.operations import audit
-from enactord.operations.scope import Scope, Unheard
+from enactord.operations.scope import Scope, Unheard, silent
 from enactord.registry.audit import Deed, Facts
 
 
@@ -27,9 +27,17 @@ class _NoCopy:
         """Keep nothing."""
 
 
-async def repair(scope: Scope, zones: Mapping[str, ZonePorts], settings: Settings, *, author: str) -> list[Look]:
-    """Put back what drifted in each zone; returns the looks at them. The audit log is told afterwards, if it can be.
+async def repair(
+    scope: Scope,
+    zones: Mapping[str, ZonePorts],
+    settings: Settings,
+    *,
+    author: str,
+    warn: Callable[[str], None] = silent,
+) -> list[Look]:
+    """Put back what drifted in each zone; returns the looks at them. The audit log is told afterwards.
 
+    `warn` is told where the log could not be.
     Where a name is empty though a write of it is pending, the zones are looked at once more, a moment later.
     Nothing is written while the scope is frozen ("all"). Raises `ZoneDown`, `ZoneDenied`, `StoreDown`.
     """
@@ -50,5 +58,7 @@ async def repair(scope: Scope, zones: Mapping[str, ZonePorts], settings: Setting
     repaired = sorted({name for look in looks for name in look.repaired})
     if repaired:
         facts: Facts = {"names": audit.some_names(repaired), "count": len(repaired)}
-        await audit.enter(scope, Deed.REPAIR, author=author, facts=facts)
+        why = await audit.enter(scope, Deed.REPAIR, author=author, facts=facts)
+        if why:
+            warn(audit.missing(why))
     return looks

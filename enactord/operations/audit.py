@@ -37,12 +37,17 @@ async def tidy(scope: Scope) -> None:
     """Now and then, delete the entries that are too many. What fails is left to the next deed."""
     if secrets.randbelow(_TRIM_ONE_IN) == 0:
         with suppress(EnactordError):
-            await trim_acts(scope.store, scope.keys)
+            await trim_acts(scope.store, scope.keys, scope.clock.now())
 
 
 async def acts(scope: Scope, *, limit: int, since: float = 0.0, before: str = "") -> tuple[list[Act], str]:
     """Return the newest entries of the log, newest first, and where to go on. Raises `StoreDown`."""
     return await read_acts(scope.store, scope.keys, limit=limit, since=since, before=before)
+
+
+def missing(why: str) -> str:
+    """Return the warning to whoever did what could not be entered for certain."""
+    return f"this act may be missing in the audit log: {why}"
 
 
 def some_names(names: list[str]) -> str:

@@ -278,6 +278,7 @@ class _Lowering:
         if read_note(noted) != fence:
             raise _No("changed", f"somebody else lowered the fence of {zone} meanwhile: run it again")
         assert noted is not None
+        before = before or _from(noted) or fence.text
         record = raised_over(known if isinstance(known, FenceRecord) else None, fence)
         compares: list[Compare] = [
             valued(keys.freeze, frozen),
@@ -298,13 +299,13 @@ class _Lowering:
         return Brought(zone=zone, before=before, fence=fence)
 
     async def _write(self, zone: str, fence: Fence) -> str:
-        """Put the fence into the zone, in place of exactly what stands there; returns that."""
+        """Put the fence into the zone, in place of exactly what stands there; returns that, "" if it stood already."""
         port = self._ports[zone].zone
         before, last = "", ""
         for _ in range(_ATTEMPTS):
             seen = await port.read_fence()
             if seen == fence.seen:
-                return before or describe(seen)
+                return before
             standing = parse_fence(seen)
             owner = Owner(scope=fence.scope, installation=fence.installation)
             if find_stranger(seen, owner) is not None or (standing is not None and standing.hold):
@@ -332,11 +333,10 @@ class _Lowering:
         compares = [valued(keys.freeze, frozen), none_under(keys.all_claims)]
         compares.append(absent(keys.head) if head is None else valued(keys.head, head.value))
         left = sorted(high, reverse=True)
-        told: Facts = {"plans": len(left), "lowest": left[-1], "highest": left[0], "newest_now": top}
-        entries: list[Operation] = [self._entry(Deed.PLANS_ASIDE, told)]
         while left:
             some, left = left[:_ASIDE_A_TRANSACTION], left[_ASIDE_A_TRANSACTION:]
-            operations, entries = entries, []
+            told: Facts = {"plans": len(some), "lowest": some[-1], "highest": some[0], "newest_now": top}
+            operations: list[Operation] = [self._entry(Deed.PLANS_ASIDE, told)]
             for generation in some:
                 item = mirror.items[keys.plan(generation)]
                 compares.append(unmodified(item.key, item.mod_revision))
@@ -351,6 +351,13 @@ class _Lowering:
                 raise _No("changed", "the scope was thawed, or plans changed, meanwhile: run it again")
             compares = compares[:2]
             compares.append(absent(keys.head) if lowered is None else valued(keys.head, lowered))
+
+
+def _from(noted: bytes) -> str:
+    """Return what stood in the zone before its lowering was begun, as the note of it says; "": it cannot be read."""
+    found = stored_json(LOWERING, noted)
+    text = found.get("from") if isinstance(found, dict) else None
+    return text if isinstance(text, str) else ""
 
 
 def read_note(value: bytes | None) -> Fence | None:

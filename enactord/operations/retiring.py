@@ -5,11 +5,11 @@ A zone that was taken out of every config keeps its plans from being pruned and 
 """
 
 import random
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from enactord.core.errors import PlanUnreadable, ZoneDown
+from enactord.core.errors import EnactordError, PlanUnreadable, ZoneDown
 from enactord.core.fence import Fence, Owner
 from enactord.core.kv import Compare, Delete, Operation, Put, absent, valued
 from enactord.core.ledger import Entry
@@ -87,21 +87,44 @@ async def retire(
     refusal = await _refusal(scope, zone, mirror)
     if refusal is not None:
         return Denied(refusals=(refusal,))
+    gone: list[str] = []
+    try:
+        done = await _carry_out(scope, zone, mirror, ports, gone, reason=reason, author=author, stage=stage)
+    except EnactordError:
+        await _enter_removal(scope, zone, gone, reason=reason, author=author)
+        raise
+    if isinstance(done, Denied):
+        why = await _enter_removal(scope, zone, gone, reason=reason, author=author)
+        return replace(done, refusals=(*done.refusals, Refusal(guard="audit", detail=why))) if why else done
+    return done
+
+
+async def _carry_out(
+    scope: Scope,
+    zone: str,
+    mirror: Mirror,
+    ports: ZonePorts | None,
+    gone: list[str],
+    *,
+    reason: str,
+    author: str,
+    stage: Stage,
+) -> Retired | Denied:
+    """Do it; `gone` is given the names whose records were removed, also where it breaks off."""
     entries = {name: entry for name, entry in mirror.ledger.zone_entries(zone).items() if entry.live}
-    removed: tuple[str, ...] | None = None
     kept: tuple[Kept, ...] = ()
     fence: Fence | None = None
     if ports is not None:
         stage("removing records")
-        done = await _remove_records(ports, mirror.owner, entries, hold_text(author, f"retiring: {reason}"))
+        done = await _remove_records(ports, mirror.owner, entries, hold_text(author, f"retiring: {reason}"), gone)
         if isinstance(done, Denied):
             return done
-        removed, kept, fence = done
+        kept, fence = done
     stage("removing from the store")
     record = mirror.fence(zone)
     generation = record.generation if record else 0
     note = {"reason": reason, "author": author, "at": scope.clock.now(), "generation": generation}
-    facts: Facts = {"zone": zone, "names": len(entries), "removed": len(removed or ()), "fence": generation}
+    facts: Facts = {"zone": zone, "names": len(entries), "removed": len(gone), "fence": generation}
     entry = audit.entry(scope, Deed.ZONE_RETIRE, author=author, reason=reason, facts=facts)
     if not await _forget(scope, zone, mirror, json_value(RETIRED, note), entry):
         detail = (
@@ -112,11 +135,20 @@ async def retire(
         zone=zone,
         generation=generation,
         names=len(entries),
-        removed=removed,
+        removed=None if ports is None else tuple(gone),
         kept=kept,
         fence=fence,
         planned=_planned(mirror, zone),
     )
+
+
+async def _enter_removal(scope: Scope, zone: str, gone: Sequence[str], *, reason: str, author: str) -> str:
+    """Enter the removal of records by a retirement that broke off after it; returns why it could not be, or ""."""
+    if not gone:
+        return ""
+    facts: Facts = {"zone": zone, "removed": len(gone), "names": audit.some_names(list(gone)), "end": "broke off"}
+    why = await audit.enter(scope, Deed.ZONE_RETIRE, author=author, reason=reason, facts=facts)
+    return why and f"{len(gone)} names were removed from the DNS, which may be missing in the audit log: {why}"
 
 
 async def _refusal(scope: Scope, zone: str, mirror: Mirror) -> Refusal | None:
@@ -156,14 +188,16 @@ def _planned(mirror: Mirror, zone: str) -> int:
 
 
 async def _remove_records(
-    ports: ZonePorts, owner: Owner, entries: Mapping[str, Entry], hold: str
-) -> tuple[tuple[str, ...], tuple[Kept, ...], Fence] | Denied:
-    """Remove what enactord put at the names, while the zone is held; the fence stays, above every write on its way."""
+    ports: ZonePorts, owner: Owner, entries: Mapping[str, Entry], hold: str, gone: list[str]
+) -> tuple[tuple[Kept, ...], Fence] | Denied:
+    """Remove what enactord put at the names, while the zone is held; the fence stays, above every write on its way.
+
+    `gone` is given each name whose records were removed.
+    """
     held = await raise_by_hand(ports, owner, hold)
     if isinstance(held, Denied):
         return held
     writer = ZoneWriter(ports, Unheard(), random.Random())
-    removed: list[str] = []
     kept: list[Kept] = []
     names = sorted(entries)
     for start in range(0, len(names), _NAMES_AT_ONCE):
@@ -184,15 +218,14 @@ async def _remove_records(
         except FenceMoved:
             detail = f"somebody raised the fence of {ports.settings.name} meanwhile: run it again"
             return Denied(refusals=(Refusal(guard="raised", detail=detail),))
+        gone += [name for name, written in fates.items() if written.fate is Fate.COMMITTED]
         for name, written in fates.items():
             if written.fate is Fate.OPEN:
                 raise ZoneDown(f"{ports.settings.name}: {name} may not be removed ({written.detail}); run it again")
-            if written.fate is Fate.COMMITTED:
-                removed.append(name)
-            else:
+            if written.fate is not Fate.COMMITTED:
                 kept.append(Kept(name=name, why=f"{written.fate}: {written.detail}"))
     released = await raise_by_hand(ports, owner, "")
-    return released if isinstance(released, Denied) else (tuple(removed), tuple(kept), released.fence)
+    return released if isinstance(released, Denied) else (tuple(kept), released.fence)
 
 
 def _foreign(entry: Entry, answer: Served) -> str:

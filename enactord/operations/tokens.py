@@ -81,14 +81,14 @@ def add_token(path: Path, name: str, role: Role, now: float, *, replace: bool = 
 
 
 def remove_token(path: Path, name: str) -> Token | Denied:
-    """Take a token away; returns what it was. Raises OSError."""
+    """Take a token away; returns what it was. A name that is not there is not told. Raises OSError."""
     with _alone(path):
         tokens = read_tokens(path)
         if isinstance(tokens, Denied):
             return tokens
         gone = tokens.named(name)
         if gone is None:
-            return _denied("name", f"{path} has no token {name[:40]!r} (see: enactorctl token list)")
+            return _denied("name", f"{path} has no token of that name (see: enactorctl token list)")
         _write(path, Tokens(tuple(token for token in tokens.all if token is not gone)))
         return gone
 

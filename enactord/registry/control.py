@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from enactord.core.kv import Delete, Operation, Put
+from enactord.core.kv import Delete, Operation, Put, valued
 from enactord.ports import Transacting
 from enactord.registry.keys import Keys, json_value, stored_json, stored_word
 from enactord.store.layout import FREEZE, OtherFormat
@@ -51,6 +51,10 @@ async def freeze(store: Transacting, keys: Keys, freeze: Freeze, *also: Operatio
     await store.transact((), (Put(key=keys.freeze, value=freeze_value(freeze)), *also))
 
 
-async def thaw(store: Transacting, keys: Keys, *also: Operation) -> None:
-    """Undo a freeze; none is no error. `also` is done in the same transaction."""
-    await store.transact((), (Delete(key=keys.freeze), *also))
+async def thaw(store: Transacting, keys: Keys, *also: Operation, frozen: bytes | None = None) -> bool:
+    """Undo a freeze; none is no error. `also` is done in the same transaction.
+
+    `frozen`: only the freeze that is stored so. Returns False, and does nothing, where it is another by now.
+    """
+    compares = () if frozen is None else (valued(keys.freeze, frozen),)
+    return (await store.transact(compares, (Delete(key=keys.freeze), *also))).succeeded

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from enactord.core.kv import Delete, Item, Operation, Put
+from enactord.core.kv import Delete, Item, Operation, Put, valued
 from enactord.core.moment import utc
 from enactord.core.refusal import Refusal
 from enactord.ports import Transacting
@@ -61,6 +61,11 @@ async def pause(store: Transacting, keys: Keys, planner: str, pause: Pause, *als
     await store.transact((), (Put(key=keys.paused(planner), value=pause_value(pause)), *also))
 
 
-async def resume(store: Transacting, keys: Keys, planner: str, *also: Operation) -> None:
-    """Take a pause back; none is no error. `also` is done in the same transaction. Raises `StoreDown`."""
-    await store.transact((), (Delete(key=keys.paused(planner)), *also))
+async def resume(store: Transacting, keys: Keys, planner: str, *also: Operation, paused: bytes | None = None) -> bool:
+    """Take a pause back; none is no error. `also` is done in the same transaction. Raises `StoreDown`.
+
+    `paused`: only the pause that is stored so. Returns False, and does nothing, where it is another by now.
+    """
+    key = keys.paused(planner)
+    compares = () if paused is None else (valued(key, paused),)
+    return (await store.transact(compares, (Delete(key=key), *also))).succeeded

@@ -32,6 +32,7 @@ from enactord.registry.keys import (
     head_value,
     json_value,
     manifest_value,
+    pad,
     parse_head,
     parse_pad,
     parse_record,
@@ -313,7 +314,7 @@ class Plans:
         if orders.pauses is not None and pauses:
             operations.append(Put(key=paused, value=pause_value(orders.pauses)))
         if orders.role:
-            operations.append(act_put(keys, _act(manifest, orders, pauses=pauses), str(generation)))
+            operations.append(act_put(keys, _act(manifest, orders, pauses=pauses), pad(generation)))
         try:
             succeeded = (await self._store.transact(compares, operations)).succeeded
         except StoreUnknown:

@@ -13,6 +13,7 @@ from typing import Any
 from enactord.core.errors import ConfigError
 from enactord.core.guards import Limits
 from enactord.core.settings import Key
+from enactord.core.tokens import Tokens
 from enactord.daemon.config import (
     BACKENDS,
     Address,
@@ -196,6 +197,8 @@ def _default(name: str, field: str) -> str:
             return str(value)
         case float(value):
             return f"{value:g}"
+        case Tokens(all=()):
+            return "none"
         case value:
             return str(value)
 

@@ -1,7 +1,7 @@
 """The audit log: what was done stands there with the deed, stays bounded, and is told newest first."""
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from enactord.daemon.operations import Denied, Published
 from enactord.operations import audit
 from enactord.operations.limits import set_limit
 from enactord.operations.scope import Scope
-from enactord.registry.audit import Act, Deed, act_put, parse_act, read_acts, trim_acts
+from enactord.registry.audit import ROOM_MAX, Act, Deed, act_put, parse_act, read_acts, trim_acts
 from enactord.registry.keys import json_value, stored_json
 from enactord.registry.plans import Orders
 from enactord.store.layout import AUDIT
@@ -98,6 +98,47 @@ async def test_publications_tell_what_they_are_and_what_came_of_them(scope: Scop
     assert short(approved) == ("alice", "command line", "approve", "meant", 4)
 
 
+class Overtaken:
+    """A store in which somebody else stores something after the first read that finds something."""
+
+    def __init__(self, store: Any, after: Callable[[], Awaitable[object]]) -> None:
+        self._store = store
+        self._after: Callable[[], Awaitable[object]] | None = after
+
+    async def get(self, keys: Sequence[str]) -> Any:
+        found = await self._store.get(keys)
+        if found and self._after is not None:
+            after, self._after = self._after, None
+            await after()
+        return found
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+
+async def test_what_is_undone_is_what_the_log_tells(world: World, scope: Scope) -> None:
+    """Of a freeze or pause that was replaced meanwhile the log and the answer tell the new one, which is undone."""
+
+    async def freeze() -> None:
+        await operations.freeze(scope, mode="all", reason="new", author="carol")
+
+    async def pause() -> None:
+        await operations.pause(scope, "default", reason="new", author="carol")
+
+    await operations.freeze(scope, mode="repair-only", reason="old", author="alice")
+    before = await operations.thaw(replace(scope, store=Overtaken(world.store, freeze)), author="bob")
+    assert before is not None
+    assert (before.author, before.reason, before.mode) == ("carol", "new", "all")
+    assert (await told(scope))[0].facts["frozen_by"] == "carol"
+    await operations.pause(scope, "default", reason="old", author="alice")
+    paused = await operations.resume(replace(scope, store=Overtaken(world.store, pause)), "default", author="bob")
+    assert paused is not None
+    assert (paused.author, paused.reason) == ("carol", "new")
+    assert (await told(scope))[0].facts["paused_by"] == "carol"
+    deeds = [each.deed for each in await told(scope)]
+    assert deeds == ["resume", "pause", "pause", "thaw", "freeze", "freeze"]
+
+
 async def test_limits_pauses_and_resumes_are_entered(scope: Scope) -> None:
     await operations.pause(scope, "default", reason="rebuild", author="alice")
     await operations.resume(scope, "default", author="bob", reason="rebuilt")
@@ -124,6 +165,41 @@ async def test_an_adoption_and_a_repair_are_entered(world: World, scope: Scope) 
     assert adopted.facts == {"names": name, "count": 1}
     repaired = [act for act in await told(scope) if act.deed == Deed.REPAIR]
     assert len(repaired) == bool([name for look in looks for name in look.repaired])
+
+
+class NoLog:
+    """A store that takes everything but entries of the audit log."""
+
+    def __init__(self, store: Any) -> None:
+        self._store = store
+
+    async def transact(self, compares: Sequence[Any], operations: Sequence[Any]) -> Any:
+        if any("/audit/" in operation.key for operation in operations):
+            raise StoreDown("no place for the log")
+        return await self._store.transact(compares, operations)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+
+async def test_a_repair_and_a_restore_that_cannot_be_entered_say_so(world: World, scope: Scope, tmp_path: Path) -> None:
+    """They are done, and do not fail; but nobody is to believe that the log tells of them."""
+    member = await world.add("e1")
+    await world.publish(plan(fleet(3)))
+    await world.applied(1)
+    await world.stop("e1")
+    name = min(fleet(3))
+    world.servers[ZONE].put_foreign(name)
+    late = replace(scope, store=NoLog(world.store))
+    warned: list[str] = []
+    ports = member.enactor.ports.zones
+    await operations.repair(late, ports, member.enactor.settings, author="bob", warn=warned.append)
+    assert not world.servers[ZONE].serve(name).empty
+    assert warned == ["this act may be missing in the audit log: no place for the log"]
+    await backup(scope, tmp_path / "b")
+    done = await restore(late, tmp_path / "b", {}, author="carol", replace=True)
+    assert isinstance(done, Restored), done
+    assert done.document()["unentered"] == warned[0]
 
 
 async def test_a_restore_is_entered_and_deletes_no_entry(world: World, scope: Scope, tmp_path: Path) -> None:
@@ -163,27 +239,103 @@ async def test_what_cannot_be_entered_afterwards_is_told_and_does_not_fail(world
 
 # -- how it is kept
 
+HOUR_S, DAY_S = 3600, 86_400
+NOW = 1.7e9
 
-async def test_a_planner_that_publishes_for_ever_pushes_no_freeze_out(world: World, scope: Scope) -> None:
-    """Publications have a bound of their own; the newest stay, in order."""
-    puts = [act_put(scope.keys, act(0), "a")]
-    puts += [act_put(scope.keys, act(number, Deed.PUBLISH), f"{number}") for number in range(1, 250)]
+
+def deed(at: float, author: str, deed: Deed = Deed.FREEZE, role: str = "operator") -> Act:
+    return Act(at=at, author=author, role=role, deed=deed)
+
+
+async def store_acts(world: World, scope: Scope, acts: Sequence[Act]) -> None:
+    puts = [act_put(scope.keys, each, f"{number:x}") for number, each in enumerate(acts)]
     for start in range(0, len(puts), 100):
         await world.store.transact((), puts[start : start + 100])
-    assert await trim_acts(world.store, scope.keys, kept=10) == 239
-    assert [act.author for act in await told(scope)] == [*(f"a{number}" for number in range(249, 239, -1)), "a0"]
-    assert await trim_acts(world.store, scope.keys, kept=10) == 0
+
+
+async def stamps(scope: Scope, author: str) -> list[float]:
+    """Return when the entries of an author were, oldest first."""
+    page = await scope.store.range(*scope.keys.bounds(AUDIT))
+    acts = [parse_act(item.value) for item in page.items]
+    return sorted(each.at for each in acts if each is not None and each.author == author)
+
+
+async def test_a_flood_of_a_stolen_token_pushes_out_nothing_but_its_own(world: World, scope: Scope) -> None:
+    """Thousands of freezes and thaws in seconds: what others did stays, and what its owner did before."""
+    others = [deed(NOW - 60 * number, "bob", Deed.THAW) for number in range(50)]
+    before = [deed(NOW - 5 * HOUR_S - 60 * number, "alice") for number in range(20)]
+    flood = [deed(NOW + number / 100, "alice", (Deed.FREEZE, Deed.THAW)[number % 2]) for number in range(2000)]
+    await store_acts(world, scope, [*others, *before, *flood])
+    assert await trim_acts(world.store, scope.keys, NOW + 60, room_max=200) == 1870
+    assert len(await stamps(scope, "bob")) == 50
+    left = await stamps(scope, "alice")
+    assert [at for at in left if at < NOW - HOUR_S] == sorted(each.at for each in before)
+    assert {flood[0].at, flood[1].at, flood[-1].at, flood[-2].at} <= set(left)
+    assert len(left) == 150
+    assert await trim_acts(world.store, scope.keys, NOW + 60, room_max=200) == 0
+
+
+async def test_a_flood_of_a_week_leaves_some_of_each_hour(world: World, scope: Scope) -> None:
+    """By one token, with each deed that HTTP has: what others did a few times an hour is there still."""
+    deeds = (Deed.FREEZE, Deed.THAW, Deed.PAUSE, Deed.RESUME, Deed.ROLLBACK, Deed.PUBLISH)
+    hours = range(168)
+    flood = [deed(NOW - hour * HOUR_S - place, "alice", each) for hour in hours for each in deeds for place in range(6)]
+    others = [deed(NOW - hour * HOUR_S - place, "bob") for hour in hours for place in range(3)]
+    await store_acts(world, scope, [*flood, *others])
+    await trim_acts(world.store, scope.keys, NOW)
+    assert await stamps(scope, "bob") == sorted(each.at for each in others)
+    assert len((await world.store.range(*scope.keys.bounds(AUDIT))).items) <= ROOM_MAX
+
+
+async def test_a_planner_that_publishes_for_ever_pushes_out_no_order(world: World, scope: Scope) -> None:
+    """Neither freezes nor publications of operators: planners have another room, where each hour keeps some."""
+    orders = [deed(NOW - number * HOUR_S, "alice", each) for each in (Deed.FREEZE, Deed.PUBLISH) for number in range(9)]
+    plans = [deed(NOW - 60 * number, "planner-1", Deed.PUBLISH, "planner") for number in range(600)]
+    await store_acts(world, scope, [*orders, *plans])
+    await trim_acts(world.store, scope.keys, NOW, room_max=100)
+    assert len(await stamps(scope, "alice")) == 18
+    left = await stamps(scope, "planner-1")
+    assert 80 <= len(left) <= 100
+    assert {int(at // HOUR_S) for at in left} == {int(each.at // HOUR_S) for each in plans}
+    assert left[-1] == NOW
+
+
+async def test_a_week_stays_and_of_what_is_older_the_newest_of_each_author_and_deed(world: World, scope: Scope) -> None:
+    old = [deed(NOW - (8 + number) * DAY_S, author) for author in ("alice", "bob") for number in range(20)]
+    young = [deed(NOW - DAY_S - number, "alice") for number in range(8)]
+    await store_acts(world, scope, [*old, *young])
+    assert await trim_acts(world.store, scope.keys, NOW, kept=10) == 18 + 10
+    assert await stamps(scope, "alice") == [old[1].at, old[0].at, *sorted(each.at for each in young)]
+    assert len(await stamps(scope, "bob")) == 10
+
+
+async def test_the_log_is_bounded_whatever_stands_in_it(world: World, scope: Scope) -> None:
+    """Also by authors without number, and by entries that cannot be read; of those the oldest go."""
+    await store_acts(world, scope, [deed(NOW + number, f"a{number}") for number in range(300)])
+    junk = [Put(key=scope.keys.act("orders", number, "0"), value=b"junk") for number in range(100)]
+    await world.store.transact((), junk)
+    await trim_acts(world.store, scope.keys, NOW, room_max=100)
+    assert [each.author for each in await told(scope)] == [f"a{number}" for number in range(299, 199, -1)]
+    assert len((await world.store.range(*scope.keys.bounds(AUDIT))).items) == 100
 
 
 async def test_the_log_is_bounded_by_those_who_write_it(world: World, scope: Scope) -> None:
     """No enactor need be alive for it."""
-    for start in range(0, 1100, 100):
-        puts = [act_put(scope.keys, act(number), "a") for number in range(start, start + 100)]
-        await world.store.transact((), puts)
+    await store_acts(world, scope, [deed(world.clock.now() - number / 10, "alice") for number in range(ROOM_MAX + 100)])
     for _ in range(300):  # one of sixteen tidies; that none does has a chance of 4 in a billion
         await audit.tidy(scope)
     page = await world.store.range(*scope.keys.bounds(AUDIT))
-    assert len(page.items) == 1000
+    assert len(page.items) == ROOM_MAX
+
+
+async def test_publications_of_one_moment_are_in_the_order_of_their_generations(world: World, scope: Scope) -> None:
+    """Ten comes after nine, though "10" sorts before "9"."""
+    for generation in range(1, 12):
+        await publish(scope, generation, author="alice")
+    page = await world.store.range(*scope.keys.bounds(AUDIT))
+    assert [each.generation for each in await told(scope)] == list(range(11, 0, -1))
+    marks = [item.key.rpartition("-")[2] for item in page.items]
+    assert marks == sorted(marks)
 
 
 async def test_pages_go_on_where_they_ended(world: World, scope: Scope) -> None:

@@ -8,10 +8,11 @@ from contextlib import suppress
 
 import dns.flags
 import dns.message
+import dns.tsig
 import pytest
 
 from enactord.adapters.embedded.rates import RESPONSES_PER_S, ResponseRates, Verdict, network_of, truncated
-from tests.embedded_lab import ZONE, ask, look_up, put, serving, texts
+from tests.embedded_lab import SIGNER, ZONE, ask, look_up, put, serving, texts
 
 
 class Clock:
@@ -37,8 +38,22 @@ def test_answers_beyond_the_rate_are_dropped_but_for_each_second_one() -> None:
     clock.now += 0.2
     assert verdicts(rates, "192.0.2.1", 2) == [SEND, DROP]
     clock.now += 100
-    assert verdicts(rates, "192.0.2.1", 6) == [SEND] * 5 + [DROP]
-    assert (rates.dropped, rates.truncated) == (4, 2)
+    assert verdicts(rates, "192.0.2.1", 6) == [SEND] * 5 + [TRUNCATE]
+    assert (rates.dropped, rates.truncated) == (3, 3)
+
+
+@pytest.mark.parametrize("load", [1.25, 1.5, 3.0])
+def test_each_second_answer_beyond_the_rate_is_truncated_whatever_the_load(load: float) -> None:
+    """Just above the rate, too, where each answer beyond it stands between two that are sent."""
+    clock = Clock()
+    rates = ResponseRates(clock, per_s=8)
+    seen = []
+    for _ in range(800):
+        clock.now += 1 / (8 * load)
+        seen.append(rates.judge("192.0.2.1"))
+    beyond = [verdict for verdict in seen if verdict is not SEND]
+    assert len(beyond) == pytest.approx(800 * (1 - 1 / load), abs=10)
+    assert beyond == ([DROP, TRUNCATE] * 800)[: len(beyond)]
 
 
 @pytest.mark.parametrize(
@@ -97,6 +112,39 @@ def test_a_truncated_answer_is_no_larger_than_its_question() -> None:
     assert short.flags & dns.flags.AA
     assert not short.answer
     assert len(truncated(question.to_wire()[:2] + b"\x84\x01" + bytes(8))) == 12
+
+
+def test_a_truncated_answer_keeps_a_name_whose_label_holds_a_zero_byte() -> None:
+    """A zero byte ends a name only where a label would begin."""
+    question = dns.message.make_query(r"a\000b.example.test.", "A", use_edns=False).to_wire()
+    assert truncated(question) == question[:2] + bytes((question[2] | 0x02,)) + question[3:]
+
+
+async def test_signed_questions_over_udp_are_not_limited() -> None:
+    """Their clients drop an unsigned "truncated"; and what others have spent of the rate keeps no enactor out."""
+    async with serving(udp_responses_per_s=1.0, udp_limits_loopback=True) as server:
+        await put(server, "www 30 A 192.0.2.1")
+        for _ in range(20):
+            query = dns.message.make_query(f"www.{ZONE}", "A", use_edns=False)
+            query.use_tsig(SIGNER)
+            answer = await ask(server, query)
+            assert answer.had_tsig
+            assert texts(answer) == [f"www.{ZONE} 30 IN A 192.0.2.1"]
+        assert server.responses_limited == 0
+
+
+async def test_what_is_signed_wrongly_is_limited() -> None:
+    """Anybody can put a wrong signature below a question."""
+    query = dns.message.make_query(f"www.{ZONE}", "A", use_edns=False)
+    query.use_tsig(dns.tsig.Key("enactor.", b"x" * 32, "hmac-sha256"))
+    async with serving(udp_responses_per_s=1.0, udp_limits_loopback=True) as server:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            for _ in range(20):
+                client.sendto(query.to_wire(), (server.host, server.port))
+            async with asyncio.timeout(20):
+                while server.queries < 20:
+                    await asyncio.sleep(0.01)
+        assert server.responses_limited > 0
 
 
 async def test_a_flood_over_a_real_socket_gets_few_answers_and_tcp_gets_all() -> None:

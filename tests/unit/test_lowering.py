@@ -273,7 +273,27 @@ async def test_it_finishes_what_broke_off(world: Stuck, landed: bool) -> None:
     done = await world.lower()
     assert isinstance(done, Lowered), done
     assert done.aside == (FAR,)
+    entered, _ = await acts(world.at_hand, limit=9)
+    lowered = {act.facts["zone"]: str(act.facts["before"]) for act in entered if act.deed == "fence lower"}
+    assert {zone: f"gen={FAR}" in before for zone, before in lowered.items()} == {ZONE: True, OTHER: True}
     await world.goes_on(3)
+
+
+async def test_each_transaction_that_sets_plans_aside_tells_its_own(world: Stuck) -> None:
+    """One that breaks off told nothing that was not done, and the next tells the rest."""
+    await world.bad_plan()
+    held = world.keys.plan(FAR)
+    value = (await world.store.get([held]))[held].value
+    many = [FAR - number for number in range(1, 71)]
+    await world.store.transact((), [Put(key=world.keys.plan(generation), value=value) for generation in many])
+    await world.freeze()
+    done = await world.lower()
+    assert isinstance(done, Lowered), done
+    entered, _ = await acts(world.at_hand, limit=9)
+    told = [act.facts for act in entered if act.deed == "plans set aside"]
+    assert len(told) > 1
+    assert sum(int(facts["plans"]) for facts in told) == 71
+    assert all(int(facts["highest"]) - int(facts["lowest"]) == int(facts["plans"]) - 1 for facts in told)
 
 
 async def test_an_update_without_an_answer_is_read_back(world: Stuck) -> None:

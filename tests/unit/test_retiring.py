@@ -1,13 +1,14 @@
 """A zone is taken out: nobody works on it any more, its records go or stay, and nothing else is touched."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from enactord.core.errors import StoreDown, ZoneDown
 from enactord.core.fence import NO_PLAN, parse_fence
-from enactord.core.kv import Put, prefix_end
+from enactord.core.kv import Put, Result, prefix_end
 from enactord.core.plan import read_plan
 from enactord.core.records import Records
 from enactord.daemon.documents import status_document
@@ -145,6 +146,30 @@ async def test_a_removal_that_cannot_be_known_forgets_nothing(world: Left) -> No
     done = await retire(world.at_hand, OLD, reason="off", author="alice", ports=world.old)
     assert isinstance(done, Retired)
     assert len(done.removed or ()) == 20
+
+
+async def test_records_that_were_removed_are_entered_also_where_the_store_keeps_the_zone(world: Left) -> None:
+    """An enactor raised the fence meanwhile: the zone stays in the store, and its names are empty all the same."""
+    await world.leave()
+
+    class Raised:
+        """A store in which the fence was raised by the time the zone is to be forgotten."""
+
+        async def transact(self, compares: Sequence[Any], operations: Sequence[Any]) -> Any:
+            if any(compare.key == world.keys.fence(OLD) for compare in compares):
+                return Result(succeeded=False, revision=0)
+            return await world.store.transact(compares, operations)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(world.store, name)
+
+    late = replace(world.at_hand, store=Raised())
+    assert "was raised meanwhile" in sentence(await retire(late, OLD, reason="off", author="alice", ports=world.old))
+    (entered, *_), _ = await acts(world.at_hand, limit=9)
+    assert (entered.deed, entered.author, entered.reason) == ("zone retire", "alice", "off")
+    assert (entered.facts["zone"], entered.facts["removed"], entered.facts["end"]) == (OLD, 20, "broke off")
+    assert "raised meanwhile" in sentence(await retire(late, OLD, reason="off", author="alice", ports=world.old))
+    assert len([act for act in (await acts(world.at_hand, limit=9))[0] if act.deed == "zone retire"]) == 1
 
 
 @pytest.mark.parametrize("left", range(2))

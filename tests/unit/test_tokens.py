@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from enactord.cli.ctl import main
 from enactord.core.errors import ConfigError
-from enactord.core.tokens import TOKENS_MAX, BadTokens, Role, Tokens, hashed, parse_tokens, tokens_text
+from enactord.core.tokens import PREFIX, TOKENS_MAX, BadTokens, Role, Tokens, hashed, parse_tokens, tokens_text
 from enactord.daemon.config import load_config
 from enactord.operations.scope import Denied
 from enactord.operations.tokens import Made, add_token, read_tokens, remove_token
@@ -204,7 +204,9 @@ def test_the_key_that_was_tells_what_to_do(folder: Path) -> None:
 
 
 def test_a_file_of_tokens_that_cannot_be_used_is_told_with_its_key(folder: Path) -> None:
-    assert "No such file" in refused(folder, 'tokens_file = "gone"')
+    assert "No such file or directory (no token was made yet? enactorctl token add" in refused(
+        folder, 'tokens_file = "gone"'
+    )
     told = refused(folder, 'tokens_file = "password"')
     assert "line 1 must be" in told
     assert "hunter2" not in told
@@ -237,6 +239,21 @@ def test_commands_make_list_and_remove_tokens_of_the_configs_file(folder: Path) 
     run(folder, "add", "no name", "--role", "planner", code=2)
     run(folder, "add", "x", "--role", "root", code=2)
     assert made["token"] not in run(folder, "add", made["token"], "--role", "planner", code=2)
+
+
+@pytest.mark.parametrize("before", ["", "Bearer ", "Authorization: Bearer ", "-- ", "'"])
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_token_that_is_pasted_for_a_name_is_not_told(folder: Path, before: str, whole: bool) -> None:
+    """Whole, or without its beginning: what a terminal or a log of commands shows can be read by others."""
+    secret = secret_of("alice")[0 if whole else len(PREFIX) :]
+    pasted = f"{before}{secret}"
+    for words in (["remove"], ["remove", "--json"], ["add", "--role", "viewer"]):
+        if words[0] == "add" and not (whole or before):
+            continue  # 43 letters can be meant as a name
+        done = CliRunner().invoke(main, ["--config", str(folder / "c.toml"), "token", *words, "--", pasted])
+        assert done.exit_code in (1, 2), done.output
+        assert secret[:12] not in done.output
+    assert "alice" in run(folder, "list")
 
 
 def test_the_first_token_is_made_before_there_is_a_file_or_a_config(folder: Path) -> None:

@@ -4,6 +4,10 @@ A datagram's source can be forged; a TCP connection's cannot. So answers over UD
 their source, and those beyond the rate are left out, but for each second one, which says only "truncated": the
 rightful client in that network asks again over TCP, which is never limited.
 
+Answers to questions that a key of the server signed are neither counted nor left out: whoever forges a source has no
+key, and the client of a signed question drops an unsigned "truncated". Whoever has listened can send such a question
+again, but only for the five minutes of its signature.
+
 Source: P. Vixie, V. Schryver, "DNS Response Rate Limiting (DNS RRL)", ISC-TN-2012-1.
 """
 
@@ -42,6 +46,7 @@ class _Network:
     left: float
     at: float
     beyond: int = 0
+    """Answers beyond the rate so far. Never set back: just above the rate, each of them stands between two sent."""
 
 
 class ResponseRates:
@@ -84,7 +89,6 @@ class ResponseRates:
         found.at = now
         if found.left >= 1:
             found.left -= 1
-            found.beyond = 0
             return Verdict.SEND
         found.beyond += 1
         if self._slip and found.beyond % self._slip == 0:
@@ -112,5 +116,7 @@ def truncated(answer: bytes) -> bytes:
     end = HEADER_BYTES
     questions = answer[4:6]
     if questions != b"\0\0":
-        end = answer.index(0, HEADER_BYTES) + 5
+        while answer[end]:  # label by label: a label may hold a zero byte
+            end += 1 + answer[end]
+        end += 5
     return answer[:2] + bytes((answer[2] | _TC,)) + answer[3:6] + b"\0\0\0\0\0\0" + answer[HEADER_BYTES:end]

@@ -59,6 +59,10 @@ class PendingUpdate(NamedTuple):
     zone: Zone
 
 
+class Signed(bytes):
+    """An answer to a question that a known key has signed, itself signed."""
+
+
 Response = bytes | PendingUpdate | Iterator[bytes] | None
 """An answer, an update for the writer, the messages of a transfer, or nothing."""
 
@@ -218,7 +222,7 @@ class Responder:
         )
         if key is None or request.tsig is None:
             return reply
-        return sign(reply, key, now_s=self._now_s(), request_mac=request.tsig.mac)[0]
+        return Signed(sign(reply, key, now_s=self._now_s(), request_mac=request.tsig.mac)[0])
 
     def _opt(self, rcode: int, dnssec_ok: bool) -> bytes:
         """Source: RFC 6891 section 6.1.3, RFC 3225 section 3 (the DO bit is copied)."""

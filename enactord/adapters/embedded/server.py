@@ -12,7 +12,7 @@ from types import TracebackType
 from enactord.adapters.embedded.answers import SERVFAIL
 from enactord.adapters.embedded.journal import Journal
 from enactord.adapters.embedded.rates import RESPONSES_PER_S, ResponseRates
-from enactord.adapters.embedded.responder import PendingUpdate, Responder, Response
+from enactord.adapters.embedded.responder import PendingUpdate, Responder, Response, Signed
 from enactord.adapters.embedded.tcp import Connection
 from enactord.adapters.embedded.udp import UdpListener
 from enactord.adapters.embedded.writer import Writer
@@ -225,6 +225,9 @@ class EmbeddedServer:
                 self.updates_dropped += 1
             else:
                 self._submit(response, later)
+            return None
+        if isinstance(response, Signed):
+            later(response)
             return None
         assert response is None or isinstance(response, bytes)
         return response

@@ -18,14 +18,14 @@ _RECEIVE_BYTES = 65535
 _SOCKET_BUFFER_BYTES = 4 * 1024 * 1024
 
 Handle = Callable[[bytes, Callable[[bytes], None]], bytes | None]
-"""Returns the answer to a message now, or None and perhaps calls the function with it later."""
+"""Returns the answer to a message now, or None and perhaps calls the function with it, at once or later."""
 
 
 class UdpListener:
     """Answers on one bound, non-blocking UDP socket, which it owns."""
 
     def __init__(self, sock: socket.socket, handle: Handle, rates: ResponseRates) -> None:
-        """`rates`: how many answers go to a network. An answer that comes later is to a signed update: not limited."""
+        """`rates`: how many answers go to a network. Those that `handle` sends itself are signed: not limited."""
         self._socket = sock
         self._handle = handle
         self._rates = rates

@@ -19,6 +19,7 @@ CLIENTS_MAX = 4096
 BURST_S = 2.0
 """A client that was silent for so long may ask as much at once as it could have in that time."""
 WRONG_TOKEN_COST = 50.0
+"""So many times rarer than without a token may a client ask with a wrong one; by default 4 times a second."""
 
 _HEADERS = {
     "Cache-Control": "no-store",
@@ -45,18 +46,13 @@ class Rates:
         self._now = monotonic
         self._clients: OrderedDict[str, _Tokens] = OrderedDict()
 
-    def spend(self, client: str, cost: float = 1.0) -> float:
-        """Take tokens; returns 0.0, or after how many seconds there will be enough."""
+    def spend(self, client: str) -> float:
+        """Take one; returns 0.0, or after how many seconds there will be one."""
         tokens = self._of(client)
-        if tokens.left < cost:
-            return (cost - tokens.left) / self._per_s
-        tokens.left -= cost
+        if tokens.left < 1:
+            return (1 - tokens.left) / self._per_s
+        tokens.left -= 1
         return 0.0
-
-    def fine(self, client: str, cost: float) -> None:
-        """Take tokens even where there are too few: the client has to wait for what it did."""
-        tokens = self._of(client)
-        tokens.left = max(-self._burst, tokens.left - cost)
 
     def _of(self, client: str) -> _Tokens:
         now = self._now()
@@ -74,24 +70,26 @@ def client_of(request: web.Request) -> str:
     return request.remote or ""
 
 
-def rated(rates: Rates, trusted: Callable[[web.Request], bool]) -> Any:
+def rated(per_s: float, monotonic: Callable[[], float], trusted: Callable[[web.Request], bool]) -> Any:
     """Return the middleware that refuses a client which asks too often, with 429 and when to come again.
 
     Never one that is `trusted`: whoever sends wrong tokens from the same address must not keep out the right one.
+    Nor those without a token: wrong tokens are counted apart, as a program with an old one may try for ever.
     """
+    without = Rates(per_s, monotonic)
+    wrong = Rates(per_s / WRONG_TOKEN_COST, monotonic)
 
     @web.middleware
     async def rate(request: web.Request, handler: Handler) -> web.StreamResponse:
         if request.path in PROBES or trusted(request):
             return await handler(request)
+        rates, what = (wrong, "wrong tokens") if "Authorization" in request.headers else (without, "requests")
         wait_s = rates.spend(client_of(request))
-        if "Authorization" in request.headers:  # a wrong one: whoever tries many has to wait
-            rates.fine(client_of(request), WRONG_TOKEN_COST)
         if wait_s > 0:
             seconds = math.ceil(wait_s)
             raise Problem(
                 HTTPStatus.TOO_MANY_REQUESTS,
-                f"too many requests from {client_of(request)}; come again in {seconds} s (http.requests_per_s)",
+                f"too many {what} from {client_of(request)}; come again in {seconds} s (http.requests_per_s)",
                 headers={"Retry-After": str(seconds)},
             )
         return await handler(request)
