@@ -91,7 +91,6 @@ MUTANTS: tuple[Mutant, ...] = (
                 "        if seen is None or seen.generation < fence.generation:\n",
             ),
         ),
-        seed=207,
     ),
     Mutant(
         name="own-open",
@@ -312,7 +311,6 @@ MUTANTS: tuple[Mutant, ...] = (
                 new="            if False:\n",
             ),
         ),
-        seed=45,
     ),
     Mutant(
         name="blind-fence",
