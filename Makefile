@@ -15,7 +15,7 @@ TESTING := $(VENV)/.testing-installed
 FUZZING := $(VENV)/.fuzzing-installed
 SOURCES := enactord planner_stub bench grafana tests
 
-.PHONY: help setup run test lint types unit integration sim mutants attacks small stored naive model chaos fuzz bench bench-quick micro \
+.PHONY: help setup run test lint types unit integration sim mutants attacks small stored naive model states chaos fuzz bench bench-quick micro \
 	docs deploy-files conformance lock clean
 
 help: ## List the targets
@@ -41,8 +41,8 @@ setup: $(TESTING) ## Install all that tests need: the locked venv, and Debian pa
 run: $(RUNTIME) ## Everything on one machine: store, DNS server, three enactors, planner
 	$(BIN)/enactord dev
 
-test: setup lint types ## Lint, types and the whole everyday suite, file by file on two processes
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+test: setup lint types ## Lint, types and the whole everyday suite, file by file on three processes (most tests wait for servers)
+	$(BIN)/python -m pytest -n 3 --dist loadfile
 
 lint: $(TESTING) ## ruff and the direction of imports
 	$(BIN)/ruff check $(SOURCES)
@@ -80,6 +80,9 @@ naive: $(TESTING) ## The naive enactor in the same hostile worlds, and its short
 
 model: setup ## The design and the naive enactor under the model checker: variants and verdicts
 	$(BIN)/python -m tests.model
+
+states: setup ## Every bad state on real servers: readyz, status, page and API against what dig sees
+	BAD_STATES=all $(BIN)/python -m pytest tests/browser/test_bad_states.py -n 2
 
 chaos: setup ## Real etcd, Knot, BIND and enactors under real faults: make chaos SECONDS=600 SEED=7
 	$(BIN)/python -m tests.chaos --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
