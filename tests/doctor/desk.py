@@ -93,7 +93,9 @@ def bad(report: Report) -> list[Check]:
 
 def fault(report: Report, group: str) -> Check:
     """Return the one check of a group that is a fault; it says what to do."""
-    (found,) = [check for check in report.checks if check.state is State.FAULT and check.group == group]
+    faults = [check for check in report.checks if check.state is State.FAULT and check.group == group]
+    assert len(faults) == 1, report
+    (found,) = faults
     assert found.fix
     return found
 

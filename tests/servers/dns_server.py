@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import os
 import random
 import shutil
 import signal
@@ -22,6 +23,7 @@ _TEMPLATES = Path(__file__).parent / "templates"
 _SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _READY_LIMIT_S = 20.0
 _STOP_LIMIT_S = 20.0
+_PORTS_FROM, _PORTS_EACH, _WORKERS_MAX = 10_000, 2_700, 8
 
 SECRET = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
 FOREIGN_SECRET = "ZmVkY2JhOTg3NjU0MzIxMGZlZGNiYTk4NzY1NDMyMTA="
@@ -32,10 +34,13 @@ def free_port(count: int = 1) -> int:
 
     They lie below the range that the kernel takes the ports of outgoing connections from: a
     client that waits for a server on such a port could be given the very port it asks, and
-    so talk to itself and keep the server from it.
+    so talk to itself and keep the server from it. Tests that run side by side have a range each:
+    a server that was stopped finds its port free when it comes back.
     """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % _WORKERS_MAX
+    low = _PORTS_FROM + worker * _PORTS_EACH
     for _ in range(1000):
-        first = random.SystemRandom().randrange(10_000, 32_000 - count)
+        first = random.SystemRandom().randrange(low, low + _PORTS_EACH - count)
         with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
             for port in range(first, first + count):
                 for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
