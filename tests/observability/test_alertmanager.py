@@ -10,7 +10,7 @@ import yaml
 
 from tests.observability.rules import ALERTS, DIRECTORY, cases
 from tests.servers.alertmanager import Alertmanager
-from tests.servers.prometheus import program
+from tests.servers.web_server import program
 
 EXAMPLE = DIRECTORY / "alertmanager.example.yml"
 CONFIG: dict[str, Any] = yaml.safe_load(EXAMPLE.read_text(encoding="utf-8"))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.observability.rules import ALERTS, CASES, DIRECTORY, EXPRESSIONS, RULES, cases
-from tests.servers.prometheus import program
+from tests.servers.web_server import program
 
 
 def promtool(*arguments: str) -> str:
