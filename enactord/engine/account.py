@@ -39,9 +39,8 @@ class Account:
             else:
                 passing[f"first look {zone}"] = text  # after a start it comes soon
         for zone, ports in self._enactor.ports.zones.items():
-            told = self._enactor.health.has(zone, Aspect.SERVER)
-            own = [verifier.server for verifier in ports.verifiers if told and ports.is_own(verifier)]
-            found.extend(self._enactor.health.server_problems(zone, but=own))
+            told = ports.own_verifiers if self._enactor.health.has(zone, Aspect.SERVER) else []
+            found.extend(self._enactor.health.server_problems(zone, but=[verifier.server for verifier in told]))
         if self._enactor.copy_problem:
             passing["copy"] = self._enactor.copy_problem
         found.extend(self._enactor.health.settled(passing))

@@ -426,14 +426,13 @@ class Enactor:
     async def _look(self, zone: str) -> bool:
         """Look at a zone; returns whether another look is due soon."""
         self.writers[zone].budget.trickle()
-        ports = self.ports.zones[zone]
         applied = self.mirror.applied(zone)
         try:
             look = await self.repairer.look(zone, cut=self._wanted[zone].is_set)
         except ZoneDown as error:
             self.health.zone_is_down(zone, Aspect.SERVER, str(error))
-            for verifier in ports.verifiers:
-                if ports.is_own(verifier) and not isinstance(error, ZoneOdd):
+            if not isinstance(error, ZoneOdd):
+                for verifier in self.ports.zones[zone].own_verifiers:
                     self.health.server_is_silent(zone, verifier.server, str(error))
         except ZoneDenied as error:
             self.health.zone_is_down(zone, Aspect.WRITING, str(error))

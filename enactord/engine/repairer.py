@@ -208,10 +208,8 @@ class Repairer:
 
     def _seen(self, zone: str, this: _Round, found: Looked) -> None:
         """A whole look has ended."""
-        ports = self._ports.zones[zone]
-        for verifier in ports.verifiers:
-            if ports.is_own(verifier):
-                self._health.server_answers(zone, verifier.server)
+        for verifier in self._ports.zones[zone].own_verifiers:
+            self._health.server_answers(zone, verifier.server)
         this.witnesses.end()
         if not (this.unread or this.aside):
             self._health.kept_ttls.end_look(zone)

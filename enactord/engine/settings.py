@@ -90,11 +90,15 @@ class ZonePorts:
         """The server that is written to now; "": there is no choice."""
         return "" if self.primaries is None else self.primaries.current
 
-    def is_own(self, verifier: Verifier) -> bool:
-        """Whether a server that is asked after each write is the one that is written to."""
-        if self.primaries is not None:
-            return verifier.bulk is self.zone or verifier.server == self.primaries.current
-        return verifier.bulk is self.zone
+    @property
+    def own_verifiers(self) -> list[Verifier]:
+        """The verify servers that are the server which is written to."""
+        return [verifier for verifier in self.verifiers if self._is_own(verifier)]
+
+    @property
+    def other_verifiers(self) -> list[Verifier]:
+        """The verify servers that are not the server which is written to."""
+        return [verifier for verifier in self.verifiers if not self._is_own(verifier)]
 
     def may_write(self, record: FenceRecord | None) -> bool:
         """Whether the zone is written on a server that the config names; where nothing is recorded, one must be found.
@@ -108,6 +112,9 @@ class ZonePorts:
     def names(self, primary: str) -> bool:
         """Whether the config names a server as the zone's primary; it does where none is meant, or none is named."""
         return not primary or not self.settings.primaries or primary in self.settings.primaries
+
+    def _is_own(self, verifier: Verifier) -> bool:
+        return verifier.bulk is self.zone or (self.primaries is not None and verifier.server == self.primary)
 
 
 def draw_mark() -> str:

@@ -32,10 +32,10 @@ class Witnesses:
         self._zone = ports.settings.name
         self._health = health
         self._shows = shows
-        self._others = [verifier for verifier in ports.verifiers if not ports.is_own(verifier)]
+        self._others = ports.other_verifiers
         self._asked = [one for one in self._others if health.evidence.ask_again(self._zone, one.server)]
         """Those that are asked: one that is away only now and then, as each look would wait for it."""
-        self._own = len(self._others) < len(ports.verifiers)
+        self._own = bool(ports.own_verifiers)
         """Whether the zone's own server is a verify server, too."""
         self._left_out = health.evidence.left_out(self._zone)
         self._heard: set[str] = set()
