@@ -17,7 +17,7 @@ from enactord.core.plan import Manifest, ZonePart, parse_chunk
 from enactord.core.refusal import Refusal
 from enactord.engine.rightful import plan_at
 from enactord.engine.settings import Ports, Settings
-from enactord.registry.building import read_chunks
+from enactord.registry.chunks import read_chunks
 from enactord.registry.keys import Keys
 from enactord.registry.mirror import Mirror
 from enactord.registry.weighing import Contents, Scales, may_have_removed, outlived, weigh

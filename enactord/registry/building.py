@@ -5,7 +5,6 @@ from dataclasses import replace
 
 from enactord.core.buckets import Filling, slot_of, slots_for
 from enactord.core.content import parse_content
-from enactord.core.errors import PlanUnreadable
 from enactord.core.guards import Limits, refuse_outside
 from enactord.core.measures import Loss, Size
 from enactord.core.names import zone_of
@@ -22,8 +21,6 @@ from enactord.core.plan import (
     split_zones,
 )
 from enactord.core.refusal import Refusal
-from enactord.ports import Reading
-from enactord.registry.keys import Keys, read_chunk
 from enactord.registry.weighing import BaselineUnreadable, Read, Scales, Served, differences, losses_of
 
 
@@ -171,36 +168,3 @@ def other_digest(draft: Draft, digest: str) -> Refusal:
     if malformed:
         detail += f"; {malformed} is malformed, and no digest counts such an endpoint: mend it, or state no digest"
     return Refusal(guard="digest", detail=detail)
-
-
-async def read_chunks(
-    store: Reading, keys: Keys, digests: Collection[str], known: Mapping[str, bytes]
-) -> dict[str, str]:
-    """Return the chunks' texts by digest, those in `known` without asking the store.
-
-    Raises `PlanUnreadable` if one is missing or damaged.
-    """
-    texts, problems = await readable_chunks(store, keys, digests, known)
-    if problems:
-        raise problems[0]
-    return texts
-
-
-async def readable_chunks(
-    store: Reading, keys: Keys, digests: Collection[str], known: Mapping[str, bytes] = {}
-) -> tuple[dict[str, str], list[PlanUnreadable]]:
-    """Return the texts, by digest, of those chunks that are there and as their digests say; and what the others are."""
-    asked = sorted(set(digests) - known.keys())
-    found = await store.get([keys.chunk(digest) for digest in asked]) if asked else {}
-    texts: dict[str, str] = {}
-    problems: list[PlanUnreadable] = []
-    for digest in sorted(digests):
-        item = found.get(keys.chunk(digest))
-        packed = known.get(digest) if item is None else item.value
-        try:
-            if packed is None:
-                raise PlanUnreadable(f"chunk {digest} is not in the store")
-            texts[digest] = read_chunk(packed, digest)
-        except PlanUnreadable as error:
-            problems.append(error)
-    return texts, problems

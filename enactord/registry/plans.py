@@ -24,11 +24,11 @@ from enactord.core.refusal import Refusal
 from enactord.core.retention import Stored
 from enactord.ports import Clock, KeyValue
 from enactord.registry.audit import Act, Deed, Fact, act_put
-from enactord.registry.building import Builder, other_digest, read_chunks, readable_chunks, unreadable
+from enactord.registry.building import Builder, other_digest, unreadable
+from enactord.registry.chunks import put_chunks, read_chunks, readable_chunks
 from enactord.registry.entries import applied_of
 from enactord.registry.keys import (
     Keys,
-    chunk_value,
     head_value,
     json_value,
     manifest_value,
@@ -44,8 +44,6 @@ from enactord.store.layout import CHUNK, FENCE, HEAD, PLAN, PRUNE_EPOCH, REFUSED
 from enactord.store.paging import items_under
 
 _PUTS_A_TRANSACTION = 100
-_BYTES_A_TRANSACTION = 512 * 1024
-_TRANSACTIONS_IN_FLIGHT = 4
 _PLANS_A_READ = 32
 _ATTEMPTS = 8
 _AUTHOR_DEFAULT = "unknown"
@@ -297,7 +295,7 @@ class Plans:
         refusal = None if judge is None else await judge(manifest, read)
         if refusal is not None:
             return refusal
-        await self._put_chunks({chunk: texts[chunk] for chunk in texts if chunk not in sound})
+        await put_chunks(self._store, keys, {chunk: texts[chunk] for chunk in texts if chunk not in sound})
         compares = [
             absent(keys.plan(generation)),
             valued(keys.head, head.value) if head else absent(keys.head),
@@ -342,30 +340,6 @@ class Plans:
         opened = (record.generation for record in records if isinstance(record, FenceRecord))
         candidates = (seen, *opened)
         return max((generation for generation in candidates if in_step(generation, newest, self._limits)), default=0)
-
-    async def _put_chunks(self, texts: Mapping[str, str]) -> None:
-        """Put chunks, several transactions in flight; a chunk is its digest's, so putting it twice does no harm."""
-        batches: list[list[Operation]] = []
-        size = _BYTES_A_TRANSACTION
-        for digest, text in texts.items():
-            put = Put(key=self._keys.chunk(digest), value=chunk_value(text))
-            if not batches or size + len(put.value) > _BYTES_A_TRANSACTION or len(batches[-1]) == _PUTS_A_TRANSACTION:
-                batches.append([])
-                size = 0
-            batches[-1].append(put)
-            size += len(put.value)
-        gate = asyncio.Semaphore(_TRANSACTIONS_IN_FLIGHT)
-
-        async def put_batch(batch: Sequence[Operation]) -> None:
-            async with gate:
-                await self._store.transact((), batch)
-
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                for batch in batches:
-                    tasks.create_task(put_batch(batch))
-        except ExceptionGroup as group:
-            raise group.exceptions[0] from group
 
     async def republish(self, generation: int, orders: Orders) -> Manifest | Refusal:
         """Publish a stored plan's content as a new generation (rollback, or an approval of it)."""

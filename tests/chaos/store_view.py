@@ -8,7 +8,7 @@ from enactord.core.errors import Compacted, PlanUnreadable, StoreDown, StoreRefu
 from enactord.core.kv import Changes, Event, prefix_end
 from enactord.core.ledger import Bucket
 from enactord.core.plan import Manifest, parse_chunk
-from enactord.registry.building import read_chunks
+from enactord.registry.chunks import read_chunks
 from enactord.registry.keys import Keys
 from enactord.registry.mirror import Mirror
 from enactord.store.ledger_index import read_bucket
