@@ -9,23 +9,58 @@ import click
 from enactord.cli.opening import open_scope
 from enactord.cli.plans import missing
 from enactord.cli.program import common, examples
-from enactord.cli.terminal import Out, brief_content, show
-from enactord.daemon.operations import Scope, diff_plans, owned_contents
+from enactord.cli.terminal import Out, brief_content, deny, show
+from enactord.core.contribution import is_handle
+from enactord.core.plan import GENERATION_MAX
+from enactord.core.refusal import Refusal
+from enactord.daemon.operations import Denied, Scope, diff_plans, newest_plan, owned_contents
+from enactord.operations import refused
 
 
 @click.command(
-    epilog=examples("enactorctl diff 103        what plan 103 would change of what is applied\nenactorctl diff 102 103")
+    epilog=examples(
+        """
+enactorctl diff 103                 what plan 103 would change of what is applied
+enactorctl diff 102 103
+enactorctl diff 5f3a91c0b7d2e846    what a refused publication would change of the newest plan
+"""
+    )
 )
-@click.argument("generation", metavar="GEN", type=click.IntRange(min=1))
+@click.argument("what", metavar="GEN|DIGEST")
 @click.argument("other", metavar="[GEN]", type=click.IntRange(min=1), required=False)
 @common
-def diff(generation: int, other: int | None) -> int:
-    """Show what leads from the ledger to plan GEN, or from the first plan to the second."""
-    found = asyncio.run(_diff(generation, other))
+def diff(what: str, other: int | None) -> int:
+    """Show what a plan would change: against the ledger, or another plan; or a refused publication.
+
+    GEN is a stored plan; with a second GEN, the change leads from the first to the second.
+    DIGEST is a refused publication (see: enactorctl refused), against the newest plan.
+    """
+    found: dict[str, Any] | int | Denied
+    if what.isdecimal() and 0 < int(what) < GENERATION_MAX:
+        found = asyncio.run(_diff(int(what), other))
+    elif is_handle(what) and other is None:
+        found = asyncio.run(_diff_refused(what))
+    else:
+        raise click.UsageError(
+            f"{what!r} is neither a generation (see: enactorctl plans) nor the digest of a refused publication"
+            " (see: enactorctl refused); two plans are compared by their generations"
+        )
     if isinstance(found, int):
         return missing(found)
+    if isinstance(found, Denied):
+        return deny(found)
     show(found, lambda out: print_diff(out, found))
     return 0
+
+
+async def _diff_refused(handle: str) -> dict[str, Any] | Denied:
+    async with open_scope() as scope:
+        kept = await refused.find(scope.contributions, handle)
+        if isinstance(kept, Refusal):
+            return Denied(refusals=(kept,))
+        newest = await newest_plan(scope)
+        found = await refused.contrast(scope.plans.texts, newest, kept)
+        return {"from": newest.generation if newest else 0, "to": kept.digest} | diff_plans(found.before, found.after)
 
 
 async def _diff(generation: int, other: int | None) -> dict[str, Any] | int:

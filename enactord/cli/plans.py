@@ -9,6 +9,7 @@ from enactord.cli.opening import open_scope
 from enactord.cli.program import common, examples
 from enactord.cli.terminal import Out, brief_content, deny
 from enactord.cli.terminal import show as show_document
+from enactord.core.contribution import mark_of
 from enactord.core.errors import PlanUnreadable
 from enactord.core.moment import utc
 from enactord.core.refusal import Refusal
@@ -43,7 +44,7 @@ def remarks(plan: dict[str, Any]) -> str:
     """Return what is special about a plan, in a few words."""
     found = []
     if plan["approval"]:
-        found.append(f"approval of {plan['approval']['of'] or 'itself'}")
+        found.append(f"approval of {plan['approval']['of'] or mark_of(plan['approval']['digest']) or 'itself'}")
     if plan["rollback_of"]:
         found.append(f"rollback to {plan['rollback_of']}")
     if plan["reason"]:

@@ -7,28 +7,16 @@ from pathlib import Path
 
 import click
 
+from enactord.cli.awaiting import Patience, Waited, waiting
 from enactord.cli.diff import print_diff
 from enactord.cli.opening import open_scope
-from enactord.cli.program import F, common, examples
+from enactord.cli.program import OK, common, examples
 from enactord.cli.terminal import Out, deny, progress, show, tell_done, warn
-from enactord.core.plan import PLAN_BYTES_MAX, parse_plan
-from enactord.daemon.operations import Denied, How, Published, approve
+from enactord.core.contribution import is_handle
+from enactord.core.plan import GENERATION_MAX, PLAN_BYTES_MAX, Draft, parse_plan
+from enactord.daemon.operations import Denied, How, Published, Scope, approve, approve_refused
 from enactord.daemon.operations import publish as publish_draft
 from enactord.registry.plans import Orders
-from enactord.registry.reports import WAIT_S
-
-
-def waiting(command: F) -> F:
-    """Give a command the option --wait of publications."""
-    return click.option(
-        "--wait",
-        "wait_s",
-        metavar="SECONDS",
-        type=click.FloatRange(0, 600),
-        default=WAIT_S,
-        show_default=True,
-        help="How long to wait for an enactor to report the fences that stand; then publish as unconfirmed.",
-    )(command)
 
 
 def author_or_user(author: str | None) -> str:
@@ -54,12 +42,13 @@ def read_document(path: str) -> bytes:
         """
 enactorctl publish plan.json --dry-run
 enactorctl publish plan.json
-enactorctl publish plan.json --fail-on-held
+enactorctl publish plan.json --fail-on-held --wait
+enactorctl publish --approve 5f3a91c0b7d2e846 --reason "the old region is gone, agreed with its team"
 enactorctl publish 104 --approve --reason "half of us-east-1 is being rebuilt, agreed with the network team"
 """
     )
 )
-@click.argument("plan", metavar="PLAN.json|GEN")
+@click.argument("plan", metavar="PLAN.json|DIGEST|GEN")
 @click.option("--dry-run", is_flag=True, help="Store nothing; show what would change.")
 @click.option("--approve", "approved", is_flag=True, help="Let this exact plan pass the guards that weigh change.")
 @click.option("--reason", metavar="TEXT", default="", help="Why; kept with the plan. Needed with --approve.")
@@ -74,39 +63,63 @@ def publish(
     reason: str,
     author: str | None,
     fail_on_held: bool,
-    wait_s: float,
+    patience: Patience,
 ) -> int:
     """Publish a plan ("-": from stdin); prints the generation that it was given.
 
-    With --approve, PLAN may be a stored plan's generation: its content is published anew
-    as an approved generation. The generation is above the newest plan and above every fence
-    that enactors report; a plan that no enactor could confirm is published with a warning.
+    With --approve, PLAN may be the digest of a refused publication (see: enactorctl refused):
+    exactly that is merged onto the newest plan, and published as an approved generation. Or it is
+    a stored plan's generation: its content is published anew, approved. The generation that a
+    publication gets is above the newest plan, and above every fence that enactors report; a plan
+    that no enactor could confirm is published with a warning.
     """
     if approved and not reason:
         raise click.UsageError('--approve needs a reason, which is kept: --reason "…"')
-    stored = plan.isdecimal()
-    if stored and not approved:
+    with progress("reading") as bar:
+        what = _what(plan, approved=approved)
+        how = How(dry_run=dry_run, fail_on_held=fail_on_held, stage=bar.stage)
+
+        async def run() -> tuple[Published | Denied, Waited | None]:
+            async with open_scope(wait_s=patience.confirm_s) as scope:
+                done = await _publish(scope, what, approved, author, reason, how)
+                return done, await patience.wait(scope, done, bar)
+
+        done, waited = asyncio.run(run())
+    return show_published(done, waited)
+
+
+def _what(plan: str, *, approved: bool) -> str | int | Draft:
+    """Return what is to be published: a digest, a stored plan's generation, or a plan that was read."""
+    stored = plan.isascii() and plan.isdecimal() and int(plan) < GENERATION_MAX
+    handle = is_handle(plan) and not Path(plan).exists()
+    if approved and (stored or handle):
+        return int(plan) if stored else plan
+    if handle:
+        raise click.UsageError(
+            f"{plan} is a digest: look at it with `enactorctl diff {plan}`,"
+            f" and approve it with `enactorctl publish --approve {plan} --reason …`"
+        )
+    if stored:
         raise click.UsageError(
             f"{plan} is a generation: bring it back with `enactorctl rollback {plan} --reason …`,"
             f" or approve it with `enactorctl publish {plan} --approve --reason …`"
         )
-    with progress("reading") as bar:
-        what = int(plan) if stored else parse_plan(read_document(plan))
-        how = How(dry_run=dry_run, fail_on_held=fail_on_held, stage=bar.stage)
-
-        async def run() -> Published | Denied:
-            async with open_scope(wait_s=wait_s) as scope:
-                if approved or isinstance(what, int):
-                    return await approve(scope, what, author=author_or_user(author), reason=reason, how=how)
-                orders = Orders(author=author or what.author or author_or_user(None), reason=reason)
-                return await publish_draft(scope, what, orders, how=how)
-
-        done = asyncio.run(run())
-    return show_published(done)
+    return parse_plan(read_document(plan))
 
 
-def show_published(done: Published | Denied) -> int:
-    """Show how a publication ended; returns the exit code."""
+async def _publish(
+    scope: Scope, what: str | int | Draft, approved: bool, author: str | None, reason: str, how: How
+) -> Published | Denied:
+    if isinstance(what, str):
+        return await approve_refused(scope, what, author=author_or_user(author), reason=reason, how=how)
+    if approved or isinstance(what, int):
+        return await approve(scope, what, author=author_or_user(author), reason=reason, how=how)
+    orders = Orders(author=author or what.author or author_or_user(None), reason=reason)
+    return await publish_draft(scope, what, orders, how=how)
+
+
+def show_published(done: Published | Denied, waited: Waited | None = None) -> int:
+    """Show how a publication ended, and what came of waiting for it; returns the exit code."""
     if isinstance(done, Denied):
         return deny(done)
     for warning in done.warnings:
@@ -115,9 +128,16 @@ def show_published(done: Published | Denied) -> int:
         warn(f"will be held: {held.name}: {held.refusal}")
     if done.dry_run:
         show(done.document(), lambda out: _print(out, done))
-    else:
-        tell_done(done.document, lambda out: _print(out, done))
-    return 0
+        return OK
+    document = done.document() | ({} if waited is None else {"waited": waited.document()})
+
+    def people(out: Out) -> None:
+        _print(out, done)
+        if waited is not None:
+            out.line((waited.text(), "" if waited.code == OK else "yellow"))
+
+    tell_done(lambda: document, people)
+    return OK if waited is None else waited.code
 
 
 def _print(out: Out, done: Published) -> None:

@@ -6,9 +6,10 @@ from typing import Any
 
 import click
 
+from enactord.cli.awaiting import Patience, Waited, waiting
 from enactord.cli.opening import open_scope
 from enactord.cli.program import common, examples
-from enactord.cli.publish import author_or_user, show_published, waiting
+from enactord.cli.publish import author_or_user, show_published
 from enactord.cli.terminal import Bar, progress
 from enactord.core.moment import parse_moment
 from enactord.daemon.operations import Denied, Earlier, How, Published
@@ -53,7 +54,7 @@ def rollback(
     author: str | None,
     no_pause: bool,
     dry_run: bool,
-    wait_s: float,
+    patience: Patience,
 ) -> int:
     """Publish plan GEN's content as a new generation: generations never go down.
 
@@ -64,9 +65,9 @@ def rollback(
         raise click.UsageError("give one of: a generation, --to-time, --to-last-whole")
     what = Earlier(at=at) if generation is None else generation
 
-    async def run(bar: Bar) -> Published | Denied:
-        async with open_scope(wait_s=wait_s) as scope:
-            return await roll_back(
+    async def run(bar: Bar) -> tuple[Published | Denied, Waited | None]:
+        async with open_scope(wait_s=patience.confirm_s) as scope:
+            done = await roll_back(
                 scope,
                 what,
                 author=author_or_user(author),
@@ -74,7 +75,8 @@ def rollback(
                 how=How(dry_run=dry_run, stage=bar.stage),
                 pause=not no_pause,
             )
+            return done, await patience.wait(scope, done, bar)
 
     with progress("reading") as bar:
-        done = asyncio.run(run(bar))
-    return show_published(done)
+        done, waited = asyncio.run(run(bar))
+    return show_published(done, waited)

@@ -7,6 +7,7 @@ import click
 
 from enactord.cli.opening import open_scope
 from enactord.cli.program import NO, OK, common, examples
+from enactord.cli.refused import told_refused
 from enactord.cli.terminal import Out, show
 from enactord.core.moment import utc
 from enactord.daemon.documents import status_document
@@ -57,6 +58,8 @@ def _print(out: Out, document: dict[str, Any]) -> None:
     for paused in document["paused"]:
         since, author = utc(paused["at"]), paused["author"]
         out.line((f"planner {paused['planner']} is PAUSED since {since} by {author}: {paused['reason']}", "yellow"))
+    for kept in document["refused"]:
+        out.line((f"planner {kept['planner']}: {told_refused(kept)}", "yellow"))
     for other in document["other_formats"]:
         out.line(
             (

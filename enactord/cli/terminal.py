@@ -21,6 +21,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from enactord.core.contribution import mark_of
 from enactord.core.visible import json_text, plain, visible
 from enactord.telemetry.lines import ClosedSink, DescriptorSink, LineWriter, Sink
 
@@ -279,6 +280,10 @@ def deny(denied: "Denied") -> int:
     else:
         for refusal in denied.refusals:
             complain(("refused: ", "bold red"), str(refusal))
+        if denied.kept:
+            mark = mark_of(denied.kept)
+            complain(f"it is kept as {mark}; see it: enactorctl diff {mark}")
+            complain(f'publish exactly this: enactorctl publish --approve {mark} --reason "…"')
     return 1
 
 

@@ -9,7 +9,7 @@ import hashlib
 import json
 import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -85,6 +85,8 @@ class Approval:
     of: int
     author: str
     reason: str
+    digest: str = ""
+    """That of the refused publication which is approved; "": it is another plan."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -502,19 +504,11 @@ def pack_manifest(manifest: Manifest) -> bytes:
         "reason": manifest.reason,
         "created_at": manifest.created_at,
         "published_at": manifest.published_at,
-        "approval": approval and {"of": approval.of, "author": approval.author, "reason": approval.reason},
+        "approval": approval and asdict(approval),
         "rollback_of": manifest.rollback_of,
         "since": manifest.since,
         "losses": {zone: loss.cells() for zone, loss in manifest.losses.items()},
-        "zones": {
-            zone: {
-                "slots": part.slots,
-                "size": part.size,
-                "answers_max": part.answers_max,
-                "chunks": [[s, d] for s, d in part.chunks.items()],
-            }
-            for zone, part in manifest.zones.items()
-        },
+        "zones": {zone: part_document(part) for zone, part in manifest.zones.items()},
     }
     return zlib.compress(json.dumps(document, separators=(",", ":")).encode(), 1)
 
@@ -537,8 +531,8 @@ def unpack_manifest(packed: bytes, generation: int) -> Manifest:
             reason=document["reason"],
             created_at=document["created_at"],
             published_at=document["published_at"],
-            zones={zone: _read_part(part) for zone, part in document["zones"].items()},
-            approval=approval and Approval(of=approval["of"], author=approval["author"], reason=approval["reason"]),
+            zones={zone: read_part(part) for zone, part in document["zones"].items()},
+            approval=approval and Approval(**approval),
             rollback_of=document["rollback_of"],
             since=document["since"],
             losses={zone: Loss(*cells) for zone, cells in document["losses"].items()},
@@ -558,21 +552,14 @@ def _check_kinds(manifest: Manifest) -> None:
     """Check what the digest does not cover, and would surprise whoever reads it later. Raises TypeError."""
     approval = manifest.approval or Approval(of=0, author="", reason="")
     numbers = (manifest.generation, manifest.endpoints, manifest.rollback_of, manifest.since, approval.of)
-    texts = (manifest.scope, manifest.author, manifest.reason, manifest.created_at, approval.author, approval.reason)
+    words = (approval.author, approval.reason, approval.digest)
+    texts = (manifest.scope, manifest.author, manifest.reason, manifest.created_at, *words)
     if not all(type(number) is int and 0 <= number < GENERATION_MAX for number in numbers):
         raise TypeError("a count that is no integer of its range")
     if not all(isinstance(text, str) for text in (*texts, *manifest.digests())):
         raise TypeError("a text that is none")
     if type(manifest.published_at) not in (int, float) or not 0 <= manifest.published_at < GENERATION_MAX:
         raise TypeError("a time that is none")
-    for part in manifest.zones.values():
-        counts = (part.slots, *part.size, part.answers_max, *part.chunks)
-        if not all(type(number) is int for number in counts) or not valid_slots(part.slots):
-            raise TypeError("a number of slots that is none")
-        if min(*part.size, part.answers_max) < 0:
-            raise TypeError("a size that is none")
-        if not all(0 <= slot < part.slots for slot in part.chunks):
-            raise TypeError("a slot that is none")
     for loss in manifest.losses.values():
         if not all(type(number) is int and number >= 0 for number in loss.cells()):
             raise TypeError("a loss that is none")
@@ -580,15 +567,25 @@ def _check_kinds(manifest: Manifest) -> None:
         raise TypeError("a number of endpoints that is none")
 
 
-def _read_part(part: Mapping[str, Any]) -> ZonePart:
+def part_document(part: ZonePart) -> dict[str, Any]:
+    """Return what is stored of a zone's part."""
+    chunks = [[slot, digest] for slot, digest in part.chunks.items()]
+    return {"slots": part.slots, "size": part.size, "answers_max": part.answers_max, "chunks": chunks}
+
+
+def read_part(part: Mapping[str, Any]) -> ZonePart:
+    """Return a zone's part as it is stored. Raises TypeError, ValueError or KeyError where it is damaged."""
     endpoints, weight, addresses = part["size"]
+    slots, answers_max, chunks = part["slots"], part["answers_max"], dict(sorted(part["chunks"]))
+    counts = (slots, endpoints, weight, addresses, answers_max, *chunks)
+    if not all(type(number) is int for number in counts) or not valid_slots(slots):
+        raise TypeError("a number of slots that is none")
+    if min(endpoints, weight, addresses, answers_max) < 0:
+        raise TypeError("a size that is none")
+    if not all(0 <= slot < slots for slot in chunks):
+        raise TypeError("a slot that is none")
     return ZonePart(
-        slots=part["slots"],
-        endpoints=endpoints,
-        chunks=dict(sorted(part["chunks"])),
-        weight=weight,
-        addresses=addresses,
-        answers_max=part["answers_max"],
+        slots=slots, endpoints=endpoints, chunks=chunks, weight=weight, addresses=addresses, answers_max=answers_max
     )
 
 

@@ -4,9 +4,11 @@ Times are seconds since the epoch; generation 0 means "none". Lists are sorted.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from enactord.core.content import content_json, parse_content
+from enactord.core.contribution import Contribution
 from enactord.core.errors import PlanUnreadable
 from enactord.core.ledger import REMOVAL, Entry, Version
 from enactord.core.names import zone_of
@@ -46,9 +48,14 @@ def status_document(
         "scope": mirror.keys.scope,
         "installation": mirror.installation or None,
         "head": mirror.head,
-        "plans": {"stored": len(generations), "oldest": generations[0] if generations else 0},
+        "plans": {
+            "stored": len(generations),
+            "oldest": generations[0] if generations else 0,
+            "refused": sorted(mirror.refused),
+        },
         "frozen": freeze_document(mirror.freeze),
         "paused": pauses_document(mirror.paused),
+        "refused": [contribution_document(kept) for kept in mirror.contributions],
         "zones": [
             _zone_document(mirror, zone, seen, configured=zone in configured)
             for zone in sorted(configured.union(mirror.fences))
@@ -174,6 +181,19 @@ def pause_notes(mirror: Mirror) -> list[str]:
     ]
 
 
+def refused_notes(mirror: Mirror) -> list[str]:
+    """Return for people which planners' last publications guards refused."""
+    return [
+        f"guards refused what planner {kept.planner} last published ({', '.join(_guards(kept))}):"
+        f" enactorctl diff {kept.mark}; if it is meant: enactorctl publish --approve {kept.mark} --reason …"
+        for kept in mirror.contributions
+    ]
+
+
+def _guards(kept: Contribution) -> list[str]:
+    return sorted({refusal.guard for refusal in kept.refusals})
+
+
 def freeze_document(freeze: Freeze | None) -> Document | None:
     """Return who froze the scope, how and why, or None."""
     if freeze is None:
@@ -195,7 +215,7 @@ def manifest_document(manifest: Manifest) -> Document:
         "reason": manifest.reason,
         "created_at": manifest.created_at,
         "published_at": manifest.published_at,
-        "approval": approval and {"of": approval.of, "author": approval.author, "reason": approval.reason},
+        "approval": approval and asdict(approval),
         "rollback_of": manifest.rollback_of,
     }
 
@@ -212,6 +232,22 @@ def plans_document(mirror: Mirror, generations: Iterable[int] | None = None) -> 
         if manifest is not None:
             found.append(manifest_document(manifest) | {"claims": mirror.claims(generation)})
     return found
+
+
+def contribution_document(kept: Contribution) -> Document:
+    """Return a refused publication, without what it holds: whose it is, and why guards refused it."""
+    return {
+        "digest": kept.digest,
+        "planner": kept.planner,
+        "author": kept.author,
+        "whole": kept.whole,
+        "names": kept.names,
+        "newest": kept.newest,
+        "first_at": kept.first_at,
+        "last_at": kept.last_at,
+        "times": kept.times,
+        "refusals": [{"guard": refusal.guard, "detail": refusal.detail} for refusal in kept.refusals],
+    }
 
 
 def plan_document(manifest: Manifest, endpoints: Mapping[str, str] | None = None) -> Document:

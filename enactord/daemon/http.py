@@ -20,7 +20,7 @@ from enactord.adapters.tls import BadCertificate, load_pair
 from enactord.core.errors import ConfigError
 from enactord.core.events import StepFailed
 from enactord.daemon.config import HttpConfig
-from enactord.daemon.documents import held_notes, pause_notes, status_document
+from enactord.daemon.documents import held_notes, pause_notes, refused_notes, status_document
 from enactord.daemon.web.access import Access, readable
 from enactord.daemon.web.acts import Acts
 from enactord.daemon.web.feed import Feed
@@ -30,6 +30,7 @@ from enactord.daemon.web.page import page
 from enactord.daemon.web.problems import Problem, problems
 from enactord.daemon.web.query import Query
 from enactord.daemon.web.reading import Reading
+from enactord.daemon.web.refused import RefusedPublications
 from enactord.daemon.web.serving import listen, note
 from enactord.daemon.web.stream import Streams
 from enactord.daemon.web.writing import Writing
@@ -88,6 +89,7 @@ class Pages:
             lambda: replace(scope, limits=enactor.settings.limits), self._access, plan_bytes_max=config.plan_bytes_max
         )
         self._acts = Acts(scope)
+        self._refused = RefusedPublications(enactor.mirror, scope.plans)
         self._streams = Streams(
             self._feed,
             self._state,
@@ -125,6 +127,7 @@ class Pages:
                 web.get(_EVENTS, self._streams.events, allow_head=False),
                 *self._reading.routes(),
                 *self._acts.routes(),
+                *self._refused.routes(),
                 *self._writing.routes(),
             ]
         )
@@ -170,7 +173,8 @@ class Pages:
         """
         enactor = self._enactor
         reasons = enactor.reasons()
-        notes = [*held_notes(enactor.mirror), *pause_notes(enactor.mirror), *enactor.account.notes()]
+        notes = [*held_notes(enactor.mirror), *pause_notes(enactor.mirror)]
+        notes += [*refused_notes(enactor.mirror), *enactor.account.notes()]
         status = "degraded" if reasons else "ready"
         if not self._access.shows_all(request):
             reasons, notes = [], ["reasons and notes are shown to whoever gives a token (http.read_needs_token)"]

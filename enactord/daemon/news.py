@@ -10,6 +10,7 @@ from typing import Any
 
 from enactord.core import events
 from enactord.core.buckets import BucketId
+from enactord.core.contribution import Contribution
 from enactord.core.errors import Compacted, PlanUnreadable
 from enactord.core.events import Happening
 from enactord.core.kv import Changes
@@ -32,6 +33,8 @@ class Glance:
     applied: Mapping[str, int] = field(default_factory=dict)
     freeze: Freeze | None = None
     paused: Mapping[str, Pause] = field(default_factory=dict)
+    refused: Mapping[str, Contribution] = field(default_factory=dict)
+    """By planner, what guards last refused of it."""
     enactors: frozenset[str] = frozenset()
     holds: Mapping[BucketId, tuple[int, Mapping[str, Hold]]] = field(default_factory=dict)
     """By bucket: its mod revision, and what is held in it."""
@@ -54,6 +57,7 @@ def glance(mirror: Mirror, before: Glance | None = None, *, ledger: bool = True)
         applied={zone: mirror.applied(zone) for zone in fences},
         freeze=mirror.freeze,
         paused=mirror.paused,
+        refused={kept.planner: kept for kept in mirror.contributions},
         enactors=frozenset(presence.id for presence in mirror.enactors),
         holds=_held(mirror, known) if ledger else known,
     )
@@ -108,6 +112,12 @@ def compare(before: Glance, after: Glance, mirror: Mirror) -> Iterator[News]:
         if before.paused.get(planner) != pause:
             text = f"planner {planner} paused by {pause.author}: {pause.reason}"
             yield _said("planner.paused", text, "warning", planner=planner, author=pause.author, reason=pause.reason)
+    for planner, kept in sorted(after.refused.items()):
+        known = before.refused.get(planner)
+        if known is None or known.digest != kept.digest:
+            guards = ", ".join(refusal.guard for refusal in kept.refusals)
+            text = f"a publication of planner {planner} refused: {guards}; it is kept as {kept.mark}"
+            yield _said("publication.refused", text, "warning", planner=planner, digest=kept.digest)
     for enactor in sorted(after.enactors - before.enactors):
         yield _said("enactor.came", f"enactor {enactor} is there", enactor=enactor)
     for enactor in sorted(before.enactors - after.enactors):

@@ -20,7 +20,7 @@ from enactord.daemon.documents import (
     plans_document,
     status_document,
 )
-from enactord.daemon.publishing import Earlier, How, Published, approve, publish, rollback
+from enactord.daemon.publishing import Earlier, How, Published, approve, approve_refused, newest_plan, publish, rollback
 from enactord.daemon.repairing import repair
 from enactord.daemon.verifying import Finding, Verification, verify
 from enactord.operations import audit
@@ -44,6 +44,7 @@ __all__ = [
     "Verification",
     "adopt",
     "approve",
+    "approve_refused",
     "diff_plans",
     "endpoint_document",
     "find_entries",
@@ -51,6 +52,7 @@ __all__ = [
     "freeze_document",
     "history_document",
     "manifest_document",
+    "newest_plan",
     "owned_contents",
     "pause",
     "pauses_document",

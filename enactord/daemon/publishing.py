@@ -1,27 +1,30 @@
 """Publishing: a draft is judged early, as the enactors will judge it, and stored whole or not at all."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from math import floor
 
-from enactord.core.errors import PlanUnreadable
-from enactord.core.guards import Finding, judge_approval
+from enactord.core.contribution import Contribution
+from enactord.core.errors import EnactordError, PlanUnreadable
+from enactord.core.guards import WEIGH_CHANGE, Finding, judge_approval
 from enactord.core.kv import Changes, Compare, Item, Operation, Page, Result
 from enactord.core.moment import utc
 from enactord.core.plan import Approval, Draft, Manifest, content_digest
 from enactord.core.refusal import Refusal
 from enactord.core.retention import Stored, in_force, last_whole
 from enactord.daemon.documents import Document, diff_plans, manifest_document
-from enactord.operations import audit
+from enactord.operations import audit, refused
 from enactord.operations.judging import Held, Judge, Looked, judge_endpoints, look_at_endpoints, weigh_draft
 from enactord.operations.scope import Denied, Scope, Stage, silent
 from enactord.ports import KeyValue
 from enactord.registry.control import parse_freeze
 from enactord.registry.planners import DEFAULT, Pause, pause_value
-from enactord.registry.plans import Orders
+from enactord.registry.plans import AUTHOR_DEFAULT, Orders
 from enactord.registry.reports import Report, await_reports
 
 _HELD_TOLD = 20
+_ATTEMPTS = 4
 _NOTES_TOLD = 3
 
 
@@ -137,7 +140,7 @@ async def publish(
         told = {refusal.guard: refusal for refusal in (*early, *judge.refusals)}
         if isinstance(done, Refusal):
             told = {done.guard: done} | told
-        return Denied(refusals=tuple(told.values()))
+        return await _denied(scope, draft, orders, tuple(told.values()), how)
     held: tuple[Held, ...] | None = None
     if how.fail_on_held:
         done = await rehearsal.publish(draft, orders, layout=layout, judge=judge)
@@ -155,7 +158,7 @@ async def publish(
     plans = rehearsal if how.dry_run else scope.plans
     done = await plans.publish(draft, orders, layout=layout, above=above, clocks=clocks, judge=judge)
     if isinstance(done, Refusal):
-        return Denied(refusals=judge.refusals or (done,))
+        return await _denied(scope, draft, orders, judge.refusals or (done,), how)
     if not how.dry_run:
         await audit.tidy(scope)
     looked: Sequence[Looked] = ()
@@ -178,6 +181,28 @@ async def publish(
         findings=judge.findings,
         looked=tuple(looked),
     )
+
+
+async def _denied(scope: Scope, draft: Draft, orders: Orders, refusals: tuple[Refusal, ...], how: How) -> Denied:
+    """Keep a publication that nothing but guards of change refuse, so that an operator can approve exactly this."""
+    denied = Denied(refusals=refusals)
+    if how.dry_run or orders.ordered or not {refusal.guard for refusal in refusals} <= WEIGH_CHANGE:
+        return denied
+    how.stage("keeping")
+    author = orders.author or draft.author or AUTHOR_DEFAULT
+    with suppress(EnactordError):  # it is refused, and told so, all the same
+        kept = await scope.contributions.keep(DEFAULT, draft, author, refusals, await newest_plan(scope))
+        return denied if kept is None else replace(denied, kept=kept.digest)
+    return denied
+
+
+async def newest_plan(scope: Scope) -> Manifest | None:
+    """Return the newest plan; None where there is none, or none that can be read. Raises `StoreDown`."""
+    generation, _ = await scope.plans.newest()
+    try:
+        return await scope.plans.manifest(generation) if generation else None
+    except PlanUnreadable:
+        return None
 
 
 def _as_refusals(held: Sequence[Held]) -> tuple[Refusal, ...]:
@@ -344,6 +369,38 @@ async def approve(
     if refusal is not None:
         return Denied(refusals=(refusal,))
     return await approve(scope, what.generation, author=author, reason=reason, how=how)
+
+
+async def approve_refused(scope: Scope, handle: str, *, author: str, reason: str, how: How = HOW) -> Published | Denied:
+    """Publish exactly what guards refused of a planner, merged onto the newest plan, as an approved generation.
+
+    `handle`: the digest of what was refused, or the start of it. Raises as `publish` does.
+    """
+    how.stage("reading")
+    kept = await refused.find(scope.contributions, handle)
+    refusal = kept if isinstance(kept, Refusal) else judge_approval(kept.author, author, scope.limits)
+    if isinstance(kept, Refusal) or refusal is not None:
+        return Denied(refusals=() if refusal is None else (refusal,))
+    contents = await scope.contributions.contents(kept)
+    approval = Approval(of=0, author=author, reason=reason, digest=kept.digest)
+    orders = Orders(author=author, reason=reason, approval=approval)
+    for _ in range(_ATTEMPTS):
+        newest = await newest_plan(scope)
+        draft = await refused.merged(scope.plans.texts, newest, kept, contents, scope.name)
+        done = await publish(scope, draft, orders, how=how)
+        if isinstance(done, Published):
+            return replace(done, warnings=(*_since(kept, newest), *done.warnings))
+        if draft.base is None or draft.base == (await scope.plans.newest())[0]:
+            break  # no other plan came between: it is refused for what it is
+    return done
+
+
+def _since(kept: Contribution, newest: Manifest | None) -> tuple[str, ...]:
+    """Return the warning that plans were published since the refusal, where this one supersedes their content."""
+    if not kept.whole or newest is None or newest.generation <= kept.newest:
+        return ()
+    what = f"plans after {kept.newest}, up to {newest.generation}," if kept.newest else "all plans"
+    return (f"{what} are superseded by its content: they were published after it was refused",)
 
 
 async def _differs(scope: Scope, draft: Draft, generation: int) -> Refusal | None:

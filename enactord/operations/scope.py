@@ -9,6 +9,7 @@ from enactord.core.guards import Limits
 from enactord.core.refusal import Refusal
 from enactord.ports import Clock, KeyValue
 from enactord.registry.audit import COMMAND_LINE
+from enactord.registry.contributions import Contributions
 from enactord.registry.keys import Keys
 from enactord.registry.mirror import Mirror
 from enactord.registry.plans import Plans
@@ -53,6 +54,11 @@ class Scope:
     def plans(self) -> Plans:
         return self.plans_in(self.store)
 
+    @property
+    def contributions(self) -> Contributions:
+        """What guards last refused of each planner's publications."""
+        return Contributions(self.store, self.keys, self.clock, zones=self.zones)
+
     def plans_in(self, store: KeyValue) -> Plans:
         """Return the plans of the scope in a store that stands for its own."""
         return Plans(store, self.keys, self.clock, zones=self.zones, limits=self.limits, answers=self.answers)
@@ -66,9 +72,14 @@ class Scope:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Denied:
-    """Nothing was stored, and why: every refusal that was found."""
+    """Nothing was published, and why: every refusal that was found.
+
+    `kept`: the digest under which a publication that guards refused is kept, so that an operator can approve it.
+    """
 
     refusals: tuple[Refusal, ...]
+    kept: str = ""
 
     def document(self) -> dict[str, Any]:
-        return {"refusals": [{"guard": refusal.guard, "detail": refusal.detail} for refusal in self.refusals]}
+        refusals = [{"guard": refusal.guard, "detail": refusal.detail} for refusal in self.refusals]
+        return {"refusals": refusals} | ({"kept": self.kept} if self.kept else {})

@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from enactord.core.buckets import BucketId, valid_slots
+from enactord.core.contribution import Contribution, pack_contribution, unpack_contribution
 from enactord.core.errors import PlanOfOtherFormat, PlanUnreadable
 from enactord.core.fence import FenceRecord, parse_fence_text
 from enactord.core.kv import prefix_end
@@ -20,6 +21,7 @@ from enactord.store.layout import (
     CHUNK,
     CLAIM,
     CONFIGURED,
+    CONTRIBUTION,
     ENACTOR,
     FENCE,
     FREEZE,
@@ -145,6 +147,17 @@ def read_manifest(value: bytes, generation: int) -> Manifest:
     return unpack_manifest(_plan_part(PLAN, value, f"the manifest of generation {generation}"), generation)
 
 
+def contribution_value(kept: Contribution) -> bytes:
+    """Return what `contributions/<planner>` holds."""
+    return CONTRIBUTION.value(pack_contribution(kept))
+
+
+def read_contribution(value: bytes, planner: str) -> Contribution:
+    """Return a stored refused publication. Raises `PlanUnreadable` as `read_manifest` does."""
+    body = _plan_part(CONTRIBUTION, value, f"the refused publication of planner {planner}")
+    return unpack_contribution(body, planner)
+
+
 def chunk_value(text: str) -> bytes:
     """Return what `chunks/<digest>` holds. Raises `InvalidPlan` where one bucket holds too much."""
     return CHUNK.value(pack_chunk(text))
@@ -241,6 +254,10 @@ class Keys:
     def refused(self, generation: int) -> str:
         """While it is there, an enactor has refused the plan of that generation."""
         return self.key(REFUSED, pad(generation))
+
+    def contribution(self, planner: str) -> str:
+        """What guards last refused of a planner's publications."""
+        return self.key(CONTRIBUTION, planner)
 
     def chunk(self, digest: str) -> str:
         return self.key(CHUNK, digest)

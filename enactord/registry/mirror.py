@@ -7,9 +7,12 @@ own transaction, or by the DNS server. `ledger` holds the ledger's buckets.
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 
-from enactord.core.errors import StoreNotOurs
+from enactord.core.contribution import Contribution
+from enactord.core.errors import PlanUnreadable, StoreNotOurs
 from enactord.core.fence import FenceRecord, Owner
 from enactord.core.guards import Limits
 from enactord.core.kv import Changes, Event, Item
@@ -24,6 +27,7 @@ from enactord.registry.keys import (
     parse_installation,
     parse_pad,
     parse_record,
+    read_contribution,
     read_manifest,
     stored_json,
 )
@@ -34,6 +38,7 @@ from enactord.store.layout import (
     CHUNK,
     CLAIM,
     CONTENT,
+    CONTRIBUTION,
     ENACTOR,
     FENCE,
     INSTALLATION,
@@ -209,6 +214,16 @@ class Mirror:
     def paused(self) -> dict[str, Pause]:
         """The planners that are paused."""
         return {name: parse_pause(self.items[self.keys.paused(name)].value) for name in sorted(self._named[PAUSED])}
+
+    @property
+    def contributions(self) -> list[Contribution]:
+        """What guards last refused of each planner's publications, as far as it can be read, sorted by planner."""
+        found = []
+        for planner in sorted(self._named[CONTRIBUTION]):
+            item = self.items[self.keys.contribution(planner)]
+            with suppress(PlanUnreadable):
+                found.append(_contribution(item.value, planner))
+        return found
 
     @property
     def retired(self) -> dict[str, bytes]:
@@ -478,6 +493,11 @@ class Mirror:
             self._note_format(kind, name, item)
         self._note_installation(self.stored_installation)
         self.ledger.replace({name: self.items[self.keys.key(LEDGER, name)] for name in self._named[LEDGER]})
+
+
+@lru_cache(maxsize=64)
+def _contribution(value: bytes, planner: str) -> Contribution:
+    return read_contribution(value, planner)
 
 
 def _installation(item: Item | None) -> str | OtherFormat | None:

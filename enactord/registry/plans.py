@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
 from enactord.core.baselines import begins_memory, stamp
 from enactord.core.buckets import FILLING, Filling
-from enactord.core.errors import PlanOfOtherFormat, PlanUnreadable, StoreUnknown
+from enactord.core.contribution import mark_of
+from enactord.core.errors import EnactordError, PlanOfOtherFormat, PlanUnreadable, StoreUnknown
 from enactord.core.fence import FenceRecord
 from enactord.core.guards import LIMITS, Limits, in_step, judge_step
 from enactord.core.kv import Compare, Delete, Item, Operation, Put, absent, none_under, present, unmodified, valued
@@ -26,6 +28,7 @@ from enactord.ports import Clock, KeyValue
 from enactord.registry.audit import Act, Deed, Fact, act_put
 from enactord.registry.building import Builder, other_digest, unreadable
 from enactord.registry.chunks import put_chunks, read_chunks, readable_chunks
+from enactord.registry.contributions import named_chunks
 from enactord.registry.entries import applied_of
 from enactord.registry.keys import (
     Keys,
@@ -36,17 +39,19 @@ from enactord.registry.keys import (
     parse_head,
     parse_pad,
     parse_record,
+    read_contribution,
     read_manifest,
 )
 from enactord.registry.planners import DEFAULT, Pause, pause_value, refuse_paused
 from enactord.registry.weighing import Read
-from enactord.store.layout import CHUNK, FENCE, HEAD, PLAN, PRUNE_EPOCH, REFUSED
+from enactord.store.layout import CHUNK, CONTRIBUTION, FENCE, HEAD, PLAN, PRUNE_EPOCH, REFUSED
 from enactord.store.paging import items_under
 
 _PUTS_A_TRANSACTION = 100
 _PLANS_A_READ = 32
 _ATTEMPTS = 8
-_AUTHOR_DEFAULT = "unknown"
+AUTHOR_DEFAULT = "unknown"
+"""Who has published what names no author."""
 Judge = Callable[[Manifest, Read], Awaitable[Refusal | None]]
 """Judges a plan that is about to be stored; what it reads of chunks it reads by what it is given."""
 
@@ -214,8 +219,8 @@ class Plans:
     ) -> Manifest | Refusal | None:
         """Do what `publish` does, once; None where something else came first. `doubtful`: `head` may hide plans."""
         keys = self._keys
-        paused = keys.paused(DEFAULT)
-        found = await self._store.get([keys.head, keys.prune_epoch, paused])
+        paused, contribution = keys.paused(DEFAULT), keys.contribution(DEFAULT)
+        found = await self._store.get([keys.head, keys.prune_epoch, paused, contribution])
         head, epoch = found.get(keys.head), found.get(keys.prune_epoch)
         refusal = _of_other_format(head, epoch)
         if refusal is not None:
@@ -282,7 +287,7 @@ class Plans:
             digest=plan_digest(draft.scope, parts),
             scope=draft.scope,
             endpoints=sum(part.endpoints for part in parts.values()),
-            author=orders.author or draft.author or _AUTHOR_DEFAULT,
+            author=orders.author or draft.author or AUTHOR_DEFAULT,
             reason=orders.reason,
             created_at=draft.created_at,
             published_at=stamp(self._clock.now(), clocks, before.published_at if before else 0.0),
@@ -302,12 +307,16 @@ class Plans:
             valued(keys.prune_epoch, epoch.value) if epoch else absent(keys.prune_epoch),
         ]
         packed = manifest_value(manifest)
-        operations = [
+        operations: list[Operation] = [
             Put(key=keys.plan(generation), value=packed),
             Put(key=keys.head, value=head_value(generation, manifest.mark)),
         ]
         if not orders.ordered:
             compares.append(absent(paused))
+        settled = _settled(found.get(contribution), orders)
+        if settled is not None:
+            compares.append(valued(contribution, found[contribution].value))
+            operations.append(Delete(key=contribution))
         pauses = orders.pauses is not None and (before is None or before.zones != parts)
         if orders.pauses is not None and pauses:
             operations.append(Put(key=paused, value=pause_value(orders.pauses)))
@@ -320,6 +329,9 @@ class Plans:
             # caller is told StoreDown and can publish the same again: at worst twice the same content.
             item = (await self._store.get([keys.plan(generation)])).get(keys.plan(generation))
             succeeded = item is not None and item.value == packed
+        if succeeded and settled:
+            with suppress(EnactordError):  # the plan is stored; what is left in the store does no harm
+                await self.sweep(settled)
         return manifest if succeeded else None
 
     async def _manifests(self) -> list[Manifest]:
@@ -373,7 +385,7 @@ class Plans:
         return (await self._store.transact(compares, deletions)).succeeded
 
     async def sweep(self, candidates: Iterable[str] | None = None) -> int:
-        """Delete those of the candidate chunks that no manifest names; returns how many went.
+        """Delete those of the candidate chunks that no plan and no refused publication names; returns how many went.
 
         Without candidates, all chunks of the store are: which of them a manifest named that
         is gone unread, nobody knows.
@@ -399,7 +411,8 @@ class Plans:
                 named.update(read_manifest(item.value, parse_pad(keys.split(item.key)[1]) or 0).digests())
             except PlanUnreadable:
                 return 0
-        unused = sorted(set(candidates) - named)
+        refused, none_kept_since = await named_chunks(self._store, keys)
+        unused = sorted(set(candidates) - named - refused)
         swept = 0
         for start in range(0, len(unused), _PUTS_A_TRANSACTION):
             some = unused[start : start + _PUTS_A_TRANSACTION]
@@ -407,6 +420,7 @@ class Plans:
             compares = [
                 valued(keys.head, head.value) if head else absent(keys.head),
                 valued(keys.prune_epoch, epoch.value) if epoch else absent(keys.prune_epoch),
+                none_kept_since,
             ]
             operations: list[Operation] = [Delete(key=keys.chunk(digest)) for digest in some]
             operations.append(Put(key=keys.prune_epoch, value=raised))
@@ -432,7 +446,7 @@ def _act(manifest: Manifest, orders: Orders, *, pauses: bool) -> Act:
     if orders.rollback_of:
         deed, facts = Deed.ROLLBACK, facts | {"to": orders.rollback_of}
     elif orders.approval is not None:
-        deed, facts = Deed.APPROVE, facts | {"of": orders.approval.of}
+        deed, facts = Deed.APPROVE, facts | {"of": mark_of(orders.approval.digest) or orders.approval.of}
     if pauses:
         facts |= {"pauses": DEFAULT}
     return Act(
@@ -444,6 +458,21 @@ def _act(manifest: Manifest, orders: Orders, *, pauses: bool) -> Act:
         generation=manifest.generation,
         facts=facts,
     )
+
+
+def _settled(item: Item | None, orders: Orders) -> list[str] | None:
+    """Return the chunks of the planner's refused publication where a new plan settles it; None: it stays, if there is.
+
+    A plan of the planner that passes settles it, and an operator's word for exactly what was refused.
+    """
+    if item is None or CONTRIBUTION.other_format(item.value) is not None:
+        return None
+    try:
+        kept = read_contribution(item.value, DEFAULT)
+    except PlanUnreadable:
+        return None if orders.ordered else []
+    approved = orders.approval is not None and orders.approval.digest == kept.digest
+    return list(kept.digests()) if approved or not orders.ordered else None
 
 
 def _newest(head: Item | None) -> tuple[int, str]:

@@ -79,6 +79,7 @@ KINDS: tuple[Kind, ...] = (
     CHUNK := Kind(name="chunk", prefix="chunks/", format=2, copied=True),
     PLAN := Kind(name="plan", prefix="plans/", format=2, cached=True, copied=True),
     REFUSED := Kind(name="refused", prefix="refused/", cached=True, copied=True),
+    CONTRIBUTION := Kind(name="contribution", prefix="contributions/", cached=True),
     HEAD := Kind(name="head", prefix="head", cached=True, copied=True),
     LEDGER := Kind(name="ledger", prefix="ledger/", format=2, cached=True, copied=True),
     FREEZE := Kind(name="freeze", prefix="control/freeze", cached=True, copied=True),

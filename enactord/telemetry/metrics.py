@@ -138,6 +138,9 @@ class Metrics:
             "limits_differing", "Limits of guards that this enactor's config says otherwise than they are in force"
         )
         self.frozen = gauge("frozen", "1 while frozen in this mode", "mode")
+        self.publication_refused = gauge(
+            "publication_refused", "1 while guards refuse what the planner last published", "planner"
+        )
         self.paused = gauge("planner_paused", "1 while an operator keeps the planner from publishing", "planner")
         self.retries = counter("retries_total", "Attempts made again", "target")
         self.budget = gauge("retry_budget_ratio", "What is left of the retry budget, 0 to 1", "target")
@@ -287,6 +290,10 @@ class Metrics:
         freeze = mirror.freeze
         for mode in ("all", "repair-only"):
             self.frozen.labels(mode).set(freeze is not None and freeze.mode == mode)
+        refused = {kept.planner for kept in mirror.contributions}
+        self.publication_refused.clear()
+        for planner in (DEFAULT, *refused):
+            self.publication_refused.labels(planner).set(planner in refused)
         self.paused.clear()
         for planner in (DEFAULT, *mirror.paused):
             self.paused.labels(planner).set(planner in mirror.paused)

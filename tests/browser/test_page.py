@@ -76,6 +76,28 @@ async def test_page_tells_who_did_what(browser: Browser) -> None:
         await expect(seen.page.locator("#acts-none")).to_be_hidden()
 
 
+async def test_a_refused_publication_shows_why_what_and_how_to_approve_it(browser: Browser) -> None:
+    """It comes up by itself, opens to its diff and its command, and goes once it is approved."""
+    async with running() as (region, site, fleet), view(browser, site.url) as seen:
+        section = seen.page.locator("#refused-section")
+        await expect(section).to_be_hidden()
+        small = dict(fleet.plan(endpoints=dict(list(fleet.endpoints.items())[: COUNT // 2])))
+        kept = (await site.post("/api/v1/plans", status=422, json=small))["kept"]
+        await expect(section).to_be_visible()
+        row = seen.page.locator("#refused > li")
+        await expect(row).to_contain_text(kept[:16])
+        await expect(row).to_contain_text("endpoints_removed")
+        await expect(seen.page.locator("#points")).to_contain_text("Guards refused what planner default last published")
+        await expect(seen.page.locator("#verdict")).not_to_have_text(re.compile("^Plan 1 is applied in all 2 zones.$"))
+        await row.locator("summary").click()
+        await expect(row).to_contain_text(f"{COUNT // 2} removed, against plan 1")
+        await expect(row.locator(".diff > li")).to_have_count(8)
+        await expect(row).to_contain_text("enactorctl publish --approve")
+        await site.post(f"/api/v1/refused/{kept}/approve", status=201, json={"reason": "closed"})
+        await region.applied(2)
+        await expect(section).to_be_hidden()
+
+
 async def test_complaints_of_a_page_are_heard(browser: Browser) -> None:
     """What the other tests find absent shows where it is there: a console error, and a breach of the policy."""
     async with running() as (_, site, _), view(browser, site.url) as seen:

@@ -241,6 +241,32 @@ async def test_a_foreign_name_is_not_served(world: World, host: str, status: int
     await client.close()
 
 
+async def test_what_guards_refuse_is_listed_shown_and_approved(world: World) -> None:
+    """By an operator alone; the answer to the planner says under which digest it is kept."""
+    client = await client_of(await world.add("e1"))
+    async with client:
+        await world.publish(plan(fleet(10)))
+        await world.applied(1)
+        answer = await client.post("/api/v1/plans", json=plan(fleet(4)), headers=bearer("planner_1"))
+        assert answer.status == 422
+        digest = (await answer.json())["kept"]
+        await world.until(lambda: world.members["e1"].enactor.mirror.contributions)
+        listed = (await (await client.get("/api/v1/refused")).json())["refused"]
+        assert [(kept["digest"], kept["author"]) for kept in listed] == [(digest, "planner_1")]
+        assert any(digest[:16] in note for note in (await (await client.get("/readyz")).json())["notes"])
+        diff = await (await client.get(f"/api/v1/refused/{digest[:16]}/diff?limit=2")).json()
+        assert (diff["counts"], len(diff["removed"])) == ({"added": 0, "removed": 6, "changed": 0}, 2)
+        path = f"/api/v1/refused/{digest}/approve"
+        assert (await client.post(path, json={"reason": "-"}, headers=bearer("planner_1"))).status == 403
+        assert (await client.post(path, json={}, headers=bearer("alice"))).status == 400
+        assert (await client.post(path, json={"reason": "closed"}, headers=bearer("alice"))).status == 201
+        await world.applied(2)
+        assert not (await (await client.get("/api/v1/refused")).json())["refused"]
+        assert (await client.get(f"/api/v1/refused/{digest}/diff")).status == 404
+        assert (await client.post(path, json={"reason": "closed"}, headers=bearer("alice"))).status == 422
+        assert (await client.get("/api/v1/refused/nonsense/diff")).status == 404
+
+
 async def test_a_plan_is_published_rolled_back_and_frozen(world: World) -> None:
     """The same operations as the command line's, with the same refusals."""
     client = await client_of(await world.add("a"))

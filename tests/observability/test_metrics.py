@@ -10,15 +10,18 @@ import pytest
 from enactord.adapters.memory_zone import MemoryZone
 from enactord.core.fence import Fence
 from enactord.core.kv import Put
+from enactord.core.plan import read_plan
 from enactord.core.records import NO_RECORDS, Outcome, Records, Served, Transaction, Unknown
 from enactord.core.retention import Keep
 from enactord.daemon.http import standing
+from enactord.daemon.publishing import publish
 from enactord.engine import enactor as engine
 from enactord.engine.settings import ZonePorts
 from enactord.operations.limits import set_limit
 from enactord.operations.scope import Scope
 from enactord.registry.control import Freeze, freeze, thaw
 from enactord.registry.planners import Pause, pause, resume
+from enactord.registry.plans import Orders
 from enactord.telemetry.failures import Failures
 from enactord.telemetry.lag import watch_lag
 from enactord.telemetry.lines import ClosedSink, LineWriter
@@ -64,6 +67,7 @@ PROMISED = {
     "enactord_limits_differing": set(),
     "enactord_frozen": {"all", "repair-only"},
     "enactord_planner_paused": {"default"},
+    "enactord_publication_refused": {"default"},
     "enactord_retries": set(),
     "enactord_retry_budget_ratio": set(),
     "enactord_in_flight": set(),
@@ -220,6 +224,8 @@ async def test_every_metric_moves(monkeypatch: pytest.MonkeyPatch) -> None:
     await pause(world.store, world.keys, "default", Pause(reason="drill", author="me", at=0.0))
     await world.until(lambda: page.moved("enactord_planner_paused", "|default|"))
     await resume(world.store, world.keys, "default")
+    await publish(replace(scope, limits=tolerant(endpoints_removed_max_ratio=0.2)), read_plan(plan(fleet(1))), Orders())
+    await world.until(lambda: page.moved("enactord_publication_refused", "|default|"))
     server.put_fence(())
     await world.until(lambda: page.moved("enactord_fences_lost"))
 

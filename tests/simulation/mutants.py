@@ -538,9 +538,11 @@ MUTANTS: tuple[Mutant, ...] = (
         edits=(
             Edit(
                 module="enactord.registry.plans",
-                old="        await put_chunks(self._store, keys, {chunk: texts[chunk] for chunk in texts if chunk not in sound})\n",
+                old="        await put_chunks("
+                "self._store, keys, {chunk: texts[chunk] for chunk in texts if chunk not in sound})\n",
                 new="        there = await self._store.get([keys.chunk(chunk) for chunk in texts])\n"
-                "        await put_chunks(self._store, keys, {c: texts[c] for c in texts if keys.chunk(c) not in there})\n",
+                "        await put_chunks("
+                "self._store, keys, {c: texts[c] for c in texts if keys.chunk(c) not in there})\n",
             ),
         ),
         seed=15,

@@ -12,16 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from enactord.adapters.memory_store import MemoryStore
+from enactord.core.contribution import Contribution
 from enactord.core.events import FormatKnown, FormatUnknown, StepFailed
 from enactord.core.guards import Limits
 from enactord.core.kv import Delete, Operation, Put
 from enactord.core.plan import Manifest, read_plan
+from enactord.core.refusal import Refusal
 from enactord.core.retention import Keep
 from enactord.daemon.archive import Restored, backup, restore
 from enactord.engine.pruner import Pruner
 from enactord.operations.scope import Scope
 from enactord.registry.control import Freeze, freeze_value
-from enactord.registry.keys import json_value, pad
+from enactord.registry.keys import contribution_value, json_value, pad
 from enactord.registry.planners import Pause, pause_value
 from enactord.registry.plans import Orders
 from enactord.registry.reports import Report, pack_report
@@ -32,6 +34,7 @@ from enactord.store.layout import (
     CHUNK,
     CLAIM,
     CONFIGURED,
+    CONTRIBUTION,
     ENACTOR,
     FENCE,
     FREEZE,
@@ -115,6 +118,24 @@ async def step(kind: Kind, way: str, folder: Path) -> Row:
         raise AssertionError(f"{kind.name} {way}: {error}") from error
     finally:
         await world.close()
+
+
+def _refused() -> Contribution:
+    """Return a refused publication, of nothing."""
+    return Contribution(
+        planner="default",
+        digest="ab" * 32,
+        whole=True,
+        author="x",
+        created_at="",
+        newest=2,
+        first_at=1.0,
+        last_at=1.0,
+        times=1,
+        names=0,
+        refusals=(Refusal(guard="g", detail="d"),),
+        zones={},
+    )
 
 
 class _Step:
@@ -254,11 +275,13 @@ class _Step:
             ENACTOR: of,
             REPORT: of,
             CONFIGURED: of,
+            CONTRIBUTION: "default",
             INSTALLATION: "",
             PROBE: "0123456789abcdef",
         }[self._kind]
         made = {
             FREEZE: freeze_value(Freeze(mode="repair-only", reason="r", author="x", since=1.0)),
+            CONTRIBUTION: contribution_value(_refused()),
             PAUSED: pause_value(Pause(reason="r", author="x", at=1.0)),
             REFUSED: json_value(REFUSED, {"guard": "g", "detail": "d", "enactor": "x", "at": 1.0}),
             RETIRED: json_value(RETIRED, {"reason": "r", "author": "x", "at": 1.0, "generation": 1}),

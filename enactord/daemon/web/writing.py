@@ -21,6 +21,7 @@ from enactord.daemon.operations import (
     Earlier,
     Published,
     Scope,
+    approve_refused,
     freeze,
     freeze_document,
     pause,
@@ -33,6 +34,7 @@ from enactord.daemon.operations import (
 from enactord.daemon.web.access import Access
 from enactord.daemon.web.problems import Handler, Problem
 from enactord.daemon.web.query import Query, bad
+from enactord.daemon.web.refused import handle_of
 from enactord.registry.control import MODES
 from enactord.registry.planners import check_planner
 from enactord.registry.plans import Orders
@@ -72,6 +74,7 @@ class Writing:
             web.post("/api/v1/freeze", self._allowed(operator, self.freeze)),
             web.post("/api/v1/thaw", self._allowed(operator, self.thaw)),
             web.post("/api/v1/rollback", self._allowed(operator, self.rollback)),
+            web.post("/api/v1/refused/{digest}/approve", self._allowed(operator, self.approve)),
             web.post("/api/v1/planners/{planner}/pause", self._allowed(operator, self.pause)),
             web.post("/api/v1/planners/{planner}/resume", self._allowed(operator, self.resume)),
         ]
@@ -123,6 +126,14 @@ class Writing:
         author, reason = _author(order, token), _text(order, "reason")
         async with self._rollbacks:
             return _answer(await rollback(self._scope(token), what, author=author, reason=reason, pause=pauses))
+
+    async def approve(self, request: web.Request, token: Token) -> web.Response:
+        """Publish exactly a refused publication, merged onto the newest plan: {"reason": "…"}."""
+        handle = handle_of(request)
+        order = await _order(request, ("reason", "author"))
+        author, reason = _author(order, token), _text(order, "reason")
+        async with self._rollbacks:
+            return _answer(await approve_refused(self._scope(token), handle, author=author, reason=reason))
 
     async def pause(self, request: web.Request, token: Token) -> web.Response:
         """Refuse what a planner publishes: {"reason": "…"}."""

@@ -6,6 +6,7 @@ import { showEnactors } from "./enactors.js";
 import { listenEndpoints, readEndpoints, readHeld, showCounts } from "./endpoints.js";
 import { forgetNews, showNews, showRepairs, tellNews } from "./news.js";
 import { readPlans } from "./plans.js";
+import { showRefused } from "./refused.js";
 import { frozenMeans, verdict } from "./verdict.js";
 import { follow, soon } from "./wire.js";
 import { clock, now, setClock, since, tick } from "./words.js";
@@ -63,6 +64,7 @@ function show() {
   say(at("verdict"), said.title);
   list(at("points"), said.points, (point) => point, (point) => h("li", {}, point));
   showFreeze(state.frozen);
+  showRefused(state.refused);
   showZones(state);
   showEnactors(state);
   showCounts(state.endpoints, state.self.amiss);

@@ -1,12 +1,11 @@
 /** The latest plans, and what each changed. */
 
-import { at, h, list, mark, put, say } from "./dom.js";
-import { contentChanges, count, many, since } from "./words.js";
+import { openingDiff } from "./diffs.js";
+import { at, h, list, put, say } from "./dom.js";
+import { count, many, since } from "./words.js";
 import { ask } from "./wire.js";
 
 const PLANS_SHOWN = 10;
-const SOME = 8;
-const ALL = 500;
 
 /** Read the latest plans and show them. */
 export async function readPlans() {
@@ -24,7 +23,6 @@ export async function readPlans() {
 
 function planRow(plan) {
   const tags = h("span", { class: "tags" });
-  const body = h("div", { class: "body" });
   const summary = h(
     "summary",
     {},
@@ -33,8 +31,9 @@ function planRow(plan) {
     tags,
     plan.published_at ? since(plan.published_at) : null,
   );
-  const details = h("details", { class: "plan", toggle: () => details.open && body.childElementCount === 0 && open() }, summary, body);
-  const open = () => fillDiff(body, plan, SOME);
+  const details = plan.unreadable
+    ? h("details", { class: "plan" }, summary, h("div", { class: "body" }, h("p", {}, plan.unreadable)))
+    : openingDiff("plan", summary, { path: `plans/${plan.generation}/diff`, rest: `enactorctl diff ${plan.generation}` });
   let shown = "";
   const node = h("li", {}, details);
   node.renew = (now) => {
@@ -60,60 +59,4 @@ function tagsOf(plan) {
   if (plan.open_in?.length) tags.push("open");
   if (plan.applied_in?.length) tags.push("applied");
   return tags;
-}
-
-/** Show what a plan changed, at most so many names of each kind. */
-async function fillDiff(body, plan, limit) {
-  if (plan.unreadable) {
-    put(body, h("p", {}, plan.unreadable));
-    return;
-  }
-  mark(body, "aria-busy", "true");
-  try {
-    const diff = await ask(`plans/${plan.generation}/diff`, { limit });
-    put(body, ...diffNodes(diff, plan, body, limit));
-  } catch (error) {
-    const again = h("button", { type: "button", click: () => fillDiff(body, plan, limit) }, "Try again");
-    put(body, h("p", { class: "quiet" }, `What it changed cannot be read: ${error.message}.`), again);
-  } finally {
-    mark(body, "aria-busy", null);
-  }
-}
-
-function diffNodes(diff, plan, body, limit) {
-  const { added, removed, changed } = diff.counts;
-  const total = added + removed + changed;
-  const against = diff.from ? `against plan ${diff.from}` : "against nothing: no earlier plan is stored";
-  const some = diff.complete ? "" : " at least (the plan is too large to compare in full here)";
-  const nodes = [
-    h(
-      "p",
-      { class: "quiet" },
-      total ? `${count(changed)} changed, ${count(added)} added, ${count(removed)} removed${some}, ${against}.` : `Nothing changed${some}, ${against}.`,
-    ),
-  ];
-  const entries = [
-    ...diff.changed.map((entry) => ["changed", entry]),
-    ...diff.added.map((entry) => ["added", entry]),
-    ...diff.removed.map((entry) => ["removed", entry]),
-  ];
-  nodes.push(h("ul", { class: "diff" }, entries.map(([kind, entry]) => diffRow(kind, entry))));
-  const shownMax = Math.min(changed, limit) + Math.min(added, limit) + Math.min(removed, limit);
-  if (limit < ALL && total > shownMax) {
-    nodes.push(h("button", { type: "button", click: () => fillDiff(body, plan, ALL) }, `Show more of ${count(total)}`));
-  } else if (total > shownMax) {
-    nodes.push(h("p", { class: "quiet" }, `The rest: enactorctl diff ${plan.generation}`));
-  }
-  return nodes;
-}
-
-function diffRow(kind, entry) {
-  const lines = contentChanges(entry.before, entry.after);
-  return h(
-    "li",
-    { "data-kind": kind },
-    h("span", { class: "name" }, entry.name),
-    h("span", { class: "tag" }, kind),
-    h("ul", { class: "lines" }, lines.map(([sign, text]) => h("li", { "data-sign": sign }, `${sign} ${text}`))),
-  );
 }

@@ -1,5 +1,6 @@
 /** The one sentence that a person needs first, and what stands behind it. */
 
+import { refusedPoints } from "./refused.js";
 import { count, enumerate, many } from "./words.js";
 
 const ZONES_NAMED = 3;
@@ -13,6 +14,7 @@ export function verdict(state) {
     ...state.paused.map(
       (paused) => `Planner ${paused.planner} is paused by ${paused.author || "somebody"}: ${paused.reason}. To end it: enactorctl planner resume ${paused.planner}`,
     ),
+    ...refusedPoints(state.refused),
     ...self.notes,
   ].filter(Boolean);
   const points = [...self.reasons, ...notes];

@@ -1,0 +1,61 @@
+"""refused: the publications that guards refused."""
+
+import asyncio
+from typing import Any
+
+import click
+
+from enactord.cli.opening import open_scope
+from enactord.cli.program import common, examples
+from enactord.cli.terminal import Out, show
+from enactord.core.contribution import mark_of
+from enactord.core.moment import utc
+from enactord.daemon.documents import contribution_document
+
+
+@click.command(
+    epilog=examples(
+        """
+enactorctl refused
+enactorctl diff 5f3a91c0b7d2e846
+enactorctl publish --approve 5f3a91c0b7d2e846 --reason "the old region is gone, agreed with its team"
+"""
+    )
+)
+@common
+def refused() -> None:
+    """List the publications that guards refused, with the digest to approve each by.
+
+    Of each planner, the last refused publication is kept, until the planner publishes a plan that
+    passes, or an operator approves it.
+    """
+
+    async def read() -> list[dict[str, Any]]:
+        async with open_scope() as scope:
+            return [contribution_document(kept) for kept in await scope.contributions.stored()]
+
+    found = asyncio.run(read())
+    show({"refused": found}, lambda out: _print(out, found))
+
+
+def told_refused(kept: dict[str, Any]) -> str:
+    """Return what a refused publication is, in a sentence."""
+    mark, guards = mark_of(kept["digest"]), sorted({refusal["guard"] for refusal in kept["refusals"]})
+    again = f", {kept['times']} times since {utc(kept['first_at'])}" if kept["times"] > 1 else ""
+    by = ", ".join(guards)
+    return f"its publication of {utc(kept['last_at'])} was REFUSED ({by}){again}; see: enactorctl diff {mark}"
+
+
+def _print(out: Out, found: list[dict[str, Any]]) -> None:
+    if not found:
+        out.line("no publication of a planner is refused")
+    for kept in found:
+        mark = mark_of(kept["digest"])
+        what = "the whole scope" if kept["whole"] else "changes"
+        out.line((f"{mark}  planner {kept['planner']}, by {kept['author']}: {what}, {kept['names']} endpoints", "bold"))
+        often = f"{kept['times']} times, first {utc(kept['first_at'])}" if kept["times"] > 1 else "once"
+        out.line(f"  refused {often}, last {utc(kept['last_at'])}, when plan {kept['newest']} was the newest")
+        for refusal in kept["refusals"]:
+            out.line((f"  {refusal['guard']}: {refusal['detail']}", "yellow"))
+        out.line(f"  what it would change: enactorctl diff {mark}")
+        out.line(f'  publish exactly this: enactorctl publish --approve {mark} --reason "…"')

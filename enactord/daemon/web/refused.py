@@ -1,0 +1,85 @@
+"""Refused publications over HTTP: which there are, and what each would change."""
+
+import asyncio
+from collections.abc import Collection
+from http import HTTPStatus
+
+from aiohttp import web
+
+from enactord.core.contribution import Contribution, is_handle
+from enactord.core.errors import PlanUnreadable
+from enactord.core.plan import Manifest
+from enactord.daemon.documents import contribution_document, diff_plans
+from enactord.daemon.web.problems import Problem
+from enactord.daemon.web.query import Query
+from enactord.daemon.web.reading import PAGE, PAGE_MAX, from_store
+from enactord.operations.refused import contrast
+from enactord.registry.mirror import Mirror
+from enactord.registry.plans import Plans
+
+_AT_ONCE = 2
+"""Comparisons side by side: each may read a whole plan."""
+
+
+class RefusedPublications:
+    """What guards last refused of each planner, from the enactor's mirror; chunks come from the store."""
+
+    def __init__(self, mirror: Mirror, plans: Plans) -> None:
+        self._mirror = mirror
+        self._plans = plans
+        self._busy = asyncio.Semaphore(_AT_ONCE)
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.get("/api/v1/refused", self.refused),
+            web.get("/api/v1/refused/{digest}/diff", from_store(self.diff)),
+        ]
+
+    async def refused(self, request: web.Request) -> web.Response:
+        """The refused publications, by planner."""
+        Query(request)
+        return web.json_response({"refused": [contribution_document(kept) for kept in self._mirror.contributions]})
+
+    async def diff(self, request: web.Request) -> web.Response:
+        """What a refused publication would change of the newest plan; `limit` bounds each list."""
+        query = Query(request, ("limit",))
+        limit = query.integer("limit", PAGE, low=0, high=PAGE_MAX)
+        kept = self._find(handle_of(request))
+        newest = self._newest()
+        async with self._busy:
+            found = await contrast(self._read, newest, kept)
+        changes = diff_plans(found.before, found.after)
+        return web.json_response(
+            {
+                "from": newest.generation if newest else 0,
+                "to": kept.digest,
+                "counts": {kind: len(some) for kind, some in changes.items()},
+                "complete": True,
+                **{kind: some[:limit] for kind, some in changes.items()},
+            }
+        )
+
+    def _find(self, handle: str) -> Contribution:
+        found = [kept for kept in self._mirror.contributions if kept.digest.startswith(handle)]
+        if len(found) != 1:
+            raise Problem(HTTPStatus.NOT_FOUND, f"no refused publication is {handle}; see /api/v1/refused")
+        return found[0]
+
+    def _newest(self) -> Manifest | None:
+        """Return the newest plan; None where there is none, or none that can be read."""
+        try:
+            return self._mirror.manifest(self._mirror.head)
+        except PlanUnreadable:
+            return None
+
+    async def _read(self, digests: Collection[str]) -> dict[str, str]:
+        return await self._plans.texts(digests, self._mirror.chunks(digests))
+
+
+def handle_of(request: web.Request) -> str:
+    """Return the digest, or its start, that a path names. Raises `Problem` where it is none."""
+    handle = request.match_info["digest"].lower()
+    if not is_handle(handle):
+        detail = "digest: must be 12 to 64 hexadecimal digits, from the start of a digest; see /api/v1/refused"
+        raise Problem(HTTPStatus.NOT_FOUND, detail)
+    return handle
