@@ -47,6 +47,7 @@ export function verdict(state) {
   }
   const where = zones.length > 1 ? ` in all ${count(zones.length)} zones` : "";
   if (self.amiss) return say("warn", `Plan ${state.head} is applied${where}, and ${many(self.amiss, "endpoint")} served otherwise.`);
+  if (state.refused.length > 0) return say("warn", `Plan ${state.head} is applied${where}. What ${enumerate(state.refused.map((kept) => `planner ${kept.planner}`))} last published is refused.`);
   if (held) return say("warn", `Plan ${state.head} is applied${where}, but for ${many(held, "endpoint")} held.`);
   if (points.length > 0) return say("warn", `Plan ${state.head} is applied${where}; something needs a look.`);
   return say("ok", `Plan ${state.head} is applied${where}.`);
