@@ -157,7 +157,7 @@ async def _basis(scope: Scope) -> Basis:
     if manifest is None or not manifest.endpoints:
         names = choose_names(20, zones=sorted(scope.zones))
         return basis_of(scope.name, newest, Fleet(names, 0).contents())
-    return basis_of(scope.name, newest, await scope.plans.endpoints(manifest))
+    return basis_of(scope.name, newest, await scope.plans.planned(manifest))
 
 
 async def _publish_bad(kind: str) -> Published | Denied:

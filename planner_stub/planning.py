@@ -108,7 +108,7 @@ class Planner:
         """Return what a plan holds; nothing where nobody can read it, and changes of it would be refused."""
         try:
             manifest = await self._scope.plans.manifest(generation)
-            return {} if manifest is None else await self._scope.plans.endpoints(manifest)
+            return {} if manifest is None else await self._scope.plans.planned(manifest)
         except PlanUnreadable:
             return {}
 

@@ -20,6 +20,7 @@ VERBS: Mapping[str, tuple[str, str]] = {
     "freeze": ("freeze", "Stop all writing to the zones (or all but repair) until `enactorctl thaw`."),
     "history": ("history", "Show what the stored plans say of a name, newest first, and what the ledger says."),
     "limits": ("limits", "Show what the guards allow, and change it: the same for all enactors."),
+    "override": ("override", "Override one endpoint for some hours, whatever its planner publishes meanwhile."),
     "planner": ("planner", "Show which planners are paused; pause them, and let them go on."),
     "plans": ("plans", "List the stored plans, newest first."),
     "prune": ("prune", "Delete plans that nothing can need any more; shows why each other one stays."),

@@ -9,6 +9,7 @@ import click
 from enactord.cli.opening import open_scope
 from enactord.cli.program import common, examples
 from enactord.cli.terminal import Out, deny, show
+from enactord.core.moment import utc
 from enactord.core.names import parse_name
 from enactord.core.refusal import Refusal
 from enactord.daemon.documents import STATES
@@ -41,8 +42,10 @@ def endpoints(names: tuple[str, ...], state: str | None, zone: str | None, limit
 
 async def _read(names: Sequence[str]) -> list[dict[str, Any]]:
     async with open_scope() as scope:
-        entries = find_entries(await scope.mirror(), names or None)
-        return [endpoint_document(entry, scope.zones) for entry in entries.values()]
+        mirror = await scope.mirror()
+        overrides = mirror.overrides
+        entries = find_entries(mirror, names or None)
+        return [endpoint_document(entry, scope.zones, overrides) for entry in entries.values()]
 
 
 def _print(out: Out, found: list[dict[str, Any]], limit: int) -> None:
@@ -52,6 +55,12 @@ def _print(out: Out, found: list[dict[str, Any]], limit: int) -> None:
         held = endpoint["held"]
         reason = f"{held['guard']}: {held['detail']} (plan {held['generation']})" if held else ""
         rows.append([endpoint["name"], endpoint["state"], endpoint["generation"] or "-", addresses or "-", reason])
+    overridden = [one for endpoint in found[: limit or None] for one in endpoint["overrides"]]
     out.table(("endpoint", "state", "generation", "addresses", "held"), rows)
+    for one in overridden:
+        told = (
+            f"{one['name']}: overridden by {one['author']} until {utc(one['until'])} ({one['what']}): {one['reason']}"
+        )
+        out.line((told, "yellow"))
     if limit and len(found) > limit:
         out.line(f"… and {len(found) - limit:,} more; see all with --limit 0")

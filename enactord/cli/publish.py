@@ -3,7 +3,10 @@
 import asyncio
 import getpass
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import click
 
@@ -118,8 +121,13 @@ async def _publish(
     return await publish_draft(scope, what, orders, how=how)
 
 
-def show_published(done: Published | Denied, waited: Waited | None = None) -> int:
-    """Show how a publication ended, and what came of waiting for it; returns the exit code."""
+def show_published(
+    done: Published | Denied, waited: Waited | None = None, *, also: Mapping[str, Any] = MappingProxyType({})
+) -> int:
+    """Show how a publication ended, and what came of waiting for it; returns the exit code.
+
+    `also`: what its document says besides.
+    """
     if isinstance(done, Denied):
         return deny(done)
     for warning in done.warnings:
@@ -127,9 +135,9 @@ def show_published(done: Published | Denied, waited: Waited | None = None) -> in
     for held in done.held:
         warn(f"will be held: {held.name}: {held.refusal}")
     if done.dry_run:
-        show(done.document(), lambda out: _print(out, done))
+        show({**done.document(), **also}, lambda out: _print(out, done))
         return OK
-    document = done.document() | ({} if waited is None else {"waited": waited.document()})
+    document = {**done.document(), **also} | ({} if waited is None else {"waited": waited.document()})
 
     def people(out: Out) -> None:
         _print(out, done)

@@ -60,6 +60,9 @@ def _print(out: Out, document: dict[str, Any]) -> None:
         out.line((f"planner {paused['planner']} is PAUSED since {since} by {author}: {paused['reason']}", "yellow"))
     for kept in document["refused"]:
         out.line((f"planner {kept['planner']}: {told_refused(kept)}", "yellow"))
+    for one in document["overrides"]:
+        told = f"{one['name']} is OVERRIDDEN by {one['author']} until {utc(one['until'])}"
+        out.line((f"{told} ({one['what']}): {one['reason']}; to end it: enactorctl override end {one['id']}", "yellow"))
     for other in document["other_formats"]:
         out.line(
             (

@@ -14,6 +14,14 @@ def utc(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if seconds else "-"
 
 
+def parse_span(text: str) -> float:
+    """Return a span of time in seconds: "90s", "15m", "3h". Raises ValueError."""
+    span = _AGO.match(text.strip())
+    if span is None:
+        raise ValueError(f"{text[:40]!r} is no span of time: give it as 90s, 15m, 3h")
+    return float(span[1]) * _UNITS_S[span[2]]
+
+
 def parse_moment(text: str, now: float) -> float:
     """Return the moment of a text: ISO 8601 ("2026-10-19T23:48Z"; UTC where it names no zone), or a time ago ("90m").
 

@@ -133,6 +133,8 @@ class Manifest:
     rollback_of: int = 0
     since: int = 0
     """The plan that was the newest before it; 0: there was none, or none that could be read."""
+    planned: Mapping[str, str] = field(default_factory=dict)
+    """Of names that are overridden, what the planner wants: a content text, or "" where it does not want the name."""
     losses: Mapping[str, Loss] = field(default_factory=dict)
     """What goes from that plan to this one, by zone; a zone that loses nothing has none."""
 
@@ -507,6 +509,7 @@ def pack_manifest(manifest: Manifest) -> bytes:
         "approval": approval and asdict(approval),
         "rollback_of": manifest.rollback_of,
         "since": manifest.since,
+        "planned": dict(manifest.planned),
         "losses": {zone: loss.cells() for zone, loss in manifest.losses.items()},
         "zones": {zone: part_document(part) for zone, part in manifest.zones.items()},
     }
@@ -535,6 +538,7 @@ def unpack_manifest(packed: bytes, generation: int) -> Manifest:
             approval=approval and Approval(**approval),
             rollback_of=document["rollback_of"],
             since=document["since"],
+            planned=document["planned"],
             losses={zone: Loss(*cells) for zone, cells in document["losses"].items()},
         )
         _check_kinds(manifest)
@@ -556,7 +560,7 @@ def _check_kinds(manifest: Manifest) -> None:
     texts = (manifest.scope, manifest.author, manifest.reason, manifest.created_at, *words)
     if not all(type(number) is int and 0 <= number < GENERATION_MAX for number in numbers):
         raise TypeError("a count that is no integer of its range")
-    if not all(isinstance(text, str) for text in (*texts, *manifest.digests())):
+    if not all(isinstance(text, str) for text in (*texts, *manifest.planned.values(), *manifest.digests())):
         raise TypeError("a text that is none")
     if type(manifest.published_at) not in (int, float) or not 0 <= manifest.published_at < GENERATION_MAX:
         raise TypeError("a time that is none")

@@ -12,6 +12,7 @@ from enactord.core.contribution import Contribution
 from enactord.core.errors import PlanUnreadable
 from enactord.core.ledger import REMOVAL, Entry, Version
 from enactord.core.names import zone_of
+from enactord.core.overrides import Override
 from enactord.core.plan import Manifest, parse_chunk
 from enactord.operations.retiring import retired_document
 from enactord.registry.control import Freeze
@@ -56,6 +57,7 @@ def status_document(
         "frozen": freeze_document(mirror.freeze),
         "paused": pauses_document(mirror.paused),
         "refused": [contribution_document(kept) for kept in mirror.contributions],
+        "overrides": [override.document() for override in mirror.overrides],
         "zones": [
             _zone_document(mirror, zone, seen, configured=zone in configured)
             for zone in sorted(configured.union(mirror.fences))
@@ -190,6 +192,11 @@ def refused_notes(mirror: Mirror) -> list[str]:
     ]
 
 
+def override_notes(mirror: Mirror) -> list[str]:
+    """Return for people which endpoints operators override."""
+    return [override.note() for override in mirror.overrides]
+
+
 def _guards(kept: Contribution) -> list[str]:
     return sorted({refusal.guard for refusal in kept.refusals})
 
@@ -217,6 +224,7 @@ def manifest_document(manifest: Manifest) -> Document:
         "published_at": manifest.published_at,
         "approval": approval and asdict(approval),
         "rollback_of": manifest.rollback_of,
+        "overridden": sorted(manifest.planned),
     }
 
 
@@ -258,9 +266,10 @@ def plan_document(manifest: Manifest, endpoints: Mapping[str, str] | None = None
     return document
 
 
-def endpoint_document(entry: Entry, zones: Sequence[str]) -> Document:
+def endpoint_document(entry: Entry, zones: Sequence[str], overrides: Sequence[Override] = ()) -> Document:
     """Return one endpoint of the ledger: its state, what is applied, and the addresses that stands for.
 
+    `overrides`: those of the scope; the endpoint's own are told with it.
     Of what is served, the ledger tells only whether it was seen once ("seen").
     """
     hold = entry.held
@@ -276,6 +285,7 @@ def endpoint_document(entry: Entry, zones: Sequence[str]) -> Document:
         "good": entry.good.generation if entry.good else None,
         "seen": applied is not None and entry.good == applied,
         "pending": entry.pending.generation if entry.pending else None,
+        "overrides": [override.document() for override in overrides if override.name == entry.name],
         "held": hold
         and {"generation": hold.generation, "guard": hold.guard, "detail": hold.detail, "since": hold.since_s},
     }

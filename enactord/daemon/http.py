@@ -20,7 +20,7 @@ from enactord.adapters.tls import BadCertificate, load_pair
 from enactord.core.errors import ConfigError
 from enactord.core.events import StepFailed
 from enactord.daemon.config import HttpConfig
-from enactord.daemon.documents import held_notes, pause_notes, refused_notes, status_document
+from enactord.daemon.documents import held_notes, override_notes, pause_notes, refused_notes, status_document
 from enactord.daemon.web.access import Access, readable
 from enactord.daemon.web.acts import Acts
 from enactord.daemon.web.feed import Feed
@@ -83,11 +83,10 @@ class Pages:
             wait_s=min(WAIT_S, config.request_timeout_s / 3),
             answers={name: zone.settings.answers_max for name, zone in ports.zones.items()},
         )
+        self._configured_scope = scope
         self._access = Access(config.tokens, read_needs_token=config.read_needs_token)
         self._reading = Reading(enactor.mirror, scope.plans, zones, enactor.account.seen, enactor.account.amiss)
-        self._writing = Writing(
-            lambda: replace(scope, limits=enactor.settings.limits), self._access, plan_bytes_max=config.plan_bytes_max
-        )
+        self._writing = Writing(self.scope, self._access, plan_bytes_max=config.plan_bytes_max)
         self._acts = Acts(scope)
         self._refused = RefusedPublications(enactor.mirror, scope.plans)
         self._streams = Streams(
@@ -98,6 +97,10 @@ class Pages:
             write_timeout_s=_WRITE_TIMEOUT_S,
             may_read=self._access.shows_all,
         )
+
+    def scope(self) -> Scope:
+        """Return the scope with the limits that are in force."""
+        return replace(self._configured_scope, limits=self._enactor.settings.limits)
 
     def retune(self, config: HttpConfig) -> None:
         """Let in whom this config lets in from now on."""
@@ -174,7 +177,7 @@ class Pages:
         enactor = self._enactor
         reasons = enactor.reasons()
         notes = [*held_notes(enactor.mirror), *pause_notes(enactor.mirror)]
-        notes += [*refused_notes(enactor.mirror), *enactor.account.notes()]
+        notes += [*refused_notes(enactor.mirror), *override_notes(enactor.mirror), *enactor.account.notes()]
         status = "degraded" if reasons else "ready"
         if not self._access.shows_all(request):
             reasons, notes = [], ["reasons and notes are shown to whoever gives a token (http.read_needs_token)"]

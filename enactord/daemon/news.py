@@ -15,6 +15,8 @@ from enactord.core.errors import Compacted, PlanUnreadable
 from enactord.core.events import Happening
 from enactord.core.kv import Changes
 from enactord.core.ledger import Hold
+from enactord.core.moment import utc
+from enactord.core.overrides import Override
 from enactord.operations.scope import Scope
 from enactord.registry.control import Freeze
 from enactord.registry.mirror import Mirror
@@ -33,6 +35,8 @@ class Glance:
     applied: Mapping[str, int] = field(default_factory=dict)
     freeze: Freeze | None = None
     paused: Mapping[str, Pause] = field(default_factory=dict)
+    overrides: Mapping[str, Override] = field(default_factory=dict)
+    """By id."""
     refused: Mapping[str, Contribution] = field(default_factory=dict)
     """By planner, what guards last refused of it."""
     enactors: frozenset[str] = frozenset()
@@ -57,6 +61,7 @@ def glance(mirror: Mirror, before: Glance | None = None, *, ledger: bool = True)
         applied={zone: mirror.applied(zone) for zone in fences},
         freeze=mirror.freeze,
         paused=mirror.paused,
+        overrides={one.id: one for one in mirror.overrides},
         refused={kept.planner: kept for kept in mirror.contributions},
         enactors=frozenset(presence.id for presence in mirror.enactors),
         holds=_held(mirror, known) if ledger else known,
@@ -112,6 +117,13 @@ def compare(before: Glance, after: Glance, mirror: Mirror) -> Iterator[News]:
         if before.paused.get(planner) != pause:
             text = f"planner {planner} paused by {pause.author}: {pause.reason}"
             yield _said("planner.paused", text, "warning", planner=planner, author=pause.author, reason=pause.reason)
+    for ident in sorted(after.overrides.keys() - before.overrides.keys()):
+        one = after.overrides[ident]
+        text = f"{one.name} overridden by {one.author} until {utc(one.until)} ({one.text()}): {one.reason}"
+        yield _said("override.begun", text, "warning", name=one.name, override=ident)
+    for ident in sorted(before.overrides.keys() - after.overrides.keys()):
+        one = before.overrides[ident]
+        yield _said("override.ended", f"{one.name} is overridden no more ({one.text()})", name=one.name, override=ident)
     for planner, kept in sorted(after.refused.items()):
         known = before.refused.get(planner)
         if known is None or known.digest != kept.digest:

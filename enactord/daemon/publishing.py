@@ -1,6 +1,6 @@
 """Publishing: a draft is judged early, as the enactors will judge it, and stored whole or not at all."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from math import floor
@@ -131,7 +131,8 @@ async def publish(
     """
     orders = replace(orders, role=scope.role)
     how.stage("judging")
-    weighed = await weigh_draft(scope, draft)
+    shown = await scope.plans.preview(draft, orders)
+    weighed = await weigh_draft(scope, shown)
     judge = Judge(scope, orders, weighed, exactly=how.dry_run)
     rehearsal = scope.plans_in(_Rehearsal(scope.store))
     early = weighed.refusals(orders)
@@ -146,8 +147,8 @@ async def publish(
         done = await rehearsal.publish(draft, orders, layout=layout, judge=judge)
         if isinstance(done, Refusal):
             return Denied(refusals=judge.refusals or (done,))
-        entries = await judge.entries(draft.endpoints)
-        held = judge_endpoints(draft.endpoints, entries, scope, approved=orders.ordered)
+        entries = await judge.entries(shown.endpoints)
+        held = judge_endpoints(shown.endpoints, entries, scope, approved=orders.ordered)
         if held:
             return Denied(refusals=_as_refusals(held))
     how.stage("asking enactors")
@@ -162,20 +163,20 @@ async def publish(
     if not how.dry_run:
         await audit.tidy(scope)
     looked: Sequence[Looked] = ()
-    entries = await judge.entries(draft.endpoints)
+    entries = await judge.entries(shown.endpoints)
     if held is None:  # it keeps nothing from being stored: so enactors need not wait until it is known here
-        held = judge_endpoints(draft.endpoints, entries, scope, approved=orders.ordered)
+        held = judge_endpoints(shown.endpoints, entries, scope, approved=orders.ordered)
     if how.dry_run:
-        looked = look_at_endpoints(draft.endpoints, entries, scope, held, approved=orders.ordered)
+        looked = look_at_endpoints(shown.endpoints, entries, scope, held, approved=orders.ordered)
     notes: tuple[str, ...] = ()
     if orders.rollback_of:
-        otherwise = judge_endpoints(draft.endpoints, entries, scope, approved=False)
+        otherwise = judge_endpoints(shown.endpoints, entries, scope, approved=False)
         notes = (*(_passes(refusal) for refusal in judge.passed), *_passed(otherwise, held))
     return Published(
         manifest=done,
         dry_run=how.dry_run,
         before=weighed.before,
-        after=draft.endpoints,
+        after=shown.endpoints,
         held=held,
         warnings=(*notes, *_unconfirmed(reports, len(scope.zones)), *await _frozen(scope)),
         findings=judge.findings,
@@ -186,7 +187,7 @@ async def publish(
 async def _denied(scope: Scope, draft: Draft, orders: Orders, refusals: tuple[Refusal, ...], how: How) -> Denied:
     """Keep a publication that nothing but guards of change refuse, so that an operator can approve exactly this."""
     denied = Denied(refusals=refusals)
-    if how.dry_run or orders.ordered or not {refusal.guard for refusal in refusals} <= WEIGH_CHANGE:
+    if how.dry_run or not orders.of_planner or not {refusal.guard for refusal in refusals} <= WEIGH_CHANGE:
         return denied
     how.stage("keeping")
     author = orders.author or draft.author or AUTHOR_DEFAULT
@@ -384,13 +385,25 @@ async def approve_refused(scope: Scope, handle: str, *, author: str, reason: str
     contents = await scope.contributions.contents(kept)
     approval = Approval(of=0, author=author, reason=reason, digest=kept.digest)
     orders = Orders(author=author, reason=reason, approval=approval)
+
+    async def drafted(newest: Manifest | None) -> Draft | Refusal:
+        return await refused.merged(scope.plans.texts, newest, kept, contents, scope.name)
+
+    newest = await newest_plan(scope)
+    done = await publish_onto_newest(scope, drafted, orders, how)
+    return replace(done, warnings=(*_since(kept, newest), *done.warnings)) if isinstance(done, Published) else done
+
+
+async def publish_onto_newest(
+    scope: Scope, drafted: Callable[[Manifest | None], Awaitable[Draft | Refusal]], orders: Orders, how: How
+) -> Published | Denied:
+    """Publish what is drafted onto the newest plan, anew where another publication comes between. As `publish` does."""
     for _ in range(_ATTEMPTS):
-        newest = await newest_plan(scope)
-        draft = await refused.merged(scope.plans.texts, newest, kept, contents, scope.name)
+        draft = await drafted(await newest_plan(scope))
+        if isinstance(draft, Refusal):
+            return Denied(refusals=(draft,))
         done = await publish(scope, draft, orders, how=how)
-        if isinstance(done, Published):
-            return replace(done, warnings=(*_since(kept, newest), *done.warnings))
-        if draft.base is None or draft.base == (await scope.plans.newest())[0]:
+        if isinstance(done, Published) or draft.base is None or draft.base == (await scope.plans.newest())[0]:
             break  # no other plan came between: it is refused for what it is
     return done
 
@@ -418,12 +431,12 @@ async def _differs(scope: Scope, draft: Draft, generation: int) -> Refusal | Non
             )
             return Refusal(guard="base", detail=detail)
         changed = endpoints
-        endpoints = await scope.plans.endpoints(base)
+        endpoints = await scope.plans.planned(base)
         endpoints.update(changed)
         for name in draft.withdrawn:
             endpoints.pop(name, None)
     digest = content_digest(draft.scope, endpoints)
-    content = content_digest(stored.scope, await scope.plans.endpoints(stored))
+    content = content_digest(stored.scope, await scope.plans.planned(stored))
     if digest == content:
         return None
     return Refusal(
@@ -448,7 +461,7 @@ async def _again(scope: Scope, generation: int, orders: Orders, *, how: How) -> 
         created_at=manifest.created_at,
         author=manifest.author,
         digest="",
-        endpoints=await scope.plans.endpoints(manifest),
+        endpoints=await scope.plans.planned(manifest),
         withdrawn=(),
     )
     done = await publish(scope, draft, orders, how=how, layout=manifest)

@@ -17,6 +17,7 @@ from enactord.daemon.config import Config, read_text
 from enactord.daemon.file_watch import FileWatch
 from enactord.daemon.http import STUCK_S, Pages, serve_http
 from enactord.daemon.notify import Notifier
+from enactord.daemon.overriding import end_expired
 from enactord.daemon.reload import Live, LiveLog
 from enactord.daemon.web.feed import Feed
 from enactord.daemon.wiring import open_ports
@@ -98,6 +99,9 @@ async def _serve(config: Config, read: Callable[[], Config], log: LiveLog) -> No
         beside = [
             asyncio.create_task(_follow_config(reread, read, live, files, log, notifier), name="config"),
             asyncio.create_task(_follow_files(files, log), name="files"),
+            asyncio.create_task(
+                end_expired(pages.scope, enactor.mirror, enactor.settings.id, observer), name="overrides"
+            ),
             asyncio.create_task(watch_lag(metrics.lag.observe, failures), name="lag"),
             asyncio.create_task(
                 notifier.attend(lambda: loop.time() - enactor.progress <= STUCK_S, lambda: standing_line(enactor)),

@@ -55,6 +55,8 @@ class Deed(StrEnum):
     ROLLBACK = "rollback"
     FREEZE = "freeze"
     THAW = "thaw"
+    OVERRIDE = "override"
+    OVERRIDE_END = "override end"
     PAUSE = "pause"
     RESUME = "resume"
     LIMITS = "limits set"

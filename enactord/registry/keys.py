@@ -31,6 +31,7 @@ from enactord.store.layout import (
     LIMITS,
     LOWERED,
     LOWERING,
+    OVERRIDE,
     PAUSED,
     PLAN,
     PRUNE_EPOCH,
@@ -302,6 +303,10 @@ class Keys:
     def configured(self, enactor: str) -> str:
         """Under it, an enactor alive says which zones its config has."""
         return self.key(CONFIGURED, enactor)
+
+    def override(self, ident: str) -> str:
+        """An operator's word on one endpoint, that outlives plans."""
+        return self.key(OVERRIDE, ident)
 
     def paused(self, planner: str) -> str:
         """While it is there, nothing of that planner is published."""

@@ -16,6 +16,7 @@ from enactord.core.errors import PlanUnreadable, StoreNotOurs
 from enactord.core.fence import FenceRecord, Owner
 from enactord.core.guards import Limits
 from enactord.core.kv import Changes, Event, Item
+from enactord.core.overrides import Override
 from enactord.core.plan import Manifest
 from enactord.ports import KeyValue, Reading
 from enactord.registry.control import Freeze, parse_freeze
@@ -32,6 +33,7 @@ from enactord.registry.keys import (
     stored_json,
 )
 from enactord.registry.limits import Ruling, parse_ruling
+from enactord.registry.overrides import parse_override
 from enactord.registry.planners import Pause, parse_pause
 from enactord.store.layout import (
     APPLIED,
@@ -45,6 +47,7 @@ from enactord.store.layout import (
     KINDS,
     LEDGER,
     LOWERING,
+    OVERRIDE,
     PAUSED,
     PLAN,
     REFUSED,
@@ -214,6 +217,12 @@ class Mirror:
     def paused(self) -> dict[str, Pause]:
         """The planners that are paused."""
         return {name: parse_pause(self.items[self.keys.paused(name)].value) for name in sorted(self._named[PAUSED])}
+
+    @property
+    def overrides(self) -> list[Override]:
+        """What operators override, those that are over included, sorted by name and time."""
+        found = (parse_override(self.items[self.keys.override(name)].value, name) for name in self._named[OVERRIDE])
+        return sorted((one for one in found if isinstance(one, Override)), key=lambda one: (one.name, one.at, one.id))
 
     @property
     def contributions(self) -> list[Contribution]:

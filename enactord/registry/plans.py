@@ -13,6 +13,9 @@ from enactord.core.errors import EnactordError, PlanOfOtherFormat, PlanUnreadabl
 from enactord.core.fence import FenceRecord
 from enactord.core.guards import LIMITS, Limits, in_step, judge_step
 from enactord.core.kv import Compare, Delete, Item, Operation, Put, absent, none_under, present, unmodified, valued
+from enactord.core.moment import utc
+from enactord.core.names import zone_of
+from enactord.core.overrides import Override, overlay, overlay_changes, planned_contents
 from enactord.core.plan import (
     GENERATION_MAX,
     Approval,
@@ -42,6 +45,7 @@ from enactord.registry.keys import (
     read_contribution,
     read_manifest,
 )
+from enactord.registry.overrides import override_value, read_overrides
 from enactord.registry.planners import DEFAULT, Pause, pause_value, refuse_paused
 from enactord.registry.weighing import Read
 from enactord.store.layout import CHUNK, CONTRIBUTION, FENCE, HEAD, PLAN, PRUNE_EPOCH, REFUSED
@@ -50,6 +54,8 @@ from enactord.store.paging import items_under
 _PUTS_A_TRANSACTION = 100
 _PLANS_A_READ = 32
 _ATTEMPTS = 8
+_OVER_AT_ONCE = 20
+"""Overrides that a publication takes away at most, as they are over; the next one takes more."""
 AUTHOR_DEFAULT = "unknown"
 """Who has published what names no author."""
 Judge = Callable[[Manifest, Read], Awaitable[Refusal | None]]
@@ -69,10 +75,25 @@ class Orders:
     pauses: Pause | None = None
     """Pauses the planner whose content is changed, in the same transaction: it must not bring back what was undone."""
 
+    override: Override | None = None
+    """Begins an override, in the same transaction."""
+    ends: str = ""
+    """Ends the override of that id."""
+
     @property
     def ordered(self) -> bool:
         """Whether an operator answers for the content: then guards do not weigh change, and no planner is asked."""
         return self.approval is not None or self.rollback_of > 0
+
+    @property
+    def of_planner(self) -> bool:
+        """Whether it is a planner that publishes."""
+        return not self.ordered and self.override is None and not self.ends
+
+    def in_force(self, stored: Mapping[str, Override], now: float) -> dict[str, Override]:
+        """Return the overrides that the publication is under, by id, of those that are stored."""
+        ours = {} if self.override is None else {self.override.id: self.override}
+        return {ident: one for ident, one in {**stored, **ours}.items() if ident != self.ends and one.until > now}
 
 
 class Plans:
@@ -130,6 +151,10 @@ class Plans:
         """Return name to content text of a whole plan, sorted by name."""
         texts = await self.texts(set(manifest.digests()))
         return merge(texts[digest] for digest in manifest.digests())
+
+    async def planned(self, manifest: Manifest) -> dict[str, str]:
+        """Return name to content text of a plan as its planner wants it, without overrides, sorted by name."""
+        return planned_contents(await self.endpoints(manifest), manifest.planned)
 
     async def lately(self, plan: Manifest, window_s: float, refused: Collection[int]) -> dict[int, Manifest]:
         """Return the plans that a plan about to be published may have to be compared with, by generation.
@@ -225,8 +250,16 @@ class Plans:
         refusal = _of_other_format(head, epoch)
         if refusal is not None:
             return refusal
-        if paused in found and not orders.ordered:
+        if paused in found and orders.of_planner:
             return refuse_paused(DEFAULT, found[paused])
+        overrides = await read_overrides(self._store, keys)
+        if overrides.other:
+            return Refusal(guard="format", detail=overrides.other)
+        if orders.ends and orders.ends not in (*overrides.stored, *overrides.unreadable):
+            detail = f"no override has the id {orders.ends} (see: enactorctl override list)"
+            return Refusal(guard="override", detail=detail)
+        in_force = orders.in_force(overrides.stored, self._clock.now())
+        of_ours = self._of_our_zones(in_force)
         newest = _newest(head)
         floor = max(await self.generations(), default=0) if doubtful or not newest[0] else 0
         opened = await self._highest_fence(max(newest[0], floor), above)
@@ -258,15 +291,21 @@ class Plans:
         before: Manifest | None = None
         try:
             before = await self.manifest(newest[0]) if newest[0] else None
-            built = await builder.build(draft, before, layout or before)
+            overlaid, planned = await self._overlaid(draft, before, of_ours)
+            built = await builder.build(overlaid, before, layout or before)
         except PlanOfOtherFormat as error:
             return Refusal(guard="format", detail=str(error))
         except PlanUnreadable as error:
             if draft.base is not None:
                 return unreadable(draft.base, str(error))
-            built = await builder.build(draft, None, layout)  # a whole plan needs nothing of the plan before it
+            overlaid, planned = overlay(draft, of_ours)
+            built = await builder.build(overlaid, None, layout)  # a whole plan needs nothing of the plan before it
         if isinstance(built, Refusal):
             return built
+        if planned and draft.base is None and draft.digest:  # that of the planner's own content
+            digest = content_digest(draft.scope, draft.endpoints)
+            if digest != draft.digest:
+                return other_digest(draft, digest)
         parts, texts = built
         named = {chunk for part in parts.values() for chunk in part.chunks.values()}
         sound, problems = await readable_chunks(self._store, keys, named)
@@ -277,7 +316,8 @@ class Plans:
             lost = named - texts.keys() - sound.keys()
             if lost:
                 return unreadable(draft.base, f"its chunk {min(lost)} is lost or damaged")
-            digest = content_digest(draft.scope, merge((sound | texts).values())) if draft.digest else ""
+            contents = planned_contents(merge((sound | texts).values()), planned) if draft.digest else {}
+            digest = content_digest(draft.scope, contents) if draft.digest else ""
             if draft.digest != digest:
                 return other_digest(draft, digest)
         read = builder.reader(sound | texts)
@@ -295,6 +335,7 @@ class Plans:
             approval=orders.approval,
             rollback_of=orders.rollback_of,
             since=before.generation if before and losses is not None else 0,
+            planned=planned,
             losses=losses or {},
         )
         refusal = None if judge is None else await judge(manifest, read)
@@ -311,8 +352,12 @@ class Plans:
             Put(key=keys.plan(generation), value=packed),
             Put(key=keys.head, value=head_value(generation, manifest.mark)),
         ]
-        if not orders.ordered:
+        if orders.of_planner:
             compares.append(absent(paused))
+        over = [ident for ident in overrides.stored if ident not in in_force and ident != orders.ends][:_OVER_AT_ONCE]
+        operations += [Delete(key=keys.override(ident)) for ident in (*over, orders.ends) if ident]
+        if orders.override is not None:
+            operations.append(Put(key=keys.override(orders.override.id), value=override_value(orders.override)))
         settled = _settled(found.get(contribution), orders)
         if settled is not None:
             compares.append(valued(contribution, found[contribution].value))
@@ -333,6 +378,34 @@ class Plans:
             with suppress(EnactordError):  # the plan is stored; what is left in the store does no harm
                 await self.sweep(settled)
         return manifest if succeeded else None
+
+    async def preview(self, draft: Draft, orders: Orders) -> Draft:
+        """Return a draft as the overrides in force would change it; as it is, where that cannot be told."""
+        overrides = await read_overrides(self._store, self._keys)
+        in_force = self._of_our_zones(orders.in_force(overrides.stored, self._clock.now()))
+        try:
+            newest, _ = await self.newest()
+            before = await self.manifest(newest) if newest else None
+            return (await self._overlaid(draft, before, in_force))[0]
+        except PlanUnreadable:
+            return overlay(draft, in_force)[0] if draft.base is None else draft
+
+    def _of_our_zones(self, overrides: Mapping[str, Override]) -> list[Override]:
+        """Return those of names that may be published: a pin must not bring a name into a plan whose zone has gone."""
+        return [one for one in overrides.values() if zone_of(one.name, self._zones) is not None]
+
+    async def _overlaid(
+        self, draft: Draft, before: Manifest | None, in_force: Sequence[Override]
+    ) -> tuple[Draft, dict[str, str]]:
+        """Return what overrides make of a draft onto a plan, and what its planner wants of the names overridden."""
+        if draft.base is None:
+            return overlay(draft, in_force)
+        names = {override.name for override in in_force} | (before.planned.keys() if before else set())
+        if before is None or not names:
+            return draft, {}
+        chunks = {digest for name in names if (digest := before.chunk_of(name)) is not None}
+        held = merge((await self.texts(chunks)).values())
+        return overlay_changes(draft, in_force, {name: held[name] for name in names & held.keys()}, before.planned)
 
     async def _manifests(self) -> list[Manifest]:
         """Return all stored plans that can be read, in order."""
@@ -365,7 +438,7 @@ class Plans:
             created_at=manifest.created_at,
             author=manifest.author,
             digest="",
-            endpoints=await self.endpoints(manifest),
+            endpoints=await self.planned(manifest),
             withdrawn=(),
         )
         return await self.publish(draft, orders, layout=manifest)
@@ -439,12 +512,20 @@ def _raised(epoch: Item | None) -> bytes:
     return PRUNE_EPOCH.value(b"%d" % (number + 1))
 
 
+def _facts(override: Override) -> dict[str, Fact]:
+    return {"id": override.id, "name": override.name, "what": override.text()}
+
+
 def _act(manifest: Manifest, orders: Orders, *, pauses: bool) -> Act:
     """Return what the audit log says of a publication."""
     facts: dict[str, Fact] = {"digest": manifest.mark, "endpoints": manifest.endpoints}
     deed = Deed.PUBLISH
     if orders.rollback_of:
         deed, facts = Deed.ROLLBACK, facts | {"to": orders.rollback_of}
+    elif orders.override is not None:
+        deed, facts = Deed.OVERRIDE, _facts(orders.override) | {"until": utc(orders.override.until)}
+    elif orders.ends:
+        deed, facts = Deed.OVERRIDE_END, {"id": orders.ends}
     elif orders.approval is not None:
         deed, facts = Deed.APPROVE, facts | {"of": mark_of(orders.approval.digest) or orders.approval.of}
     if pauses:
@@ -470,9 +551,9 @@ def _settled(item: Item | None, orders: Orders) -> list[str] | None:
     try:
         kept = read_contribution(item.value, DEFAULT)
     except PlanUnreadable:
-        return None if orders.ordered else []
+        return [] if orders.of_planner else None
     approved = orders.approval is not None and orders.approval.digest == kept.digest
-    return list(kept.digests()) if approved or not orders.ordered else None
+    return list(kept.digests()) if approved or orders.of_planner else None
 
 
 def _newest(head: Item | None) -> tuple[int, str]:

@@ -84,6 +84,7 @@ KINDS: tuple[Kind, ...] = (
     LEDGER := Kind(name="ledger", prefix="ledger/", format=2, cached=True, copied=True),
     FREEZE := Kind(name="freeze", prefix="control/freeze", cached=True, copied=True),
     LIMITS := Kind(name="limits", prefix="control/limits", cached=True, copied=True),
+    OVERRIDE := Kind(name="override", prefix="control/overrides/", cached=True, copied=True),
     PAUSED := Kind(name="paused", prefix="control/paused/", cached=True, copied=True),
     RETIRED := Kind(name="retired", prefix="control/retired/", cached=True, copied=True),
     LOWERING := Kind(name="lowering", prefix="control/lowering/", cached=True, copied=True),

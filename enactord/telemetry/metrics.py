@@ -141,6 +141,9 @@ class Metrics:
         self.publication_refused = gauge(
             "publication_refused", "1 while guards refuse what the planner last published", "planner"
         )
+        self.overrides = gauge(
+            "overrides", "Overrides of endpoints that operators have begun, and that are not over yet"
+        )
         self.paused = gauge("planner_paused", "1 while an operator keeps the planner from publishing", "planner")
         self.retries = counter("retries_total", "Attempts made again", "target")
         self.budget = gauge("retry_budget_ratio", "What is left of the retry budget, 0 to 1", "target")
@@ -294,6 +297,7 @@ class Metrics:
         self.publication_refused.clear()
         for planner in (DEFAULT, *refused):
             self.publication_refused.labels(planner).set(planner in refused)
+        self.overrides.set(len(mirror.overrides))
         self.paused.clear()
         for planner in (DEFAULT, *mirror.paused):
             self.paused.labels(planner).set(planner in mirror.paused)

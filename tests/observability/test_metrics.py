@@ -14,10 +14,12 @@ from enactord.core.plan import read_plan
 from enactord.core.records import NO_RECORDS, Outcome, Records, Served, Transaction, Unknown
 from enactord.core.retention import Keep
 from enactord.daemon.http import standing
+from enactord.daemon.overriding import override
 from enactord.daemon.publishing import publish
 from enactord.engine import enactor as engine
 from enactord.engine.settings import ZonePorts
 from enactord.operations.limits import set_limit
+from enactord.operations.overriding import Wanted
 from enactord.operations.scope import Scope
 from enactord.registry.control import Freeze, freeze, thaw
 from enactord.registry.planners import Pause, pause, resume
@@ -68,6 +70,7 @@ PROMISED = {
     "enactord_frozen": {"all", "repair-only"},
     "enactord_planner_paused": {"default"},
     "enactord_publication_refused": {"default"},
+    "enactord_overrides": set(),
     "enactord_retries": set(),
     "enactord_retry_budget_ratio": set(),
     "enactord_in_flight": set(),
@@ -273,6 +276,10 @@ async def test_every_metric_moves(monkeypatch: pytest.MonkeyPatch) -> None:
     server.put_fence(theirs.seen)
     await world.until(lambda: page.moved("enactord_identity_up"))
     server.put_fence(own)
+
+    # An operator overrides an endpoint.
+    await override(scope, Wanted(name=FIRST, kind="pin", lasts_s=60.0), author="me", reason="drill")
+    await world.until(lambda: page.moved("enactord_overrides"))
 
     # Another version writes what this version does not read.
     newer = Put(key=world.keys.retired("old.test."), value=b"retired 2\n{}")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from enactord.core.kv import Put
-from enactord.store.layout import APPLIED, CHUNK, FENCE, KINDS, LEDGER, PAUSED, REFUSED, RETIRED, Kind
+from enactord.store.layout import APPLIED, CHUNK, FENCE, KINDS, LEDGER, OVERRIDE, PAUSED, REFUSED, RETIRED, Kind
 from tests.stored.walk import ORDERS, VICTIM, WAYS, step, steps
 from tests.world import ZONE, World, fleet, plan
 
@@ -36,7 +36,7 @@ async def test_names_are_refilled_with_the_store_away(kind: Kind) -> None:
     world.servers[ZONE].put_foreign(VICTIM)
     await world.until(lambda: world.serves(fleet(40, 1)))
     if kind is not CHUNK:
-        silent = kind in (PAUSED, REFUSED, RETIRED)  # there is none
+        silent = kind in (OVERRIDE, PAUSED, REFUSED, RETIRED)  # there is none
         words = f"format {kind.format + 1}"
         await world.until(lambda: silent or any(words in reason for reason in later.enactor.reasons()))
     await world.close()

@@ -16,6 +16,7 @@ from enactord.core.contribution import Contribution
 from enactord.core.events import FormatKnown, FormatUnknown, StepFailed
 from enactord.core.guards import Limits
 from enactord.core.kv import Delete, Operation, Put
+from enactord.core.overrides import Override
 from enactord.core.plan import Manifest, read_plan
 from enactord.core.refusal import Refusal
 from enactord.core.retention import Keep
@@ -24,6 +25,7 @@ from enactord.engine.pruner import Pruner
 from enactord.operations.scope import Scope
 from enactord.registry.control import Freeze, freeze_value
 from enactord.registry.keys import contribution_value, json_value, pad
+from enactord.registry.overrides import override_value
 from enactord.registry.planners import Pause, pause_value
 from enactord.registry.plans import Orders
 from enactord.registry.reports import Report, pack_report
@@ -45,6 +47,7 @@ from enactord.store.layout import (
     LIMITS,
     LOWERED,
     LOWERING,
+    OVERRIDE,
     PAUSED,
     PLAN,
     PROBE,
@@ -138,6 +141,14 @@ def _refused() -> Contribution:
     )
 
 
+def _override(now: float) -> Override:
+    """Return an override that changes nothing: of an address that no plan has."""
+    kind, until = "drain", now + 3600
+    return Override(
+        id="0a1b2c", name=VICTIM, kind=kind, address="192.0.2.250", author="x", reason="r", at=now, until=until
+    )
+
+
 class _Step:
     def __init__(self, world: World, members: Sequence[Member], kind: Kind, way: str, folder: Path) -> None:
         self._world = world
@@ -216,7 +227,7 @@ class _Step:
             served = world.serves(fleet(NAMES, 3))
             assert served or kind in (FENCE, APPLIED, LEDGER, LIMITS, INSTALLATION, *ORDERS), kind.name
             said = "served by all" if served else "stored; the zone waits for that version"
-            assert kind not in (HEAD, PLAN, PRUNE_EPOCH), kind.name
+            assert kind not in (HEAD, OVERRIDE, PLAN, PRUNE_EPOCH), kind.name
         else:
             assert published.guard == "format", published
             said = "refused: format"
@@ -276,12 +287,14 @@ class _Step:
             REPORT: of,
             CONFIGURED: of,
             CONTRIBUTION: "default",
+            OVERRIDE: "0a1b2c",
             INSTALLATION: "",
             PROBE: "0123456789abcdef",
         }[self._kind]
         made = {
             FREEZE: freeze_value(Freeze(mode="repair-only", reason="r", author="x", since=1.0)),
             CONTRIBUTION: contribution_value(_refused()),
+            OVERRIDE: override_value(_override(world.clock.now())),
             PAUSED: pause_value(Pause(reason="r", author="x", at=1.0)),
             REFUSED: json_value(REFUSED, {"guard": "g", "detail": "d", "enactor": "x", "at": 1.0}),
             RETIRED: json_value(RETIRED, {"reason": "r", "author": "x", "at": 1.0, "generation": 1}),

@@ -215,7 +215,7 @@ class Reading:
 
     def _document(self, entry: Entry) -> Document:
         """One endpoint as the ledger has it, and how it was last seen served."""
-        document = endpoint_document(entry, self._zones)
+        document = endpoint_document(entry, self._zones, self._mirror.overrides)
         seen = self._seen(entry, document["zone"])
         other = seen.otherwise
         document["served"] = {

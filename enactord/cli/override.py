@@ -1,0 +1,177 @@
+"""override: one endpoint otherwise than its planner wants, for some hours."""
+
+import asyncio
+import itertools
+from typing import Any
+
+import click
+
+from enactord.cli.awaiting import Patience, Waited, waiting
+from enactord.cli.opening import open_scope
+from enactord.cli.program import common, examples
+from enactord.cli.publish import author_or_user, show_published
+from enactord.cli.terminal import Out, deny, progress, show, warn
+from enactord.core.moment import parse_span, utc
+from enactord.core.names import parse_name
+from enactord.core.overrides import DRAIN, LASTS_MAX_S, PIN, WEIGHT
+from enactord.daemon.operations import Denied, How, Published
+from enactord.daemon.overriding import Overridden, end_override
+from enactord.daemon.overriding import override as override_endpoint
+from enactord.operations.overriding import Wanted
+
+_SET = "set"
+_OF_SET = ("--drain", "--weight", "--pin", "--reason", "--for", "--author", "--approve", "--dry-run", "--wait")
+
+
+class _NameFirst(click.Group):
+    """A group in which a name stands where a verb may stand: `override NAME …` is `override set NAME …`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        before = itertools.takewhile(lambda word: word not in _OF_SET, args)
+        if args and not {*self.commands, "-h", "--help"} & {*before}:
+            args = [_SET, *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(
+    cls=_NameFirst,
+    subcommand_metavar="NAME [OPTIONS] | list | end ID",
+    epilog=examples(
+        """
+enactorctl override api.example.com --drain 192.0.2.7 --for 2h --reason "INC-4711: that rack is on fire"
+enactorctl override api.example.com --weight 192.0.2.8=5 --for 30m --reason "a little traffic, to see"
+enactorctl override api.example.com --pin --for 12h --reason "no changes during the match"
+enactorctl override list
+enactorctl override end 9f3a1c --reason "the rack is back"
+"""
+    ),
+)
+@common
+def override() -> None:
+    """Override one endpoint for some hours, whatever its planner publishes meanwhile.
+
+    It is published at once as a new generation, and judged by the guards as any plan. The next plans
+    are changed by it, too, until its time is over. Then the planner's own content is published again.
+    """
+
+
+def _span(context: click.Context, parameter: click.Parameter, value: str) -> float:
+    try:
+        seconds = parse_span(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+    if not 0 < seconds <= LASTS_MAX_S:
+        most = f"{LASTS_MAX_S / 3600:.0f}h"
+        raise click.BadParameter(f"{value} is not from 1s to {most}; what should stay is the planner's to say")
+    return seconds
+
+
+def _weight(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, int] | None:
+    if value is None:
+        return None
+    address, _, weight = value.rpartition("=")
+    if not address or not weight.isdecimal():
+        raise click.BadParameter(f"{value!r} is not ADDRESS=N, as 192.0.2.8=5")
+    return address, int(weight)
+
+
+@override.command(
+    _SET,
+    epilog=examples(
+        'enactorctl override set api.example.com --drain 192.0.2.7 --for 2h --reason "INC-4711: that rack is on fire"'
+    ),
+)
+@click.argument("name", metavar="NAME")
+@click.option("--drain", metavar="ADDRESS", help="Give this address weight 0: it is not served.")
+@click.option("--weight", metavar="ADDRESS=N", callback=_weight, help="Give this address another weight.")
+@click.option("--pin", is_flag=True, help="Keep the name as it is applied now.")
+@click.option("--for", "lasts_s", metavar="DURATION", required=True, callback=_span, help="90s, 15m, 3h; at most 24h.")
+@click.option("--reason", metavar="TEXT", required=True, help="Why; shown wherever the endpoint is.")
+@click.option("--author", metavar="NAME", help="Who says so [default: you].")
+@click.option("--approve", "approved", is_flag=True, help="Pass the guards that weigh change.")
+@click.option("--dry-run", is_flag=True, help="Store nothing; show what would change.")
+@waiting
+@common
+def set_(
+    name: str,
+    drain: str | None,
+    weight: tuple[str, int] | None,
+    pin: bool,
+    lasts_s: float,
+    reason: str,
+    author: str | None,
+    approved: bool,
+    dry_run: bool,
+    patience: Patience,
+) -> int:
+    """Override the endpoint NAME; prints the generation, and the id by which it is ended."""
+    wanted = _wanted(parse_name(name), drain, weight, pin, lasts_s)
+
+    async def run() -> tuple[Overridden | Denied, Waited | None]:
+        async with open_scope(wait_s=patience.confirm_s) as scope:
+            how = How(dry_run=dry_run, stage=bar.stage)
+            done = await override_endpoint(
+                scope, wanted, author=author_or_user(author), reason=reason, approved=approved, how=how
+            )
+            published = done.published if isinstance(done, Overridden) else done
+            return done, await patience.wait(scope, published, bar)
+
+    with progress("reading") as bar:
+        done, waited = asyncio.run(run())
+    if isinstance(done, Denied):
+        return deny(done)
+    made = done.override
+    if not dry_run:
+        warn(f"{made.name}: {made.text()} until {utc(made.until)}; to end it: enactorctl override end {made.id}")
+    return show_published(done.published, waited, also={"override": made.document()})
+
+
+def _wanted(name: str, drain: str | None, weight: tuple[str, int] | None, pin: bool, lasts_s: float) -> Wanted:
+    if [drain is not None, weight is not None, pin].count(True) != 1:
+        raise click.UsageError("give one of: --drain ADDRESS, --weight ADDRESS=N, --pin")
+    if drain is not None:
+        return Wanted(name=name, kind=DRAIN, address=drain, lasts_s=lasts_s)
+    if weight is not None:
+        return Wanted(name=name, kind=WEIGHT, address=weight[0], weight=weight[1], lasts_s=lasts_s)
+    return Wanted(name=name, kind=PIN, lasts_s=lasts_s)
+
+
+@override.command("list", epilog=examples("enactorctl override list"))
+@common
+def list_() -> None:
+    """List the overrides that are in force, by name."""
+
+    async def read() -> list[dict[str, Any]]:
+        async with open_scope() as scope:
+            return [one.document() for one in (await scope.mirror()).overrides]
+
+    found = asyncio.run(read())
+    show({"overrides": found}, lambda out: _print(out, found))
+
+
+def _print(out: Out, found: list[dict[str, Any]]) -> None:
+    if not found:
+        out.line("no endpoint is overridden")
+        return
+    rows = [[one["id"], one["name"], one["what"], utc(one["until"]), one["author"], one["reason"]] for one in found]
+    out.table(("id", "endpoint", "override", "until", "author", "reason"), rows)
+
+
+@override.command("end", epilog=examples('enactorctl override end 9f3a1c --reason "the rack is back"'))
+@click.argument("ident", metavar="ID")
+@click.option("--reason", metavar="TEXT", default="ended by hand", show_default=True, help="Why; kept with the plan.")
+@click.option("--author", metavar="NAME", help="Who says so [default: you].")
+@waiting
+@common
+def end(ident: str, reason: str, author: str | None, patience: Patience) -> int:
+    """End an override now: what the planner wants of the endpoint is published again."""
+
+    async def run() -> tuple[Published | Denied, Waited | None]:
+        async with open_scope(wait_s=patience.confirm_s) as scope:
+            how = How(stage=bar.stage)
+            done = await end_override(scope, ident, author=author_or_user(author), reason=reason, how=how)
+            return done, await patience.wait(scope, done, bar)
+
+    with progress("reading") as bar:
+        done, waited = asyncio.run(run())
+    return show_published(done, waited)

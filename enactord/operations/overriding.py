@@ -1,0 +1,91 @@
+"""Overriding one endpoint for some hours: its plan changes at once, and the override outlives the next plans."""
+
+import secrets
+from dataclasses import dataclass, replace
+
+from enactord.core.overrides import ABSENT, PIN, Override, check_override, overridden
+from enactord.core.plan import Draft, Manifest, parse_chunk
+from enactord.core.refusal import Refusal
+from enactord.operations.scope import Scope
+from enactord.registry.entries import entries_of
+
+_ID_BYTES = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What an operator asks for: `kind` is `drain`, `weight` or `pin`; `lasts_s` is how long it is in force."""
+
+    name: str
+    kind: str
+    address: str = ""
+    weight: int = 0
+    lasts_s: float
+
+
+async def prepare(scope: Scope, wanted: Wanted, *, author: str, reason: str) -> Override | Refusal:
+    """Return the override that an operator asks for, or why it cannot be. Raises `StoreDown`, `PlanUnreadable`."""
+    now = scope.clock.now()
+    override = Override(
+        id=secrets.token_hex(_ID_BYTES),
+        name=wanted.name,
+        kind=wanted.kind,
+        address=wanted.address,
+        weight=wanted.weight,
+        author=author,
+        reason=reason,
+        at=now,
+        until=now + wanted.lasts_s,
+    )
+    wrong = check_override(override)
+    if wrong:
+        return _refuse(wrong)
+    if wanted.kind == PIN:
+        return await _pin(scope, override)
+    content = await _stored(scope, wanted.name)
+    if content == ABSENT:
+        return _refuse(f"{wanted.name} is not in the newest plan (see: enactorctl endpoints)")
+    if overridden(content, [override]) == content:
+        has = "has that weight already" if wanted.address in content else "is none of its targets"
+        return _refuse(
+            f"{wanted.address} {has}: {wanted.name} would not change (see: enactorctl endpoints {wanted.name})"
+        )
+    return override
+
+
+async def _pin(scope: Scope, override: Override) -> Override | Refusal:
+    """Return a pin of a name on what is applied there now."""
+    entry = (await entries_of(scope.store, scope.keys, scope.zones, [override.name])).get(override.name)
+    if entry is None or entry.applied is None or not entry.live:
+        return _refuse(f"nothing is applied at {override.name}: there is nothing to pin (see: enactorctl endpoints)")
+    return replace(override, content=entry.applied.content)
+
+
+async def _stored(scope: Scope, name: str) -> str:
+    """Return what the newest plan holds of a name."""
+    generation, _ = await scope.plans.newest()
+    manifest = await scope.plans.manifest(generation) if generation else None
+    digest = None if manifest is None else manifest.chunk_of(name)
+    if digest is None:
+        return ABSENT
+    return parse_chunk((await scope.plans.texts([digest]))[digest]).get(name, ABSENT)
+
+
+def nothing_new(scope: str, newest: Manifest | None) -> Draft | Refusal:
+    """Return the newest plan as a draft that changes nothing of it, for overrides to change."""
+    if newest is None:
+        return _refuse("there is no plan that can be read: publish the whole content first (see: enactorctl plans)")
+    return Draft(
+        scope=scope,
+        generation=None,
+        base=newest.generation,
+        created_at=newest.created_at,
+        author=newest.author,
+        digest="",
+        endpoints={},
+        withdrawn=(),
+    )
+
+
+def _refuse(detail: str) -> Refusal:
+    return Refusal(guard="override", detail=detail)
