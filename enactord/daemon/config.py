@@ -239,7 +239,7 @@ _TABLES: Mapping[str, tuple[str, ...]] = {
 _GONE: Mapping[str, Mapping[str, str]] = {
     "http": {
         "token_file": "one token for all is no more: set http.tokens_file to a file of tokens with names and roles,"
-        " and make them: enactorctl token add NAME --role planner (or operator, viewer)"
+        " and make them: enactorctl token create NAME --role planner (or operator, viewer)"
     }
 }
 """Keys that were, by their table, and what is said to who still has one."""

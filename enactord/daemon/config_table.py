@@ -233,7 +233,7 @@ class Table:
         self._uses(path, key)
         if not read:
             return Tokens()
-        content = self._content(key, path, make=" (no token was made yet? enactorctl token add NAME --role ROLE)")
+        content = self._content(key, path, make=" (no token was made yet? enactorctl token create NAME --role ROLE)")
         if content is None:
             return Tokens()
         if self._mode(path) & WRITABLE_BY_OTHERS:
