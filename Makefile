@@ -15,7 +15,7 @@ TESTING := $(VENV)/.testing-installed
 FUZZING := $(VENV)/.fuzzing-installed
 SOURCES := enactord planner_stub bench grafana tests
 
-.PHONY: help setup run test lint types unit integration sim mutants attacks small stored naive model states chaos fuzz bench bench-quick micro \
+.PHONY: help setup run test lint types unit integration sim mutants attacks small stored naive model states runbook chaos fuzz bench bench-quick micro \
 	docs deploy-files conformance lock clean
 
 help: ## List the targets
@@ -83,6 +83,9 @@ model: setup ## The design and the naive enactor under the model checker: varian
 
 states: setup ## Every bad state on real servers: readyz, status, page and API against what dig sees
 	BAD_STATES=all $(BIN)/python -m pytest tests/browser/test_bad_states.py -n 2
+
+runbook: setup ## Every command of the runbook, typed on real servers in which its section's fault was made
+	RUNBOOK=all $(BIN)/python -m pytest tests/runbook -n 2
 
 chaos: setup ## Real etcd, Knot, BIND and enactors under real faults: make chaos SECONDS=600 SEED=7
 	$(BIN)/python -m tests.chaos --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))

@@ -17,9 +17,10 @@ from enactord.operations.judging import Held, Judge, Looked, judge_endpoints, lo
 from enactord.operations.scope import Denied, Scope, Stage, silent
 from enactord.ports import KeyValue
 from enactord.registry.control import parse_freeze
-from enactord.registry.planners import DEFAULT, Pause, pause_value
+from enactord.registry.planners import DEFAULT, Pause, pause_value, refuse_paused
 from enactord.registry.plans import Orders
 from enactord.registry.reports import Report, await_reports
+from enactord.store.layout import PAUSED
 
 _HELD_TOLD = 20
 _NOTES_TOLD = 3
@@ -83,7 +84,10 @@ HOW = How()
 
 
 class _Rehearsal:
-    """A store that reads as the real one does, and acknowledges every write without doing it."""
+    """A store that reads as the real one does, and acknowledges every write without doing it.
+
+    It shows no paused planner: whether a plan is sound again is tried before its planner goes on.
+    """
 
     def __init__(self, store: KeyValue) -> None:
         self._store = store
@@ -92,7 +96,8 @@ class _Rehearsal:
         return await self._store.range(start, end, revision=revision, limit=limit)
 
     async def get(self, keys: Sequence[str]) -> dict[str, Item]:
-        return await self._store.get(keys)
+        found = await self._store.get(keys)
+        return {key: item for key, item in found.items() if f"/{PAUSED.prefix}" not in key}
 
     async def transact(self, compares: Sequence[Compare], operations: Sequence[Operation]) -> Result:
         return Result(succeeded=True, revision=0)
@@ -174,7 +179,7 @@ async def publish(
         before=weighed.before,
         after=draft.endpoints,
         held=held,
-        warnings=(*notes, *_unconfirmed(reports, len(scope.zones)), *await _frozen(scope)),
+        warnings=(*notes, *_unconfirmed(reports, len(scope.zones)), *await _frozen(scope), *await _paused(scope, how)),
         findings=judge.findings,
         looked=tuple(looked),
     )
@@ -207,6 +212,13 @@ async def _frozen(scope: Scope) -> tuple[str, ...]:
         return ()
     frozen = parse_freeze(item.value)
     return (f"the scope is frozen ({frozen.mode}) by {frozen.author}: it is applied after `enactorctl thaw`",)
+
+
+async def _paused(scope: Scope, how: How) -> tuple[str, ...]:
+    """Return what a rehearsal says of a paused planner: what it publishes is refused, however sound it is."""
+    key = scope.keys.paused(DEFAULT)
+    item = (await scope.store.get([key])).get(key) if how.dry_run else None
+    return () if item is None else (refuse_paused(DEFAULT, item).detail,)
 
 
 def _passes(refusal: Refusal) -> str:

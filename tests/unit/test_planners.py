@@ -127,6 +127,10 @@ def test_the_command_pauses_and_resumes(tmp_path: Any) -> None:
     (listed,) = json.loads(run("planners", "--json"))["planners"]
     assert (listed["planner"], listed["paused"]["reason"]) == ("default", "rebuilt")
     assert "planner default is paused" in run("publish", str(document), code=1)
+    rehearsed = run("publish", str(document), "--dry-run")
+    assert "nothing was stored" in rehearsed
+    assert "warning: planner default is paused" in rehearsed
+    assert "planner default is paused" in run("publish", str(document), code=1)
     assert "was paused by me" in run("planner", "resume")
     assert "was not paused" in run("planner", "resume")
     assert "there is one planner, default" in run("planner", "resume", "other", code=2)
