@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import click
 
 from enactord.cli.opening import open_scope
-from enactord.cli.program import common, examples
+from enactord.cli.program import Verbs, common, examples
 from enactord.cli.publish import author_or_user
 from enactord.cli.terminal import Out, show, tell_done
 from enactord.core.moment import utc
@@ -42,6 +42,7 @@ def planners() -> None:
 
 
 @click.group(
+    cls=Verbs,
     epilog=examples('enactorctl planner pause --reason "its inventory is being rebuilt"\nenactorctl planner resume'),
 )
 @common

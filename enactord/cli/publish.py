@@ -2,16 +2,14 @@
 
 import asyncio
 import getpass
-import sys
-from pathlib import Path
 
 import click
 
 from enactord.cli.diff import print_diff
 from enactord.cli.opening import open_scope
+from enactord.cli.plan_file import read_plan_file
 from enactord.cli.program import F, common, examples
 from enactord.cli.terminal import Out, deny, progress, show, tell_done, warn
-from enactord.core.plan import PLAN_BYTES_MAX, parse_plan
 from enactord.daemon.operations import Denied, How, Published, approve
 from enactord.daemon.operations import publish as publish_draft
 from enactord.registry.plans import Orders
@@ -39,14 +37,6 @@ def author_or_user(author: str | None) -> str:
         return getpass.getuser()
     except (KeyError, OSError, ImportError):
         return "unknown"
-
-
-def read_document(path: str) -> bytes:
-    """Return a plan file ("-": stdin), no more of it than shows that it is too large. Raises OSError."""
-    if path == "-":
-        return sys.stdin.buffer.read(PLAN_BYTES_MAX + 1)
-    with Path(path).open("rb") as file:
-        return file.read(PLAN_BYTES_MAX + 1)
 
 
 @click.command(
@@ -91,7 +81,7 @@ def publish(
             f" or approve it with `enactorctl publish {plan} --approve --reason …`"
         )
     with progress("reading") as bar:
-        what = int(plan) if stored else parse_plan(read_document(plan))
+        what = int(plan) if stored else read_plan_file(plan)
         how = How(dry_run=dry_run, fail_on_held=fail_on_held, stage=bar.stage)
 
         async def run() -> Published | Denied:

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from enactord.cli.program import F, common, config_path, examples
+from enactord.cli.program import F, Verbs, common, config_path, examples
 from enactord.cli.terminal import Out, deny, show, tell_done
 from enactord.core.moment import utc
 from enactord.core.tokens import Role, Token, Tokens, check_token_name
@@ -34,6 +34,7 @@ def in_file(command: F) -> F:
 
 
 @click.group(
+    cls=Verbs,
     epilog=examples(
         """
 enactorctl token create planner-1 --role planner
