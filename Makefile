@@ -16,7 +16,7 @@ FUZZING := $(VENV)/.fuzzing-installed
 SOURCES := enactord planner_stub bench grafana tests
 
 .PHONY: help setup run test lint types unit integration sim mutants attacks small stored naive model states runbook chaos fuzz bench bench-quick micro \
-	docs deploy-files conformance lock clean
+	docs deploy-files mistakes conformance lock clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -108,6 +108,9 @@ docs: $(TESTING) ## Write what is generated: the reference in docs/, dashboards,
 
 deploy-files: ## deploy/ and dashboards with absolute links to the runbook: RUNBOOK_URL=https://…, TO=build/deploy
 	@./scripts/deploy-files "$(RUNBOOK_URL)" "$(TO)"
+
+mistakes: setup ## Make each mistake of the list, and write what is said of it: docs/mistakes.md
+	$(BIN)/python -m tests.mistakes
 
 conformance: setup ## Try BIND, Knot, PowerDNS and the embedded server: README's table of servers, docs/conformance.md
 	$(BIN)/python -m tests.doctor

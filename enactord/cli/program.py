@@ -21,6 +21,7 @@ from enactord.cli.given import file_problem, nearest_verb
 from enactord.core.errors import (
     ArchiveUnreadable,
     ConfigError,
+    CopyUnreadable,
     EnactordError,
     InvalidName,
     InvalidPlan,
@@ -69,7 +70,7 @@ def translate(error: Exception) -> Problem | None:
             return Problem(code=NO, kind="plan", message="the plan cannot be accepted", problems=problems)
         case PlanUnreadable():
             return Problem(code=NO, kind="unreadable", message=f"{message}; publish the whole content anew")
-        case ArchiveUnreadable():
+        case ArchiveUnreadable() | CopyUnreadable():
             return Problem(code=NO, kind="archive", message=message)
         case StoreUnknown():
             hint = "it may have been carried out: look with `enactorctl plans` before you try again"

@@ -507,6 +507,8 @@ def _lines(path: Path) -> Iterable[bytes]:
         with gzip.open(path, "rb") as file:
             yield from _bounded(path, cast(BinaryIO, file))
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        if str(error).startswith("Not a gzipped file"):  # and not one whose sum is wrong
+            raise ArchiveUnreadable(f"{path} is no backup of enactord: it is no gzip file; {_GIVE}") from error
         raise ArchiveUnreadable(f"{path} is damaged or was cut short: {error}; {_GIVE}") from error
 
 
