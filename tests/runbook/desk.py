@@ -177,7 +177,8 @@ class Desk:
         if not enactors:
             self.write_config(0)
             return
-        assert all(await asyncio.gather(*(enactor.start(self.env) for enactor in self.enactors)))
+        for enactor in self.enactors:
+            assert await enactor.start(self.env), enactor.journal.read_text()
         for _ in range(2):
             await self.publish(self.content())
             await self.served()
