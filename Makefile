@@ -15,8 +15,8 @@ TESTING := $(VENV)/.testing-installed
 FUZZING := $(VENV)/.fuzzing-installed
 SOURCES := enactord planner_stub bench grafana tests
 
-.PHONY: help setup run test lint types unit integration sim mutants attacks small stored naive model states chaos fuzz bench bench-quick micro \
-	docs deploy-files conformance lock clean
+.PHONY: help setup run test lint types unit integration sim mutants attacks small stored naive model states runbook chaos fuzz bench bench-quick micro \
+	docs deploy-files mistakes conformance lock clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -84,6 +84,9 @@ model: setup ## The design and the naive enactor under the model checker: varian
 states: setup ## Every bad state on real servers: readyz, status, page and API against what dig sees
 	BAD_STATES=all $(BIN)/python -m pytest tests/browser/test_bad_states.py -n 2
 
+runbook: setup ## Every command of the runbook, typed on real servers in which its section's fault was made
+	RUNBOOK=all $(BIN)/python -m pytest tests/runbook -n 2
+
 chaos: setup ## Real etcd, Knot, BIND and enactors under real faults: make chaos SECONDS=600 SEED=7
 	$(BIN)/python -m tests.chaos --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
@@ -105,6 +108,9 @@ docs: $(TESTING) ## Write what is generated: the reference in docs/, dashboards,
 
 deploy-files: ## deploy/ and dashboards with absolute links to the runbook: RUNBOOK_URL=https://…, TO=build/deploy
 	@./scripts/deploy-files "$(RUNBOOK_URL)" "$(TO)"
+
+mistakes: setup ## Make each mistake of the list, and write what is said of it: docs/mistakes.md
+	$(BIN)/python -m tests.mistakes
 
 conformance: setup ## Try BIND, Knot, PowerDNS and the embedded server: README's table of servers, docs/conformance.md
 	$(BIN)/python -m tests.doctor

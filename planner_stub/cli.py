@@ -13,8 +13,9 @@ import click
 
 from enactord import __version__
 from enactord.cli.opening import open_scope
+from enactord.cli.plan_file import read_document
 from enactord.cli.program import NO, Program, common, examples
-from enactord.cli.publish import read_document, show_published
+from enactord.cli.publish import show_published
 from enactord.cli.terminal import lines_beside, progress, write
 from enactord.core.plan import parse_plan
 from enactord.core.visible import json_text, plain, visible

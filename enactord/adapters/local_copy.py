@@ -37,7 +37,9 @@ def read_copy(state_dir: Path) -> tuple[list[Item], dict[str, bytes]]:
     path = state_dir / COPY_NAME
     try:
         if not path.is_file() or not path.stat().st_size:
-            raise CopyUnreadable(f"{state_dir} holds no copy of an enactor ({COPY_NAME})")
+            raise CopyUnreadable(
+                f"{state_dir} holds no copy of an enactor ({COPY_NAME}); name the state_dir of an enactor"
+            )
         if Path(f"{path}-journal").exists():
             return _recovered(path)
         with _connected(path, read_only=True) as db:

@@ -101,12 +101,14 @@ def _fault(error: Exception) -> str:
         case "KEY_VALUES_MISMATCH" | "KEY_TYPE_MISMATCH":
             return "the certificate and the key do not belong together"
         case _:
-            return f"no whole certificate and key: {_reason(error)}"
+            wanted = "the one must hold -----BEGIN CERTIFICATE-----, the other its key without a password"
+            return f"no whole certificate and key: {_reason(error)}; {wanted}"
 
 
 def _reason(error: Exception) -> str:
     """Return what OpenSSL says, without the place in its sources."""
-    return str(getattr(error, "reason", None) or error).lower().replace("_", " ")
+    said = str(getattr(error, "reason", None) or error).lower().replace("_", " ")
+    return re.sub(r"^\[ssl\]\s*|\s*\(\s*\S+\.c:\d+\)$", "", said).strip()
 
 
 def _not_after(der: bytes) -> float:

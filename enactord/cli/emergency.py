@@ -10,7 +10,7 @@ import click
 
 from enactord.adapters.primaries import SeveralServers
 from enactord.cli.opening import open_scope
-from enactord.cli.program import common, config_path, examples
+from enactord.cli.program import Verbs, common, config_path, examples
 from enactord.cli.publish import author_or_user
 from enactord.cli.terminal import Out, deny, tell_done, warn
 from enactord.core.content import pack_address
@@ -38,13 +38,14 @@ _AUTHOR = click.option("--author", metavar="NAME", help="Who says so [default: y
 
 
 @click.group(
+    cls=Verbs,
     epilog=examples(
         """
 enactorctl emergency set api.example.com 192.0.2.1 192.0.2.2 --zone example.com --reason "INC-4711"
 enactorctl emergency seal example.com
 enactorctl emergency release example.com
 """
-    )
+    ),
 )
 @common
 def emergency() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import click
 
 from enactord.cli.opening import open_tools
-from enactord.cli.program import common, examples
+from enactord.cli.program import Verbs, common, examples
 from enactord.cli.publish import author_or_user
 from enactord.cli.terminal import Out, deny, progress, tell_done, warn
 from enactord.core.names import parse_name
@@ -14,7 +14,7 @@ from enactord.operations.lowering import QUIET_S, Lowered, lower
 from enactord.operations.scope import Denied, Stage
 
 
-@click.group(epilog=examples("enactorctl fence lower example.com --reason 'INC-4711: fence set by hand'"))
+@click.group(cls=Verbs, epilog=examples("enactorctl fence lower example.com --reason 'INC-4711: fence set by hand'"))
 @common
 def fence() -> None:
     """Bring the fences of zones down."""

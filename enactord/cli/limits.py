@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from enactord.cli.opening import open_tools
-from enactord.cli.program import common, examples
+from enactord.cli.program import Verbs, common, examples
 from enactord.cli.publish import author_or_user
 from enactord.cli.terminal import Out, deny, show, tell_done
 from enactord.core.guards import LIMITS, Limits
@@ -17,6 +17,7 @@ from enactord.registry.limits import Ruling
 
 
 @click.group(
+    cls=Verbs,
     invoke_without_command=True,
     epilog=examples(
         'enactorctl limits\nenactorctl limits set endpoints_removed_max_ratio 0.1 --reason "change freeze"'

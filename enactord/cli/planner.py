@@ -1,16 +1,17 @@
-"""planner: keep a planner from publishing, and let it go on."""
+"""planners, planner: which planners there are; keep one from publishing, and let it go on."""
 
 import asyncio
+from collections.abc import Mapping
 
 import click
 
 from enactord.cli.opening import open_scope
-from enactord.cli.program import common, examples
+from enactord.cli.program import Verbs, common, examples
 from enactord.cli.publish import author_or_user
 from enactord.cli.terminal import Out, show, tell_done
 from enactord.core.moment import utc
 from enactord.daemon import operations
-from enactord.daemon.operations import pauses_document
+from enactord.daemon.operations import pauses_document, planners_document
 from enactord.registry.planners import DEFAULT, Pause, check_planner
 
 
@@ -24,27 +25,33 @@ def _planner(context: click.Context, parameter: click.Parameter, value: str) -> 
 named = click.argument("planner", metavar="[PLANNER]", default=DEFAULT, callback=_planner)
 
 
-@click.group(
-    invoke_without_command=True,
-    epilog=examples('enactorctl planner\nenactorctl planner pause --reason "rebuild"\nenactorctl planner resume'),
-)
+@click.command(epilog=examples("enactorctl planners\nenactorctl planners --json"))
 @common
-@click.pass_context
-def planner(context: click.Context) -> None:
-    """Show which planners are paused; pause them, and let them go on.
+def planners() -> None:
+    """List the planners, and which of them are paused, by whom and why.
 
-    What a paused planner publishes is refused. A rollback pauses the planner whose content it changes. Plans that name
-    no planner are of planner `default`.
+    Plans that name no planner are of planner `default`.
     """
-    if context.invoked_subcommand is not None:
-        return
 
     async def run() -> dict[str, Pause]:
         async with open_scope() as scope:
             return (await scope.mirror()).paused
 
-    paused = asyncio.run(run())
-    show({"paused": pauses_document(paused)}, lambda out: _print(out, paused))
+    found = {DEFAULT: None} | asyncio.run(run())
+    show({"planners": planners_document(found)}, lambda out: _print(out, found))
+
+
+@click.group(
+    cls=Verbs,
+    epilog=examples('enactorctl planner pause --reason "its inventory is being rebuilt"\nenactorctl planner resume'),
+)
+@common
+def planner() -> None:
+    """Keep a planner from publishing, and let it go on.
+
+    What a paused planner publishes is refused. A rollback pauses the planner whose content it changes. Plans that name
+    no planner are of planner `default`. To see which planners are paused: enactorctl planners.
+    """
 
 
 @planner.command(epilog=examples('enactorctl planner pause --reason "its inventory is being rebuilt"'))
@@ -83,8 +90,9 @@ def resume(planner: str, reason: str, author: str | None) -> None:
     tell_done(lambda: {"planner": planner, "was": was}, lambda out: out.line(text))
 
 
-def _print(out: Out, paused: dict[str, Pause]) -> None:
-    if not paused:
-        out.line("no planner is paused")
-    for planner, pause in paused.items():
-        out.line(f"planner {planner} is paused since {utc(pause.at)} by {pause.author}: {pause.reason}")
+def _print(out: Out, planners: Mapping[str, Pause | None]) -> None:
+    rows = [
+        [planner, "publishes" if pause is None else f"paused since {utc(pause.at)} by {pause.author}: {pause.reason}"]
+        for planner, pause in sorted(planners.items())
+    ]
+    out.table(("planner", "state"), rows)

@@ -17,9 +17,11 @@ from typing import Any, TypeVar
 import click
 
 from enactord.cli import terminal
+from enactord.cli.given import file_problem, nearest_verb
 from enactord.core.errors import (
     ArchiveUnreadable,
     ConfigError,
+    CopyUnreadable,
     EnactordError,
     InvalidName,
     InvalidPlan,
@@ -68,7 +70,7 @@ def translate(error: Exception) -> Problem | None:
             return Problem(code=NO, kind="plan", message="the plan cannot be accepted", problems=problems)
         case PlanUnreadable():
             return Problem(code=NO, kind="unreadable", message=f"{message}; publish the whole content anew")
-        case ArchiveUnreadable():
+        case ArchiveUnreadable() | CopyUnreadable():
             return Problem(code=NO, kind="archive", message=message)
         case StoreUnknown():
             hint = "it may have been carried out: look with `enactorctl plans` before you try again"
@@ -87,7 +89,7 @@ def translate(error: Exception) -> Problem | None:
         case EnactordError():
             return Problem(code=UNREACHABLE, kind="failed", message=message)
         case OSError():
-            return Problem(code=USAGE, kind="file", message=message)
+            return Problem(code=USAGE, kind="file", message=file_problem(error))
     return None
 
 
@@ -103,7 +105,18 @@ def report(problem: Problem, *, as_json: bool) -> None:
         terminal.complain(line)
 
 
-class Program(click.Group):
+class Verbs(click.Group):
+    """A group that tells which verb was meant, where there is none of that name."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            ctx.fail(f"no command {args[0]!r}; {nearest_verb(args[0], self.list_commands(ctx))}")
+        return super().resolve_command(ctx, args)
+
+
+class Program(Verbs):
     """A group whose errors become exit codes, and documents where --json was given."""
 
     def main(

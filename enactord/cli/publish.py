@@ -2,7 +2,6 @@
 
 import asyncio
 import getpass
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -13,10 +12,11 @@ import click
 from enactord.cli.awaiting import Patience, Waited, waiting
 from enactord.cli.diff import print_diff
 from enactord.cli.opening import open_scope
+from enactord.cli.plan_file import read_plan_file
 from enactord.cli.program import OK, common, examples
 from enactord.cli.terminal import Out, deny, progress, show, tell_done, warn
 from enactord.core.contribution import is_handle
-from enactord.core.plan import GENERATION_MAX, PLAN_BYTES_MAX, Draft, parse_plan
+from enactord.core.plan import GENERATION_MAX, Draft
 from enactord.daemon.operations import Denied, How, Published, Scope, approve, approve_refused
 from enactord.daemon.operations import publish as publish_draft
 from enactord.registry.plans import Orders
@@ -30,14 +30,6 @@ def author_or_user(author: str | None) -> str:
         return getpass.getuser()
     except (KeyError, OSError, ImportError):
         return "unknown"
-
-
-def read_document(path: str) -> bytes:
-    """Return a plan file ("-": stdin), no more of it than shows that it is too large. Raises OSError."""
-    if path == "-":
-        return sys.stdin.buffer.read(PLAN_BYTES_MAX + 1)
-    with Path(path).open("rb") as file:
-        return file.read(PLAN_BYTES_MAX + 1)
 
 
 @click.command(
@@ -107,7 +99,7 @@ def _what(plan: str, *, approved: bool) -> str | int | Draft:
             f"{plan} is a generation: bring it back with `enactorctl rollback {plan} --reason …`,"
             f" or approve it with `enactorctl publish {plan} --approve --reason …`"
         )
-    return parse_plan(read_document(plan))
+    return read_plan_file(plan)
 
 
 async def _publish(

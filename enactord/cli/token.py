@@ -6,13 +6,13 @@ from typing import Any
 
 import click
 
-from enactord.cli.program import F, common, config_path, examples
+from enactord.cli.program import F, Verbs, common, config_path, examples
 from enactord.cli.terminal import Out, deny, show, tell_done
 from enactord.core.moment import utc
 from enactord.core.tokens import Role, Token, Tokens, check_token_name
 from enactord.daemon.config import load_config
 from enactord.operations.scope import Denied
-from enactord.operations.tokens import add_token, read_tokens, remove_token
+from enactord.operations.tokens import create_token, read_tokens, revoke_token
 
 
 def _name(context: click.Context, parameter: click.Parameter, value: str) -> str:
@@ -34,18 +34,19 @@ def in_file(command: F) -> F:
 
 
 @click.group(
+    cls=Verbs,
     epilog=examples(
         """
-enactorctl token add planner-1 --role planner
-enactorctl token add alice --role operator --file /etc/enactord/http.tokens
+enactorctl token create planner-1 --role planner
+enactorctl token create alice --role operator --file /etc/enactord/http.tokens
 enactorctl token list
-enactorctl token remove planner-1
+enactorctl token revoke planner-1
 """
     ),
 )
 @common
 def token() -> None:
-    """Make, list and remove the tokens that open the HTTP of enactors, each with a role.
+    """Make, list and revoke the tokens that open the HTTP of enactors, each with a role.
 
     \b
     viewer    reads, where http.read_needs_token is true (else everybody does)
@@ -58,21 +59,21 @@ def token() -> None:
 
 
 @token.command(
-    epilog=examples("enactorctl token add planner-1 --role planner\nenactorctl token add alice --role operator")
+    epilog=examples("enactorctl token create planner-1 --role planner\nenactorctl token create alice --role operator")
 )
 @click.argument("name", metavar="NAME", callback=_name)
 @click.option("--role", type=click.Choice([role.value for role in Role]), required=True, help="What it may do.")
 @click.option("--replace", is_flag=True, help="Make another in the place of the token of this name.")
 @in_file
 @common
-def add(name: str, role: str, replace: bool, file: Path | None) -> int:
+def create(name: str, role: str, replace: bool, file: Path | None) -> int:
     """Make a token, and show it once: the file keeps its hash alone.
 
     NAME is recorded as the author of whatever is done with the token. Give each planner and each person a token of
     its own. A file that is not there yet is made, readable by you alone.
     """
     path = _path(file)
-    made = add_token(path, name, Role(role), time.time(), replace=replace)
+    made = create_token(path, name, Role(role), time.time(), replace=replace)
     if isinstance(made, Denied):
         return deny(made)
     document = _document(made.token) | {"token": made.secret, "file": str(path)}
@@ -101,17 +102,17 @@ def list_(file: Path | None) -> int:
     return 0
 
 
-@token.command(epilog=examples("enactorctl token remove planner-1"))
+@token.command(epilog=examples("enactorctl token revoke planner-1"))
 @click.argument("name", metavar="NAME", callback=_name)
 @in_file
 @common
-def remove(name: str, file: Path | None) -> int:
+def revoke(name: str, file: Path | None) -> int:
     """Take a token away: it opens nothing any more once the enactors have taken the file up, in a few seconds."""
     path = _path(file)
-    gone = remove_token(path, name)
+    gone = revoke_token(path, name)
     if isinstance(gone, Denied):
         return deny(gone)
-    text = f"token {gone.name}, role {gone.role}, is removed from {path}"
+    text = f"token {gone.name}, role {gone.role}, is revoked: it is no more in {path}"
     tell_done(lambda: _document(gone) | {"file": str(path)}, lambda out: out.line(text))
     return 0
 
@@ -133,6 +134,6 @@ def _document(token: Token) -> dict[str, Any]:
 
 def _print(out: Out, path: Path, tokens: Tokens) -> None:
     if not tokens:
-        out.line(f"no token in {path}; make the first: enactorctl token add NAME --role ROLE")
+        out.line(f"no token in {path}; make the first: enactorctl token create NAME --role ROLE")
         return
     out.table(("name", "role", "made"), [[each.name, each.role, utc(each.made_at)] for each in tokens.all])

@@ -53,7 +53,8 @@ def _print(out: Out, found: Verification, repaired: list[str]) -> None:
     for server, problem in sorted(found.down.items()):
         out.line(f"{server} cannot be asked: {problem}")
     wrong = len({finding.name for finding in found.findings})
-    fix = "; put them back with: enactorctl verify --repair" if wrong and not repaired else ""
+    again = "; a secondary may take a moment to follow, so look again: enactorctl verify"
+    fix = "" if not wrong else again if repaired else "; put them back with: enactorctl verify --repair"
     unasked = f", {found.unasked} not answered for" if found.unasked else ""
     held = f", {found.held} held (see: enactorctl endpoints --state held)" if found.held else ""
     counts = f"{found.names} names, {wrong} not as the ledger has them{unasked}, {found.pending} pending{held}"

@@ -5,7 +5,7 @@ import asyncio
 import click
 
 from enactord.cli.opening import open_tools
-from enactord.cli.program import common, examples
+from enactord.cli.program import Verbs, common, examples
 from enactord.cli.publish import author_or_user
 from enactord.cli.terminal import Out, agrees, deny, progress, tell_done
 from enactord.core.names import parse_name
@@ -17,12 +17,13 @@ from enactord.operations.taking import Offer, TakenOver
 
 
 @click.group(
+    cls=Verbs,
     epilog=examples(
         """
 enactorctl zone retire old.example.com --reason "moved to another team"
 enactorctl zone take example.com --reason "INC-4711: its plan store is lost for good"
 """
-    )
+    ),
 )
 @common
 def zone() -> None:

@@ -187,7 +187,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         seen: set[str] = set()
         for key, _ in pairs:
             if key in seen:
-                raise InvalidPlan((f"duplicate: {key[:PROBLEM_LENGTH_MAX]!r} is there twice",))
+                raise InvalidPlan((f"duplicate: {key[:PROBLEM_LENGTH_MAX]!r} is there twice; remove one of the two",))
             seen.add(key)
     return built
 
@@ -212,7 +212,7 @@ def parse_plan(document: bytes, *, bytes_max: int = PLAN_BYTES_MAX) -> Draft:
     except RecursionError as error:
         raise InvalidPlan(("nested too deeply",)) from error
     except ValueError as error:
-        raise InvalidPlan((f"not JSON: {error}",)) from error
+        raise InvalidPlan((f"not JSON: {error}; a plan is one JSON object, and YAML is not read",)) from error
     if not isinstance(plan, dict):
         raise InvalidPlan(("not a JSON object",))
     return read_plan(plan)

@@ -116,7 +116,7 @@ def parse_tokens(content: bytes) -> Tokens:
     try:
         lines = content.decode("ascii").splitlines()
     except UnicodeDecodeError as error:
-        raise BadTokens("it is not ASCII text; make it anew: enactorctl token add") from error
+        raise BadTokens("it is not ASCII text; make it anew: enactorctl token create") from error
     found: dict[str, Token] = {}
     hashes: set[str] = set()
     for number, line in enumerate(lines, 1):
@@ -140,7 +140,7 @@ def _parse_line(line: str, where: str) -> Token:
     if len(fields) != 4 or check_token_name(fields[0]) or not _HASH.match(fields[3]):
         raise BadTokens(
             f"{where} must be NAME ROLE TIME sha256:HASH (never a token itself); make such lines with:"
-            " enactorctl token add NAME --role ROLE"
+            " enactorctl token create NAME --role ROLE"
         )
     name, role, made, digest = fields
     if role not in list(Role):

@@ -100,7 +100,9 @@ async def _judge(
 ) -> Refusal | None:
     """Judge a name before it is asked for."""
     if zone_of(name, zones) is None:
-        return Refusal(guard="zone", detail=f"{name} is in none of the zones {', '.join(sorted(zones))}")
+        return Refusal(
+            guard="zone", detail=f"{name} is in none of the zones {', '.join(sorted(zones))}; correct the name"
+        )
     entry = mirror.ledger.entry(name)
     if entry is not None and entry.owned:
         return Refusal(guard="owned", detail=f"{name} is the ledger's already (see: enactorctl endpoints {name})")

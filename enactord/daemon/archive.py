@@ -58,6 +58,7 @@ from enactord.store.paging import items_under
 
 _SCHEMAS = "enactord.backup/"
 SCHEMA = _SCHEMAS + "v1"
+_GIVE = "give a file that `enactorctl backup` has written"
 _PAGE = 512
 _BATCH_OPERATIONS = 100
 _BATCH_BYTES = MAX_REQUEST_BYTES // 2
@@ -476,9 +477,9 @@ def check(path: Path) -> dict[str, Any]:
                     " that wrote it"
                 )
             if header.get("schema") != SCHEMA:
-                raise ArchiveUnreadable(f"{path} is no backup of enactord ({SCHEMA})")
+                raise ArchiveUnreadable(f"{path} is no backup of enactord ({SCHEMA}); {_GIVE}")
     if header is None or last.get("sha256") != digest.hexdigest() or last.get("keys") != keys - 1:
-        raise ArchiveUnreadable(f"{path} is damaged or was cut short")
+        raise ArchiveUnreadable(f"{path} is damaged or was cut short; {_GIVE}")
     known = isinstance(header.get("scope"), str) and isinstance(header.get("taken_at"), float | int)
     if not known:
         raise ArchiveUnreadable(f"{path}: its first line names no scope and time")
@@ -506,7 +507,9 @@ def _lines(path: Path) -> Iterable[bytes]:
         with gzip.open(path, "rb") as file:
             yield from _bounded(path, cast(BinaryIO, file))
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise ArchiveUnreadable(f"{path} is damaged or was cut short: {error}") from error
+        if str(error).startswith("Not a gzipped file"):  # and not one whose sum is wrong
+            raise ArchiveUnreadable(f"{path} is no backup of enactord: it is no gzip file; {_GIVE}") from error
+        raise ArchiveUnreadable(f"{path} is damaged or was cut short: {error}; {_GIVE}") from error
 
 
 def _bounded(path: Path, file: BinaryIO) -> Iterator[bytes]:

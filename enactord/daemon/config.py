@@ -195,14 +195,22 @@ def load_config(path: Path, *, for_daemon: bool = True) -> Config:
     return read_source(Source(path=path, text=read_text(path), for_daemon=for_daemon))
 
 
+_HINTS: Mapping[type[OSError], str] = {
+    FileNotFoundError: "; correct the path (enactorctl takes --config FILE), or write the file as README.md shows",
+    PermissionError: "; run this as root, or as a user who may read the file",
+    IsADirectoryError: "; name the file in it",
+}
+"""What to do about a config that cannot be read."""
+
+
 def read_text(path: Path) -> str:
     """Return the text of a config file. Raises `ConfigError`."""
     try:
         return read_bounded(path, CONFIG_BYTES_MAX).decode("utf-8")
     except OSError as error:
-        raise ConfigError((f"{path}: {error.strerror}",)) from error
+        raise ConfigError((f"{path}: {error.strerror}{_HINTS.get(type(error), '')}",)) from error
     except UnicodeDecodeError as error:
-        raise ConfigError((f"{path}: not UTF-8: {error}",)) from error
+        raise ConfigError((f"{path}: not UTF-8: {error}; save the file as UTF-8",)) from error
 
 
 def read_source(source: Source) -> Config:
@@ -213,8 +221,16 @@ def read_source(source: Source) -> Config:
     except RecursionError as error:
         raise ConfigError((f"{path}: nested too deeply",)) from error
     except ValueError as error:  # of TOML, or of a number with thousands of digits
-        raise ConfigError((f"{path}: {error}",)) from error
+        raise ConfigError((f"{path}: {_no_toml(str(error))}",)) from error
     return Reader(document, source).read()
+
+
+def _no_toml(said: str) -> str:
+    """Return what the parser of TOML says, the line first as all problems have it, and the forms that are right."""
+    found = re.fullmatch(r"(.*) \(at (?:line (\d+), column (\d+)|end of document)\)", said, re.DOTALL)
+    where = f"line {found[2]}: " if found and found[2] else "at its end: " if found else ""
+    reason = f"{found[1]}{f', at column {found[3]}' if found[3] else ''}" if found else said
+    return f'{where}this is no TOML: {reason}; write key = "text" (with both quotes), key = 5, key = true, or [table]'
 
 
 _TABLES: Mapping[str, tuple[str, ...]] = {
@@ -236,10 +252,11 @@ _TABLES: Mapping[str, tuple[str, ...]] = {
     ),
     "log": ("level", "format"),
 }  # fmt: skip
+_NO_ZONE = "give at least one [[zone]], in two brackets, with name and backend"
 _GONE: Mapping[str, Mapping[str, str]] = {
     "http": {
         "token_file": "one token for all is no more: set http.tokens_file to a file of tokens with names and roles,"
-        " and make them: enactorctl token add NAME --role planner (or operator, viewer)"
+        " and make them: enactorctl token create NAME --role planner (or operator, viewer)"
     }
 }
 """Keys that were, by their table, and what is said to who still has one."""
@@ -326,9 +343,13 @@ class Reader:
         if any(zone.backend == "skydns" for zone in zones) and config.store.url.startswith("sqlite:"):
             self._problem(store.line("url"), "store.url", "must be etcd://… for zones of the skydns backend")
         if config.http.read_needs_token and not any("http.tokens_file" in use.keys for use in self._uses):
-            self._problem(http.line("read_needs_token"), "http.read_needs_token", "needs http.tokens_file")
+            told = "needs http.tokens_file: name a file there, and make it: enactorctl token create NAME --role ROLE"
+            self._problem(http.line("read_needs_token"), "http.read_needs_token", told)
         if config.guard[TTL_MIN] > config.guard[TTL_MAX]:
-            self._problem(guard.line("ttl_min_s"), "guard.ttl_min_s", "is above ttl_max_s")
+            low, high = (key if key.name in guard.keys else None for key in (TTL_MIN, TTL_MAX))
+            told = f"ttl_min_s {config.guard[TTL_MIN]} is above ttl_max_s {config.guard[TTL_MAX]}; change one of them"
+            named = (low or high or TTL_MIN).name
+            self._problem(guard.line(named), f"guard.{named}", told)
         if self._problems:
             raise ConfigError(self._told())
         return config
@@ -346,7 +367,7 @@ class Reader:
     def _zones(self) -> tuple[ZoneConfig, ...]:
         given = self._document.get("zone", [])
         if not isinstance(given, list) or not given:
-            self._problem(self._table_line("zone"), "zone", "give at least one [[zone]]")
+            self._problem(self._table_line("zone"), "zone", _NO_ZONE)
             return ()
         zones: list[ZoneConfig] = []
         for index, values in enumerate(given):

@@ -74,7 +74,7 @@ class Table:
         value = self._values.get(key)
         if value is None:
             if required:
-                self.problem(key, "is missing")
+                self.problem(key, f'is missing; add a line to the table: {key} = "…"')
             return default
         if not isinstance(value, str) or (required and not value):
             what = "something else" if key.endswith("_file") else shown(value)  # it could be the secret itself
@@ -144,7 +144,7 @@ class Table:
         if value.startswith("%d/"):
             credentials = os.environ.get("CREDENTIALS_DIRECTORY", "")
             if not credentials:
-                self.problem(key, "%d is $CREDENTIALS_DIRECTORY, which is not set: systemd's LoadCredential= sets it")
+                self.problem(key, _NO_CREDENTIALS)
                 return None
             return Path(credentials) / value.removeprefix("%d/")
         return self._reader.base / value if value else None
@@ -168,7 +168,11 @@ class Table:
         paths = {name: path for name in (cert, key) if (path := self.path(name)) is not None}
         if len(paths) == 1:
             self.problem(
-                *((cert, f"goes together with {key}") if cert in paths else (key, f"goes together with {cert}"))
+                *(
+                    (cert, f"goes together with {key}; set both")
+                    if cert in paths
+                    else (key, f"goes together with {cert}; set both")
+                )
             )
         if len(paths) < 2:
             return b"", b""
@@ -199,7 +203,10 @@ class Table:
         except OSError as error:
             given = str(self._values.get(key))
             if _LIKE_A_PATH.search(given):
-                self.problem(key, f"{path}: {error.strerror}{make if isinstance(error, FileNotFoundError) else ''}")
+                missing = make or "; make the file, or correct its name here"
+                denied = "; let the user that enactord runs as read it"
+                hint = missing if isinstance(error, FileNotFoundError) else denied
+                self.problem(key, f"{path}: {error.strerror}{hint if _of_the_file(error) else ''}")
             else:
                 told = "the name is not shown, as it could be the secret itself; secrets stand in files of their own"
                 self.problem(key, f"there is no such file, or it cannot be read ({told})")
@@ -218,8 +225,11 @@ class Table:
         if content is None:
             return b""
         secret = content.strip()
-        if not 0 < len(secret) <= SECRET_BYTES_MAX:
-            self.problem(key, f"{path} must hold a secret of 1 to {SECRET_BYTES_MAX:,} bytes")
+        if not secret:
+            self.problem(key, f"{path} is empty; put the secret into it")
+            return b""
+        if len(secret) > SECRET_BYTES_MAX:
+            self.problem(key, f"{path} must hold a secret of at most {SECRET_BYTES_MAX:,} bytes, and nothing else")
             return b""
         if self._mode(path) & 0o007:
             self._reader.warn(f"{self._name}.{key}: {path} can be read by everybody; chmod o= {path}")
@@ -233,7 +243,7 @@ class Table:
         self._uses(path, key)
         if not read:
             return Tokens()
-        content = self._content(key, path, make=" (no token was made yet? enactorctl token add NAME --role ROLE)")
+        content = self._content(key, path, make=" (no token was made yet? enactorctl token create NAME --role ROLE)")
         if content is None:
             return Tokens()
         if self._mode(path) & WRITABLE_BY_OTHERS:
@@ -267,7 +277,7 @@ class Table:
         value = self._values.get(key)
         if value is None:
             if required:
-                self.problem(key, "is missing")
+                self.problem(key, f'is missing; add a line to the table: {key} = "host:port"')
             return default
         texts = value if isinstance(value, list) else [value]
         if not texts or len(texts) > ADDRESSES_MAX or not all(isinstance(text, str) for text in texts):
@@ -277,7 +287,7 @@ class Table:
             address for text in texts if (address := self._address(key, text, more=", or a list of such")) is not None
         )
         if len(set(addresses)) < len(addresses):
-            self.problem(key, "names an address twice")
+            self.problem(key, "names an address twice; remove one of the two")
         return addresses or default
 
     def _address(self, key: str, value: str, more: str = "") -> Address | None:
@@ -285,6 +295,17 @@ class Table:
         if address is None:
             self.problem(key, f'{shown(value)} must be "host:port" (an IPv6 address in brackets){more}')
         return address
+
+
+_NO_CREDENTIALS = (
+    "%d is $CREDENTIALS_DIRECTORY, which is not set: systemd's LoadCredential= sets it;"
+    " by hand: export CREDENTIALS_DIRECTORY=/etc/enactord/credentials"
+)
+
+
+def _of_the_file(error: OSError) -> bool:
+    """Whether an error is the file's own: its name, or who may read it."""
+    return isinstance(error, FileNotFoundError | PermissionError)
 
 
 def parse_address(value: str) -> Address | None:

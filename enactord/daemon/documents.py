@@ -174,6 +174,17 @@ def pauses_document(pauses: Mapping[str, Pause]) -> list[Document]:
     ]
 
 
+def planners_document(planners: Mapping[str, Pause | None]) -> list[Document]:
+    """Return the planners, each with its pause: who paused it, why and when; None where it may publish."""
+    return [
+        {
+            "planner": planner,
+            "paused": pause and {"reason": pause.reason, "author": pause.author, "at": pause.at},
+        }
+        for planner, pause in sorted(planners.items())
+    ]
+
+
 def pause_notes(mirror: Mirror) -> list[str]:
     """Return for people which planners are paused."""
     return [

@@ -17,6 +17,7 @@ from enactord.daemon.documents import (
     owned_contents,
     pauses_document,
     plan_document,
+    planners_document,
     plans_document,
     status_document,
 )
@@ -57,6 +58,7 @@ __all__ = [
     "pause",
     "pauses_document",
     "plan_document",
+    "planners_document",
     "plans_document",
     "publish",
     "repair",

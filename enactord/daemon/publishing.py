@@ -19,9 +19,10 @@ from enactord.operations.judging import Held, Judge, Looked, judge_endpoints, lo
 from enactord.operations.scope import Denied, Scope, Stage, silent
 from enactord.ports import KeyValue
 from enactord.registry.control import parse_freeze
-from enactord.registry.planners import DEFAULT, Pause, pause_value
+from enactord.registry.planners import DEFAULT, Pause, pause_value, refuse_paused
 from enactord.registry.plans import AUTHOR_DEFAULT, Orders
 from enactord.registry.reports import Report, await_reports
+from enactord.store.layout import PAUSED
 
 _HELD_TOLD = 20
 _ATTEMPTS = 4
@@ -86,7 +87,10 @@ HOW = How()
 
 
 class _Rehearsal:
-    """A store that reads as the real one does, and acknowledges every write without doing it."""
+    """A store that reads as the real one does, and acknowledges every write without doing it.
+
+    It shows no paused planner: whether a plan is sound again is tried before its planner goes on.
+    """
 
     def __init__(self, store: KeyValue) -> None:
         self._store = store
@@ -95,7 +99,8 @@ class _Rehearsal:
         return await self._store.range(start, end, revision=revision, limit=limit)
 
     async def get(self, keys: Sequence[str]) -> dict[str, Item]:
-        return await self._store.get(keys)
+        found = await self._store.get(keys)
+        return {key: item for key, item in found.items() if f"/{PAUSED.prefix}" not in key}
 
     async def transact(self, compares: Sequence[Compare], operations: Sequence[Operation]) -> Result:
         return Result(succeeded=True, revision=0)
@@ -178,7 +183,7 @@ async def publish(
         before=weighed.before,
         after=shown.endpoints,
         held=held,
-        warnings=(*notes, *_unconfirmed(reports, len(scope.zones)), *await _frozen(scope)),
+        warnings=(*notes, *_unconfirmed(reports, len(scope.zones)), *await _frozen(scope), *await _paused(scope, how)),
         findings=judge.findings,
         looked=tuple(looked),
     )
@@ -233,6 +238,13 @@ async def _frozen(scope: Scope) -> tuple[str, ...]:
         return ()
     frozen = parse_freeze(item.value)
     return (f"the scope is frozen ({frozen.mode}) by {frozen.author}: it is applied after `enactorctl thaw`",)
+
+
+async def _paused(scope: Scope, how: How) -> tuple[str, ...]:
+    """Return what a rehearsal says of a paused planner: what it publishes is refused, however sound it is."""
+    key = scope.keys.paused(DEFAULT)
+    item = (await scope.store.get([key])).get(key) if how.dry_run else None
+    return () if item is None else (refuse_paused(DEFAULT, item).detail,)
 
 
 def _passes(refusal: Refusal) -> str:

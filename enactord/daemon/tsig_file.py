@@ -30,6 +30,7 @@ _NOT_ENOUGH = {
     "hmac-sha1": "its hash is broken",
     "gss-tsig": "it needs Kerberos, and no shared secret",
 }
+_MAKE = "tsig-keygen -a hmac-sha256 enactord"
 _FORMS = (
     'it must hold a key as tsig-keygen prints it (key "name" { algorithm …; secret "…"; };),'
     " as keymgr -t prints it, or the secret alone in base64"
@@ -78,7 +79,7 @@ def parse_algorithm(text: str) -> str:
         return name
     known = ", ".join(ALGORITHMS)
     if name in _NOT_ENOUGH:
-        raise NoKey(f"{name} is refused: {_NOT_ENOUGH[name]}; make a key of one of {known}")
+        raise NoKey(f"{name} is refused: {_NOT_ENOUGH[name]}; make a key of one of {known}: {_MAKE}")
     if re.fullmatch(r"hmac-[a-z0-9]+-\d+", name):
         raise NoKey(f"{name[:40]} is refused: its signatures are shortened; make a key of one of {known}")
     given = f"{text!r} " if re.fullmatch(r"[A-Za-z]{1,8}(-?[A-Za-z0-9]{1,8}){0,2}", text) else ""  # else the secret?
@@ -164,5 +165,7 @@ def _secret(text: str) -> bytes:
     except (binascii.Error, ValueError) as error:
         raise NoKey(f"it is no base64: {_FORMS}") from error
     if len(secret) < SECRET_BYTES_MIN:
-        raise NoKey(f"a secret of {len(secret)} bytes is too short; {SECRET_BYTES_MIN} is the least, 32 is usual")
+        raise NoKey(
+            f"a secret of {len(secret)} bytes is too short, {SECRET_BYTES_MIN} are the least; make one: {_MAKE}"
+        )
     return secret

@@ -125,7 +125,7 @@ def read_zone(table: "Table", *, for_daemon: bool, before: Sequence[ZoneConfig])
     except InvalidName as error:
         table.problem("name", str(error))
     if any(zone.name == name for zone in before):
-        table.problem("name", f"{name} is there twice")
+        table.problem("name", f"{name} is there twice; remove one of the two [[zone]]")
     backend = table.text("backend", "", required=True, choices=BACKENDS)
     _check_backend(table, backend)
     own_server = backend in ("embedded", "skydns", "route53")
@@ -177,7 +177,7 @@ def _read_key(table: "Table", *, required: bool) -> KeyFile:
         try:
             read = parse_key_file(content, name=name)
         except NoKey as error:
-            table.problem("tsig_secret_file", str(error))
+            table.problem("tsig_secret_file", f"{table.path('tsig_secret_file')}: {error}")
         wrong = _check_key_name(read.name)
         if wrong:
             table.problem("tsig_secret_file", f"the name of the key in it {wrong}")
@@ -204,7 +204,7 @@ def _check_backend(table: "Table", backend: str) -> None:
     for key in table.keys:
         takers = [one for one in BACKENDS if key in _OWN_KEYS[one]]
         if backend in BACKENDS and takers and backend not in takers:
-            table.problem(key, f"is not for the backend {backend}, but for {' and '.join(takers)}")
+            table.problem(key, f"is not for the backend {backend}, but for {' and '.join(takers)}; remove the line")
     if backend == "route53" and "verify" in table.keys:
         table.problem("verify", "is not for route53: it serves one of the weighted addresses at a time; leave it out")
     if backend == "route53" and "answers_max" in table.keys:

@@ -58,7 +58,7 @@ def writable(path: Path) -> str:
     return f"{path} can be written by others than its owner, who could add tokens of theirs; chmod go-w {path}"
 
 
-def add_token(path: Path, name: str, role: Role, now: float, *, replace: bool = False) -> Made | Denied:
+def create_token(path: Path, name: str, role: Role, now: float, *, replace: bool = False) -> Made | Denied:
     """Make a token, and put its hash into the file. Raises OSError.
 
     `replace`: put it in the place of the token that has the name. Else that is denied.
@@ -80,7 +80,7 @@ def add_token(path: Path, name: str, role: Role, now: float, *, replace: bool = 
         return Made(token=token, secret=secret)
 
 
-def remove_token(path: Path, name: str) -> Token | Denied:
+def revoke_token(path: Path, name: str) -> Token | Denied:
     """Take a token away; returns what it was. A name that is not there is not told. Raises OSError."""
     with _alone(path):
         tokens = read_tokens(path)

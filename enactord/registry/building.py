@@ -163,7 +163,7 @@ def unreadable(base: int, why: str) -> Refusal:
 
 
 def other_digest(draft: Draft, digest: str) -> Refusal:
-    detail = f"the plan says its digest is {draft.digest}, it is {digest}"
+    detail = f"the plan says its digest is {draft.digest}, it is {digest}; was it changed since? Else leave digest out"
     malformed = next((name for name, text in draft.endpoints.items() if parse_content(text).malformed), "")
     if malformed:
         detail += f"; {malformed} is malformed, and no digest counts such an endpoint: mend it, or state no digest"

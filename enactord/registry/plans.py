@@ -221,7 +221,7 @@ class Plans:
         `base` (not the newest), `digest`, `withdraw`, `zone`. Raises `InvalidPlan`, `StoreDown`.
         """
         if draft.scope != self._keys.scope:
-            detail = f"the plan is for {draft.scope!r}, this store holds {self._keys.scope!r}"
+            detail = f"the plan is for {draft.scope!r}, this store holds {self._keys.scope!r}; correct its scope"
             return Refusal(guard="scope", detail=detail)
         for attempt in range(_ATTEMPTS):
             doubtful = attempt > _ATTEMPTS // 2

@@ -42,12 +42,12 @@ def test_the_config_is_sound_once_the_token_is_made_and_not_before(tmp_path: Pat
     config.write_text(CONFIG.replace(FOLDER, f"{tmp_path}/").replace("/var/lib/enactord", str(tmp_path)))
     (tmp_path / "tsig.secret").write_text(SECRET)
     (tmp_path / "tsig.secret").chmod(0o600)
-    steps = ["token add planner-1 --role planner", f"chown root:enactord {FOLDER}http.tokens", "check-config"]
+    steps = ["token create planner-1 --role planner", f"chown root:enactord {FOLDER}http.tokens", "check-config"]
     places = [INSTALL.find(step) for step in steps]
     assert 0 < places[0] < places[1] < places[2]
     before = CliRunner().invoke(daemon.main, ["check-config", str(config)])
     assert before.exit_code == 2
-    assert "enactorctl token add" in before.output
+    assert "enactorctl token create" in before.output
     made = CliRunner().invoke(ctl.main, ["--config", str(config), *steps[0].split()])
     assert made.exit_code == 0, made.output
     (tmp_path / "http.tokens").chmod(0o640)

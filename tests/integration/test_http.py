@@ -106,7 +106,7 @@ async def test_nothing_is_written_without_a_token_that_may(
         assert answer.status == status, path
         if status == 403:
             role = "planner" if path == "plans" else "operator"
-            assert f"enactorctl token add NAME --role {role}" in (await answer.json())["detail"]
+            assert f"enactorctl token create NAME --role {role}" in (await answer.json())["detail"]
     assert (await world.view()).head == 0
     await client.close()
 
@@ -134,7 +134,7 @@ async def test_a_planner_publishes_as_itself_and_does_no_more(world: World) -> N
         assert answer.status == 403, path
         found = await answer.json()
         assert (found["role"], found["needed"]) == ("planner", "operator")
-        assert "enactorctl token add NAME --role operator" in found["detail"]
+        assert "enactorctl token create NAME --role operator" in found["detail"]
     view = await world.view()
     assert view.freeze is not None
     assert (view.freeze.author, view.freeze.mode, view.head) == ("alice", "all", 2)

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar, Self
@@ -24,6 +25,7 @@ _SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _READY_LIMIT_S = 20.0
 _STOP_LIMIT_S = 20.0
 _PORTS_FROM, _PORTS_EACH, _WORKERS_MAX = 10_000, 2_700, 8
+_GIVEN: deque[int] = deque(maxlen=500)
 
 SECRET = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
 FOREIGN_SECRET = "ZmVkY2JhOTg3NjU0MzIxMGZlZGNiYTk4NzY1NDMyMTA="
@@ -35,16 +37,20 @@ def free_port(count: int = 1) -> int:
     They lie below the range that the kernel takes the ports of outgoing connections from: a
     client that waits for a server on such a port could be given the very port it asks, and
     so talk to itself and keep the server from it. Tests that run side by side have a range each:
-    a server that was stopped finds its port free when it comes back.
+    a server that was stopped finds its port free when it comes back. A port that was given lately is
+    not given again: who got it may not have bound it yet.
     """
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % _WORKERS_MAX
     low = _PORTS_FROM + worker * _PORTS_EACH
     for _ in range(1000):
         first = random.SystemRandom().randrange(low, low + _PORTS_EACH - count)
+        if any(port in _GIVEN for port in range(first, first + count)):
+            continue
         with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
             for port in range(first, first + count):
                 for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
                     stack.enter_context(socket.socket(socket.AF_INET, kind)).bind(("127.0.0.1", port))
+            _GIVEN.extend(range(first, first + count))
             return first
     raise RuntimeError(f"no {count} ports in a row are free for both UDP and TCP")
 

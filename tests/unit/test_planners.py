@@ -117,13 +117,19 @@ def test_the_command_pauses_and_resumes(tmp_path: Any) -> None:
     document = tmp_path / "plan.json"
     document.write_text(json.dumps(plan(fleet(3))))
 
-    assert "no planner is paused" in run("planner")
+    assert json.loads(run("planners", "--json")) == {"planners": [{"planner": "default", "paused": None}]}
+    assert "publishes" in run("planners")
     assert "to go on: enactorctl planner resume default" in run(
         "planner", "pause", "--reason", "rebuilt", "--author", "me"
     )
     assert "planner default is PAUSED" in run("status")
-    assert "by me: rebuilt" in run("planner")
-    assert json.loads(run("planner", "--json"))["paused"][0]["reason"] == "rebuilt"
+    assert "by me: rebuilt" in run("planners")
+    (listed,) = json.loads(run("planners", "--json"))["planners"]
+    assert (listed["planner"], listed["paused"]["reason"]) == ("default", "rebuilt")
+    assert "planner default is paused" in run("publish", str(document), code=1)
+    rehearsed = run("publish", str(document), "--dry-run")
+    assert "nothing was stored" in rehearsed
+    assert "warning: planner default is paused" in rehearsed
     assert "planner default is paused" in run("publish", str(document), code=1)
     assert "was paused by me" in run("planner", "resume")
     assert "was not paused" in run("planner", "resume")

@@ -13,7 +13,7 @@ from enactord.core.errors import ConfigError
 from enactord.core.tokens import PREFIX, TOKENS_MAX, BadTokens, Role, Tokens, hashed, parse_tokens, tokens_text
 from enactord.daemon.config import load_config
 from enactord.operations.scope import Denied
-from enactord.operations.tokens import Made, add_token, read_tokens, remove_token
+from enactord.operations.tokens import Made, create_token, read_tokens, revoke_token
 from tests.tokens import secret_of, tokens, write_tokens
 from tests.unit.test_config import GOOD
 
@@ -21,7 +21,7 @@ NOW = 1.7e9
 
 
 def add(path: Path, name: str, role: Role = Role.PLANNER, *, replace: bool = False) -> str:
-    made = add_token(path, name, role, NOW, replace=replace)
+    made = create_token(path, name, role, NOW, replace=replace)
     assert isinstance(made, Made), made
     return made.secret
 
@@ -79,7 +79,7 @@ def test_a_file_that_others_may_write_is_refused(tmp_path: Path, mode: int) -> N
     path = tmp_path / "tokens"
     add(path, "one")
     path.chmod(mode)
-    for done in (read_tokens(path), add_token(path, "two", Role.PLANNER, NOW), remove_token(path, "one")):
+    for done in (read_tokens(path), create_token(path, "two", Role.PLANNER, NOW), revoke_token(path, "one")):
         assert isinstance(done, Denied)
         assert f"chmod go-w {path}" in done.refusals[0].detail
     assert "two" not in path.read_text()
@@ -88,7 +88,7 @@ def test_a_file_that_others_may_write_is_refused(tmp_path: Path, mode: int) -> N
 def test_a_name_is_given_once_and_replaced_on_demand(tmp_path: Path) -> None:
     path = tmp_path / "tokens"
     first = add(path, "one")
-    again = add_token(path, "one", Role.OPERATOR, NOW)
+    again = create_token(path, "one", Role.OPERATOR, NOW)
     assert isinstance(again, Denied)
     assert "--replace" in again.refusals[0].detail
     second = add(path, "one", Role.VIEWER, replace=True)
@@ -96,11 +96,11 @@ def test_a_name_is_given_once_and_replaced_on_demand(tmp_path: Path) -> None:
     assert isinstance(found, Tokens)
     assert found.of(first) is None
     assert found.of(second) == found.named("one")
-    gone = remove_token(path, "one")
+    gone = revoke_token(path, "one")
     assert not isinstance(gone, Denied)
     assert gone.role is Role.VIEWER
     assert read_tokens(path) == Tokens()
-    assert isinstance(remove_token(path, "one"), Denied)
+    assert isinstance(revoke_token(path, "one"), Denied)
 
 
 def test_commands_side_by_side_lose_no_change(tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_commands_side_by_side_lose_no_change(tmp_path: Path) -> None:
     add(path, "stolen")
     names = [f"t{number}" for number in range(20)]
     threads = [threading.Thread(target=add, args=(path, name)) for name in names]
-    threads.append(threading.Thread(target=remove_token, args=(path, "stolen")))
+    threads.append(threading.Thread(target=revoke_token, args=(path, "stolen")))
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -122,7 +122,7 @@ def test_commands_side_by_side_lose_no_change(tmp_path: Path) -> None:
 def test_there_are_no_more_tokens_than_can_be_compared(tmp_path: Path) -> None:
     path = tmp_path / "tokens"
     write_tokens(path, **{f"t{number}": "viewer" for number in range(TOKENS_MAX)})
-    done = add_token(path, "more", Role.VIEWER, NOW)
+    done = create_token(path, "more", Role.VIEWER, NOW)
     assert isinstance(done, Denied)
     assert done.refusals[0].guard == "number"
     path.write_text(path.read_text() + tokens(more="viewer").all[0].line)
@@ -200,11 +200,11 @@ def test_the_key_that_was_tells_what_to_do(folder: Path) -> None:
     told = refused(folder, 'token_file = "password"')
     assert "http.token_file: " in told
     assert "set http.tokens_file" in told
-    assert "enactorctl token add" in told
+    assert "enactorctl token create" in told
 
 
 def test_a_file_of_tokens_that_cannot_be_used_is_told_with_its_key(folder: Path) -> None:
-    assert "No such file or directory (no token was made yet? enactorctl token add" in refused(
+    assert "No such file or directory (no token was made yet? enactorctl token create" in refused(
         folder, 'tokens_file = "gone"'
     )
     told = refused(folder, 'tokens_file = "password"')
@@ -225,20 +225,20 @@ def run(folder: Path, *words: str, code: int = 0) -> str:
 
 
 def test_commands_make_list_and_remove_tokens_of_the_configs_file(folder: Path) -> None:
-    made = json.loads(run(folder, "add", "planner-1", "--role", "planner", "--json"))
+    made = json.loads(run(folder, "create", "planner-1", "--role", "planner", "--json"))
     assert (made["name"], made["role"], made["file"]) == ("planner-1", "planner", str(folder / "tokens"))
     found = load_config(folder / "c.toml").http.tokens
     assert found.of(made["token"]) == found.named("planner-1")
     listed = json.loads(run(folder, "list", "--json"))
     assert [each["name"] for each in listed["tokens"]] == ["alice", "planner-1"]
     assert made["token"] not in run(folder, "list")
-    assert "a token planner-1 already" in run(folder, "add", "planner-1", "--role", "planner", code=1)
-    run(folder, "remove", "planner-1")
+    assert "a token planner-1 already" in run(folder, "create", "planner-1", "--role", "planner", code=1)
+    run(folder, "revoke", "planner-1")
     assert "planner-1" not in run(folder, "list")
-    assert "token list" in run(folder, "remove", "planner-1", code=1)
-    run(folder, "add", "no name", "--role", "planner", code=2)
-    run(folder, "add", "x", "--role", "root", code=2)
-    assert made["token"] not in run(folder, "add", made["token"], "--role", "planner", code=2)
+    assert "token list" in run(folder, "revoke", "planner-1", code=1)
+    run(folder, "create", "no name", "--role", "planner", code=2)
+    run(folder, "create", "x", "--role", "root", code=2)
+    assert made["token"] not in run(folder, "create", made["token"], "--role", "planner", code=2)
 
 
 @pytest.mark.parametrize("before", ["", "Bearer ", "Authorization: Bearer ", "-- ", "'"])
@@ -259,10 +259,10 @@ def test_a_token_that_is_pasted_for_a_name_is_not_told(folder: Path, before: str
 def test_the_first_token_is_made_before_there_is_a_file_or_a_config(folder: Path) -> None:
     (folder / "tokens").unlink()
     assert "no token in" in run(folder, "list")
-    run(folder, "add", "first", "--role", "viewer")
+    run(folder, "create", "first", "--role", "viewer")
     (folder / "c.toml").write_text(GOOD)
     assert "--file FILE" in run(folder, "list", code=2)
     (folder / "c.toml").unlink()
-    shown = run(folder, "add", "second", "--role", "viewer", "--file", str(folder / "other"))
+    shown = run(folder, "create", "second", "--role", "viewer", "--file", str(folder / "other"))
     assert shown.startswith("enactord_")
     assert "second" in run(folder, "list", "--file", str(folder / "other"))

@@ -192,7 +192,7 @@ def test_a_key_is_what_its_file_and_its_table_say_together(
         ),
         (SECRET, "", "zone.tsig_name: is missing"),
         (SECRET, 'tsig_name = "k"\ntsig_algorithm = "hmac-md5"', "zone.tsig_algorithm: hmac-md5 is refused: RFC 8945"),
-        ("no base64!", 'tsig_name = "k"', "line 11: zone.tsig_secret_file: it is no base64"),
+        ("no base64!", 'tsig_name = "k"', "it is no base64: it must hold a key as tsig-keygen prints it"),
         (CLAUSE.replace("enactor", "a" * 64), "", "zone.tsig_secret_file: the name of the key in it is no name"),
     ],
 )

@@ -10,6 +10,7 @@ reached the server: `NeverSent` says surely not, `MaybeReceived` says perhaps.
 """
 
 import asyncio
+import os
 import random
 import socket
 from collections import deque
@@ -517,7 +518,7 @@ class Stream:
         except TimeoutError:
             link.failure = f"no connection within {_CONNECT_S:g} s"
         except (OSError, asyncio.CancelledError) as error:
-            link.failure = str(error) or "closed"
+            link.failure = _reason(error) or "closed"
         finally:
             if not link.usable:
                 link.failure = link.failure or "the connection was lost at once"
@@ -550,3 +551,9 @@ class Stream:
     @property
     def peer(self) -> str:
         return f"{self._host}:{self._port}"
+
+
+def _reason(error: BaseException) -> str:
+    """Return why there is no connection: of an error of the system its own words, without number and address."""
+    number = error.errno if isinstance(error, OSError) else None
+    return os.strerror(number) if number is not None and number > 0 else str(error)

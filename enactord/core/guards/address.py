@@ -52,14 +52,19 @@ def _problem(text: str, allow_private: bool, allow_loopback: bool) -> str:
     if isinstance(address, ipaddress.IPv6Address) and (address.ipv4_mapped or address.sixtofour or address.teredo):
         return "embeds an IPv4 address: write that one"
     if address.is_loopback:
-        return "" if allow_loopback else "is a loopback address (allow_loopback is false)"
+        return (
+            ""
+            if allow_loopback
+            else f"is a loopback address (allow_loopback is false{_ALLOW.format('allow_loopback')})"
+        )
     if address.is_unspecified or address.is_multicast or address.is_link_local or address == _BROADCAST:
         return "is no address of a host that a client could reach"
     if not address.is_global and not allow_private:
-        return "is not a global address (allow_private is false)"
+        return f"is not a global address (allow_private is false{_ALLOW.format('allow_private')})"
     return ""
 
 
+_ALLOW = "; if it is meant: enactorctl limits set {} true --reason …"
 _BROADCAST = ipaddress.IPv4Address("255.255.255.255")
 # Blocks of 2**24 addresses without any special-purpose range: most targets, judged without `ipaddress`.
 _ALWAYS_GLOBAL_FIRST = frozenset(

@@ -13,7 +13,11 @@ TTL_MAX = Key(name="ttl_max_s", default=86_400, low=0, high=_HIGHEST, meaning="L
 def _judge(change: Change, limits: Values) -> str:
     low, high = limits[TTL_MIN], limits[TTL_MAX]
     ttl_s = change.content.ttl_s
-    return "" if low <= ttl_s <= high else f"ttl_s {ttl_s}, must be {low} to {high}"
+    return (
+        ""
+        if low <= ttl_s <= high
+        else f"ttl_s {ttl_s}, must be {low} to {high} (ttl_min_s, ttl_max_s); see: enactorctl limits"
+    )
 
 
 GUARD = EndpointGuard(name="ttl", keys=(TTL_MIN, TTL_MAX), judge=_judge)

@@ -65,6 +65,8 @@ def _check(key: str, folder: Path) -> Check:
             fix = f"{AS_USER}; if user {user} is the enactor's: chown {user} {folder}"
             return _told(subject, State.UNKNOWN, f"{seen}; it belongs to user {owner}", fix)
         fix = f"install -d -o enactord -m 0750 {folder}   (or name another folder in {key})"
+        if isinstance(error, NotADirectoryError):
+            fix = f"move the file away, or name another folder in {key}: ls -l {there}"
         return _told(subject, State.FAULT, seen, fix)
     if there == folder:
         denied = judge_rights(found.st_mode, owner, user)

@@ -90,7 +90,7 @@ def readable(access: Access) -> Any:
 
 
 def _make(role: Role) -> str:
-    return f"enactorctl token add NAME --role {role}"
+    return f"enactorctl token create NAME --role {role}"
 
 
 def _unpacked(text: str) -> str:

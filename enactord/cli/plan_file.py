@@ -1,0 +1,24 @@
+"""A plan that a person or a planner gives as a file."""
+
+import sys
+from pathlib import Path
+
+from enactord.core.errors import InvalidPlan
+from enactord.core.plan import PLAN_BYTES_MAX, Draft, parse_plan
+
+
+def read_plan_file(path: str) -> Draft:
+    """Return the plan of a file ("-": stdin). Raises OSError, and `InvalidPlan`, whose problems name the file."""
+    try:
+        return parse_plan(read_document(path))
+    except InvalidPlan as error:
+        name = "stdin" if path == "-" else path
+        raise InvalidPlan(tuple(f"{name}: {problem}" for problem in error.problems)) from error
+
+
+def read_document(path: str) -> bytes:
+    """Return a plan file ("-": stdin), no more of it than shows that it is too large. Raises OSError."""
+    if path == "-":
+        return sys.stdin.buffer.read(PLAN_BYTES_MAX + 1)
+    with Path(path).open("rb") as file:
+        return file.read(PLAN_BYTES_MAX + 1)
