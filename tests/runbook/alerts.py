@@ -152,6 +152,18 @@ async def publish_refused(desk: Desk) -> None:
     await desk.told("is refused")
 
 
+async def publish_too_little(desk: Desk) -> None:
+    """The planner publishes most names no more: guards refuse it before it is stored."""
+    await desk.publish_refused({API: desk.planned[API]})
+    await desk.told("guards refused what planner default last published")
+
+
+async def only_api_is_planned(desk: Desk) -> None:
+    """What was refused is what should be served now."""
+    desk.planned = {API: desk.planned[API]}
+    desk.generation += 1
+
+
 async def publish_good(desk: Desk) -> None:
     """The planner publishes a plan that is sound."""
     await desk.publish(desk.content())
@@ -396,6 +408,17 @@ DRILLS = (
             Look("enactorctl diff 103", says="removed"),
             Look("enactorctl limits", says="endpoints_removed_max_ratio"),
             Hands(publish_good),
+        ),
+        over=well,
+    ),
+    Drill(
+        section="EnactordPublicationRefused",
+        fault=publish_too_little,
+        steps=(
+            Look("enactorctl refused", says="endpoints_removed"),
+            Look("enactorctl diff 5f3a91c0b7d2e846", says="removed"),
+            Deed('enactorctl publish --approve 5f3a91c0b7d2e846 --reason "the region is closed"', says="published"),
+            Hands(only_api_is_planned),
         ),
         over=well,
     ),

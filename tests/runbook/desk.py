@@ -53,6 +53,7 @@ PLACES: Sequence[tuple[str, str]] = (
     (r"^systemd-(sysusers|tmpfiles) ", r"systemd-\1 --root={root} "),
     (r"\broot:enactord\b", "{user}:{group}"),
     (r" -g enactord ", " -g {group} "),
+    (r"\b5f3a91c0b7d2e846\b", "{refused}"),
 )
 """Pattern and replacement: paths lie below a folder of the drill, addresses are on loopback, waits are shorter."""
 
@@ -132,6 +133,7 @@ class Desk:
             "http": self.http,
             "user": os.geteuid(),
             "group": os.getegid(),
+            "refused": "",
         }
 
     # -- the live system
@@ -280,6 +282,13 @@ class Desk:
         done = await asyncio.to_thread(CliRunner().invoke, ctl, arguments)
         assert code is None or done.exit_code == code, done.output
         return json.loads(done.stdout) if done.stdout else None
+
+    async def publish_refused(self, endpoints: Mapping[str, Sequence[str]]) -> None:
+        """Publish a plan that guards refuse: what the runbook calls by a digest of its own is this one from now on."""
+        before = self.planned
+        done = await self.ctl("publish", str(self.write_plan(endpoints)), code=1)
+        self.planned = before
+        self._places["refused"] = done["error"]["kept"][:20]
 
     def content(self, **changes: Sequence[str]) -> dict[str, list[str]]:
         """Return what the next plan says: addresses that tell its generation; `changes` by the first label."""
