@@ -13,7 +13,7 @@ from tests.mistakes.bench import NAMES, Bench, Mistake
 from tests.servers.dns_server import FOREIGN_SECRET, SECRET
 
 CHECK = "enactord check-config enactord.toml"
-PUBLISH = "enactorctl publish plan.json --wait 0"
+PUBLISH = "enactorctl publish plan.json --confirm-within 0"
 STRICT = f"{PUBLISH} --fail-on-held"
 DOCTOR = "enactorctl doctor"
 LOCKED, TAKEN = "locked.example.com.", "taken.example.com."

@@ -56,7 +56,7 @@ def test_without_a_mistake_nothing_is_found(tmp_path: Path, servers: Servers, mo
     """What the mistakes are made in is sound: the tests above can fail."""
     monkeypatch.chdir(tmp_path)
     bench = Bench(folder=tmp_path, server=servers.dns, store=servers.etcd)
-    for command in ("enactord check-config enactord.toml", DOCTOR, "enactorctl publish plan.json --wait 0"):
+    for command in ("enactord check-config enactord.toml", DOCTOR, "enactorctl publish plan.json --confirm-within 0"):
         done = bench.type(command)
         assert done.exit_code == 0, done.output
         assert "fault " not in done.output

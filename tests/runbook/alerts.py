@@ -313,7 +313,7 @@ async def sleeps_through_a_plan(desk: Desk) -> None:
 async def alone_asleep(desk: Desk) -> None:
     """The only enactor is stopped, and a plan comes."""
     desk.enactors[0].signal(signal.SIGSTOP)
-    await desk.publish(desk.content(), "--wait", "0")
+    await desk.publish(desk.content(), "--confirm-within", "0")
 
 
 async def slow_repair(desk: Desk) -> None:
