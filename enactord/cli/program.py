@@ -20,7 +20,9 @@ from enactord.cli import terminal
 from enactord.core.errors import (
     ArchiveUnreadable,
     ConfigError,
+    EnactorAway,
     EnactordError,
+    EnactorUnknown,
     InvalidName,
     InvalidPlan,
     PlanUnreadable,
@@ -40,6 +42,9 @@ INTERRUPTED = 130
 
 CONFIG_VARIABLE = "ENACTORD_CONFIG"
 CONFIG_DEFAULT = "/etc/enactord/enactord.toml"
+URL_VARIABLE = "ENACTORD_URL"
+TOKEN_FILE_VARIABLE = "ENACTORD_TOKEN_FILE"
+CA_FILE_VARIABLE = "ENACTORD_CA_FILE"
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -54,10 +59,20 @@ class Problem:
     problems: tuple[str, ...] = ()
 
 
+class Answered(EnactordError):
+    """A "no" of an enactor over HTTP, which says by itself what it comes to here."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.message)
+        self.problem = problem
+
+
 def translate(error: Exception) -> Problem | None:
     """Return the problem that an error is, or None for one that nobody foresaw."""
     message = str(error)
     match error:
+        case Answered(problem=problem):
+            return problem
         case click.ClickException():
             return Problem(code=USAGE, kind="usage", message=error.format_message())
         case ConfigError(problems=problems):
@@ -81,6 +96,11 @@ def translate(error: Exception) -> Problem | None:
         case StoreRefused():
             hint = "check its credentials and quota"
             return Problem(code=UNREACHABLE, kind="store-refused", message=f"the plan store refuses: {message}; {hint}")
+        case EnactorUnknown():
+            hint = "it may have been carried out: look with `enactorctl audit` before you try again"
+            return Problem(code=UNREACHABLE, kind="enactor-unknown", message=f"{message}; {hint}")
+        case EnactorAway():
+            return Problem(code=UNREACHABLE, kind="enactor", message=message)
         case ZoneDown():
             hint = "check the zone's server and verify in the config"
             return Problem(code=UNREACHABLE, kind="zone", message=f"a DNS server cannot be reached: {message}; {hint}")
@@ -218,10 +238,68 @@ def common(command: F) -> F:
     )(command)
 
 
+def anywhere(command: F) -> F:
+    """Give a command the options of a verb that works by the config, and over an enactor's HTTP too."""
+    return _over_http(common(command), hidden=False)
+
+
+def on_site(command: F) -> F:
+    """Give a command the options of a verb that needs the config: it takes --url, too, to say so."""
+    return _over_http(common(command), hidden=True)
+
+
+def _over_http(command: F, *, hidden: bool) -> F:
+    for key, metavar, text in (
+        ("ca-file", "FILE", f"Trust this authority alone, for an https URL [default: ${CA_FILE_VARIABLE}]."),
+        (
+            "token-file",
+            "FILE",
+            f"The token for --url [default: ${TOKEN_FILE_VARIABLE}]. In a file, as all users can read arguments.",
+        ),
+        ("url", "URL", f"Ask this enactor over HTTP, without config and store [default: ${URL_VARIABLE}]."),
+    ):
+        command = click.option(
+            f"--{key}", metavar=metavar, expose_value=False, callback=_keep(key), help=text, hidden=hidden
+        )(command)
+    return command
+
+
 def config_path() -> Path:
-    """Return where the config is: --config, the environment, or the default."""
-    given = click.get_current_context().meta.get("enactord.config")
+    """Return where the config is: --config, the environment, or the default.
+
+    Raises `click.UsageError` where the verb is to ask an enactor: then it needs the config.
+    """
+    context = click.get_current_context()
+    if enactor_url():
+        by = "--url" if context.meta.get("enactord.url") else f"${URL_VARIABLE}"
+        raise click.UsageError(
+            f"`{context.command_path}` needs the config and its plan store, which {by} does not give; run it on a"
+            " machine that has the config, with --config FILE in its place"
+        )
+    given = context.meta.get("enactord.config")
     return Path(given or os.environ.get(CONFIG_VARIABLE) or CONFIG_DEFAULT)
+
+
+def enactor_url() -> str:
+    """Return the URL of the enactor to ask over HTTP; "" where the config says which store it is.
+
+    An option counts more than the environment, and there the URL more than the config. Raises `click.UsageError`.
+    """
+    meta = click.get_current_context().meta
+    url, config = meta.get("enactord.url", ""), meta.get("enactord.config")
+    if url and config:
+        raise click.UsageError("--url and --config exclude each other: an enactor is asked, or its store")
+    url = url or ("" if config else os.environ.get(URL_VARIABLE, ""))
+    for option in ("token-file", "ca-file"):
+        if not url and f"enactord.{option}" in meta:
+            raise click.UsageError(f"--{option} is of use with --url alone: name the enactor to ask with --url URL")
+    return str(url)
+
+
+def enactor_file(option: str, variable: str) -> Path | None:
+    """Return the file that an option about the enactor's HTTP names, or the environment; None: neither does."""
+    given = click.get_current_context().meta.get(f"enactord.{option}") or os.environ.get(variable)
+    return Path(given) if given else None
 
 
 def examples(text: str) -> str:

@@ -1,8 +1,6 @@
 """rollback: an old plan's content as a new generation."""
 
 import asyncio
-import time
-from typing import Any
 
 import click
 
@@ -10,21 +8,9 @@ from enactord.cli.opening import open_scope
 from enactord.cli.program import common, examples
 from enactord.cli.publish import author_or_user, show_published, waiting
 from enactord.cli.terminal import Bar, progress
-from enactord.core.moment import parse_moment
+from enactord.cli.times import Moment
 from enactord.daemon.operations import Denied, Earlier, How, Published
 from enactord.daemon.operations import rollback as roll_back
-
-
-class Moment(click.ParamType):  # type: ignore[type-arg]  # not generic in all versions that serve
-    """A moment, in seconds since the epoch."""
-
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> float:
-        try:
-            return parse_moment(str(value), time.time())
-        except ValueError as error:
-            self.fail(str(error), param, context)
 
 
 @click.command(

@@ -165,6 +165,11 @@ def pauses_document(pauses: Mapping[str, Pause]) -> list[Document]:
     ]
 
 
+def resumed_document(planner: str, before: Pause | None) -> Document:
+    """Return which planner goes on, and what its pause was."""
+    return {"planner": planner, "paused": None, "before": before and pauses_document({planner: before})[0]}
+
+
 def pause_notes(mirror: Mirror) -> list[str]:
     """Return for people which planners are paused."""
     return [
@@ -201,25 +206,30 @@ def manifest_document(manifest: Manifest) -> Document:
 
 
 def plans_document(mirror: Mirror, generations: Iterable[int] | None = None) -> list[Document]:
-    """Return every stored plan, newest first, or these; one that cannot be read says so under "unreadable"."""
+    """Return every stored plan, newest first, or these; one that cannot be read says so under "unreadable".
+
+    Each says in which zones it is the plan that is open, and in which it is applied.
+    """
     found: list[Document] = []
+    fences = mirror.fences
     for generation in reversed(mirror.generations) if generations is None else generations:
+        at = {
+            "open_in": [zone for zone in fences if fences[zone] == generation],
+            "applied_in": [zone for zone in fences if mirror.applied(zone) == generation],
+        }
         try:
             manifest = mirror.manifest(generation)
         except PlanUnreadable as error:
-            found.append({"generation": generation, "unreadable": str(error)})
+            found.append({"generation": generation, "unreadable": str(error)} | at)
             continue
         if manifest is not None:
-            found.append(manifest_document(manifest) | {"claims": mirror.claims(generation)})
+            found.append(manifest_document(manifest) | {"claims": mirror.claims(generation)} | at)
     return found
 
 
-def plan_document(manifest: Manifest, endpoints: Mapping[str, str] | None = None) -> Document:
-    """Return a plan: its manifest, and with `endpoints` its whole content as a plan document has it."""
-    document = manifest_document(manifest)
-    if endpoints is not None:
-        document["content"] = {name: content_json(parse_content(endpoints[name])) for name in sorted(endpoints)}
-    return document
+def contents_document(endpoints: Mapping[str, str]) -> Document:
+    """Return contents by name, sorted, as a plan document has them."""
+    return {name: content_json(parse_content(endpoints[name])) for name in sorted(endpoints)}
 
 
 def endpoint_document(entry: Entry, zones: Sequence[str]) -> Document:
@@ -285,9 +295,14 @@ def _json(content: str) -> Document:
 
 def owned_contents(mirror: Mirror) -> dict[str, str]:
     """Return name to content text of all that the ledger owns, as it is applied."""
+    return owned_in(find_entries(mirror))
+
+
+def owned_in(entries: Mapping[str, Entry]) -> dict[str, str]:
+    """Return name to content text of what is applied of some entries."""
     return {
         name: entry.applied.content
-        for name, entry in find_entries(mirror).items()
+        for name, entry in entries.items()
         if entry.applied is not None and entry.applied.content != REMOVAL
     }
 

@@ -7,6 +7,10 @@ from aiohttp import web
 
 from enactord.daemon.web.problems import Problem
 
+PAGE = 50
+PAGE_MAX = 500
+"""Entries of a page of a list: by default, and at most."""
+
 
 def bad(detail: str) -> Problem:
     """Return the problem of a request that is not in good form."""

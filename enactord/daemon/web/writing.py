@@ -1,18 +1,15 @@
-"""What may be done to a scope over HTTP: the same operations as the command line's, as far as a token's role goes.
-
-The author of whatever is done is the token's name. An order under another name is refused.
+"""What is published and stopped over HTTP: plans, rollbacks, freezes and pauses of planners, by the command line's
+operations, as far as a token's role goes.
 """
 
 import asyncio
-import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
 
 from aiohttp import web
 
-from enactord.core.errors import InvalidPlan, PlanUnreadable, StoreDown, StoreRefused
 from enactord.core.moment import parse_moment
 from enactord.core.plan import GENERATION_MAX, parse_plan
 from enactord.core.tokens import Role, Token
@@ -27,19 +24,18 @@ from enactord.daemon.operations import (
     pauses_document,
     publish,
     resume,
+    resumed_document,
     rollback,
     thaw,
 )
 from enactord.daemon.web.access import Access
-from enactord.daemon.web.problems import Handler, Problem
-from enactord.daemon.web.query import Query, bad
+from enactord.daemon.web.order import allowed, author_of, denied, flag_of, read_body, read_order, text_of
+from enactord.daemon.web.problems import Problem
+from enactord.daemon.web.query import bad
 from enactord.registry.control import MODES
 from enactord.registry.planners import check_planner
 from enactord.registry.plans import Orders
 
-_Order = Callable[[web.Request, Token], Awaitable[web.StreamResponse]]
-_ORDER_BYTES_MAX = 64 * 1024
-_TEXT_MAX = 1024
 _ROLLBACK_TAKES = {
     "generation": "the number of a stored plan",
     "to_time": "a text: a time in ISO 8601, or how long ago",
@@ -66,35 +62,15 @@ class Writing:
         return replace(self._scope_now(), role=token.role.value)
 
     def routes(self) -> list[web.RouteDef]:
-        planner, operator = Role.PLANNER, Role.OPERATOR
+        access, planner, operator = self._access, Role.PLANNER, Role.OPERATOR
         return [
-            web.post("/api/v1/plans", self._allowed(planner, self.publish)),
-            web.post("/api/v1/freeze", self._allowed(operator, self.freeze)),
-            web.post("/api/v1/thaw", self._allowed(operator, self.thaw)),
-            web.post("/api/v1/rollback", self._allowed(operator, self.rollback)),
-            web.post("/api/v1/planners/{planner}/pause", self._allowed(operator, self.pause)),
-            web.post("/api/v1/planners/{planner}/resume", self._allowed(operator, self.resume)),
+            web.post("/api/v1/plans", allowed(access, planner, self.publish)),
+            web.post("/api/v1/freeze", allowed(access, operator, self.freeze)),
+            web.post("/api/v1/thaw", allowed(access, operator, self.thaw)),
+            web.post("/api/v1/rollback", allowed(access, operator, self.rollback)),
+            web.post("/api/v1/planners/{planner}/pause", allowed(access, operator, self.pause)),
+            web.post("/api/v1/planners/{planner}/resume", allowed(access, operator, self.resume)),
         ]
-
-    def _allowed(self, needed: Role, handler: _Order) -> Handler:
-        async def guarded(request: web.Request) -> web.StreamResponse:
-            token = self._access.require(request, needed)
-            Query(request)
-            try:
-                return await handler(request, token)
-            except InvalidPlan as error:
-                detail = "; ".join(error.problems)
-                raise Problem(
-                    HTTPStatus.UNPROCESSABLE_ENTITY, f"no plan: {detail}", problems=list(error.problems)
-                ) from error
-            except PlanUnreadable as error:
-                raise Problem(HTTPStatus.CONFLICT, str(error)) from error
-            except (StoreDown, StoreRefused) as error:
-                raise Problem(
-                    HTTPStatus.SERVICE_UNAVAILABLE, f"the plan store: {error}", headers={"Retry-After": "5"}
-                ) from error
-
-        return guarded
 
     async def publish(self, request: web.Request, token: Token) -> web.Response:
         """Publish the plan that is the body; 201 with its generation, 422 with every refusal.
@@ -102,7 +78,7 @@ class Writing:
         Another author in the plan is no error, as somebody else may have written the file; the answer warns.
         """
         async with self._publications:
-            body = await _body(request, self._plan_bytes_max)
+            body = await read_body(request, self._plan_bytes_max)
             draft = await asyncio.to_thread(parse_plan, body)  # a large one must not hold up the enactor
             done = await publish(self._scope(token), draft, Orders(author=token.name))
         if isinstance(done, Published) and draft.author not in ("", token.name):
@@ -115,45 +91,45 @@ class Writing:
 
         The planner whose content it changes is paused, unless "pause" is false.
         """
-        order = await _order(request, (*_ROLLBACK_TAKES, "reason", "author", "pause"))
-        pauses = order.get("pause", True)
-        if not isinstance(pauses, bool):
-            raise bad("pause: must be true or false")
+        order = await read_order(request, (*_ROLLBACK_TAKES, "reason", "author", "pause"))
+        pauses = flag_of(order, "pause", default=True)
         what = _which(order, self._scope(token).clock.now())
-        author, reason = _author(order, token), _text(order, "reason")
+        author, reason = author_of(order, token), text_of(order, "reason")
         async with self._rollbacks:
             return _answer(await rollback(self._scope(token), what, author=author, reason=reason, pause=pauses))
 
     async def pause(self, request: web.Request, token: Token) -> web.Response:
         """Refuse what a planner publishes: {"reason": "…"}."""
         planner = _planner(request)
-        order = await _order(request, ("reason", "author"))
-        paused = await pause(self._scope(token), planner, reason=_text(order, "reason"), author=_author(order, token))
-        return web.json_response({"paused": pauses_document({planner: paused})[0]})
+        order = await read_order(request, ("reason", "author"))
+        author, reason = author_of(order, token), text_of(order, "reason")
+        paused = await pause(self._scope(token), planner, reason=reason, author=author)
+        return web.json_response({"paused": pauses_document({planner: paused})})
 
     async def resume(self, request: web.Request, token: Token) -> web.Response:
         """Let a planner publish again; no pause is no error. A reason may be given."""
         planner = _planner(request)
-        reason, author = await _why(request, token)
+        order = await read_order(request, ("reason", "author"))
+        author, reason = author_of(order, token), text_of(order, "reason", "")
         before = await resume(self._scope(token), planner, author=author, reason=reason)
-        return web.json_response({"paused": None, "was": before and pauses_document({planner: before})[0]})
+        return web.json_response(resumed_document(planner, before))
 
     async def freeze(self, request: web.Request, token: Token) -> web.Response:
         """Freeze the scope: {"mode": "all" or "repair-only", "reason": "…"}."""
-        order = await _order(request, ("mode", "reason", "author"))
+        order = await read_order(request, ("mode", "reason", "author"))
         mode = order.get("mode", "all")
         if mode not in MODES:
             raise bad(f"mode: must be one of {', '.join(MODES)}")
         frozen = await freeze(
-            self._scope(token), mode=mode, reason=_text(order, "reason"), author=_author(order, token)
+            self._scope(token), mode=mode, reason=text_of(order, "reason"), author=author_of(order, token)
         )
         return web.json_response({"frozen": freeze_document(frozen)})
 
     async def thaw(self, request: web.Request, token: Token) -> web.Response:
         """Undo a freeze; none is no error. A reason may be given."""
-        reason, author = await _why(request, token)
-        before = await thaw(self._scope(token), author=author, reason=reason)
-        return web.json_response({"frozen": None, "was": freeze_document(before)})
+        order = await read_order(request, ("reason", "author"))
+        before = await thaw(self._scope(token), author=author_of(order, token), reason=text_of(order, "reason", ""))
+        return web.json_response({"frozen": None, "before": freeze_document(before)})
 
 
 def _planner(request: web.Request) -> str:
@@ -185,8 +161,7 @@ def _which(order: Mapping[str, Any], now: float) -> int | Earlier:
 
 def _answer(done: Published | Denied) -> web.Response:
     if isinstance(done, Denied):
-        detail = "; ".join(str(refusal) for refusal in done.refusals)
-        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, **done.document())
+        raise denied(done)
     document = {
         "generation": done.manifest.generation,
         "digest": done.manifest.digest,
@@ -195,63 +170,3 @@ def _answer(done: Published | Denied) -> web.Response:
         "warnings": list(done.warnings),
     }
     return web.json_response(document, status=201, headers={"Location": f"/api/v1/plans/{done.manifest.generation}"})
-
-
-async def _body(request: web.Request, bytes_max: int) -> bytes:
-    """Read a JSON body up to a limit, whatever length the client declared, and whatever it calls its type.
-
-    Browsers of other origins are kept out by the token's header, not by the type, which many a client leaves wrong.
-    """
-    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
-        # Some bytes could be unpacked to any size.
-        raise Problem(
-            HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "send the body as it is", headers={"Accept-Encoding": "identity"}
-        )
-    body = bytearray()
-    if (request.content_length or 0) <= bytes_max:
-        async for data in request.content.iter_chunked(65_536):
-            body += data
-            if len(body) > bytes_max:
-                break
-        else:
-            return bytes(body)
-    detail = f"at most {bytes_max:,} bytes; of a large plan, publish the changes alone with 'base'"
-    raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail, headers={"Connection": "close"})
-
-
-async def _order(request: web.Request, known: tuple[str, ...]) -> dict[str, Any]:
-    try:
-        order = json.loads(await _body(request, _ORDER_BYTES_MAX) or b"{}")
-    except (ValueError, RecursionError) as error:
-        raise bad(f"not JSON: {error}") from error
-    if not isinstance(order, dict):
-        raise bad("must be a JSON object")
-    unknown = sorted(set(order) - set(known))
-    if unknown:
-        raise bad(f"{unknown[0][:40]!r}: unknown key (known: {', '.join(known) or 'none'})")
-    return order
-
-
-def _text(order: dict[str, Any], key: str) -> str:
-    value = order.get(key)
-    if not isinstance(value, str) or not 0 < len(value) <= _TEXT_MAX or not _storable(value):
-        raise bad(f"{key}: must be a text of 1 to {_TEXT_MAX} characters")
-    return value
-
-
-def _storable(value: str) -> bool:
-    """Whether a text can be written as UTF-8: JSON can carry half a surrogate pair, which cannot."""
-    return not any("\ud800" <= sign <= "\udfff" for sign in value)
-
-
-async def _why(request: web.Request, token: Token) -> tuple[str, str]:
-    """Return the reason, if there is one, and the author of an order that may come without a body."""
-    order = await _order(request, ("reason", "author")) if request.can_read_body else {}
-    return _text(order, "reason") if "reason" in order else "", _author(order, token)
-
-
-def _author(order: dict[str, Any], token: Token) -> str:
-    """Return whose order it is. Raises `Problem` where it is given in another name: that would be a false record."""
-    if order.get("author", token.name) != token.name:
-        raise Problem(HTTPStatus.FORBIDDEN, f"author: it is {token.name}, the name of the token; leave it out")
-    return token.name
