@@ -8,7 +8,7 @@ import click
 
 from enactord.cli.program import anywhere, examples
 from enactord.cli.publish import author_or_user
-from enactord.cli.remote import ask
+from enactord.cli.source import ask
 from enactord.cli.terminal import Out, deny, tell_done
 from enactord.core.names import parse_name
 from enactord.daemon import operations

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from enactord.cli.program import anywhere, examples
-from enactord.cli.remote import Remote, read
+from enactord.cli.source import read
 from enactord.cli.terminal import Out, show
 from enactord.cli.times import Moment
 from enactord.core.moment import utc
@@ -16,6 +16,7 @@ from enactord.registry.audit import ROOM_MAX, ROOMS
 
 if TYPE_CHECKING:
     from enactord.cli.opening import Tools
+    from enactord.cli.remote import Remote
 
 _ALL = len(ROOMS) * ROOM_MAX
 
@@ -43,7 +44,7 @@ def audit(limit: int, since: float | None) -> None:
     show(document, lambda out: _print(out, document))
 
 
-def _from_enactor(limit: int, since: float, enactor: Remote) -> dict[str, Any]:
+def _from_enactor(limit: int, since: float, enactor: "Remote") -> dict[str, Any]:
     later = {"since": datetime.fromtimestamp(since, UTC).isoformat()} if since else {}
     pages = list(enactor.pages("audit", cursor="before", limit=limit, query=later))
     return {"audit": [act for page in pages for act in page["audit"]], "complete": pages[-1]["next"] is None}

@@ -8,12 +8,13 @@ import click
 
 from enactord.cli.plans import missing
 from enactord.cli.program import anywhere, examples
-from enactord.cli.remote import Remote, read
+from enactord.cli.source import read
 from enactord.cli.terminal import Out, brief_content, show
 from enactord.daemon.operations import Scope, diff_plans, owned_contents
 
 if TYPE_CHECKING:
     from enactord.cli.opening import Tools
+    from enactord.cli.remote import Remote
 
 
 @click.command(
@@ -31,7 +32,7 @@ def diff(generation: int, other: int | None) -> int:
     return 0
 
 
-def _from_enactor(generation: int, other: int | None, enactor: Remote) -> dict[str, Any] | int:
+def _from_enactor(generation: int, other: int | None, enactor: "Remote") -> dict[str, Any] | int:
     before, after = ("ledger", generation) if other is None else (generation, other)
     for number in (generation, other):
         if number is not None and enactor.find("plans", number) is None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from enactord.cli.program import anywhere, examples
-from enactord.cli.remote import Remote, read
+from enactord.cli.source import read
 from enactord.cli.terminal import Out, deny, show
 from enactord.core.names import parse_name
 from enactord.core.refusal import Refusal
@@ -16,6 +16,7 @@ from enactord.daemon.operations import Denied, endpoint_document, find_entries
 
 if TYPE_CHECKING:
     from enactord.cli.opening import Tools
+    from enactord.cli.remote import Remote
 
 
 @click.command(
@@ -42,7 +43,7 @@ def endpoints(names: tuple[str, ...], state: str | None, zone: str | None, limit
     return 0
 
 
-def _from_enactor(names: Sequence[str], state: str | None, zone: str | None, enactor: Remote) -> list[dict[str, Any]]:
+def _from_enactor(names: Sequence[str], state: str | None, zone: str | None, enactor: "Remote") -> list[dict[str, Any]]:
     if names:
         found = [document for name in sorted(set(names)) if (document := enactor.find("endpoints", name))]
     else:

@@ -7,7 +7,7 @@ import click
 
 from enactord.cli.program import anywhere, examples
 from enactord.cli.publish import author_or_user
-from enactord.cli.remote import read
+from enactord.cli.source import read
 from enactord.cli.terminal import Out, tell_done
 from enactord.core.moment import utc
 from enactord.daemon import operations

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from enactord.cli.program import anywhere, examples
-from enactord.cli.remote import Remote, read
+from enactord.cli.source import read
 from enactord.cli.terminal import Out, brief_content, deny, show
 from enactord.core.moment import utc
 from enactord.core.names import parse_name
@@ -15,6 +15,7 @@ from enactord.daemon.operations import Denied, history_document
 
 if TYPE_CHECKING:
     from enactord.cli.opening import Tools
+    from enactord.cli.remote import Remote
 
 _PLANS_A_PAGE = 50
 
@@ -33,7 +34,7 @@ def history(name: str) -> int:
     return 0
 
 
-def _from_enactor(name: str, enactor: Remote) -> dict[str, Any]:
+def _from_enactor(name: str, enactor: "Remote") -> dict[str, Any]:
     page = enactor.find("endpoints", name, "history", query={"plans": _PLANS_A_PAGE})
     document: dict[str, Any] = {"name": name, "ledger": page and page["ledger"], "plans": []}
     while page is not None:

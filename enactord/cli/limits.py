@@ -7,7 +7,7 @@ import click
 
 from enactord.cli.program import anywhere, examples
 from enactord.cli.publish import author_or_user
-from enactord.cli.remote import ask, read
+from enactord.cli.source import ask, read
 from enactord.cli.terminal import Out, deny, show, tell_done
 from enactord.core.moment import utc
 from enactord.operations.limits import changed_document, limits_document, set_limit

@@ -7,7 +7,7 @@ import click
 
 from enactord.cli.program import anywhere, examples
 from enactord.cli.publish import author_or_user
-from enactord.cli.remote import Remote, read
+from enactord.cli.source import read
 from enactord.cli.terminal import Out, show, tell_done
 from enactord.core.moment import utc
 from enactord.daemon import operations
@@ -16,6 +16,7 @@ from enactord.registry.planners import DEFAULT, check_planner
 
 if TYPE_CHECKING:
     from enactord.cli.opening import Tools
+    from enactord.cli.remote import Remote
 
 
 def _planner(context: click.Context, parameter: click.Parameter, value: str) -> str:
@@ -62,7 +63,7 @@ def pause(planner: str, reason: str, author: str | None) -> None:
     tell_done(lambda: document, lambda out: out.line(text))
 
 
-def _order(planner: str, what: str, reason: str, author: str | None, enactor: Remote) -> dict[str, Any]:
+def _order(planner: str, what: str, reason: str, author: str | None, enactor: "Remote") -> dict[str, Any]:
     return enactor.post("planners", planner, what, order={"reason": reason or None, "author": author})
 
 

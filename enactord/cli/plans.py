@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from enactord.cli.program import anywhere, examples
-from enactord.cli.remote import Remote, read
+from enactord.cli.source import read
 from enactord.cli.terminal import Out, brief_content, deny
 from enactord.cli.terminal import show as show_document
 from enactord.core.errors import PlanUnreadable
@@ -16,6 +16,7 @@ from enactord.daemon.operations import Denied, contents_document, plans_document
 
 if TYPE_CHECKING:
     from enactord.cli.opening import Tools
+    from enactord.cli.remote import Remote
 
 
 @click.command(epilog=examples("enactorctl plans\nenactorctl plans --json"))
@@ -26,7 +27,7 @@ def plans() -> None:
     show_document({"plans": found}, lambda out: _print_plans(out, found))
 
 
-def _plans_from_enactor(enactor: Remote) -> list[dict[str, Any]]:
+def _plans_from_enactor(enactor: "Remote") -> list[dict[str, Any]]:
     return [plan for page in enactor.pages("plans", cursor="before") for plan in page["plans"]]
 
 
@@ -80,7 +81,7 @@ def missing(generation: int) -> int:
     return deny(Denied(refusals=(Refusal(guard="generation", detail=detail),)))
 
 
-def _from_enactor(generation: int, full: bool, enactor: Remote) -> dict[str, Any] | None:
+def _from_enactor(generation: int, full: bool, enactor: "Remote") -> dict[str, Any] | None:
     document = enactor.find("plans", generation, query={"check": str(not full).lower()})
     if document is None or "unreadable" in document or not full:
         return document

@@ -31,6 +31,7 @@ from enactord.core.errors import (
     StoreUnknown,
     ZoneDown,
 )
+from enactord.core.refusal import Denied
 from enactord.core.visible import visible
 
 OK = 0
@@ -65,6 +66,14 @@ class Answered(EnactordError):
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem.message)
         self.problem = problem
+
+
+class Refused(Answered):
+    """An enactor over HTTP refuses what it is asked, by its rules."""
+
+    def __init__(self, denied: Denied) -> None:
+        super().__init__(Problem(code=NO, kind="refused", message="; ".join(map(str, denied.refusals))))
+        self.denied = denied
 
 
 def translate(error: Exception) -> Problem | None:

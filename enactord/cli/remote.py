@@ -1,16 +1,11 @@
-"""An enactor that is asked over HTTP, in place of the store: what --url names, and what it answers.
+"""An enactor that is asked over HTTP, in place of the store: what --url names, and what its answers come to."""
 
-A verb's document comes from either of the two, with the same keys (`ask`), and is then shown in the same way.
-"""
-
-import asyncio
 import ipaddress
 import json
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping
-from contextlib import closing
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Generator, Iterator, Mapping
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 import click
@@ -24,18 +19,13 @@ from enactord.cli.program import (
     USAGE,
     Answered,
     Problem,
+    Refused,
     enactor_file,
-    enactor_url,
 )
 from enactord.cli.terminal import warn
-from enactord.core.refusal import Refusal
-from enactord.operations.scope import Denied
-
-if TYPE_CHECKING:
-    from enactord.cli.opening import Tools
+from enactord.core.refusal import Denied, Refusal
 
 Document = dict[str, Any]
-T = TypeVar("T")
 
 _API = "/api/v1"
 _PAGE = 500
@@ -46,37 +36,6 @@ _READ_BY_ALL = 0o007
 _TRIES = 6
 _RETRY_S_MAX = 10.0
 _TOKENS = "make a token on the enactor's machine: enactorctl token add NAME --role ROLE"
-
-
-def read(over_http: Callable[["Remote"], T], by_store: Callable[["Tools"], Awaitable[T]]) -> T:
-    """Return what a verb shows: as an enactor has it where --url names one, else by the store of the config."""
-    url = enactor_url()
-    if not url:
-        from enactord.cli.opening import open_tools  # with the config, and all that it names
-
-        async def run() -> T:
-            async with open_tools() as tools:
-                return await by_store(tools)
-
-        return asyncio.run(run())
-    with closing(open_client(url)) as client:
-        return over_http(Remote(client))
-
-
-def ask(over_http: Callable[["Remote"], T], by_store: Callable[["Tools"], Awaitable[T | Denied]]) -> T | Denied:
-    """Do what `read` does for what may be refused."""
-    try:
-        return read(over_http, by_store)
-    except Refused as error:
-        return error.denied
-
-
-class Refused(Answered):
-    """An enactor refuses what it is asked, by its rules."""
-
-    def __init__(self, denied: Denied) -> None:
-        super().__init__(Problem(code=NO, kind="refused", message="; ".join(map(str, denied.refusals))))
-        self.denied = denied
 
 
 class Remote:

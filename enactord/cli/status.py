@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from enactord.cli.program import NO, OK, anywhere, examples
-from enactord.cli.remote import Remote, read
+from enactord.cli.source import read
 from enactord.cli.terminal import Out, show
 from enactord.core.moment import utc
-from enactord.daemon.documents import status_document
 
 if TYPE_CHECKING:
     from enactord.cli.opening import Tools
+    from enactord.cli.remote import Remote
 
 
 @click.command(
@@ -42,13 +42,15 @@ def problems_of(document: dict[str, Any]) -> list[str]:
     return [f"degraded ({', '.join(enactors)}): {reason}" for reason, enactors in told.items()]
 
 
-def _from_enactor(enactor: Remote) -> dict[str, Any]:
+def _from_enactor(enactor: "Remote") -> dict[str, Any]:
     document = enactor.get("status")
     document.pop("self", None)  # what that enactor alone knows
     return document
 
 
 async def _from_store(tools: "Tools") -> dict[str, Any]:
+    from enactord.daemon.documents import status_document  # with all that is stored: who asks an enactor needs none
+
     return status_document(await tools.scope.mirror(), tools.scope.zones, tools.scope.clock.now())
 
 

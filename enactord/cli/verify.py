@@ -7,12 +7,13 @@ import click
 
 from enactord.cli.program import NO, OK, UNREACHABLE, anywhere, examples
 from enactord.cli.publish import author_or_user
-from enactord.cli.remote import Remote, read
+from enactord.cli.source import read
 from enactord.cli.terminal import Bar, Out, progress, tell_done, warn
 from enactord.daemon import operations
 
 if TYPE_CHECKING:
     from enactord.cli.opening import Tools
+    from enactord.cli.remote import Remote
 
 
 @click.command(epilog=examples("enactorctl verify\nenactorctl verify --repair"))
@@ -30,7 +31,7 @@ def verify(repair: bool) -> int:
     return OK if document["sound"] else NO
 
 
-def _from_enactor(repair: bool, enactor: Remote) -> dict[str, Any]:
+def _from_enactor(repair: bool, enactor: "Remote") -> dict[str, Any]:
     return enactor.post("verify", order={"repair": repair})
 
 

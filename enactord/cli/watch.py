@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from enactord.cli.program import anywhere, examples, translate
-from enactord.cli.remote import Remote, read
+from enactord.cli.source import read
 from enactord.cli.terminal import show_line, wants_json, write, write_json
 from enactord.core.errors import EnactordError
 from enactord.daemon.news import follow_news
 
 if TYPE_CHECKING:
     from enactord.cli.opening import Tools
+    from enactord.cli.remote import Remote
 
 
 @click.command(epilog=examples("enactorctl watch\nenactorctl watch --for 60 --json"))
@@ -69,7 +70,7 @@ class _Lines:
             write("[]\n" if self._count == 0 else "\n]\n")
 
 
-def _from_enactor(lines: _Lines, for_s: float | None, enactor: Remote) -> None:
+def _from_enactor(lines: _Lines, for_s: float | None, enactor: "Remote") -> None:
     with closing(enactor.news(for_s)) as news:
         for event in news:
             lines.write(event)

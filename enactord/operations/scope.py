@@ -2,11 +2,10 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from enactord.core.events import Happening
 from enactord.core.guards import Limits
-from enactord.core.refusal import Refusal
+from enactord.core.refusal import Denied as Denied
 from enactord.ports import Clock, KeyValue
 from enactord.registry.audit import COMMAND_LINE
 from enactord.registry.keys import Keys
@@ -62,13 +61,3 @@ class Scope:
         mirror = Mirror(self.keys)
         await mirror.load(self.store)
         return mirror
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Denied:
-    """Nothing was stored, and why: every refusal that was found."""
-
-    refusals: tuple[Refusal, ...]
-
-    def document(self) -> dict[str, Any]:
-        return {"refusals": [{"guard": refusal.guard, "detail": refusal.detail} for refusal in self.refusals]}

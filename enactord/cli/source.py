@@ -1,0 +1,38 @@
+"""Where a verb's document comes from: the store that the config names, or an enactor over HTTP, with the same keys."""
+
+from collections.abc import Awaitable, Callable
+from contextlib import closing
+from typing import TYPE_CHECKING, TypeVar
+
+from enactord.cli.program import Refused, enactor_url
+from enactord.core.refusal import Denied
+
+if TYPE_CHECKING:
+    from enactord.cli.opening import Tools
+    from enactord.cli.remote import Remote
+
+T = TypeVar("T")
+
+
+def read(over_http: "Callable[[Remote], T]", by_store: "Callable[[Tools], Awaitable[T]]") -> T:
+    """Return what a verb shows: as an enactor has it where --url names one, else by the store of the config.
+
+    Each way is imported when it is taken: a short command spends most of its time so.
+    """
+    url = enactor_url()
+    if not url:
+        from enactord.cli.opening import run_with_tools
+
+        return run_with_tools(by_store)
+    from enactord.cli.remote import Remote, open_client
+
+    with closing(open_client(url)) as client:
+        return over_http(Remote(client))
+
+
+def ask(over_http: "Callable[[Remote], T]", by_store: "Callable[[Tools], Awaitable[T | Denied]]") -> T | Denied:
+    """Do what `read` does for what may be refused."""
+    try:
+        return read(over_http, by_store)
+    except Refused as error:
+        return error.denied
