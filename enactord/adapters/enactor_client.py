@@ -23,6 +23,8 @@ ANSWER_S = 60.0
 """Longer than an enactor works on one request by default (`http.request_timeout_s`), and than it waits for a body."""
 SILENCE_S = 20.0
 """An enactor that has no news says so every 5 s on its stream of events."""
+RETRY_S = 1.0
+"""Where an answer does not say after how long to come again."""
 ANSWER_BYTES_MAX = 64 * 1024 * 1024
 _LINE_BYTES_MAX = 8 * 1024 * 1024
 """A message of the stream is one line; the state of a scope of a thousand zones is one."""
@@ -47,11 +49,11 @@ class Base:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What came back: the status, the document, and after how many seconds to come again (0: not said)."""
+    """What came back: the status, the document, and after how many seconds to come again, if it is refused for now."""
 
     status: int
     document: dict[str, Any]
-    retry_s: float = 0.0
+    retry_s: float = RETRY_S
 
 
 class Client:
@@ -156,11 +158,13 @@ class Client:
             body += portion
             if len(body) > self._bytes_max:
                 raise NoEnactor(f"{self._base} answers with more than {self._bytes_max:,} bytes, which is no enactor's")
+        if response.length:  # what is still to come
+            raise http.client.IncompleteRead(bytes(body), response.length)
         if not _media_type(response).endswith("json"):
             raise self._strange(response)
         retry = response.headers.get("Retry-After", "")
         document = self._document(bytes(body))
-        return Answer(status=response.status, document=document, retry_s=float(retry) if retry.isdecimal() else 0.0)
+        return Answer(status=response.status, document=document, retry_s=float(retry) if retry.isdecimal() else RETRY_S)
 
     def _line(self, response: http.client.HTTPResponse, until: float | None) -> bytes:
         silent = time.monotonic() + SILENCE_S

@@ -108,7 +108,7 @@ class Remote:
             # One that asks too often has been refused before anything was done.
             if answer.status != 429 or not left:
                 break
-            time.sleep(min(answer.retry_s or 1.0, _RETRY_S_MAX))
+            time.sleep(min(answer.retry_s, _RETRY_S_MAX))
         if answer.status < 300:
             return answer.document
         raise no(answer, method, target)
@@ -178,7 +178,7 @@ def open_client(url: str) -> Client:
     base = parse_url(url)
     path = enactor_file("token-file", TOKEN_FILE_VARIABLE)
     token = "" if path is None else read_token(path)
-    if token and not base.tls and not _is_loopback(base.host):
+    if token and not base.tls and not is_loopback(base.host):
         warn(f"the token goes to {base.host} in clear text, and whoever reads it on the way can use it; serve https")
     ca_path = enactor_file("ca-file", CA_FILE_VARIABLE)
     if not base.tls:
@@ -222,7 +222,8 @@ def read_token(path: Any) -> str:
     return str(text.decode("ascii"))
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether what is sent to a host does not leave this machine, as far as its name or address tells."""
     try:
         return ipaddress.ip_address(host.partition("%")[0]).is_loopback
     except ValueError:
