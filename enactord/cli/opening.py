@@ -83,11 +83,11 @@ async def open_tools(*, wait_s: float = WAIT_S) -> AsyncIterator[Tools]:
             await store.close()
 
 
-def run_with_tools(work: Callable[[Tools], Awaitable[T]], *, wait_s: float = WAIT_S) -> T:
+def run_with_tools(work: Callable[[Tools], Awaitable[T]], *, wait_s: float | None = None) -> T:
     """Do a piece of work on what `open_tools` opens, and return what came of it."""
 
     async def run() -> T:
-        async with open_tools(wait_s=wait_s) as tools:
+        async with open_tools(wait_s=WAIT_S if wait_s is None else wait_s) as tools:
             return await work(tools)
 
     return asyncio.run(run())

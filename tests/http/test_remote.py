@@ -2,19 +2,18 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 
 from enactord.cli.ctl import VERBS
 from enactord.cli.ctl import main as ctl
 from tests.deploy.desk import Desk
-from tests.deploy.process import Service, service
+from tests.deploy.process import service
+from tests.http.laptop import Laptop
 from tests.servers.embedded import Embedded
-from tests.tokens import secret_of, write_tokens
 from tests.world import ZONE, fleet, plan
 
 NAME = f"n00001.{ZONE}"
@@ -57,43 +56,12 @@ ON_SITE = {
 """Verbs that need the config."""
 
 
-class Laptop:
-    """Commands on a machine that has a URL and a token, and no config."""
-
-    def __init__(self, desk: Desk, folder: Path) -> None:
-        self._desk = desk
-        self.token = folder / "token"
-        self.bearing("alice")
-        self.url = f"http://127.0.0.1:{desk.http}"
-
-    def bearing(self, name: str) -> None:
-        """Carry the token of this name from now on."""
-        self.token.write_text(secret_of(name) + "\n")
-        self.token.chmod(0o600)
-
-    async def run(self, *words: str, **environment: str) -> Result:
-        given = ["--url", self.url, "--token-file", str(self.token), *words]
-        return await asyncio.to_thread(CliRunner(env=environment).invoke, ctl, given)
-
-    async def ok(self, *words: str) -> Any:
-        done = await self.run(*words, "--json")
-        assert done.exit_code == 0, done.output
-        return json.loads(done.stdout)
-
-    async def both(self, words: Sequence[str]) -> tuple[tuple[int, Any], tuple[int, Any]]:
-        """Return exit code and document, by the config and over HTTP."""
-        on_site = ["--config", str(self._desk.config), *words, "--json"]
-        here = await asyncio.to_thread(CliRunner().invoke, ctl, on_site)
-        away = await self.run(*words, "--json")
-        return (here.exit_code, json.loads(here.stdout)), (away.exit_code, json.loads(away.stdout))
-
-
 @pytest.fixture
-async def site(tmp_path: Path) -> AsyncIterator[tuple[Laptop, Desk, Service]]:
-    """An enactor of a scope with two plans, a name that is held, and some history; operator, planner and viewer."""
+async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
+    """A live enactor of a scope with two plans, a name that is held, and some history."""
     with Embedded([ZONE]) as server:
         desk = Desk(tmp_path, server)
-        write_tokens(tmp_path / "http.tokens", alice="operator", planner_1="planner", viewer_1="viewer")
+        desk.tokens("alice")
         await desk.publish(plan(fleet(40, 1)))
         async with service(desk.config) as enactor:
             await enactor.until(lambda: enactor.event("plan.applied"))
@@ -101,7 +69,7 @@ async def site(tmp_path: Path) -> AsyncIterator[tuple[Laptop, Desk, Service]]:
             await enactor.until(lambda: enactor.event("plan.applied", 2))
             await desk.ctl("freeze", "--reason", "a drill")
             await desk.ctl("thaw", "--reason", "it is over")
-            yield Laptop(desk, tmp_path), desk, enactor
+            yield desk
 
 
 def test_every_verb_is_known_here() -> None:
@@ -109,15 +77,28 @@ def test_every_verb_is_known_here() -> None:
     assert {*SAME, *ORDERED, *ON_SITE, "completion"} == set(VERBS)
 
 
-async def test_every_verb_shows_the_same_from_a_laptop(site: tuple[Laptop, Desk, Service]) -> None:
-    """Exit code and document, verb by verb; refusals too. What an enactor has just told may be a moment old."""
-    laptop, _, _ = site
+async def test_every_verb_shows_the_same_from_a_laptop(desk: Desk, tmp_path: Path) -> None:
+    """Exit code and document, verb by verb; refusals too. What an enactor shows may be a moment old."""
+    laptop = Laptop(f"http://127.0.0.1:{desk.http}", tmp_path)
     for words in (words for asked in SAME.values() for words in asked):
         for _ in range(50):
-            here, away = await laptop.both(words)
-            if here == away:
+            on_site = ["--config", str(desk.config), *words, "--json"]
+            here = await asyncio.to_thread(CliRunner().invoke, ctl, on_site)
+            away = await laptop.run(*words, "--json")
+            if (here.exit_code, here.stdout) == (away.exit_code, away.stdout):
                 break
             await asyncio.sleep(0.2)
-        assert away == here, words
-    told = [await laptop.run(*words) for asked in SAME.values() for words in asked]
-    assert not [done.output for done in told if "plain form" in done.output or "Traceback" in done.output]
+        assert (json.loads(away.stdout), away.exit_code) == (json.loads(here.stdout), here.exit_code), words
+        told = await laptop.run(*words)
+        assert "plain form" not in told.output, told.output
+        assert told.exception is None or isinstance(told.exception, SystemExit), told.exception
+
+
+@pytest.mark.parametrize("verb", sorted(ON_SITE))
+async def test_what_needs_the_config_says_so(verb: str, tmp_path: Path) -> None:
+    """Before it does anything: exit 2, with the verb and what to give in place of the URL."""
+    error = await Laptop("http://127.0.0.1:1", tmp_path).no(2, *ON_SITE[verb])
+    assert error["kind"] == "usage"
+    assert f"{verb}" in error["message"]
+    assert "needs the config and its plan store" in error["message"]
+    assert "--config FILE" in error["message"]

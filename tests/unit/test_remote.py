@@ -77,6 +77,24 @@ def test_each_answer_that_is_no_document_has_its_exit_code_and_fix(
     assert words in people
 
 
+@pytest.mark.parametrize(
+    ("enactors", "code"),
+    [
+        ([], 1),
+        ([{"id": "a", "stale": False}], 0),
+        ([{"id": "a", "stale": True}], 1),
+        ([{"id": "a", "stale": False, "degraded": ["store: no answer"]}], 1),
+    ],
+)
+def test_status_checks_over_http_as_by_the_config(enactors: list[dict[str, Any]], code: int) -> None:
+    with Canned(found(enactors=enactors, self={"id": "a"})) as peer:
+        done = CliRunner().invoke(ctl, ["--url", peer.url, "status", "--check", "--json"])
+    assert done.exit_code == code
+    document = json.loads(done.stdout)
+    assert "self" not in document
+    assert bool(document["problems"]) == bool(code)
+
+
 def test_a_redirect_is_not_followed_with_a_token(tmp_path: Path) -> None:
     """The token goes to the enactor that was named, and nowhere else."""
     with Canned(found()) as elsewhere, Canned(answer(307, "", "text/html", f"Location: {elsewhere.url}/")) as peer:

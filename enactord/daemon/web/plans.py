@@ -74,7 +74,7 @@ class PlanPages:
         if not found:
             raise _no_plan(generation)
         document = found[0]
-        if query.choice("check", ("true", "false")) == "true" and "unreadable" not in document:
+        if query.flag("check") and "unreadable" not in document:
             async with self._busy:
                 document |= await self._checked(self._manifest(generation))
         return web.json_response(document)

@@ -44,6 +44,14 @@ class Query:
             raise bad(f"{key}: must be one of {', '.join(choices)}")
         return value or ""
 
+    def flag(self, key: str) -> bool:
+        """Return whether something is wanted; false where it is not given."""
+        return self.choice(key, ("true", "false")) == "true"
+
+    def given(self, key: str) -> dict[str, str]:
+        """Return a key with its value; nothing where it is not given."""
+        return {key: self._values[key]} if key in self._values else {}
+
     def integer(self, key: str, default: int, *, low: int, high: int) -> int:
         value = self._values.get(key)
         return default if value is None else whole_number(key, value, low=low, high=high)

@@ -3,6 +3,7 @@ operations, as far as a token's role goes.
 """
 
 import asyncio
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from http import HTTPStatus
@@ -16,8 +17,10 @@ from enactord.core.tokens import Role, Token
 from enactord.daemon.operations import (
     Denied,
     Earlier,
+    How,
     Published,
     Scope,
+    approve,
     freeze,
     freeze_document,
     pause,
@@ -29,9 +32,9 @@ from enactord.daemon.operations import (
     thaw,
 )
 from enactord.daemon.web.access import Access
-from enactord.daemon.web.order import allowed, author_of, denied, flag_of, read_body, read_order, text_of
+from enactord.daemon.web.order import TEXT_MAX, allowed, author_of, denied, flag_of, read_body, read_order, text_of
 from enactord.daemon.web.problems import Problem
-from enactord.daemon.web.query import bad
+from enactord.daemon.web.query import Query, bad, whole_number
 from enactord.registry.control import MODES
 from enactord.registry.planners import check_planner
 from enactord.registry.plans import Orders
@@ -64,7 +67,8 @@ class Writing:
     def routes(self) -> list[web.RouteDef]:
         access, planner, operator = self._access, Role.PLANNER, Role.OPERATOR
         return [
-            web.post("/api/v1/plans", allowed(access, planner, self.publish)),
+            web.post("/api/v1/plans", allowed(access, planner, self.publish, queried=True)),
+            web.post("/api/v1/plans/{generation}/approve", allowed(access, operator, self.approve)),
             web.post("/api/v1/freeze", allowed(access, operator, self.freeze)),
             web.post("/api/v1/thaw", allowed(access, operator, self.thaw)),
             web.post("/api/v1/rollback", allowed(access, operator, self.rollback)),
@@ -75,28 +79,50 @@ class Writing:
     async def publish(self, request: web.Request, token: Token) -> web.Response:
         """Publish the plan that is the body; 201 with its generation, 422 with every refusal.
 
-        Another author in the plan is no error, as somebody else may have written the file; the answer warns.
+        `approve`: as an operator, whose reason is kept, and whom guards that weigh change do not refuse. Another author
+        in the plan is no error, as somebody else may have written the file; the answer warns.
         """
+        query = Query(request, ("dry_run", "fail_on_held", "approve", "reason", "author"))
+        how = How(dry_run=query.flag("dry_run"), fail_on_held=query.flag("fail_on_held"))
+        approves, reason = query.flag("approve"), query.text("reason", length_max=TEXT_MAX)
+        author_of(query.given("author"), token)
+        if approves:
+            self._access.require(request, Role.OPERATOR)
+            if not reason:
+                raise bad("reason: an approval needs one, which is kept")
         async with self._publications:
             body = await read_body(request, self._plan_bytes_max)
             draft = await asyncio.to_thread(parse_plan, body)  # a large one must not hold up the enactor
-            done = await publish(self._scope(token), draft, Orders(author=token.name))
+            scope = self._scope(token)
+            if approves:
+                return await _answer(await approve(scope, draft, author=token.name, reason=reason, how=how))
+            done = await publish(scope, draft, Orders(author=token.name, reason=reason), how=how)
         if isinstance(done, Published) and draft.author not in ("", token.name):
             note = f"the author is {token.name}, the name of the token; what the plan says of its author does not count"
             done = replace(done, warnings=(note, *done.warnings))
-        return _answer(done)
+        return await _answer(done)
+
+    async def approve(self, request: web.Request, token: Token) -> web.Response:
+        """Publish a stored plan anew as an approved generation: {"reason": "…"}."""
+        generation = whole_number("generation", request.match_info["generation"], low=1, high=GENERATION_MAX - 1)
+        order = await read_order(request, ("reason", "author", "dry_run", "fail_on_held"))
+        how = How(dry_run=flag_of(order, "dry_run"), fail_on_held=flag_of(order, "fail_on_held"))
+        author, reason = author_of(order, token), text_of(order, "reason")
+        async with self._publications:
+            return await _answer(await approve(self._scope(token), generation, author=author, reason=reason, how=how))
 
     async def rollback(self, request: web.Request, token: Token) -> web.Response:
         """Publish an older plan's content anew: {"generation": 7, "reason": "…"}; or "to_time", or "to_last_whole".
 
         The planner whose content it changes is paused, unless "pause" is false.
         """
-        order = await read_order(request, (*_ROLLBACK_TAKES, "reason", "author", "pause"))
-        pauses = flag_of(order, "pause", default=True)
-        what = _which(order, self._scope(token).clock.now())
+        order = await read_order(request, (*_ROLLBACK_TAKES, "reason", "author", "pause", "dry_run"))
+        pauses, how = flag_of(order, "pause", default=True), How(dry_run=flag_of(order, "dry_run"))
+        scope = self._scope(token)
+        what = _which(order, scope.clock.now())
         author, reason = author_of(order, token), text_of(order, "reason")
         async with self._rollbacks:
-            return _answer(await rollback(self._scope(token), what, author=author, reason=reason, pause=pauses))
+            return await _answer(await rollback(scope, what, author=author, reason=reason, how=how, pause=pauses))
 
     async def pause(self, request: web.Request, token: Token) -> web.Response:
         """Refuse what a planner publishes: {"reason": "…"}."""
@@ -159,14 +185,12 @@ def _which(order: Mapping[str, Any], now: float) -> int | Earlier:
     raise bad(f"{given[0]}: must be {_ROLLBACK_TAKES[given[0]]}")
 
 
-def _answer(done: Published | Denied) -> web.Response:
+async def _answer(done: Published | Denied) -> web.Response:
+    """Return how a publication ended, with all that the command line shows of it."""
     if isinstance(done, Denied):
         raise denied(done)
-    document = {
-        "generation": done.manifest.generation,
-        "digest": done.manifest.digest,
-        "endpoints": done.manifest.endpoints,
-        "held": [{"name": h.name, "guard": h.refusal.guard, "detail": h.refusal.detail} for h in done.held],
-        "warnings": list(done.warnings),
-    }
-    return web.json_response(document, status=201, headers={"Location": f"/api/v1/plans/{done.manifest.generation}"})
+    # With what a large plan would change, it may be long.
+    text = await asyncio.to_thread(lambda: json.dumps(done.document()))
+    if done.dry_run:
+        return web.json_response(text=text)
+    return web.json_response(text=text, status=201, headers={"Location": f"/api/v1/plans/{done.manifest.generation}"})
