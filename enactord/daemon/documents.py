@@ -11,12 +11,12 @@ from enactord.core.errors import PlanUnreadable
 from enactord.core.ledger import REMOVAL, Entry, Version
 from enactord.core.names import zone_of
 from enactord.core.plan import Manifest, parse_chunk
-from enactord.operations.retiring import retired_document
 from enactord.registry.control import Freeze
+from enactord.registry.keys import stored_json
 from enactord.registry.mirror import Mirror, Presence
 from enactord.registry.planners import Pause
 from enactord.registry.plans import Plans
-from enactord.store.layout import OtherFormat
+from enactord.store.layout import RETIRED, OtherFormat
 
 Document = dict[str, Any]
 
@@ -25,6 +25,8 @@ HELD_MAX = 5
 """Most held names that a summary tells of; `endpoints` has them all."""
 
 
+_TIME_MAX_S = 253_402_300_800
+"""The end of the year 9999: later times have no calendar date."""
 STALE_S = 60.0
 """What an enactor last said of itself longer ago than this tells nothing of now."""
 
@@ -120,6 +122,24 @@ def _zone_document(mirror: Mirror, zone: str, seen: Callable[[str], str], *, con
         "applied": applied,
         "state": state,
         "endpoints": {"total": totals.entries, "pending": totals.pending, "held": totals.held, "unseen": totals.unseen},
+    }
+
+
+def retired_document(mirror: Mirror) -> list[Document]:
+    """Return the zones that were retired and have not come back, sorted: by whom, when and why."""
+    return [{"zone": zone} | _note(value) for zone, value in mirror.retired.items()]
+
+
+def _note(value: bytes) -> Document:
+    """Return what was written when a zone was retired; what cannot be read of it, as nothing."""
+    found = stored_json(RETIRED, value)
+    note = found if isinstance(found, dict) else {}
+    at, generation = note.get("at"), note.get("generation")
+    return {
+        "reason": str(note.get("reason", "")),
+        "author": str(note.get("author", "")),
+        "at": at if isinstance(at, int | float) and 0 <= at < _TIME_MAX_S else 0,
+        "generation": generation if isinstance(generation, int) and generation >= 0 else 0,
     }
 
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from enactord.core.events import Happening
 from enactord.core.guards import Limits
 from enactord.core.refusal import Denied as Denied
 from enactord.ports import Clock, KeyValue
@@ -12,6 +12,9 @@ from enactord.registry.keys import Keys
 from enactord.registry.mirror import Mirror
 from enactord.registry.plans import Plans
 from enactord.registry.reports import WAIT_S
+
+if TYPE_CHECKING:
+    from enactord.core.events import Happening
 
 Stage = Callable[[str], None]
 """Told the name of each stage that may take a while."""
@@ -24,7 +27,7 @@ def silent(stage: str) -> None:
 class Unheard:
     """An observer that hears nothing: what an operation did is what it returns."""
 
-    def observe(self, happening: Happening) -> None:
+    def observe(self, happening: "Happening") -> None:
         """Take no note."""
 
 
