@@ -11,7 +11,7 @@ import socket
 import ssl
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -129,7 +129,9 @@ class Client:
         self._end_at(until)
         target = f"{self._base.path}{path}" + (f"?{urlencode(query)}" if query else "")
         headers = self._headers | ({} if body is None else {"Content-Type": "application/json"})
-        self._connection.request(method, target, body=body, headers=headers)
+        with suppress(BrokenPipeError, ConnectionResetError):
+            # An enactor that does not take so long a body answers before it has all of it.
+            self._connection.request(method, target, body=body, headers=headers)
         return self._connection.getresponse()
 
     def _connect(self) -> http.client.HTTPConnection:

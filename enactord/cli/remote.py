@@ -182,6 +182,8 @@ def open_client(url: str) -> Client:
         warn(f"the token goes to {base.host} in clear text, and whoever reads it on the way can use it; serve https")
     ca_path = enactor_file("ca-file", CA_FILE_VARIABLE)
     if not base.tls:
+        if "enactord.ca-file" in click.get_current_context().meta:
+            raise click.UsageError(f"--ca-file is of use with an https URL alone, and this is {base}")
         return Client(base, token=token)
     try:
         trust = ssl.create_default_context(cafile=ca_path)

@@ -88,6 +88,14 @@ async def test_a_plan_is_published_tried_refused_and_approved(world: World, lapt
     assert world.serves(fleet(10, 1))
 
 
+async def test_a_plan_that_is_too_large_is_told(world: World, tmp_path: Path) -> None:
+    """The enactor answers before it has all of it: that is no broken connection."""
+    path = file(tmp_path, plan(fleet(20_000)))
+    async with serving(world.members["a"], tokens=OURS, plan_bytes_max=1000) as site:
+        error = await Laptop(site.url, tmp_path).no(2, "publish", path)
+    assert "at most 1,000 bytes" in error["message"]
+
+
 async def test_a_rollback_is_tried_and_done(world: World, laptop: Laptop) -> None:
     """By generation, by time, and to the last whole plan; the planner is paused unless told otherwise."""
     await world.publish(plan(fleet(10, 2)))

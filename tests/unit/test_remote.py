@@ -2,6 +2,8 @@
 
 import json
 import ssl
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +95,19 @@ def test_status_checks_over_http_as_by_the_config(enactors: list[dict[str, Any]]
     document = json.loads(done.stdout)
     assert "self" not in document
     assert bool(document["problems"]) == bool(code)
+
+
+def test_a_question_imports_no_store() -> None:
+    """Nor aiohttp: from a laptop, the answer is there in less time than that import takes."""
+    with Canned(found(enactors=[])) as peer:
+        words = f"['--url', {peer.url!r}, 'status', '--json']"
+        program = (
+            f"import sys; from enactord.cli.ctl import main; main({words}, standalone_mode=False); print(*sys.modules)"
+        )
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.splitlines()[-1].split())
+    assert "enactord.cli.remote" in loaded
+    assert not {"aiohttp", "asyncio", "grpc", "sqlite3", "enactord.cli.opening", "enactord.core.events"} & loaded
 
 
 def test_a_redirect_is_not_followed_with_a_token(tmp_path: Path) -> None:
@@ -199,6 +214,7 @@ def test_tls_is_checked_and_its_faults_name_the_fix(tmp_path: Path) -> None:
         (["--url", "http://127.0.0.1:1", "--config", "x.toml", "status"], "exclude each other"),
         (["--config", "x.toml", "status", "--url", "http://127.0.0.1:1"], "exclude each other"),
         (["--config", "x.toml", "--token-file", "t", "status"], "of use with --url alone"),
+        (["--url", "http://127.0.0.1:1", "--ca-file", "ca.pem", "status"], "with an https URL alone"),
         (["--url", "127.0.0.1:8451", "status"], "give it as http://127.0.0.1:8451"),
         (["--url", "ftp://a", "status"], "no URL of an enactor"),
         (["--url", "http://a:b/", "status"], "no URL"),
