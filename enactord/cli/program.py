@@ -1,6 +1,6 @@
 """A program of several verbs: options that all of them take, and the one place where errors become exit codes.
 
-0 ok; 1 the answer is "no"; 2 wrong usage or config; 3 the store or a server cannot be reached.
+0 ok; 1 the answer is "no"; 2 wrong usage or config; 3 the store, a server or the enactor cannot be reached.
 """
 
 import importlib
@@ -258,13 +258,10 @@ def on_site(command: F) -> F:
 
 
 def _over_http(command: F, *, hidden: bool) -> F:
+    in_file = "In a file, as every user of this machine can read arguments."
     for key, metavar, text in (
         ("ca-file", "FILE", f"Trust this authority alone, for an https URL [default: ${CA_FILE_VARIABLE}]."),
-        (
-            "token-file",
-            "FILE",
-            f"The token for --url [default: ${TOKEN_FILE_VARIABLE}]. In a file, as all users can read arguments.",
-        ),
+        ("token-file", "FILE", f"The token for --url [default: ${TOKEN_FILE_VARIABLE}]. {in_file}"),
         ("url", "URL", f"Ask this enactor over HTTP, without config and store [default: ${URL_VARIABLE}]."),
     ):
         command = click.option(
@@ -294,7 +291,10 @@ def enactor_url() -> str:
 
     An option counts more than the environment, and there the URL more than the config. Raises `click.UsageError`.
     """
-    meta = click.get_current_context().meta
+    context = click.get_current_context()
+    if not any(parameter.name == "url" for parameter in context.find_root().command.params):
+        return ""  # a program that asks no enactor
+    meta = context.meta
     url, config = meta.get("enactord.url", ""), meta.get("enactord.config")
     if url and config:
         raise click.UsageError("--url and --config exclude each other: an enactor is asked, or its store")

@@ -148,7 +148,7 @@ def show_published(done: dict[str, Any] | Denied) -> int:
         warn(warning)
     for held in done["held"]:
         warn(f"will be held: {held['name']}: {held['guard']}: {held['detail']}")
-    if done["dry_run"]:
+    if done.get("dry_run"):
         show(done, lambda out: _print(out, done))
     else:
         tell_done(lambda: done, lambda out: _print(out, done))

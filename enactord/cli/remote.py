@@ -2,9 +2,11 @@
 
 import ipaddress
 import json
+import os
 import ssl
 import time
 from collections.abc import Generator, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -185,6 +187,8 @@ def open_client(url: str) -> Client:
         if "enactord.ca-file" in click.get_current_context().meta:
             raise click.UsageError(f"--ca-file is of use with an https URL alone, and this is {base}")
         return Client(base, token=token)
+    if ca_path is not None:
+        ca_path.open("rb").close()  # what ssl says of a file that it cannot read does not name it
     try:
         trust = ssl.create_default_context(cafile=ca_path)
     except ssl.SSLError as error:
@@ -204,24 +208,25 @@ def parse_url(url: str) -> Base:
         raise click.UsageError(
             "--url: it must hold no name and no password; the token stands in a file: --token-file FILE"
         )
-    if parts.scheme not in ("http", "https") or not host:
+    if parts.scheme not in ("http", "https") or not host or not host.isprintable() or " " in host:
         raise click.UsageError(f"--url: {url[:80]!r} is no URL of an enactor; {example}")
     if parts.query or parts.fragment:
         raise click.UsageError(f"--url: {url[:80]!r} must end before its '?' or '#'; {example}")
     tls = parts.scheme == "https"
-    return Base(tls=tls, host=host, port=port or (443 if tls else 80), path=parts.path.rstrip("/"))
+    path = quote(parts.path.rstrip("/"), safe="/%")
+    return Base(tls=tls, host=host, port=port or (443 if tls else 80), path=path)
 
 
-def read_token(path: Any) -> str:
+def read_token(path: Path) -> str:
     """Return the token that a file holds. Raises `click.UsageError`, OSError."""
     with path.open("rb") as file:
-        mode = path.stat().st_mode
-        text = file.read(_FILE_BYTES_MAX).strip()
-    if not text or not text.isascii() or len(text.split()) != 1:
+        mode = os.fstat(file.fileno()).st_mode
+        text = file.read(_FILE_BYTES_MAX).decode("ascii", "replace").strip()
+    if not text or not text.isascii() or not text.isprintable() or " " in text:
         raise click.UsageError(f"--token-file: {path} must hold one token, as `enactorctl token add` shows it")
     if mode & _READ_BY_ALL:
         warn(f"{path} can be read by everybody on this machine; chmod o= {path}")
-    return str(text.decode("ascii"))
+    return text
 
 
 def is_loopback(host: str) -> bool:

@@ -14,10 +14,13 @@ from enactord.adapters.enactor_client import Base, Client
 from enactord.cli.ctl import main as ctl
 from enactord.cli.remote import is_loopback
 from enactord.core.errors import EnactorAway, EnactorUnknown, NoEnactor
+from planner_stub.cli import main as stub
 from tests.servers.canned import Canned, answer, found, problem
 from tests.servers.certificates import Authority
 from tests.servers.dns_server import free_port
 from tests.tokens import secret_of
+from tests.world import fleet
+from tests.world import plan as fleet_plan
 
 REFUSED = {"refusals": [{"guard": "generation", "detail": "plan 7 is not in the store"}]}
 
@@ -217,6 +220,8 @@ def test_tls_is_checked_and_its_faults_name_the_fix(tmp_path: Path) -> None:
         (["--url", "http://127.0.0.1:1", "--ca-file", "ca.pem", "status"], "with an https URL alone"),
         (["--url", "127.0.0.1:8451", "status"], "give it as http://127.0.0.1:8451"),
         (["--url", "ftp://a", "status"], "no URL of an enactor"),
+        (["--url", "http://a b/", "status"], "no URL of an enactor"),
+        (["--url", "https://127.0.0.1:1", "--ca-file", "/nowhere/ca.pem", "status"], "/nowhere/ca.pem"),
         (["--url", "http://a:b/", "status"], "no URL"),
         (["--url", "http://alice:secret@a", "status"], "--token-file FILE"),
         (["--url", "http://a/?x=1", "status"], "must end before"),
@@ -249,6 +254,49 @@ def test_an_option_counts_more_than_the_environment(tmp_path: Path) -> None:
         assert CliRunner(env=with_token).invoke(ctl, ["planner"]).exit_code == 0
         assert "Authorization: Bearer" in peer.requests[-1]
     assert "$ENACTORD_URL does not give" in run("backup", "f", ENACTORD_URL=peer.url)[1]["message"]
+
+
+@pytest.mark.parametrize("text", ["", "\n", "two words", "schl\u00fcssel", "a\x01b", "a\r\nX-More: b"])
+def test_a_file_that_holds_no_token_is_told(tmp_path: Path, text: str) -> None:
+    """Before anything is sent: what is no token could be another secret, or end the header."""
+    (tmp_path / "token").write_text(text)
+    code, error, _ = run("--url", "http://127.0.0.1:1", "--token-file", str(tmp_path / "token"), "status")
+    assert (code, error["kind"]) == (2, "usage")
+    assert f"{tmp_path}/token must hold one token" in error["message"]
+
+
+def test_no_proxy_of_the_environment_is_asked(tmp_path: Path) -> None:
+    """It would be shown the token."""
+    with Canned(found()) as proxy, Canned(found(paused=[])) as peer:
+        environment = dict.fromkeys(("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY"), proxy.url)
+        given = ["--url", peer.url, "--token-file", bearing(tmp_path), "planner"]
+        assert CliRunner(env=environment).invoke(ctl, given).exit_code == 0
+    assert proxy.requests == []
+
+
+def test_a_path_before_the_api_is_kept() -> None:
+    """As behind a proxy that serves several scopes."""
+    with Canned(found(paused=[])) as peer:
+        assert CliRunner().invoke(ctl, ["--url", f"{peer.url}/scope a/", "planner"]).exit_code == 0
+    assert peer.requests[0].startswith("GET /scope%20a/api/v1/planners HTTP/1.1")
+
+
+def test_another_program_asks_no_enactor(tmp_path: Path) -> None:
+    """ENACTORD_URL is of enactorctl alone."""
+    done = CliRunner(env={"ENACTORD_URL": "http://127.0.0.1:1", "ENACTORD_CONFIG": "/nowhere.toml"}).invoke(
+        stub, ["bad", "empty", "--publish"]
+    )
+    assert (done.exit_code, "/nowhere.toml" in done.output) == (2, True)
+
+
+def test_what_an_older_enactor_answers_is_shown_all_the_same(tmp_path: Path) -> None:
+    """A plan that was published does not look failed because its answer has other keys."""
+    plan = tmp_path / "plan.json"
+    plan.write_text(json.dumps(fleet_plan(fleet(1))))
+    with Canned(found(generation=7, digest="a", endpoints=1, held=[], warnings=[])) as peer:
+        done = CliRunner().invoke(ctl, ["--url", peer.url, "publish", str(plan)])
+    assert done.exit_code == 0
+    assert '"generation": 7' in done.output
 
 
 def test_a_token_that_others_can_read_is_told(tmp_path: Path) -> None:
