@@ -5,7 +5,6 @@ redirect, as a token must not go elsewhere, and takes no proxy from the environm
 """
 
 import http.client
-import io
 import json
 import socket
 import ssl
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
+from enactord.adapters.timed_socket import TimedSocket
 from enactord.core.errors import EnactorAway, EnactorUnknown, NoEnactor
 
 CONNECT_S = 10.0
@@ -76,7 +76,7 @@ class Client:
         self._answer_s = answer_s
         self._bytes_max = bytes_max
         self._connection: http.client.HTTPConnection | None = None
-        self._timed: _TimedSocket | None = None
+        self._timed: TimedSocket | None = None
 
     def close(self) -> None:
         """Let go of the connection."""
@@ -146,7 +146,7 @@ class Client:
         except (OSError, UnicodeError) as error:  # UnicodeError: a name that is none
             connection.close()
             raise EnactorAway(f"{base} cannot be reached: {_why(error, base)}") from error
-        self._timed = connection.sock = _TimedSocket(connection.sock)
+        self._timed = connection.sock = TimedSocket(connection.sock)
         return connection
 
     def _end_at(self, until: float) -> None:
@@ -215,61 +215,6 @@ class Client:
         finally:
             if not whole:
                 self.close()
-
-
-class _TimedSocket:
-    """What http.client uses of a socket; every wait ends at `until` (monotonic), however slowly the peer sends."""
-
-    def __init__(self, plain: socket.socket) -> None:
-        self._plain = plain
-        self._readers = 0
-        self._closed = False
-        self.until = 0.0
-
-    def wait(self) -> socket.socket:
-        """Return the socket, which waits no longer than that."""
-        left = self.until - time.monotonic()
-        if left <= 0:
-            raise TimeoutError
-        self._plain.settimeout(left)
-        return self._plain
-
-    def sendall(self, data: Any) -> None:
-        self.wait().sendall(data)
-
-    def makefile(self, mode: str) -> io.BufferedReader:
-        self._readers += 1
-        return io.BufferedReader(_Incoming(self))
-
-    def close(self) -> None:
-        """Close it once nobody reads from it: http.client closes before it reads a last answer."""
-        self._closed = True
-        if self._readers == 0:
-            self._plain.close()
-
-    def let_go(self) -> None:
-        """One reader less."""
-        self._readers -= 1
-        if self._closed:
-            self.close()
-
-
-class _Incoming(io.RawIOBase):
-    """What comes in through a timed socket."""
-
-    def __init__(self, timed: _TimedSocket) -> None:
-        self._timed = timed
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        return self._timed.wait().recv_into(buffer)
-
-    def close(self) -> None:
-        if not self.closed:
-            self._timed.let_go()
-        super().close()
 
 
 def _lost(order: bool, detail: str) -> EnactorAway:

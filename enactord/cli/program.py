@@ -25,6 +25,7 @@ from enactord.core.errors import (
     EnactorUnknown,
     InvalidName,
     InvalidPlan,
+    NoEnactor,
     PlanUnreadable,
     StoreDown,
     StoreRefused,
@@ -108,6 +109,8 @@ def translate(error: Exception) -> Problem | None:
         case EnactorUnknown():
             hint = "it may have been carried out: look with `enactorctl audit` before you try again"
             return Problem(code=UNREACHABLE, kind="enactor-unknown", message=f"{message}; {hint}")
+        case NoEnactor():
+            return Problem(code=UNREACHABLE, kind="no-enactor", message=message)
         case EnactorAway():
             return Problem(code=UNREACHABLE, kind="enactor", message=message)
         case ZoneDown():

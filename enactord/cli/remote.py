@@ -127,7 +127,7 @@ def no(answer: Answer, method: str, target: str) -> Exception:
     kind = str(document.get("kind", ""))
     match answer.status:
         case 401:
-            return Answered(Problem(code=USAGE, kind="token", message=_tokenless(detail)))
+            return Answered(Problem(code=USAGE, kind="token", message=_tokenless()))
         case 403:
             return Answered(
                 Problem(code=NO, kind="role", message=f"the enactor does not let this token do it: {detail}")
@@ -161,7 +161,7 @@ def _unreachable(kind: str, message: str) -> Problem:
     return Problem(code=UNREACHABLE, kind=kind, message=message)
 
 
-def _tokenless(detail: str) -> str:
+def _tokenless() -> str:
     """Say what to do where no token, or none that is known, was given."""
     path = enactor_file("token-file", TOKEN_FILE_VARIABLE)
     if path is None:
