@@ -55,6 +55,9 @@ enactorctl --url https://enactor-a.example.com:8451 --token-file ~/.enactord-tok
 def main() -> None:
     """Look at and steer one scope: its plans, its endpoints, its zones.
 
+    It works on the store that the config names. With --url it asks an enactor over HTTP, and needs
+    neither config nor store; whatever is done is then recorded under the token's name.
+
     Exit codes: 0 ok; 1 the answer is "no" (a refusal, a failed check, drift); 2 wrong usage
     or config; 3 the store, a server or the enactor cannot be reached.
     """

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from enactord.core.kv import Delete, Put
 from enactord.daemon.documents import (
     contents_document,
     diff_plans,
@@ -68,6 +69,23 @@ async def test_names_contents_and_changes_are_whole_and_in_order(world: World, t
         listed = (await laptop.ok("endpoints"))["endpoints"]
         assert listed == [endpoint_document(entry, list(world.servers)) for entry in entries.values()]
         assert len((await laptop.ok("endpoints", "--zone", OTHER))["endpoints"]) == 60
+
+
+async def test_a_damaged_plan_is_told(world: World, tmp_path: Path) -> None:
+    """As by the config: which it is, and that reading it whole is a no. The store is asked, whatever the mirror has."""
+    member = await world.add("a")
+    await world.publish(plan(fleet(10, 1)))
+    await world.applied(1)
+    async with serving(member, tokens=OURS) as site:
+        laptop = Laptop(site.url, tmp_path)
+        assert (await laptop.ok("show", "1"))["readable"] is True
+        await world.store.transact((), (Delete(key=f"{world.keys.root}chunks/", prefix=True),))
+        document = await laptop.ok("show", "1")
+        assert (document["readable"], document["endpoints"], "chunk" in document["problem"]) == (False, 10, True)
+        await world.store.transact((), (Put(key=world.keys.plan(1), value=b"junk"),))
+        await world.until(lambda: member.enactor.mirror.items[world.keys.plan(1)].value == b"junk")
+        for words in (("show", "1"), ("show", "1", "--full"), ("diff", "1")):
+            assert (await laptop.no(1, *words))["kind"] == "unreadable", words
 
 
 async def test_a_history_is_joined_without_a_seam(world: World, tmp_path: Path) -> None:
