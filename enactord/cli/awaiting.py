@@ -2,34 +2,28 @@
 
 import asyncio
 import functools
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+import time
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import click
+from click.core import ParameterSource
 
-from enactord.cli.program import NO, OK, UNREACHABLE, F
+from enactord.cli.program import NO, OK, UNREACHABLE, F, enactor_url
 from enactord.cli.terminal import Bar, complain
 from enactord.core.errors import Compacted, EnactordError, StoreDown
 from enactord.daemon.documents import Document, status_document
-from enactord.daemon.operations import Denied, Published, Scope
+from enactord.daemon.operations import Denied, Scope
 from enactord.registry.reports import WAIT_S
+
+if TYPE_CHECKING:
+    from enactord.cli.remote import Remote
 
 _LOOKS_APART_S = 0.2
 _AGAIN_S = 1.0
 _SERVED_S = 300.0
-
-
-class Waited(Protocol):
-    """What came of waiting; `code` is the exit code."""
-
-    @property
-    def code(self) -> int: ...
-
-    def text(self) -> str: ...
-
-    def document(self) -> Document: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,21 +77,14 @@ class Standing:
             "unseen": self.unseen,
             "refused": self.refused,
             "why": self.why,
+            "text": self.text(),
+            "code": self.code,
         }
 
 
-@dataclass(frozen=True, slots=True)
-class NotKnown:
-    """The plan is published, and the store could not be asked what came of it."""
-
-    why: str
-    code: int = UNREACHABLE
-
-    def text(self) -> str:
-        return f"whether it is served is not known: {self.why}"
-
-    def document(self) -> Document:
-        return {"served": None, "why": self.why}
+def not_known(why: str) -> Document:
+    """Return what is told where the plan is published, and nobody could be asked what came of it."""
+    return {"served": None, "why": why, "text": f"whether it is served is not known: {why}", "code": UNREACHABLE}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,18 +94,37 @@ class Patience:
     confirm_s: float
     served_s: float
 
-    async def wait(self, scope: Scope, done: Published | Denied, bar: Bar) -> Waited | None:
-        """Wait until what was published is served; None where that is not asked for, or nothing was published."""
-        if not self.served_s or isinstance(done, Denied) or done.dry_run:
-            return None
-        generation = done.manifest.generation
-        try:
-            return await await_served(scope, generation, bar, limit_s=self.served_s)
-        except EnactordError as error:
-            return NotKnown(str(error))
-        except asyncio.CancelledError:
-            complain(f"plan {generation} is published; see what becomes of it: enactorctl status")
-            raise
+    async def by_store(self, scope: Scope, done: Document | Denied, bar: Bar) -> Document | Denied:
+        """Wait until what was published is served; returns its document, with what came of that."""
+        if isinstance(done, Denied) or not self._waits(done):
+            return done
+        with _interrupted(done):
+            try:
+                waited = (await await_served(scope, done["generation"], bar, limit_s=self.served_s)).document()
+            except EnactordError as error:
+                waited = not_known(str(error))
+        return done | {"waited": waited}
+
+    def over_http(self, enactor: "Remote", done: Document, bar: Bar) -> Document:
+        """Do the same by what an enactor says over HTTP."""
+        if not self._waits(done):
+            return done
+        with _interrupted(done):
+            waited = _await_enactor(enactor, done["generation"], bar, limit_s=self.served_s)
+        return done | {"waited": waited}
+
+    def _waits(self, done: Document) -> bool:
+        return self.served_s > 0 and not done["dry_run"]
+
+
+@contextmanager
+def _interrupted(done: Document) -> Iterator[None]:
+    """Where somebody ends the waiting, say that the plan is published all the same."""
+    try:
+        yield
+    except (asyncio.CancelledError, KeyboardInterrupt):
+        complain(f"plan {done['generation']} is published; see what becomes of it: enactorctl status")
+        raise
 
 
 def waiting(command: F) -> F:
@@ -137,6 +143,7 @@ def waiting(command: F) -> F:
             type=click.FloatRange(0, 600),
             default=WAIT_S,
             show_default=True,
+            callback=_confirm_s,
             help="How long an enactor may take to report the fences that stand; then it is published as unconfirmed.",
         ),
         click.option(
@@ -156,6 +163,14 @@ def waiting(command: F) -> F:
     ):
         patient = option(patient)
     return cast(F, patient)
+
+
+def _confirm_s(context: click.Context, parameter: click.Parameter, value: float) -> float:
+    """Return how long to wait; an enactor that is asked over HTTP knows that by itself."""
+    assert parameter.name is not None
+    if context.get_parameter_source(parameter.name) is ParameterSource.COMMANDLINE and enactor_url():
+        raise click.BadParameter("an enactor that publishes over HTTP waits by its own limits; leave it out")
+    return value
 
 
 def standing_of(status: Document, generation: int) -> Standing:
@@ -209,6 +224,27 @@ async def await_served(scope: Scope, generation: int, bar: Bar, *, limit_s: floa
     if standing is None:
         raise lost
     return standing
+
+
+def _await_enactor(enactor: "Remote", generation: int, bar: Bar, *, limit_s: float) -> Document:
+    """Return how far a plan came within a time, as an enactor tells it."""
+    found = not_known("the enactor does not answer")
+    until = time.monotonic() + limit_s
+    while True:
+        try:
+            standing = standing_of(enactor.get("status"), generation)
+        except EnactordError as error:
+            found = found if found["served"] is not None else not_known(str(error))
+            bar.stage(f"plan {generation}: {error}")
+        else:
+            found = standing.document()
+            bar.stage(f"plan {generation}: {standing.text()}")
+            bar.advance(standing.zones_applied, standing.zones)
+            if standing.ended:
+                return found
+        if time.monotonic() > until:
+            return found
+        time.sleep(min(_AGAIN_S, max(0.0, until - time.monotonic()) + _LOOKS_APART_S))
 
 
 async def _statuses(scope: Scope) -> AsyncGenerator[Document]:

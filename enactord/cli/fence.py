@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import click
 
 from enactord.cli.opening import open_tools
-from enactord.cli.program import Verbs, common, examples
+from enactord.cli.program import Verbs, examples, on_site
 from enactord.cli.publish import author_or_user
 from enactord.cli.terminal import Out, deny, progress, tell_done, warn
 from enactord.core.names import parse_name
@@ -15,7 +15,7 @@ from enactord.operations.scope import Denied, Stage
 
 
 @click.group(cls=Verbs, epilog=examples("enactorctl fence lower example.com --reason 'INC-4711: fence set by hand'"))
-@common
+@on_site
 def fence() -> None:
     """Bring the fences of zones down."""
 
@@ -38,7 +38,7 @@ enactorctl thaw
 )
 @click.option("--reason", metavar="TEXT", required=True, help="Why; it is kept in the store.")
 @click.option("--author", metavar="NAME", help="Who says so [default: you].")
-@common
+@on_site
 def lower_(zones: tuple[str, ...], all_: bool, to: int | None, reason: str, author: str | None) -> int:
     """Bring the fence of each ZONE down to GEN, and set plans above GEN aside.
 

@@ -1,29 +1,33 @@
 """override: one endpoint otherwise than its planner wants, for some hours."""
 
-import asyncio
 import itertools
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from enactord.cli.awaiting import Patience, Waited, waiting
-from enactord.cli.opening import open_scope
-from enactord.cli.program import common, examples
-from enactord.cli.publish import author_or_user, show_published
-from enactord.cli.terminal import Out, deny, progress, show, warn
+from enactord.cli.awaiting import Patience, waiting
+from enactord.cli.program import Verbs, anywhere, examples
+from enactord.cli.publish import author_or_user, show_published, shown
+from enactord.cli.source import ask, read
+from enactord.cli.terminal import Bar, Out, deny, progress, show, warn
 from enactord.core.moment import parse_span, utc
 from enactord.core.names import parse_name
 from enactord.core.overrides import DRAIN, LASTS_MAX_S, PIN, WEIGHT
-from enactord.daemon.operations import Denied, How, Published
-from enactord.daemon.overriding import Overridden, end_override
+from enactord.daemon.operations import Denied, How
+from enactord.daemon.overriding import end_override
 from enactord.daemon.overriding import override as override_endpoint
 from enactord.operations.overriding import Wanted
+
+if TYPE_CHECKING:
+    from enactord.cli.opening import Tools
+    from enactord.cli.remote import Remote
 
 _SET = "set"
 _OF_SET = ("--drain", "--weight", "--pin", "--reason", "--for", "--author", "--approve", "--dry-run", "--wait")
 
 
-class _NameFirst(click.Group):
+class _NameFirst(Verbs):
     """A group in which a name stands where a verb may stand: `override NAME …` is `override set NAME …`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -46,7 +50,7 @@ enactorctl override end 9f3a1c --reason "the rack is back"
 """
     ),
 )
-@common
+@anywhere
 def override() -> None:
     """Override one endpoint for some hours, whatever its planner publishes meanwhile.
 
@@ -91,7 +95,7 @@ def _weight(context: click.Context, parameter: click.Parameter, value: str | Non
 @click.option("--approve", "approved", is_flag=True, help="Pass the guards that weigh change.")
 @click.option("--dry-run", is_flag=True, help="Store nothing; show what would change.")
 @waiting
-@common
+@anywhere
 def set_(
     name: str,
     drain: str | None,
@@ -106,24 +110,61 @@ def set_(
 ) -> int:
     """Override the endpoint NAME; prints the generation, and the id by which it is ended."""
     wanted = _wanted(parse_name(name), drain, weight, pin, lasts_s)
-
-    async def run() -> tuple[Overridden | Denied, Waited | None]:
-        async with open_scope(wait_s=patience.confirm_s) as scope:
-            how = How(dry_run=dry_run, stage=bar.stage)
-            done = await override_endpoint(
-                scope, wanted, author=author_or_user(author), reason=reason, approved=approved, how=how
-            )
-            published = done.published if isinstance(done, Overridden) else done
-            return done, await patience.wait(scope, published, bar)
-
     with progress("reading") as bar:
-        done, waited = asyncio.run(run())
+        how = How(dry_run=dry_run, stage=bar.stage)
+        done = ask(
+            partial(_over_http, wanted, author, reason, approved, dry_run, patience, bar),
+            partial(_by_store, wanted, author, reason, approved, how, patience, bar),
+            wait_s=patience.confirm_s,
+        )
     if isinstance(done, Denied):
         return deny(done)
-    made = done.override
+    made = done["override"]
     if not dry_run:
-        warn(f"{made.name}: {made.text()} until {utc(made.until)}; to end it: enactorctl override end {made.id}")
-    return show_published(done.published, waited, also={"override": made.document()})
+        told = f"{made['name']}: {made['what']} until {utc(made['until'])}"
+        warn(f"{told}; to end it: enactorctl override end {made['id']}")
+    return show_published(done)
+
+
+def _over_http(
+    wanted: Wanted,
+    author: str | None,
+    reason: str,
+    approved: bool,
+    dry_run: bool,
+    patience: Patience,
+    bar: Bar,
+    enactor: "Remote",
+) -> dict[str, Any]:
+    order = {
+        "name": wanted.name,
+        "kind": wanted.kind,
+        "address": wanted.address or None,
+        "weight": wanted.weight if wanted.kind == WEIGHT else None,
+        "lasts_s": wanted.lasts_s,
+        "reason": reason,
+        "author": author,
+        "approve": approved,
+        "dry_run": dry_run,
+    }
+    return patience.over_http(enactor, enactor.post("overrides", order=order), bar)
+
+
+async def _by_store(
+    wanted: Wanted,
+    author: str | None,
+    reason: str,
+    approved: bool,
+    how: How,
+    patience: Patience,
+    bar: Bar,
+    tools: "Tools",
+) -> dict[str, Any] | Denied:
+    scope, who = tools.scope, author_or_user(author)
+    done = await override_endpoint(scope, wanted, author=who, reason=reason, approved=approved, how=how)
+    if isinstance(done, Denied):
+        return done
+    return await patience.by_store(scope, done.document(), bar)
 
 
 def _wanted(name: str, drain: str | None, weight: tuple[str, int] | None, pin: bool, lasts_s: float) -> Wanted:
@@ -137,16 +178,15 @@ def _wanted(name: str, drain: str | None, weight: tuple[str, int] | None, pin: b
 
 
 @override.command("list", epilog=examples("enactorctl override list"))
-@common
+@anywhere
 def list_() -> None:
     """List the overrides that are in force, by name."""
+    document = read(lambda enactor: enactor.get("overrides"), _from_store)
+    show(document, lambda out: _print(out, document["overrides"]))
 
-    async def read() -> list[dict[str, Any]]:
-        async with open_scope() as scope:
-            return [one.document() for one in (await scope.mirror()).overrides]
 
-    found = asyncio.run(read())
-    show({"overrides": found}, lambda out: _print(out, found))
+async def _from_store(tools: "Tools") -> dict[str, Any]:
+    return {"overrides": [one.document() for one in (await tools.scope.mirror()).overrides]}
 
 
 def _print(out: Out, found: list[dict[str, Any]]) -> None:
@@ -162,16 +202,28 @@ def _print(out: Out, found: list[dict[str, Any]]) -> None:
 @click.option("--reason", metavar="TEXT", default="ended by hand", show_default=True, help="Why; kept with the plan.")
 @click.option("--author", metavar="NAME", help="Who says so [default: you].")
 @waiting
-@common
+@anywhere
 def end(ident: str, reason: str, author: str | None, patience: Patience) -> int:
     """End an override now: what the planner wants of the endpoint is published again."""
-
-    async def run() -> tuple[Published | Denied, Waited | None]:
-        async with open_scope(wait_s=patience.confirm_s) as scope:
-            how = How(stage=bar.stage)
-            done = await end_override(scope, ident, author=author_or_user(author), reason=reason, how=how)
-            return done, await patience.wait(scope, done, bar)
-
     with progress("reading") as bar:
-        done, waited = asyncio.run(run())
-    return show_published(done, waited)
+        how = How(stage=bar.stage)
+        done = ask(
+            partial(_end_over_http, ident, author, reason, patience, bar),
+            partial(_end_by_store, ident, author, reason, how, patience, bar),
+            wait_s=patience.confirm_s,
+        )
+    return show_published(done)
+
+
+def _end_over_http(
+    ident: str, author: str | None, reason: str, patience: Patience, bar: Bar, enactor: "Remote"
+) -> dict[str, Any]:
+    done = enactor.post("overrides", ident, "end", order={"reason": reason, "author": author})
+    return patience.over_http(enactor, done, bar)
+
+
+async def _end_by_store(
+    ident: str, author: str | None, reason: str, how: How, patience: Patience, bar: Bar, tools: "Tools"
+) -> dict[str, Any] | Denied:
+    done = await end_override(tools.scope, ident, author=author_or_user(author), reason=reason, how=how)
+    return await patience.by_store(tools.scope, shown(done), bar)

@@ -1,25 +1,27 @@
 """publish: a plan from a file, or an operator's approval of one."""
 
-import asyncio
 import getpass
-from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from enactord.cli.awaiting import Patience, Waited, waiting
+from enactord.cli.awaiting import Patience, waiting
 from enactord.cli.diff import print_diff
-from enactord.cli.opening import open_scope
-from enactord.cli.plan_file import read_plan_file
-from enactord.cli.program import OK, common, examples
-from enactord.cli.terminal import Out, deny, progress, show, tell_done, warn
+from enactord.cli.plan_file import parse_plan_file, read_document
+from enactord.cli.program import OK, anywhere, examples
+from enactord.cli.source import ask
+from enactord.cli.terminal import Bar, Out, deny, progress, show, tell_done, warn
 from enactord.core.contribution import is_handle
 from enactord.core.plan import GENERATION_MAX, Draft
-from enactord.daemon.operations import Denied, How, Published, Scope, approve, approve_refused
+from enactord.daemon.operations import Denied, How, Published, approve, approve_refused
 from enactord.daemon.operations import publish as publish_draft
 from enactord.registry.plans import Orders
+
+if TYPE_CHECKING:
+    from enactord.cli.opening import Tools
+    from enactord.cli.remote import Remote
 
 
 def author_or_user(author: str | None) -> str:
@@ -50,7 +52,7 @@ enactorctl publish 104 --approve --reason "half of us-east-1 is being rebuilt, a
 @click.option("--author", metavar="NAME", help="Who says so [default: the plan's author; with --approve, you].")
 @click.option("--fail-on-held", is_flag=True, help="Publish nothing, and exit 1, if an endpoint would be held.")
 @waiting
-@common
+@anywhere
 def publish(
     plan: str,
     dry_run: bool,
@@ -71,24 +73,22 @@ def publish(
     if approved and not reason:
         raise click.UsageError('--approve needs a reason, which is kept: --reason "…"')
     with progress("reading") as bar:
-        what = _what(plan, approved=approved)
+        what, document = _what(plan, approved=approved)
         how = How(dry_run=dry_run, fail_on_held=fail_on_held, stage=bar.stage)
-
-        async def run() -> tuple[Published | Denied, Waited | None]:
-            async with open_scope(wait_s=patience.confirm_s) as scope:
-                done = await _publish(scope, what, approved, author, reason, how)
-                return done, await patience.wait(scope, done, bar)
-
-        done, waited = asyncio.run(run())
-    return show_published(done, waited)
+        done = ask(
+            partial(_over_http, what, document, approved, author, reason, how, patience, bar),
+            partial(_by_store, what, approved, author, reason, how, patience, bar),
+            wait_s=patience.confirm_s,
+        )
+    return show_published(done)
 
 
-def _what(plan: str, *, approved: bool) -> str | int | Draft:
-    """Return what is to be published: a digest, a stored plan's generation, or a plan that was read."""
+def _what(plan: str, *, approved: bool) -> tuple[str | int | Draft, bytes]:
+    """Return what is to be published: a digest, a stored plan's generation, or a plan that was read, as it was read."""
     stored = plan.isascii() and plan.isdecimal() and int(plan) < GENERATION_MAX
     handle = is_handle(plan) and not Path(plan).exists()
     if approved and (stored or handle):
-        return int(plan) if stored else plan
+        return (int(plan) if stored else plan), b""
     if handle:
         raise click.UsageError(
             f"{plan} is a digest: look at it with `enactorctl diff {plan}`,"
@@ -99,63 +99,96 @@ def _what(plan: str, *, approved: bool) -> str | int | Draft:
             f"{plan} is a generation: bring it back with `enactorctl rollback {plan} --reason …`,"
             f" or approve it with `enactorctl publish {plan} --approve --reason …`"
         )
-    return read_plan_file(plan)
+    document = read_document(plan)
+    return parse_plan_file(plan, document), document
 
 
-async def _publish(
-    scope: Scope, what: str | int | Draft, approved: bool, author: str | None, reason: str, how: How
-) -> Published | Denied:
+def _over_http(
+    what: str | int | Draft,
+    document: bytes,
+    approved: bool,
+    author: str | None,
+    reason: str,
+    how: How,
+    patience: Patience,
+    bar: Bar,
+    enactor: "Remote",
+) -> dict[str, Any]:
+    given = {"dry_run": how.dry_run, "fail_on_held": how.fail_on_held, "reason": reason or None, "author": author}
     if isinstance(what, str):
-        return await approve_refused(scope, what, author=author_or_user(author), reason=reason, how=how)
-    if approved or isinstance(what, int):
-        return await approve(scope, what, author=author_or_user(author), reason=reason, how=how)
-    orders = Orders(author=author or what.author or author_or_user(None), reason=reason)
-    return await publish_draft(scope, what, orders, how=how)
+        done = enactor.post("refused", what, "approve", order=given)
+    elif isinstance(what, int):
+        done = enactor.post("plans", what, "approve", order=given)
+    else:
+        flags = (given | {"approve": approved}).items()
+        query = {key: "true" if value is True else value for key, value in flags if value}
+        done = enactor.send("plans", body=document, query=query)
+    return patience.over_http(enactor, done, bar)
 
 
-def show_published(
-    done: Published | Denied, waited: Waited | None = None, *, also: Mapping[str, Any] = MappingProxyType({})
-) -> int:
-    """Show how a publication ended, and what came of waiting for it; returns the exit code.
+async def _by_store(
+    what: str | int | Draft,
+    approved: bool,
+    author: str | None,
+    reason: str,
+    how: How,
+    patience: Patience,
+    bar: Bar,
+    tools: "Tools",
+) -> dict[str, Any] | Denied:
+    scope = tools.scope
+    if isinstance(what, str):
+        done = await approve_refused(scope, what, author=author_or_user(author), reason=reason, how=how)
+    elif approved or isinstance(what, int):
+        done = await approve(scope, what, author=author_or_user(author), reason=reason, how=how)
+    else:
+        orders = Orders(author=author or what.author or author_or_user(None), reason=reason)
+        done = await publish_draft(scope, what, orders, how=how)
+    return await patience.by_store(scope, shown(done), bar)
 
-    `also`: what its document says besides.
-    """
+
+def shown(done: Published | Denied) -> dict[str, Any] | Denied:
+    """Return how a publication ended, as it is shown."""
+    return done if isinstance(done, Denied) else done.document()
+
+
+def show_published(done: dict[str, Any] | Denied) -> int:
+    """Show how a publication ended, and what came of waiting for it, by its document; returns the exit code."""
     if isinstance(done, Denied):
         return deny(done)
-    for warning in done.warnings:
+    for warning in done["warnings"]:
         warn(warning)
-    for held in done.held:
-        warn(f"will be held: {held.name}: {held.refusal}")
-    if done.dry_run:
-        show({**done.document(), **also}, lambda out: _print(out, done))
+    for held in done["held"]:
+        warn(f"will be held: {held['name']}: {held['guard']}: {held['detail']}")
+    if done.get("dry_run"):
+        show(done, lambda out: _print(out, done))
         return OK
-    document = {**done.document(), **also} | ({} if waited is None else {"waited": waited.document()})
+    waited = done.get("waited")
 
     def people(out: Out) -> None:
         _print(out, done)
         if waited is not None:
-            out.line((waited.text(), "" if waited.code == OK else "yellow"))
+            out.line((waited["text"], "" if waited["served"] else "yellow"))
 
-    tell_done(lambda: document, people)
-    return OK if waited is None else waited.code
+    tell_done(lambda: done, people)
+    return OK if waited is None else int(waited["code"])
 
 
-def _print(out: Out, done: Published) -> None:
-    manifest, counts = done.manifest, done.counts
-    if done.dry_run:
-        print_diff(out, done.document()["diff"])
-        for guard, text in done.seen:
-            out.line(f"guard {guard}: {text}")
-    would = "would be" if done.dry_run else ""
+def _print(out: Out, done: dict[str, Any]) -> None:
+    counts = done["counts"]
+    if done["dry_run"]:
+        print_diff(out, done["diff"])
+        for seen in done["guards"]:
+            out.line(f"guard {seen['guard']}: {seen['text']}")
     told = ", ".join(
         (
-            f"{would or 'published'} generation {manifest.generation}",
-            f"digest {manifest.digest[:16]}…",
-            f"{manifest.endpoints} endpoints",
+            f"{'would be' if done['dry_run'] else 'published'} generation {done['generation']}",
+            f"digest {done['digest'][:16]}…",
+            f"{done['endpoints']} endpoints",
             f"{counts['changed']} changed",
             f"{counts['added']} added",
             f"{counts['removed']} removed",
             f"{counts['held']} held",
         )
     )
-    out.line(told + ("; nothing was stored" if done.dry_run else ""))
+    out.line(told + ("; nothing was stored" if done["dry_run"] else ""))

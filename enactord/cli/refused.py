@@ -1,16 +1,17 @@
 """refused: the publications that guards refused."""
 
-import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from enactord.cli.opening import open_scope
-from enactord.cli.program import common, examples
+from enactord.cli.program import anywhere, examples
+from enactord.cli.source import read
 from enactord.cli.terminal import Out, show
 from enactord.core.contribution import mark_of
 from enactord.core.moment import utc
-from enactord.daemon.documents import contribution_document
+
+if TYPE_CHECKING:
+    from enactord.cli.opening import Tools
 
 
 @click.command(
@@ -22,7 +23,7 @@ enactorctl publish --approve 5f3a91c0b7d2e846 --reason "the old region is gone, 
 """
     )
 )
-@common
+@anywhere
 def refused() -> None:
     """List the publications that guards refused, with the digest to approve each by.
 
@@ -30,12 +31,14 @@ def refused() -> None:
     passes, or an operator approves it.
     """
 
-    async def read() -> list[dict[str, Any]]:
-        async with open_scope() as scope:
-            return [contribution_document(kept) for kept in await scope.contributions.stored()]
+    document = read(lambda enactor: enactor.get("refused"), _from_store)
+    show(document, lambda out: _print(out, document["refused"]))
 
-    found = asyncio.run(read())
-    show({"refused": found}, lambda out: _print(out, found))
+
+async def _from_store(tools: "Tools") -> dict[str, Any]:
+    from enactord.daemon.documents import contribution_document  # `status` imports this module, and not that one
+
+    return {"refused": [contribution_document(kept) for kept in await tools.scope.contributions.stored()]}
 
 
 def told_refused(kept: dict[str, Any]) -> str:

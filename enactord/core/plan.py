@@ -542,13 +542,12 @@ def unpack_manifest(packed: bytes, generation: int) -> Manifest:
             losses={zone: Loss(*cells) for zone, cells in document["losses"].items()},
         )
         _check_kinds(manifest)
-        matches = plan_digest(manifest.scope, manifest.zones) == manifest.digest
+        if plan_digest(manifest.scope, manifest.zones) != manifest.digest:
+            raise PlanUnreadable(f"the manifest of generation {generation} does not match its digest")
     except (zlib.error, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise PlanUnreadable(f"the manifest of generation {generation} is damaged: {error!r:.200}") from error
     if manifest.generation != generation:
         raise PlanUnreadable(f"the manifest of generation {generation} says it is {manifest.generation}'s")
-    if not matches:
-        raise PlanUnreadable(f"the manifest of generation {generation} does not match its digest")
     return manifest
 
 
@@ -556,11 +555,11 @@ def _check_kinds(manifest: Manifest) -> None:
     """Check what the digest does not cover, and would surprise whoever reads it later. Raises TypeError."""
     approval = manifest.approval or Approval(of=0, author="", reason="")
     numbers = (manifest.generation, manifest.endpoints, manifest.rollback_of, manifest.since, approval.of)
-    words = (approval.author, approval.reason, approval.digest)
-    texts = (manifest.scope, manifest.author, manifest.reason, manifest.created_at, *words)
+    texts = [manifest.scope, manifest.author, manifest.reason, manifest.created_at, approval.author, approval.reason]
     if not all(type(number) is int and 0 <= number < GENERATION_MAX for number in numbers):
         raise TypeError("a count that is no integer of its range")
-    if not all(isinstance(text, str) for text in (*texts, *manifest.planned.values(), *manifest.digests())):
+    texts += [approval.digest, *manifest.planned.values(), *manifest.digests()]
+    if not all(isinstance(text, str) for text in texts):
         raise TypeError("a text that is none")
     if type(manifest.published_at) not in (int, float) or not 0 <= manifest.published_at < GENERATION_MAX:
         raise TypeError("a time that is none")

@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from enactord.core.errors import EnactordError, StoreDown, StoreRefused
 from enactord.core.events import StepFailed
@@ -30,6 +31,9 @@ class Overridden:
 
     override: Override
     published: Published
+
+    def document(self) -> dict[str, Any]:
+        return self.published.document() | {"override": self.override.document()}
 
 
 async def override(

@@ -24,11 +24,14 @@ async def find(contributions: Contributions, handle: str) -> Contribution | Refu
     found = [kept for kept in await contributions.stored() if kept.digest.startswith(handle)]
     if len(found) == 1:
         return found[0]
-    detail = (
-        f"no refused publication has a digest that begins with {handle}: it was replaced by a later one, or approved"
-    )
+    return no_such(handle, len(found))
+
+
+def no_such(handle: str, found: int) -> Refusal:
+    """Return the refusal of a text with which the digests of none, or of several, begin."""
+    detail = f"no refused publication has a digest that begins with {handle}: it was replaced, approved, or is over"
     if found:
-        detail = f"{len(found)} refused publications have a digest that begins with {handle}: type more digits"
+        detail = f"{found} refused publications have a digest that begins with {handle}: type more digits"
     return Refusal(guard="digest", detail=f"{detail} (see: enactorctl refused)")
 
 

@@ -9,14 +9,14 @@ from aiohttp import web
 from enactord.core.contribution import Contribution, is_handle
 from enactord.core.errors import PlanUnreadable
 from enactord.core.plan import Manifest
-from enactord.daemon.documents import contribution_document, diff_plans
-from enactord.daemon.web.problems import Problem
-from enactord.daemon.web.query import Query
-from enactord.daemon.web.reading import PAGE, PAGE_MAX, from_store
-from enactord.operations.refused import contrast
+from enactord.daemon.documents import Document, contribution_document, diff_plans
+from enactord.daemon.web.problems import Problem, from_outside
+from enactord.daemon.web.query import PAGE, PAGE_MAX, Query
+from enactord.operations.refused import contrast, no_such
 from enactord.registry.mirror import Mirror
 from enactord.registry.plans import Plans
 
+_NAMES_A_PAGE = 5000
 _AT_ONCE = 2
 """Comparisons side by side: each may read a whole plan."""
 
@@ -32,7 +32,8 @@ class RefusedPublications:
     def routes(self) -> list[web.RouteDef]:
         return [
             web.get("/api/v1/refused", self.refused),
-            web.get("/api/v1/refused/{digest}/diff", from_store(self.diff)),
+            web.get("/api/v1/refused/{digest}/diff", from_outside(self.diff)),
+            web.get("/api/v1/refused/{digest}/changes", from_outside(self.changes)),
         ]
 
     async def refused(self, request: web.Request) -> web.Response:
@@ -44,25 +45,40 @@ class RefusedPublications:
         """What a refused publication would change of the newest plan; `limit` bounds each list."""
         query = Query(request, ("limit",))
         limit = query.integer("limit", PAGE, low=0, high=PAGE_MAX)
-        kept = self._find(handle_of(request))
-        newest = self._newest()
-        async with self._busy:
-            found = await contrast(self._read, newest, kept)
-        changes = diff_plans(found.before, found.after)
+        ends, changes = await self._compare(request)
         return web.json_response(
             {
-                "from": newest.generation if newest else 0,
-                "to": kept.digest,
+                **ends,
                 "counts": {kind: len(some) for kind, some in changes.items()},
                 "complete": True,
                 **{kind: some[:limit] for kind, some in changes.items()},
             }
         )
 
+    async def changes(self, request: web.Request) -> web.Response:
+        """All that a refused publication would change, some thousand names to a page; `after`: a page's `next`."""
+        after = Query(request, ("after",)).text("after")
+        ends, changes = await self._compare(request)
+        left = sorted(change["name"] for some in changes.values() for change in some if change["name"] > after)
+        page = frozenset(left[:_NAMES_A_PAGE])
+        told = {kind: [change for change in some if change["name"] in page] for kind, some in changes.items()}
+        more = left[_NAMES_A_PAGE - 1] if len(left) > _NAMES_A_PAGE else None
+        return web.json_response({**ends, "next": more, **told})
+
+    async def _compare(self, request: web.Request) -> tuple[Document, Document]:
+        """Return between what a path's refused publication is compared, and all that it would change."""
+        kept, newest = self._find(handle_of(request)), self._newest()
+        async with self._busy:
+            found = await contrast(self._read, newest, kept)
+            changes = await asyncio.to_thread(diff_plans, found.before, found.after)
+        return {"from": newest.generation if newest else 0, "to": kept.digest}, changes
+
     def _find(self, handle: str) -> Contribution:
         found = [kept for kept in self._mirror.contributions if kept.digest.startswith(handle)]
         if len(found) != 1:
-            raise Problem(HTTPStatus.NOT_FOUND, f"no refused publication is {handle}; see /api/v1/refused")
+            refusal = no_such(handle, len(found))
+            told = {"guard": refusal.guard, "detail": refusal.detail}
+            raise Problem(HTTPStatus.NOT_FOUND, f"{refusal.detail}; or /api/v1/refused", refusals=[told])
         return found[0]
 
     def _newest(self) -> Manifest | None:
