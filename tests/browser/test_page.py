@@ -98,6 +98,28 @@ async def test_a_refused_publication_shows_why_what_and_how_to_approve_it(browse
         await expect(section).to_be_hidden()
 
 
+async def test_an_override_is_shown_with_its_endpoint_and_in_the_first_sentence(browser: Browser) -> None:
+    """Who, until when, why, and how to end it; it goes when it is ended."""
+    async with running() as (region, site, fleet), view(browser, site.url) as seen:
+        address = fleet.endpoints[HELD]["targets"][0]["address"]
+        order = {"name": HELD, "kind": "drain", "address": address, "lasts_s": 3600, "reason": "that rack is on fire"}
+        made = await site.post("/api/v1/overrides", status=201, json=order)
+        await region.applied(2)
+        await expect(seen.page.locator("#verdict")).to_have_text(
+            "Plan 2 is applied in all 2 zones. Operators override 1 endpoint."
+        )
+        await expect(seen.page.locator("#points")).to_contain_text("that rack is on fire")
+        await seen.page.locator("#search").fill(HELD)
+        row = seen.page.locator("#endpoints > li").first
+        await expect(row).to_contain_text(f"overridden (drain {address})")
+        await row.locator("summary").click()
+        await expect(row).to_contain_text(f"enactorctl override end {made['override']['id']}")
+        await site.post(f"/api/v1/overrides/{made['override']['id']}/end", status=201, json={"reason": "out"})
+        await region.applied(3)
+        await expect(row).not_to_contain_text("overridden")
+        await expect(seen.page.locator("#verdict")).to_have_text("Plan 3 is applied in all 2 zones.")
+
+
 async def test_complaints_of_a_page_are_heard(browser: Browser) -> None:
     """What the other tests find absent shows where it is there: a console error, and a breach of the policy."""
     async with running() as (_, site, _), view(browser, site.url) as seen:

@@ -1,7 +1,7 @@
 /** Endpoints: those that are held, and all of them by state, with search. */
 
 import { at, h, list, mark, put, say } from "./dom.js";
-import { contentChanges, count, many, numbers, since } from "./words.js";
+import { clock, contentChanges, count, many, numbers, since } from "./words.js";
 import { ask } from "./wire.js";
 
 const PAGE = 20;
@@ -168,7 +168,8 @@ function summaryOf(endpoint) {
   const addresses = endpoint.addresses;
   if (addresses.length === 0) return endpoint.owned ? "withdrawn" : "not served yet";
   const rest = addresses.length - 2;
-  return addresses.slice(0, 2).join(", ") + (rest > 0 ? ` +${rest}` : "");
+  const over = endpoint.overrides.map((one) => one.what).join(", ");
+  return (over && `overridden (${over}): `) + addresses.slice(0, 2).join(", ") + (rest > 0 ? ` +${rest}` : "");
 }
 
 /** Show all that is known of one endpoint. */
@@ -199,6 +200,10 @@ function endpointNodes(endpoint, history) {
   const nodes = [];
   if (endpoint.held) {
     nodes.push(h("p", { class: "reason" }, h("b", {}, `${endpoint.held.guard}: `), ...numbers(endpoint.held.detail)));
+  }
+  for (const one of endpoint.overrides) {
+    const told = `Overridden by ${one.author} until ${clock(one.until)} UTC (${one.what}): ${one.reason}. To end it: `;
+    nodes.push(h("p", { class: "reason" }, told, h("code", {}, `enactorctl override end ${one.id}`)));
   }
   nodes.push(h("dl", {}, rows.map(([term, text]) => [h("dt", {}, term), h("dd", {}, text)])));
   if (endpoint.wanted) {

@@ -1,9 +1,10 @@
 /** The one sentence that a person needs first, and what stands behind it. */
 
 import { refusedPoints } from "./refused.js";
-import { count, enumerate, many } from "./words.js";
+import { clock, count, enumerate, many } from "./words.js";
 
 const ZONES_NAMED = 3;
+const OVERRIDES_NAMED = 3;
 
 /** Return {level: "ok" | "busy" | "warn" | "bad", title, points} of a state. Nothing unknown is "ok". */
 export function verdict(state) {
@@ -15,6 +16,7 @@ export function verdict(state) {
       (paused) => `Planner ${paused.planner} is paused by ${paused.author || "somebody"}: ${paused.reason}. To end it: enactorctl planner resume ${paused.planner}`,
     ),
     ...refusedPoints(state.refused),
+    ...overridePoints(state.overrides),
     ...self.notes,
   ].filter(Boolean);
   const points = [...self.reasons, ...notes];
@@ -48,9 +50,16 @@ export function verdict(state) {
   const where = zones.length > 1 ? ` in all ${count(zones.length)} zones` : "";
   if (self.amiss) return say("warn", `Plan ${state.head} is applied${where}, and ${many(self.amiss, "endpoint")} served otherwise.`);
   if (state.refused.length > 0) return say("warn", `Plan ${state.head} is applied${where}. What ${enumerate(state.refused.map((kept) => `planner ${kept.planner}`))} last published is refused.`);
+  if (state.overrides.length > 0) return say("warn", `Plan ${state.head} is applied${where}. Operators override ${many(new Set(state.overrides.map((one) => one.name)).size, "endpoint")}.`);
   if (held) return say("warn", `Plan ${state.head} is applied${where}, but for ${many(held, "endpoint")} held.`);
   if (points.length > 0) return say("warn", `Plan ${state.head} is applied${where}; something needs a look.`);
   return say("ok", `Plan ${state.head} is applied${where}.`);
+}
+
+function overridePoints(overrides) {
+  const points = overrides.slice(0, OVERRIDES_NAMED).map((one) => `${one.name} is overridden by ${one.author} until ${clock(one.until)} UTC (${one.what}): ${one.reason}. To end it: enactorctl override end ${one.id}`);
+  const more = overrides.length - points.length;
+  return more > 0 ? [...points, `${count(more)} more overrides: enactorctl override list`] : points;
 }
 
 function zonesThat(state, is) {
