@@ -11,6 +11,10 @@ from enactord.engine.health import Aspect
 if TYPE_CHECKING:
     from enactord.engine.enactor import Enactor
 
+_HEAD_LOST = (
+    "store: its key `head`, which says which plan is the newest, is lost or damaged: no plan can be based on another."
+    " The next whole plan mends it: enactorctl publish, or enactorctl rollback to the newest of enactorctl plans"
+)
 _ZONES_SHOWN = 3
 _LOOKED_AT_STEP_S = 10.0
 """When all zones were last looked at is told to this step: the state of a quiet scope is sent no more often."""
@@ -41,6 +45,8 @@ class Account:
         for zone, ports in self._enactor.ports.zones.items():
             told = ports.own_verifiers if self._enactor.health.has(zone, Aspect.SERVER) else []
             found.extend(self._enactor.health.server_problems(zone, but=[verifier.server for verifier in told]))
+        if self._enactor.store_up and self._enactor.mirror.head_lost:
+            passing["head"] = _HEAD_LOST
         if self._enactor.copy_problem:
             passing["copy"] = self._enactor.copy_problem
         found.extend(self._enactor.health.settled(passing))

@@ -43,6 +43,7 @@ from enactord.store.layout import (
     CONTRIBUTION,
     ENACTOR,
     FENCE,
+    HEAD,
     INSTALLATION,
     KINDS,
     LEDGER,
@@ -125,6 +126,11 @@ class Mirror:
         item = self.items.get(self.keys.head)
         parsed = item and parse_head(item.value)
         return parsed[0] if isinstance(parsed, tuple) else 0
+
+    @property
+    def head_lost(self) -> bool:
+        """Whether plans are stored, and nothing that can be read says which of them is the newest."""
+        return self.loaded and not self.head and bool(self.generations) and HEAD.prefix not in self._other_formats
 
     @property
     def newest(self) -> int:

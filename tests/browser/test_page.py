@@ -48,6 +48,7 @@ async def test_page_loads_whole_and_asks_nobody_else(browser: Browser) -> None:
         page = seen.page
         await expect(page.locator("#scope")).to_have_text(SCOPE)
         await expect(page.locator("#step-head")).to_have_text("122")
+        await expect(page.locator("#installation")).to_have_text(re.compile("^[0-9a-f]{16}$"))
         await expect(page.locator("#step-applied")).to_have_text("121–122")  # one zone waits for its server
         await expect(page.locator("#zones > tr")).to_have_count(len(ZONES))
         await expect(page.locator("#plans > li")).not_to_have_count(0)

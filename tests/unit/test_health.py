@@ -15,10 +15,13 @@ from enactord.core.events import (
     ZoneCameUp,
     ZoneWentDown,
 )
+from enactord.core.kv import Delete, Put
+from enactord.daemon.operations import Published, rollback
 from enactord.engine.evidence import Evidence
 from enactord.engine.health import NOT_CONNECTED, Aspect, Health
+from enactord.operations.scope import Scope
 from tests.hostile.effort import tries
-from tests.world import ZONE, JumpingClock, Recorder
+from tests.world import SCOPE, ZONE, JumpingClock, Recorder, World, fleet, plan, tolerant
 
 OTHER = "other.test."
 
@@ -169,3 +172,21 @@ def test_what_is_wrong_with_an_identity_is_told_of_once(health: Health, recorder
     assert not health.identity_up
     health.zone_is_up(ZONE)
     assert health.identity_up
+
+
+@pytest.mark.parametrize("value", [None, b"garbage"])
+async def test_a_lost_head_is_told_until_it_is_mended(monkeypatch: pytest.MonkeyPatch, value: bytes | None) -> None:
+    """Also while no planner publishes; a rollback to the newest plan mends it."""
+    monkeypatch.setattr("enactord.engine.health.HELD_S", 0.0)
+    world = World()
+    member = await world.add("a")
+    await world.publish(plan(fleet(5)))
+    await world.applied(1)
+    await world.until(lambda: not member.enactor.reasons())
+    key = world.keys.head
+    await world.store.transact((), [Delete(key=key) if value is None else Put(key=key, value=value)])
+    await world.until(lambda: any("enactorctl rollback" in reason for reason in member.enactor.reasons()))
+    scope = Scope(store=world.store, name=SCOPE, zones=[ZONE], limits=tolerant(), clock=world.clock, wait_s=0.0)
+    assert isinstance(await rollback(scope, 1, author="op", reason="-"), Published)
+    await world.until(lambda: not member.enactor.reasons())
+    await world.close()

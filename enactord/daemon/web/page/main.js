@@ -61,6 +61,7 @@ function show() {
   say(at("scope"), state.scope);
   say(at("self"), state.self.id);
   say(at("version"), `enactord ${state.self.version}`);
+  say(at("installation"), state.installation ?? "none yet");
   say(at("verdict"), said.title);
   list(at("points"), said.points, (point) => point, (point) => h("li", {}, point));
   showFreeze(state.frozen);
