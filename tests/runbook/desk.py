@@ -54,6 +54,8 @@ PLACES: Sequence[tuple[str, str]] = (
     (r"\broot:enactord\b", "{user}:{group}"),
     (r" -g enactord ", " -g {group} "),
     (r"\b5f3a91c0b7d2e846\b", "{refused}"),
+    (r"\b198\.51\.100\.7\b", "{address}"),
+    (r"\b9f3a1c\b", "{override}"),
 )
 """Pattern and replacement: paths lie below a folder of the drill, addresses are on loopback, waits are shorter."""
 
@@ -134,6 +136,8 @@ class Desk:
             "user": os.geteuid(),
             "group": os.getegid(),
             "refused": "",
+            "address": "",
+            "override": "",
         }
 
     # -- the live system
@@ -289,6 +293,14 @@ class Desk:
         done = await self.ctl("publish", str(self.write_plan(endpoints)), code=1)
         self.planned = before
         self._places["refused"] = done["error"]["kept"][:20]
+
+    def burn(self, address: str) -> None:
+        """A rack is on fire: the address that the runbook names is this one from now on."""
+        self._places["address"] = address
+
+    async def find_override(self) -> None:
+        """The override that the runbook names is the one that is in force."""
+        self._places["override"] = (await self.ctl("override", "list"))["overrides"][0]["id"]
 
     def content(self, **changes: Sequence[str]) -> dict[str, list[str]]:
         """Return what the next plan says: addresses that tell its generation; `changes` by the first label."""

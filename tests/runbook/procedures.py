@@ -257,6 +257,28 @@ def journal(words: str) -> Hand:
     return do
 
 
+async def rack_on_fire(desk: Desk) -> None:
+    """One of four addresses of a name is gone, and the planner does not know."""
+    desk.burn(desk.planned[API][0])
+
+
+async def address_is_out(desk: Desk) -> None:
+    """The name serves the other three, though the planner publishes all four again."""
+    rest = {**desk.planned, API: desk.planned[API][1:]}
+    await desk.publish(desk.planned)
+    desk.planned = rest
+    desk.generation += 1  # the override's own plan
+    await desk.served()
+    await desk.find_override()
+
+
+async def address_is_back(desk: Desk) -> None:
+    """All four are wanted again."""
+    number = desk.planned[API][0].rsplit(".", 1)[0]
+    desk.planned = {**desk.planned, API: [f"{number}.{i}" for i in (1, 2, 3, 4)]}
+    desk.generation += 1
+
+
 AS_ROOT = ("First install",)
 """Sections whose commands only root can type."""
 HELD = "enactorctl endpoints --state held"
@@ -398,6 +420,23 @@ DRILLS = (
             Look(f"{APPROVE} --dry-run", says="nothing was stored"),
             Deed(APPROVE, says="published generation 105"),
             Deed("enactorctl watch --for 30"),
+        ),
+        over=well,
+    ),
+    Drill(
+        section="Take an address out for some hours",
+        fault=rack_on_fire,
+        steps=(
+            Look("enactorctl endpoints api.us-east-1.example.com", says="applied"),
+            Deed(
+                "enactorctl override api.us-east-1.example.com --drain 198.51.100.7 --for 2h"
+                ' --reason "INC-4711: that rack is on fire" --wait',
+                says="served: applied",
+            ),
+            Look("enactorctl override list", says="that rack is on fire"),
+            Hands(address_is_out),
+            Deed('enactorctl override end 9f3a1c --reason "the rack is back"', says="published generation"),
+            Hands(address_is_back),
         ),
         over=well,
     ),
