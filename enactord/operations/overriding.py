@@ -3,6 +3,7 @@
 import secrets
 from dataclasses import dataclass, replace
 
+from enactord.core.content import pack_address, parse_content, unpack_address
 from enactord.core.overrides import ABSENT, PIN, Override, check_override, overridden
 from enactord.core.plan import Draft, Manifest, parse_chunk
 from enactord.core.refusal import Refusal
@@ -42,14 +43,15 @@ async def prepare(scope: Scope, wanted: Wanted, *, author: str, reason: str) -> 
         return _refuse(wrong)
     if wanted.kind == PIN:
         return await _pin(scope, override)
+    override = replace(override, address=unpack_address(pack_address(override.address)))
     content = await _stored(scope, wanted.name)
     if content == ABSENT:
         return _refuse(f"{wanted.name} is not in the newest plan (see: enactorctl endpoints)")
     if overridden(content, [override]) == content:
-        has = "has that weight already" if wanted.address in content else "is none of its targets"
-        return _refuse(
-            f"{wanted.address} {has}: {wanted.name} would not change (see: enactorctl endpoints {wanted.name})"
-        )
+        known = any(target.address == override.address for target in parse_content(content).targets)
+        has = "has that weight already" if known else "is none of its targets"
+        see = f"(see: enactorctl endpoints {wanted.name})"
+        return _refuse(f"{override.address} {has}: {wanted.name} would not change {see}")
     return override
 
 

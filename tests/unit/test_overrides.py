@@ -159,6 +159,19 @@ async def test_guards_judge_it_and_nothing_is_stored_where_they_would_hold_the_n
     assert denied.refusals[0].guard == "targets_min"
 
 
+async def test_an_address_may_be_spelt_in_any_way(scope: Scope) -> None:
+    """And one that begins as another does is told from it."""
+    six = "2001:db8::1"
+    await publish(scope, named([six, "2001:db8::10", A]))
+    done = await drain(scope, "2001:0DB8:0:0::1")
+    assert done.override.text() == f"drain {six}"
+    assert await weights(scope) == {A: W, six: 0, "2001:db8::10": W}
+    wanted = Wanted(name=NAME, kind=DRAIN, address="2001:db8::", lasts_s=60.0)
+    denied = await override(scope, wanted, author="alice", reason="-")
+    assert isinstance(denied, Denied)
+    assert "is none of its targets" in denied.refusals[0].detail
+
+
 @pytest.mark.parametrize(
     ("wanted", "words"),
     [
