@@ -4,6 +4,7 @@ import secrets
 from dataclasses import dataclass, replace
 
 from enactord.core.content import pack_address, parse_content, unpack_address
+from enactord.core.ledger import REMOVAL
 from enactord.core.overrides import ABSENT, PIN, Override, check_override, overridden
 from enactord.core.plan import Draft, Manifest, parse_chunk
 from enactord.core.refusal import Refusal
@@ -58,7 +59,7 @@ async def prepare(scope: Scope, wanted: Wanted, *, author: str, reason: str) -> 
 async def _pin(scope: Scope, override: Override) -> Override | Refusal:
     """Return a pin of a name on what is applied there now."""
     entry = (await entries_of(scope.store, scope.keys, scope.zones, [override.name])).get(override.name)
-    if entry is None or entry.applied is None or not entry.live:
+    if entry is None or entry.applied is None or entry.applied.content == REMOVAL:
         return _refuse(f"nothing is applied at {override.name}: there is nothing to pin (see: enactorctl endpoints)")
     return replace(override, content=entry.applied.content)
 
