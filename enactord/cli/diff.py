@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from enactord.cli.given import GENERATION
 from enactord.cli.opening import open_scope
 from enactord.cli.plans import missing
 from enactord.cli.program import common, examples
@@ -16,8 +17,8 @@ from enactord.daemon.operations import Scope, diff_plans, owned_contents
 @click.command(
     epilog=examples("enactorctl diff 103        what plan 103 would change of what is applied\nenactorctl diff 102 103")
 )
-@click.argument("generation", metavar="GEN", type=click.IntRange(min=1))
-@click.argument("other", metavar="[GEN]", type=click.IntRange(min=1), required=False)
+@click.argument("generation", metavar="GEN", type=GENERATION)
+@click.argument("other", metavar="[GEN]", type=GENERATION, required=False)
 @common
 def diff(generation: int, other: int | None) -> int:
     """Show what leads from the ledger to plan GEN, or from the first plan to the second."""

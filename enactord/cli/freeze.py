@@ -4,6 +4,7 @@ import asyncio
 
 import click
 
+from enactord.cli.given import REASON
 from enactord.cli.opening import open_scope
 from enactord.cli.program import common, examples
 from enactord.cli.publish import author_or_user
@@ -20,7 +21,7 @@ from enactord.registry.control import Freeze
     )
 )
 @click.option("--repair-only", is_flag=True, help="Apply no plan, but put back what drifts.")
-@click.option("--reason", metavar="TEXT", required=True, help="Why; shown to everybody.")
+@click.option("--reason", metavar="TEXT", type=REASON, required=True, help="Why; shown to everybody.")
 @click.option("--author", metavar="NAME", help="Who says so [default: you].")
 @common
 def freeze(repair_only: bool, reason: str, author: str | None) -> None:

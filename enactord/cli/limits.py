@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from enactord.cli.given import REASON
 from enactord.cli.opening import open_tools
 from enactord.cli.program import Verbs, common, examples
 from enactord.cli.publish import author_or_user
@@ -45,7 +46,7 @@ def limits(context: click.Context) -> None:
 @limits.command("set", epilog=examples('enactorctl limits set targets_min 2 --reason "two zones at least"'))
 @click.argument("key", metavar="KEY")
 @click.argument("value", metavar="VALUE")
-@click.option("--reason", metavar="TEXT", required=True, help="Why; shown to everybody.")
+@click.option("--reason", metavar="TEXT", type=REASON, required=True, help="Why; shown to everybody.")
 @click.option("--author", metavar="NAME", help="Who says so [default: you].")
 @common
 def set_(key: str, value: str, reason: str, author: str | None) -> int:

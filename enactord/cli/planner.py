@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 import click
 
+from enactord.cli.given import REASON
 from enactord.cli.opening import open_scope
 from enactord.cli.program import Verbs, common, examples
 from enactord.cli.publish import author_or_user
@@ -56,7 +57,7 @@ def planner() -> None:
 
 @planner.command(epilog=examples('enactorctl planner pause --reason "its inventory is being rebuilt"'))
 @named
-@click.option("--reason", metavar="TEXT", required=True, help="Why; shown to everybody.")
+@click.option("--reason", metavar="TEXT", type=REASON, required=True, help="Why; shown to everybody.")
 @click.option("--author", metavar="NAME", help="Who says so [default: you].")
 @common
 def pause(planner: str, reason: str, author: str | None) -> None:

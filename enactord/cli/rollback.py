@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from enactord.cli.given import GENERATION, REASON
 from enactord.cli.opening import open_scope
 from enactord.cli.program import common, examples
 from enactord.cli.publish import author_or_user, show_published, waiting
@@ -34,12 +35,12 @@ class Moment(click.ParamType):  # type: ignore[type-arg]  # not generic in all v
         'enactorctl rollback --to-last-whole --reason "the planner dropped names" --dry-run'
     )
 )
-@click.argument("generation", metavar="[GEN]", type=click.IntRange(min=1), required=False)
+@click.argument("generation", metavar="[GEN]", type=GENERATION, required=False)
 @click.option("--to-time", "at", metavar="TIME", type=Moment(), help="The plan in force then: ISO 8601, or 15m ago.")
 @click.option(
     "--to-last-whole", "whole", is_flag=True, help="The newest plan with at least 95 % of the largest one's names."
 )
-@click.option("--reason", metavar="TEXT", required=True, help="Why; kept with the plan.")
+@click.option("--reason", metavar="TEXT", type=REASON, required=True, help="Why; kept with the plan.")
 @click.option("--author", metavar="NAME", help="Who says so [default: you].")
 @click.option("--no-pause", is_flag=True, help="Let the planner go on, though it may bring back what is undone.")
 @click.option("--dry-run", is_flag=True, help="Store nothing; show what would change.")
