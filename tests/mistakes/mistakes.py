@@ -602,6 +602,18 @@ MISTAKES: Mapping[str, Sequence[Mistake]] = {
             servers=True,
         ),
         Mistake(
+            wrong="The config says another limit than all enactors judge by.",
+            make=then(
+                after('enactorctl limits set targets_min 1 --reason "one zone is enough"'),
+                edit("ttl_max_s = 3600", "ttl_max_s = 3600\ntargets_min = 2"),
+            ),
+            command=DOCTOR,
+            code=0,
+            place="guard.targets_min",
+            fix="enactorctl limits set targets_min",
+            servers=True,
+        ),
+        Mistake(
             wrong="The server is asked in an emergency, and nothing listens there.",
             make=nothing,
             command=f'enactorctl emergency set {NAMES[0]} 8.8.4.4 --zone us-east-1.example.com --reason "INC-4711"',

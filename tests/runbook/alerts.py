@@ -292,7 +292,7 @@ async def long_negative_ttl(desk: Desk) -> None:
 
 
 async def sleeps_through_a_plan(desk: Desk) -> None:
-    """An enactor is stopped; the others apply the next plan."""
+    """An enactor is stopped, and others apply the next plan: what it still has under way is no longer the newest."""
     desk.enactors[0].signal(signal.SIGSTOP)
     await desk.publish(desk.content())
     await desk.served()
@@ -305,7 +305,7 @@ async def alone_asleep(desk: Desk) -> None:
 
 
 async def slow_repair(desk: Desk) -> None:
-    """The look at all names takes longer than the day."""
+    """A look at all names takes a second for each of them."""
     desk.edit_config("interval_s = 1.0\nfence", "interval_s = 1.0\nnames_per_s = 1\nfence")
     desk.enactors[0].signal(signal.SIGHUP)
 

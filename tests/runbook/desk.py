@@ -42,7 +42,7 @@ FIRST = 101
 """The generation of the first plan: the runbook's examples begin there."""
 LIMIT_S = 60.0
 _QUOTA_BYTES = 16 * 1024 * 1024
-_TYPED_S = 200.0
+_TYPED_S = 400.0
 
 PLACES: Sequence[tuple[str, str]] = (
     (r"(?<![\w.])/(etc|var|opt|usr/lib)/", r"{root}/\1/"),
