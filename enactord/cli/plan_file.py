@@ -7,10 +7,10 @@ from enactord.core.errors import InvalidPlan
 from enactord.core.plan import PLAN_BYTES_MAX, Draft, parse_plan
 
 
-def read_plan_file(path: str) -> Draft:
-    """Return the plan of a file ("-": stdin). Raises OSError, and `InvalidPlan`, whose problems name the file."""
+def parse_document(path: str, document: bytes) -> Draft:
+    """Return the plan of a file ("-": stdin) that was read. Raises `InvalidPlan`, whose problems name the file."""
     try:
-        return parse_plan(read_document(path))
+        return parse_plan(document)
     except InvalidPlan as error:
         name = "stdin" if path == "-" else path
         raise InvalidPlan(tuple(f"{name}: {problem}" for problem in error.problems)) from error

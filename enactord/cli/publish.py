@@ -7,7 +7,7 @@ import click
 
 from enactord.cli.diff import print_diff
 from enactord.cli.opening import open_scope
-from enactord.cli.plan_file import read_plan_file
+from enactord.cli.plan_file import parse_document, read_document
 from enactord.cli.program import F, common, examples
 from enactord.cli.terminal import Out, deny, progress, show, tell_done, warn
 from enactord.daemon.operations import Denied, How, Published, approve
@@ -81,7 +81,7 @@ def publish(
             f" or approve it with `enactorctl publish {plan} --approve --reason …`"
         )
     with progress("reading") as bar:
-        what = int(plan) if stored else read_plan_file(plan)
+        what = int(plan) if stored else parse_document(plan, read_document(plan))
         how = How(dry_run=dry_run, fail_on_held=fail_on_held, stage=bar.stage)
 
         async def run() -> Published | Denied:
