@@ -148,10 +148,19 @@ class Health:
         return [problem for problem in (self.installation_problem, self.id_problem) if problem]
 
     @property
-    def identity_up(self) -> bool:
-        """Whether store, zones and id are this enactor's own, as far as is known."""
+    def identities(self) -> dict[str, bool]:
+        """Whether store, zones and id are each this enactor's own, as far as is known."""
         foreign = any(Aspect.IDENTITY in known for known in self._zones.values())
-        return not (self._store_refused or self.installation_problem or self.id_problem or foreign)
+        return {
+            "store": not (self._store_refused or self.installation_problem),
+            "zone": not foreign,
+            "id": not self.id_problem,
+        }
+
+    @property
+    def identity_up(self) -> bool:
+        """Whether all of them are."""
+        return all(self.identities.values())
 
     def note_formats(self, found: Mapping[str, OtherFormat]) -> None:
         """Enter what another version has written, by key: told when a format of a kind appears, and when it is gone."""

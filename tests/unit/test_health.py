@@ -17,10 +17,16 @@ from enactord.core.events import (
 )
 from enactord.engine.evidence import Evidence
 from enactord.engine.health import NOT_CONNECTED, Aspect, Health
+from enactord.telemetry.metrics import ASPECTS
 from tests.hostile.effort import tries
 from tests.world import ZONE, JumpingClock, Recorder
 
 OTHER = "other.test."
+
+
+def test_metrics_know_every_aspect_of_a_zone() -> None:
+    """Telemetry imports nothing of the engine, so it lists them itself."""
+    assert tuple(Aspect) == ASPECTS
 
 
 @pytest.fixture
@@ -166,6 +172,7 @@ def test_what_is_wrong_with_an_identity_is_told_of_once(health: Health, recorder
         InstallationAccepted(),
     ]
     health.zone_is_down(ZONE, Aspect.IDENTITY, "another's")
+    assert health.identities == {"store": True, "zone": False, "id": True}
     assert not health.identity_up
     health.zone_is_up(ZONE)
     assert health.identity_up
