@@ -244,7 +244,7 @@ def standing(enactor: Enactor) -> Standing:
         published_at=enactor.account.published_at(),
         lag_s=enactor.account.lag_s(),
         fence_interval_s=enactor.fence_intervals_s(),
-        head_refused=enactor.head_refusal is not None,
+        head_refused=enactor.head_refusal.guard if enactor.head_refusal else "",
         limits_differing=len(enactor.limits_notes()),
         still_s=asyncio.get_running_loop().time() - enactor.progress,
     )

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 from enactord.core.errors import PlanUnreadable
 from enactord.core.ledger import Entry
 from enactord.engine.evidence import NEGATIVE_TTL_MAX_S, Seen, State
-from enactord.engine.health import Aspect
 from enactord.registry.damage import damaged
 from enactord.store.layout import LIMITS
 
@@ -46,7 +45,7 @@ class Account:
             else:
                 passing[f"first look {zone}"] = text  # after a start it comes soon
         for zone, ports in self._enactor.ports.zones.items():
-            told = ports.own_verifiers if self._enactor.health.has(zone, Aspect.SERVER) else []
+            told = ports.own_verifiers if self._enactor.health.cannot_be_asked(zone) else []
             found.extend(self._enactor.health.server_problems(zone, but=[verifier.server for verifier in told]))
         if self._enactor.copy_problem:
             passing["copy"] = self._enactor.copy_problem

@@ -23,7 +23,7 @@ _LAG_BUCKETS_S = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10
 PLAN_GUARDS = ("endpoints_removed", "unreadable", "zone")
 ENDPOINT_GUARDS = ("address", "covered", "foreign", "server", "targets_min", "ttl", "velocity")
 PRUNE_REASONS = ("active", "changed", "claimed", "fence", "format", "referenced")
-ASPECTS = ("server", "identity", "held", "fence", "writing", "pass")
+ASPECTS = ("server", "answers", "identity", "held", "fence", "writing", "pass")
 """What may be wrong with a zone: the engine's `Aspect`."""
 STEPS = ("apply", "copy", "follow", "prune", "repair", "session")
 
@@ -72,7 +72,8 @@ class Standing:
     """The kind of each stored value that cannot be read, of those that steer the scope."""
     published_at: float | None
     """When the newest plan was published, in seconds since the epoch; None: not known."""
-    head_refused: bool
+    head_refused: str
+    """The guard by which the newest plan is refused as a whole; "": it is not."""
     limits_differing: int
     """Limits of the guards of which the enactor's config says something else than is in force."""
     lag_s: Mapping[str, float]
@@ -143,7 +144,7 @@ class Metrics:
             "certificate_expiry_timestamp_seconds", "When a certificate in use expires", "use"
         )
         self.published = gauge("head_timestamp_seconds", "When the newest plan was published")
-        self.head_refused = gauge("head_refused", "1 while the newest plan is refused as a whole")
+        self.head_refused = gauge("head_refused", "1 while the newest plan is refused as a whole", "guard")
         self.limits_differing = gauge(
             "limits_differing", "Limits of guards that this enactor's config says otherwise than they are in force"
         )
@@ -299,7 +300,9 @@ class Metrics:
         counts = Counts(other.kind for other in mirror.other_formats.values())
         for kind in KINDS:
             self.other_formats.labels(kind.name).set(counts[kind.name])
-        self.head_refused.set(standing.head_refused)
+        self.head_refused.clear()
+        for guard in sorted({*PLAN_GUARDS, standing.head_refused} - {""}):
+            self.head_refused.labels(guard).set(guard == standing.head_refused)
         self.limits_differing.set(standing.limits_differing)
         self.still.set(standing.still_s)
         freeze = mirror.freeze

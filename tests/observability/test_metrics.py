@@ -63,7 +63,7 @@ PROMISED = {
     "enactord_head_timestamp_seconds": set(),
     "enactord_fence_interval_seconds": set(),
     "enactord_other_format_values": {"retired"},
-    "enactord_head_refused": set(),
+    "enactord_head_refused": {"endpoints_removed"},
     "enactord_limits_differing": set(),
     "enactord_frozen": {"all", "repair-only"},
     "enactord_planner_paused": {"default"},
