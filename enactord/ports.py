@@ -7,12 +7,15 @@ memory ones for simulation too, so that a double cannot lie.
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from enactord.core.events import Happening
 from enactord.core.fence import FenceSeen
 from enactord.core.kv import Changes, Compare, Item, Operation, Page, Result
 from enactord.core.records import Outcome, Served, Transaction
+
+if TYPE_CHECKING:
+    # A class for each event: a short command, which observes nothing, would spend a tenth of its time on them.
+    from enactord.core.events import Happening
 
 
 class Reading(Protocol):
@@ -186,7 +189,7 @@ class Clock(Protocol):
 class Observer(Protocol):
     """Hears what the engine did; must not raise, must not block."""
 
-    def observe(self, happening: Happening) -> None: ...
+    def observe(self, happening: "Happening") -> None: ...
 
 
 class LocalCopy(Protocol):

@@ -15,7 +15,7 @@ from enactord import __version__
 from enactord.cli.opening import open_scope
 from enactord.cli.plan_file import read_document
 from enactord.cli.program import NO, Program, common, examples
-from enactord.cli.publish import show_published
+from enactord.cli.publish import show_published, shown
 from enactord.cli.terminal import lines_beside, progress, write
 from enactord.core.plan import parse_plan
 from enactord.core.visible import json_text, plain, visible
@@ -105,7 +105,7 @@ def publish(file: str) -> int:
 
         bar.stage("publishing")
         done = asyncio.run(send())
-    return show_published(done)
+    return show_published(shown(done))
 
 
 async def _send(scope: Scope, document: bytes) -> Published | Denied:
@@ -138,7 +138,7 @@ def bad(kind: str, publishing: bool, output: Path | None) -> int:
     if output is not None:
         _write(kind, asyncio.run(_read_basis()), output)
     done = asyncio.run(_publish_bad(kind))
-    code = show_published(done)
+    code = show_published(shown(done))
     return NO if code or (isinstance(done, Published) and done.held) else 0
 
 

@@ -1,17 +1,22 @@
 """audit: what operators and planners did to the scope."""
 
-import asyncio
-from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from enactord.cli.opening import open_scope
-from enactord.cli.program import common, examples
-from enactord.cli.rollback import Moment
+from enactord.cli.program import anywhere, examples
+from enactord.cli.source import read
 from enactord.cli.terminal import Out, show
+from enactord.cli.times import Moment
 from enactord.core.moment import utc
 from enactord.operations import audit as log
-from enactord.registry.audit import ROOM_MAX, ROOMS, Act
+from enactord.registry.audit import ROOM_MAX, ROOMS
+
+if TYPE_CHECKING:
+    from enactord.cli.opening import Tools
+    from enactord.cli.remote import Remote
 
 _ALL = len(ROOMS) * ROOM_MAX
 
@@ -26,7 +31,7 @@ _ALL = len(ROOMS) * ROOM_MAX
     help="How many at most.",
 )
 @click.option("--since", metavar="TIME", type=Moment(), help="Only later ones: ISO 8601, or 15m ago.")
-@common
+@anywhere
 def audit(limit: int, since: float | None) -> None:
     """Show what operators and planners did, newest first.
 
@@ -35,27 +40,36 @@ def audit(limit: int, since: float | None) -> None:
     The store keeps the last week, and of each author and deed the newest 200. Where that is too much, it keeps less of
     the hours in which one author did one thing most often.
     """
-
-    async def run() -> tuple[list[Act], str]:
-        async with open_scope() as scope:
-            return await log.acts(scope, limit=limit, since=since or 0.0)
-
-    acts, older = asyncio.run(run())
-    document = {"audit": [act.document() for act in acts], "complete": not older}
-    show(document, lambda out: _print(out, acts, older=bool(older)))
+    document = read(partial(_from_enactor, limit, since or 0.0), partial(_from_store, limit, since or 0.0))
+    show(document, lambda out: _print(out, document))
 
 
-def _print(out: Out, acts: Sequence[Act], *, older: bool) -> None:
+def _from_enactor(limit: int, since: float, enactor: "Remote") -> dict[str, Any]:
+    later = {"since": datetime.fromtimestamp(since, UTC).isoformat()} if since else {}
+    pages = list(enactor.pages("audit", cursor="before", limit=limit, query=later))
+    return {"audit": [act for page in pages for act in page["audit"]], "complete": pages[-1]["next"] is None}
+
+
+async def _from_store(limit: int, since: float, tools: "Tools") -> dict[str, Any]:
+    acts, older = await log.acts(tools.scope, limit=limit, since=since)
+    return {"audit": [act.document() for act in acts], "complete": not older}
+
+
+def _print(out: Out, document: dict[str, Any]) -> None:
+    acts = document["audit"]
     if not acts:
         out.line("nothing was done")
         return
     out.table(
         ("time", "author", "role", "deed", "generation", "what", "reason"),
-        [[utc(a.at), a.author, a.role, a.deed, a.generation or "-", _facts(a) or "-", a.reason or "-"] for a in acts],
+        [
+            [utc(a["at"]), a["author"], a["role"], a["deed"], a["generation"] or "-", _facts(a), a["reason"] or "-"]
+            for a in acts
+        ],
     )
-    if older:
+    if not document["complete"]:
         out.line("there are older ones; to see more: --limit")
 
 
-def _facts(act: Act) -> str:
-    return ", ".join(f"{name.replace('_', ' ')} {fact}" for name, fact in act.facts.items())
+def _facts(act: dict[str, Any]) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {fact}" for name, fact in act["facts"].items()) or "-"

@@ -7,7 +7,7 @@ import click
 
 from enactord.adapters.local_copy import COPY_NAME, read_copy
 from enactord.cli.opening import open_tools
-from enactord.cli.program import common, examples
+from enactord.cli.program import examples, on_site
 from enactord.cli.publish import author_or_user
 from enactord.cli.terminal import Out, deny, progress, tell_done, warn
 from enactord.core.moment import utc
@@ -20,7 +20,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 
 @click.command(epilog=examples("enactorctl backup /var/backups/enactord-$(date +%F)"))
 @click.argument("file", metavar="FILE", type=_FILE)
-@common
+@on_site
 def backup(file: Path) -> None:
     """Write all that is needed to rebuild the scope's store into FILE, as of one moment.
 
@@ -63,7 +63,7 @@ def _print_saved(out: Out, file: Path, saved: Saved) -> None:
 )
 @click.option("--replace", is_flag=True, help="Replace what the store holds of this scope.")
 @click.option("--author", metavar="NAME", help="Who says so [default: you].")
-@common
+@on_site
 def restore(file: Path | None, from_copy: str | None, replace: bool, author: str | None) -> int:
     """Put a backup into the store; what is served does not change by it.
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import click
 
 from enactord import __version__
-from enactord.cli.program import OnDemand, common, examples
+from enactord.cli.program import OnDemand, anywhere, examples
 
 VERBS: Mapping[str, tuple[str, str]] = {
     "adopt": ("adopt", "Enter names into the ledger as they are served now, so that plans may change them."),
@@ -47,16 +47,20 @@ VERBS: Mapping[str, tuple[str, str]] = {
 enactorctl status
 enactorctl publish plan.json --dry-run
 enactorctl --config ./enactord.toml endpoints --state held
+enactorctl --url https://enactor-a.example.com:8451 --token-file ~/.enactord-token status
 """
     ),
 )
 @click.version_option(__version__, prog_name="enactorctl")
-@common
+@anywhere
 def main() -> None:
     """Look at and steer one scope: its plans, its endpoints, its zones.
 
+    It works on the store that the config names. With --url it asks an enactor over HTTP, and needs
+    neither config nor store; whatever is done is then recorded under the token's name.
+
     Exit codes: 0 ok; 1 the answer is "no" (a refusal, a failed check, drift); 2 wrong usage
-    or config; 3 the store or a server cannot be reached.
+    or config; 3 the store, a server or the enactor cannot be reached.
     """
 
 

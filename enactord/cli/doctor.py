@@ -9,7 +9,7 @@ import click
 
 from enactord.adapters.clock import SystemClock
 from enactord.adapters.wire.tsig import TsigKey
-from enactord.cli.program import NO, OK, UNREACHABLE, common, config_path, examples
+from enactord.cli.program import NO, OK, UNREACHABLE, config_path, examples, on_site
 from enactord.cli.terminal import Out, deny, progress, show
 from enactord.core.names import parse_name
 from enactord.daemon.config import load_config
@@ -48,7 +48,7 @@ enactorctl doctor --conformance try.example.com --server 192.0.2.53:53 --key-fil
     help="The key for --server, as tsig-keygen or keymgr -t print it.",
 )
 @click.option("--yes", is_flag=True, help="Remove what a trial that was cut off has left in ZONE.")
-@common
+@on_site
 def doctor(zone: str | None, server: str | None, key_file: Path | None, yes: bool) -> int:
     """Look for all that keeps an enactor with this config from its work, and say what to type.
 

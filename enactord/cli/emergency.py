@@ -11,7 +11,7 @@ import click
 from enactord.adapters.primaries import SeveralServers
 from enactord.cli.given import REASON
 from enactord.cli.opening import open_scope
-from enactord.cli.program import Verbs, common, config_path, examples
+from enactord.cli.program import Verbs, config_path, examples, on_site
 from enactord.cli.publish import author_or_user
 from enactord.cli.terminal import Out, deny, tell_done, warn
 from enactord.core.content import pack_address
@@ -48,7 +48,7 @@ enactorctl emergency release example.com
 """
     ),
 )
-@common
+@on_site
 def emergency() -> None:
     """Act straight on the DNS server: no daemon and no store is needed.
 
@@ -72,7 +72,7 @@ def emergency() -> None:
 )
 @click.option("--ttl", "ttl_s", metavar="SECONDS", type=click.IntRange(0, 86_400), default=30, show_default=True)
 @_AUTHOR
-@common
+@on_site
 def set_(name: str, addresses: tuple[str, ...], zone: str, reason: str, ttl_s: int, author: str | None) -> int:
     """Make NAME serve exactly these addresses, and hold its zone.
 
@@ -90,7 +90,7 @@ def set_(name: str, addresses: tuple[str, ...], zone: str, reason: str, ttl_s: i
 @click.argument("zone", metavar="ZONE")
 @click.option("--reason", metavar="TEXT", default="sealed", show_default=True, help="Why; it stands in the fence.")
 @_AUTHOR
-@common
+@on_site
 def seal(zone: str, reason: str, author: str | None) -> int:
     """Hold ZONE as it is: no enactor writes there until it is released."""
 
@@ -107,7 +107,7 @@ def seal(zone: str, reason: str, author: str | None) -> int:
 @click.argument("zone", metavar="ZONE")
 @click.option("--reason", metavar="TEXT", default="", help="Why; the audit log keeps it.")
 @_AUTHOR
-@common
+@on_site
 def release(zone: str, reason: str, author: str | None) -> int:
     """Give ZONE back to the enactors: the next plan, above its fence, is applied, and drift is repaired.
 

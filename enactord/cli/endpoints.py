@@ -1,18 +1,22 @@
 """endpoints: the ledger, name by name."""
 
-import asyncio
 from collections.abc import Sequence
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from enactord.cli.opening import open_scope
-from enactord.cli.program import common, examples
+from enactord.cli.program import anywhere, examples
+from enactord.cli.source import read
 from enactord.cli.terminal import Out, deny, show
 from enactord.core.names import parse_name
 from enactord.core.refusal import Refusal
 from enactord.daemon.documents import STATES
 from enactord.daemon.operations import Denied, endpoint_document, find_entries
+
+if TYPE_CHECKING:
+    from enactord.cli.opening import Tools
+    from enactord.cli.remote import Remote
 
 
 @click.command(
@@ -24,11 +28,11 @@ from enactord.daemon.operations import Denied, endpoint_document, find_entries
 @click.option(
     "--limit", type=click.IntRange(min=0), default=1000, show_default=True, help="Rows for people; 0: all of them."
 )
-@common
+@anywhere
 def endpoints(names: tuple[str, ...], state: str | None, zone: str | None, limit: int) -> int:
     """List endpoints of the ledger: state, generation, addresses, and why one is held."""
     asked = [parse_name(name) for name in names]
-    found = asyncio.run(_read(asked))
+    found = read(partial(_from_enactor, asked, state, zone), partial(_from_store, asked))
     unknown = sorted(set(asked) - {document["name"] for document in found})
     if unknown:
         detail = f"not in the ledger: {', '.join(unknown)}; list what is: enactorctl endpoints"
@@ -39,10 +43,22 @@ def endpoints(names: tuple[str, ...], state: str | None, zone: str | None, limit
     return 0
 
 
-async def _read(names: Sequence[str]) -> list[dict[str, Any]]:
-    async with open_scope() as scope:
-        entries = find_entries(await scope.mirror(), names or None)
-        return [endpoint_document(entry, scope.zones) for entry in entries.values()]
+def _from_enactor(names: Sequence[str], state: str | None, zone: str | None, enactor: "Remote") -> list[dict[str, Any]]:
+    if names:
+        found = [document for name in sorted(set(names)) if (document := enactor.find("endpoints", name))]
+    else:
+        filters = {key: value for key, value in (("state", state), ("zone", zone)) if value}
+        pages = enactor.pages("endpoints", cursor="after", query=filters)
+        found = sorted((each for page in pages for each in page["endpoints"]), key=lambda each: str(each["name"]))
+    for document in found:
+        for seen in ("served", "wanted", "good_content"):  # what a store does not tell of every name
+            document.pop(seen, None)
+    return found
+
+
+async def _from_store(names: Sequence[str], tools: "Tools") -> list[dict[str, Any]]:
+    entries = find_entries(await tools.scope.mirror(), names or None)
+    return [endpoint_document(entry, tools.scope.zones) for entry in entries.values()]
 
 
 def _print(out: Out, found: list[dict[str, Any]], limit: int) -> None:

@@ -7,7 +7,7 @@ import click
 
 from enactord.cli.given import GENERATION, REASON
 from enactord.cli.opening import open_tools
-from enactord.cli.program import Verbs, common, examples
+from enactord.cli.program import Verbs, examples, on_site
 from enactord.cli.publish import author_or_user
 from enactord.cli.terminal import Out, deny, progress, tell_done, warn
 from enactord.core.names import parse_name
@@ -16,7 +16,7 @@ from enactord.operations.scope import Denied, Stage
 
 
 @click.group(cls=Verbs, epilog=examples("enactorctl fence lower example.com --reason 'INC-4711: fence set by hand'"))
-@common
+@on_site
 def fence() -> None:
     """Bring the fences of zones down."""
 
@@ -37,7 +37,7 @@ enactorctl thaw
 @click.option("--to", metavar="GEN", type=GENERATION, help="The generation [default: the newest plan in reach, and 1].")
 @click.option("--reason", metavar="TEXT", type=REASON, required=True, help="Why; it is kept in the store.")
 @click.option("--author", metavar="NAME", help="Who says so [default: you].")
-@common
+@on_site
 def lower_(zones: tuple[str, ...], all_: bool, to: int | None, reason: str, author: str | None) -> int:
     """Bring the fence of each ZONE down to GEN, and set plans above GEN aside.
 

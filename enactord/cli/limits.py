@@ -1,20 +1,21 @@
 """limits: what the guards allow, kept in the store, the same for all enactors."""
 
-import asyncio
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from enactord.cli.given import REASON
-from enactord.cli.opening import open_tools
-from enactord.cli.program import Verbs, common, examples
+from enactord.cli.program import Verbs, anywhere, examples
 from enactord.cli.publish import author_or_user
+from enactord.cli.source import ask, read
 from enactord.cli.terminal import Out, deny, show, tell_done
-from enactord.core.guards import LIMITS, Limits
 from enactord.core.moment import utc
-from enactord.operations.limits import set_limit
+from enactord.operations.limits import changed_document, limits_document, set_limit
 from enactord.operations.scope import Denied
-from enactord.registry.limits import Ruling
+
+if TYPE_CHECKING:
+    from enactord.cli.opening import Tools
 
 
 @click.group(
@@ -24,7 +25,7 @@ from enactord.registry.limits import Ruling
         'enactorctl limits\nenactorctl limits set endpoints_removed_max_ratio 0.1 --reason "change freeze"'
     ),
 )
-@common
+@anywhere
 @click.pass_context
 def limits(context: click.Context) -> None:
     """Show what the guards allow, and change it: the same for all enactors.
@@ -33,14 +34,12 @@ def limits(context: click.Context) -> None:
     """
     if context.invoked_subcommand is not None:
         return
-
-    async def run() -> tuple[Ruling, Limits]:
-        async with open_tools() as tools:
-            return tools.ruling, tools.config.guard
-
-    ruling, configured = asyncio.run(run())
-    document = _document(ruling, configured)
+    document = read(lambda enactor: enactor.get("limits"), _from_store)
     show(document, lambda out: _print(out, document))
+
+
+async def _from_store(tools: "Tools") -> dict[str, Any]:
+    return limits_document(tools.ruling, tools.config.guard)
 
 
 @limits.command("set", epilog=examples('enactorctl limits set targets_min 2 --reason "two zones at least"'))
@@ -48,61 +47,39 @@ def limits(context: click.Context) -> None:
 @click.argument("value", metavar="VALUE")
 @click.option("--reason", metavar="TEXT", type=REASON, required=True, help="Why; shown to everybody.")
 @click.option("--author", metavar="NAME", help="Who says so [default: you].")
-@common
+@anywhere
 def set_(key: str, value: str, reason: str, author: str | None) -> int:
     """Give one limit another value, for all enactors, at once.
 
     Plans that were refused are judged anew. Endpoints that are held are judged anew, too.
     """
-
-    async def run() -> tuple[Ruling, Ruling, Limits] | Denied:
-        async with open_tools() as tools:
-            configured = tools.config.guard
-            who = author_or_user(author)
-            done = await set_limit(tools.scope, configured, key, value, author=who, reason=reason)
-            return done if isinstance(done, Denied) else (*done, configured)
-
-    try:
-        done = asyncio.run(run())
-    except ValueError as error:
-        raise click.UsageError(str(error)) from error
+    order = {"key": key, "value": value, "reason": reason, "author": author}
+    done = ask(lambda enactor: enactor.post("limits", order=order), partial(_set, key, value, reason, author))
     if isinstance(done, Denied):
         return deny(done)
-    ruling, before, configured = done
-    tell_done(lambda: _document(ruling, configured), lambda out: _print_change(out, ruling, before, configured, key))
+    tell_done(lambda: done, lambda out: _print_change(out, done))
     return 0
 
 
-def _print_change(out: Out, ruling: Ruling, before: Ruling, configured: Limits, key: str) -> None:
-    was, now = before.limits.by_name()[key], ruling.limits.by_name()[key]
-    out.line(f"{key}: {_text(was)} -> {_text(now)}")
-    if before.problem:
+async def _set(key: str, value: str, reason: str, author: str | None, tools: "Tools") -> dict[str, Any] | Denied:
+    configured, who = tools.config.guard, author_or_user(author)
+    try:
+        done = await set_limit(tools.scope, configured, key, value, author=who, reason=reason)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    return done if isinstance(done, Denied) else changed_document(*done, configured, key)
+
+
+def _print_change(out: Out, document: dict[str, Any]) -> None:
+    changed = document["changed"]
+    out.line(f"{changed['key']}: {_text(changed['was'])} -> {_text(changed['now'])}")
+    if changed["problem_before"]:
         out.line(("the stored limits were damaged: the strict ones in force are stored now; look at each", "red"))
-        _print(out, _document(ruling, configured))
+        _print(out, document)
 
 
 def _text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else f"{value:.15g}"
-
-
-def _document(ruling: Ruling, configured: Limits) -> dict[str, Any]:
-    return {
-        "limits": [
-            {
-                "key": key.name,
-                "value": ruling.limits[key],
-                "default": LIMITS[key],
-                "config": configured[key],
-                "takes": key.takes,
-                "meaning": key.meaning,
-            }
-            for key in Limits.KEYS
-        ],
-        "author": ruling.author,
-        "reason": ruling.reason,
-        "at": ruling.at,
-        "problem": ruling.problem,
-    }
 
 
 def _print(out: Out, document: dict[str, Any]) -> None:

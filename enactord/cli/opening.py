@@ -1,9 +1,10 @@
 """Opening what a verb works on: the config, the store, and where asked the zones."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from typing import TypeVar
 
 from enactord.adapters.clock import SystemClock
 from enactord.cli.program import config_path
@@ -17,6 +18,8 @@ from enactord.registry.fences import Fences
 from enactord.registry.keys import Keys
 from enactord.registry.limits import Ruling, read_ruling
 from enactord.registry.reports import WAIT_S
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +81,16 @@ async def open_tools(*, wait_s: float = WAIT_S) -> AsyncIterator[Tools]:
     finally:
         with suppress(EnactordError, OSError):  # what was asked is done or not: letting go does not decide it
             await store.close()
+
+
+def run_with_tools(work: Callable[[Tools], Awaitable[T]], *, wait_s: float | None = None) -> T:
+    """Do a piece of work on what `open_tools` opens, and return what came of it."""
+
+    async def run() -> T:
+        async with open_tools(wait_s=WAIT_S if wait_s is None else wait_s) as tools:
+            return await work(tools)
+
+    return asyncio.run(run())
 
 
 @asynccontextmanager

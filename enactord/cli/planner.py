@@ -1,19 +1,23 @@
 """planners, planner: which planners there are; keep one from publishing, and let it go on."""
 
-import asyncio
-from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from enactord.cli.given import REASON
-from enactord.cli.opening import open_scope
-from enactord.cli.program import Verbs, common, examples
+from enactord.cli.program import Verbs, anywhere, examples
 from enactord.cli.publish import author_or_user
+from enactord.cli.source import read
 from enactord.cli.terminal import Out, show, tell_done
 from enactord.core.moment import utc
 from enactord.daemon import operations
-from enactord.daemon.operations import pauses_document, planners_document
-from enactord.registry.planners import DEFAULT, Pause, check_planner
+from enactord.daemon.operations import pauses_document, planners_document, resumed_document
+from enactord.registry.planners import DEFAULT, check_planner
+
+if TYPE_CHECKING:
+    from enactord.cli.opening import Tools
+    from enactord.cli.remote import Remote
 
 
 def _planner(context: click.Context, parameter: click.Parameter, value: str) -> str:
@@ -27,26 +31,25 @@ named = click.argument("planner", metavar="[PLANNER]", default=DEFAULT, callback
 
 
 @click.command(epilog=examples("enactorctl planners\nenactorctl planners --json"))
-@common
+@anywhere
 def planners() -> None:
     """List the planners, and which of them are paused, by whom and why.
 
     Plans that name no planner are of planner `default`.
     """
+    document = read(lambda enactor: enactor.get("planners"), _from_store)
+    show(document, lambda out: _print(out, document["planners"]))
 
-    async def run() -> dict[str, Pause]:
-        async with open_scope() as scope:
-            return (await scope.mirror()).paused
 
-    found = {DEFAULT: None} | asyncio.run(run())
-    show({"planners": planners_document(found)}, lambda out: _print(out, found))
+async def _from_store(tools: "Tools") -> dict[str, Any]:
+    return {"planners": planners_document((await tools.scope.mirror()).paused)}
 
 
 @click.group(
     cls=Verbs,
     epilog=examples('enactorctl planner pause --reason "its inventory is being rebuilt"\nenactorctl planner resume'),
 )
-@common
+@anywhere
 def planner() -> None:
     """Keep a planner from publishing, and let it go on.
 
@@ -59,41 +62,48 @@ def planner() -> None:
 @named
 @click.option("--reason", metavar="TEXT", type=REASON, required=True, help="Why; shown to everybody.")
 @click.option("--author", metavar="NAME", help="Who says so [default: you].")
-@common
+@anywhere
 def pause(planner: str, reason: str, author: str | None) -> None:
     """Refuse what a planner publishes, until it is resumed."""
-
-    async def run() -> Pause:
-        async with open_scope() as scope:
-            return await operations.pause(scope, planner, reason=reason, author=author_or_user(author))
-
-    paused = asyncio.run(run())
+    document = read(partial(_order, planner, "pause", reason, author), partial(_pause, planner, reason, author))
     text = f"planner {planner} is paused; to go on: enactorctl planner resume {planner}"
-    tell_done(lambda: {"paused": pauses_document({planner: paused})}, lambda out: out.line(text))
+    tell_done(lambda: document, lambda out: out.line(text))
+
+
+def _order(planner: str, what: str, reason: str, author: str | None, enactor: "Remote") -> dict[str, Any]:
+    return enactor.post("planners", planner, what, order={"reason": reason or None, "author": author})
+
+
+async def _pause(planner: str, reason: str, author: str | None, tools: "Tools") -> dict[str, Any]:
+    paused = await operations.pause(tools.scope, planner, reason=reason, author=author_or_user(author))
+    return {"paused": pauses_document({planner: paused})}
 
 
 @planner.command(epilog=examples("enactorctl planner resume"))
 @named
 @click.option("--reason", metavar="TEXT", default="", help="Why; the audit log keeps it.")
 @click.option("--author", metavar="NAME", help="Who says so [default: you].")
-@common
+@anywhere
 def resume(planner: str, reason: str, author: str | None) -> None:
     """Let a planner publish again; no pause is no error."""
-
-    async def run() -> Pause | None:
-        async with open_scope() as scope:
-            return await operations.resume(scope, planner, author=author_or_user(author), reason=reason)
-
-    before = asyncio.run(run())
-    told = f"planner {planner} goes on"
-    text = f"planner {planner} was not paused" if before is None else f"{told}; was paused by {before.author}"
-    was = None if before is None else pauses_document({planner: before})[0]
-    tell_done(lambda: {"planner": planner, "was": was}, lambda out: out.line(text))
+    document = read(partial(_order, planner, "resume", reason, author), partial(_resume, planner, reason, author))
+    tell_done(lambda: document, lambda out: _print_resumed(out, planner, document["before"]))
 
 
-def _print(out: Out, planners: Mapping[str, Pause | None]) -> None:
-    rows = [
-        [planner, "publishes" if pause is None else f"paused since {utc(pause.at)} by {pause.author}: {pause.reason}"]
-        for planner, pause in sorted(planners.items())
-    ]
+async def _resume(planner: str, reason: str, author: str | None, tools: "Tools") -> dict[str, Any]:
+    before = await operations.resume(tools.scope, planner, author=author_or_user(author), reason=reason)
+    return resumed_document(planner, before)
+
+
+def _print_resumed(out: Out, planner: str, before: dict[str, Any] | None) -> None:
+    told = "was not paused" if before is None else f"goes on; was paused by {before['author']}"
+    out.line(f"planner {planner} {told}")
+
+
+def _print(out: Out, planners: list[dict[str, Any]]) -> None:
+    rows = [[each["planner"], "publishes" if each["paused"] is None else _paused(each["paused"])] for each in planners]
     out.table(("planner", "state"), rows)
+
+
+def _paused(pause: dict[str, Any]) -> str:
+    return f"paused since {utc(pause['at'])} by {pause['author']}: {pause['reason']}"

@@ -1,32 +1,39 @@
 """plans, show: the stored plans, and one of them."""
 
-import asyncio
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from enactord.cli.given import GENERATION
-from enactord.cli.opening import open_scope
-from enactord.cli.program import common, examples
+from enactord.cli.program import anywhere, examples
+from enactord.cli.source import read
 from enactord.cli.terminal import Out, brief_content, deny
 from enactord.cli.terminal import show as show_document
 from enactord.core.errors import PlanUnreadable
 from enactord.core.moment import utc
 from enactord.core.refusal import Refusal
-from enactord.daemon.operations import Denied, plan_document, plans_document
+from enactord.daemon.operations import Denied, contents_document, plans_document
+
+if TYPE_CHECKING:
+    from enactord.cli.opening import Tools
+    from enactord.cli.remote import Remote
 
 
 @click.command(epilog=examples("enactorctl plans\nenactorctl plans --json"))
-@common
+@anywhere
 def plans() -> None:
     """List the stored plans, newest first."""
-
-    async def read() -> list[dict[str, Any]]:
-        async with open_scope() as scope:
-            return plans_document(await scope.mirror())
-
-    found = asyncio.run(read())
+    found = read(_plans_from_enactor, _plans_from_store)
     show_document({"plans": found}, lambda out: _print_plans(out, found))
+
+
+def _plans_from_enactor(enactor: "Remote") -> list[dict[str, Any]]:
+    return [plan for page in enactor.pages("plans", cursor="before") for plan in page["plans"]]
+
+
+async def _plans_from_store(tools: "Tools") -> list[dict[str, Any]]:
+    return plans_document(await tools.scope.mirror())
 
 
 def _print_plans(out: Out, found: list[dict[str, Any]]) -> None:
@@ -57,12 +64,14 @@ def remarks(plan: dict[str, Any]) -> str:
 @click.command(epilog=examples("enactorctl show 103\nenactorctl show 103 --full --json > plan-103.json"))
 @click.argument("generation", metavar="GEN", type=GENERATION)
 @click.option("--full", is_flag=True, help="Every endpoint's content too.")
-@common
+@anywhere
 def show(generation: int, full: bool) -> int:
     """Show one plan: who published it, when and why, and with --full its endpoints."""
-    document = asyncio.run(_show(generation, full))
+    document = read(partial(_from_enactor, generation, full), partial(_from_store, generation, full))
     if document is None:
         return missing(generation)
+    if "unreadable" in document:
+        raise PlanUnreadable(document["unreadable"])
     show_document(document, lambda out: _print_plan(out, document))
     return 0
 
@@ -73,19 +82,29 @@ def missing(generation: int) -> int:
     return deny(Denied(refusals=(Refusal(guard="generation", detail=detail),)))
 
 
-async def _show(generation: int, full: bool) -> dict[str, Any] | None:
-    async with open_scope() as scope:
-        manifest = await scope.plans.manifest(generation)
-        if manifest is None:
-            return None
-        document = plan_document(manifest, await scope.plans.endpoints(manifest) if full else None)
-        try:
-            if not full:
-                await scope.plans.texts(set(manifest.digests()))
-            document["readable"] = True
-        except PlanUnreadable as error:
-            document |= {"readable": False, "problem": str(error)}
+def _from_enactor(generation: int, full: bool, enactor: "Remote") -> dict[str, Any] | None:
+    document = enactor.find("plans", generation, query={"check": str(not full).lower()})
+    if document is None or "unreadable" in document or not full:
         return document
+    pages = enactor.pages("plans", generation, "content", cursor="after", limit=None)
+    content = {name: each for page in pages for name, each in page["content"].items()}
+    return document | {"content": dict(sorted(content.items())), "readable": True}
+
+
+async def _from_store(generation: int, full: bool, tools: "Tools") -> dict[str, Any] | None:
+    scope = tools.scope
+    mirror = await scope.mirror()
+    found = plans_document(mirror, [generation])
+    manifest = mirror.manifest(generation) if found and "unreadable" not in found[0] else None
+    if manifest is None:
+        return found[0] if found else None
+    if full:
+        return found[0] | {"content": contents_document(await scope.plans.endpoints(manifest)), "readable": True}
+    try:
+        await scope.plans.texts(set(manifest.digests()))
+    except PlanUnreadable as error:
+        return found[0] | {"readable": False, "problem": str(error)}
+    return found[0] | {"readable": True}
 
 
 def _print_plan(out: Out, document: dict[str, Any]) -> None:

@@ -1,6 +1,6 @@
 """A program of several verbs: options that all of them take, and the one place where errors become exit codes.
 
-0 ok; 1 the answer is "no"; 2 wrong usage or config; 3 the store or a server cannot be reached.
+0 ok; 1 the answer is "no"; 2 wrong usage or config; 3 the store, a server or the enactor cannot be reached.
 """
 
 import importlib
@@ -22,15 +22,19 @@ from enactord.core.errors import (
     ArchiveUnreadable,
     ConfigError,
     CopyUnreadable,
+    EnactorAway,
     EnactordError,
+    EnactorUnknown,
     InvalidName,
     InvalidPlan,
+    NoEnactor,
     PlanUnreadable,
     StoreDown,
     StoreRefused,
     StoreUnknown,
     ZoneDown,
 )
+from enactord.core.refusal import Denied
 from enactord.core.visible import visible
 
 OK = 0
@@ -42,6 +46,9 @@ INTERRUPTED = 130
 
 CONFIG_VARIABLE = "ENACTORD_CONFIG"
 CONFIG_DEFAULT = "/etc/enactord/enactord.toml"
+URL_VARIABLE = "ENACTORD_URL"
+TOKEN_FILE_VARIABLE = "ENACTORD_TOKEN_FILE"
+CA_FILE_VARIABLE = "ENACTORD_CA_FILE"
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -56,10 +63,28 @@ class Problem:
     problems: tuple[str, ...] = ()
 
 
+class Answered(EnactordError):
+    """A "no" of an enactor over HTTP, which says by itself what it comes to here."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.message)
+        self.problem = problem
+
+
+class Refused(Answered):
+    """An enactor over HTTP refuses what it is asked, by its rules."""
+
+    def __init__(self, denied: Denied) -> None:
+        super().__init__(Problem(code=NO, kind="refused", message="; ".join(map(str, denied.refusals))))
+        self.denied = denied
+
+
 def translate(error: Exception) -> Problem | None:
     """Return the problem that an error is, or None for one that nobody foresaw."""
     message = str(error)
     match error:
+        case Answered(problem=problem):
+            return problem
         case click.ClickException():
             return Problem(code=USAGE, kind="usage", message=error.format_message())
         case ConfigError(problems=problems):
@@ -83,6 +108,13 @@ def translate(error: Exception) -> Problem | None:
         case StoreRefused():
             hint = "check its credentials and quota"
             return Problem(code=UNREACHABLE, kind="store-refused", message=f"the plan store refuses: {message}; {hint}")
+        case EnactorUnknown():
+            hint = "it may have been carried out: look with `enactorctl audit` before you try again"
+            return Problem(code=UNREACHABLE, kind="enactor-unknown", message=f"{message}; {hint}")
+        case NoEnactor():
+            return Problem(code=UNREACHABLE, kind="no-enactor", message=message)
+        case EnactorAway():
+            return Problem(code=UNREACHABLE, kind="enactor", message=message)
         case ZoneDown():
             hint = "check the zone's server and verify in the config"
             return Problem(code=UNREACHABLE, kind="zone", message=f"a DNS server cannot be reached: {message}; {hint}")
@@ -231,10 +263,68 @@ def common(command: F) -> F:
     )(command)
 
 
+def anywhere(command: F) -> F:
+    """Give a command the options of a verb that works by the config, and over an enactor's HTTP too."""
+    return _over_http(common(command), hidden=False)
+
+
+def on_site(command: F) -> F:
+    """Give a command the options of a verb that needs the config: it takes --url, too, to say so."""
+    return _over_http(common(command), hidden=True)
+
+
+def _over_http(command: F, *, hidden: bool) -> F:
+    in_file = "In a file, as every user of this machine can read arguments."
+    for key, metavar, text in (
+        ("ca-file", "FILE", f"Trust this authority alone, for an https URL [default: ${CA_FILE_VARIABLE}]."),
+        ("token-file", "FILE", f"The token for --url [default: ${TOKEN_FILE_VARIABLE}]. {in_file}"),
+        ("url", "URL", f"Ask this enactor over HTTP, without config and store [default: ${URL_VARIABLE}]."),
+    ):
+        command = click.option(
+            f"--{key}", metavar=metavar, expose_value=False, callback=_keep(key), help=text, hidden=hidden
+        )(command)
+    return command
+
+
 def config_path() -> Path:
-    """Return where the config is: --config, the environment, or the default."""
-    given = click.get_current_context().meta.get("enactord.config")
+    """Return where the config is: --config, the environment, or the default.
+
+    Raises `click.UsageError` where the verb is to ask an enactor: then it needs the config.
+    """
+    context = click.get_current_context()
+    if enactor_url():
+        by = "--url" if context.meta.get("enactord.url") else f"${URL_VARIABLE}"
+        raise click.UsageError(
+            f"`{context.command_path}` needs the config and its plan store, which {by} does not give; run it on a"
+            " machine that has the config, with --config FILE in its place"
+        )
+    given = context.meta.get("enactord.config")
     return Path(given or os.environ.get(CONFIG_VARIABLE) or CONFIG_DEFAULT)
+
+
+def enactor_url() -> str:
+    """Return the URL of the enactor to ask over HTTP; "" where the config says which store it is.
+
+    An option counts more than the environment, and there the URL more than the config. Raises `click.UsageError`.
+    """
+    context = click.get_current_context()
+    if not any(parameter.name == "url" for parameter in context.find_root().command.params):
+        return ""  # a program that asks no enactor
+    meta = context.meta
+    url, config = meta.get("enactord.url", ""), meta.get("enactord.config")
+    if url and config:
+        raise click.UsageError("--url and --config exclude each other: an enactor is asked, or its store")
+    url = url or ("" if config else os.environ.get(URL_VARIABLE, ""))
+    for option in ("token-file", "ca-file"):
+        if not url and f"enactord.{option}" in meta:
+            raise click.UsageError(f"--{option} is of use with --url alone: name the enactor to ask with --url URL")
+    return str(url)
+
+
+def enactor_file(option: str, variable: str) -> Path | None:
+    """Return the file that an option about the enactor's HTTP names, or the environment; None: neither does."""
+    given = click.get_current_context().meta.get(f"enactord.{option}") or os.environ.get(variable)
+    return Path(given) if given else None
 
 
 def examples(text: str) -> str:

@@ -1,54 +1,44 @@
 """prune: delete plans that nothing can need any more."""
 
-import asyncio
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from enactord.cli.opening import open_tools
-from enactord.cli.program import common, examples
-from enactord.cli.terminal import Out, show, tell_done
-from enactord.engine.pruner import Pruner, Verdict
-from enactord.operations.scope import Unheard
+from enactord.cli.program import anywhere, examples
+from enactord.cli.publish import author_or_user
+from enactord.cli.source import read
+from enactord.cli.terminal import Out, show, tell_done, warn
+from enactord.operations import pruning
+
+if TYPE_CHECKING:
+    from enactord.cli.opening import Tools
 
 
 @click.command(epilog=examples("enactorctl prune --dry-run\nenactorctl prune"))
 @click.option("--dry-run", is_flag=True, help="Delete nothing; show what would go, and who holds the rest.")
-@common
-def prune(dry_run: bool) -> None:
+@click.option("--author", metavar="NAME", help="Who says so [default: you].")
+@anywhere
+def prune(dry_run: bool, author: str | None) -> None:
     """Delete plans that nothing can need any more; shows why each other one stays."""
-    verdicts = asyncio.run(_prune(dry_run))
-    document: dict[str, Any] = {
-        "dry_run": dry_run,
-        "pruned": [verdict.generation for verdict in verdicts if verdict.refusal is None],
-        "kept": [
-            {"generation": v.generation, "guard": v.refusal.guard, "detail": v.refusal.detail}
-            for v in verdicts
-            if v.refusal is not None
-        ],
-    }
+    order = {"dry_run": dry_run, "author": author}
+    document = read(lambda enactor: enactor.post("prune", order=order), partial(_prune, dry_run, author))
+    for warning in document["warnings"]:
+        warn(warning)
     if dry_run:
-        show(document, lambda out: _print(out, verdicts, dry_run))
+        show(document, lambda out: _print(out, document))
     else:
-        tell_done(lambda: document, lambda out: _print(out, verdicts, dry_run))
+        tell_done(lambda: document, lambda out: _print(out, document))
 
 
-async def _prune(dry_run: bool) -> list[Verdict]:
-    async with open_tools() as tools:
-        scope = tools.scope
-        pruner = Pruner(
-            scope.store,
-            scope.name,
-            zones=scope.zones,
-            keep=tools.settings.keep,
-            clock=scope.clock,
-            observer=Unheard(),
-        )
-        return await pruner.prune(dry_run=dry_run)
+async def _prune(dry_run: bool, author: str | None, tools: "Tools") -> dict[str, Any]:
+    author = author_or_user(author)
+    return (await pruning.prune(tools.scope, tools.settings.keep, author=author, dry_run=dry_run)).document()
 
 
-def _print(out: Out, verdicts: list[Verdict], dry_run: bool) -> None:
-    gone = "would go" if dry_run else "pruned"
-    rows = [[v.generation, gone if v.refusal is None else f"stays: {v.refusal.detail}"] for v in verdicts]
-    out.table(("generation", "verdict"), rows)
-    out.line(f"{sum(v.refusal is None for v in verdicts)} of {len(verdicts)} plans {gone}")
+def _print(out: Out, document: dict[str, Any]) -> None:
+    gone = "would go" if document["dry_run"] else "pruned"
+    verdicts = {each["generation"]: f"stays: {each['detail']}" for each in document["kept"]}
+    verdicts |= dict.fromkeys(document["pruned"], gone)
+    out.table(("generation", "verdict"), [[generation, verdicts[generation]] for generation in sorted(verdicts)])
+    out.line(f"{len(document['pruned'])} of {len(verdicts)} plans {gone}")

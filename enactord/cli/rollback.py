@@ -1,31 +1,23 @@
 """rollback: an old plan's content as a new generation."""
 
-import asyncio
-import time
-from typing import Any
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from enactord.cli.given import GENERATION, REASON
-from enactord.cli.opening import open_scope
-from enactord.cli.program import common, examples
-from enactord.cli.publish import author_or_user, show_published, waiting
-from enactord.cli.terminal import Bar, progress
-from enactord.core.moment import parse_moment
-from enactord.daemon.operations import Denied, Earlier, How, Published
+from enactord.cli.program import anywhere, examples
+from enactord.cli.publish import author_or_user, show_published, shown, waiting
+from enactord.cli.source import ask
+from enactord.cli.terminal import progress
+from enactord.cli.times import Moment
+from enactord.daemon.operations import Denied, Earlier, How
 from enactord.daemon.operations import rollback as roll_back
 
-
-class Moment(click.ParamType):  # type: ignore[type-arg]  # not generic in all versions that serve
-    """A moment, in seconds since the epoch."""
-
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> float:
-        try:
-            return parse_moment(str(value), time.time())
-        except ValueError as error:
-            self.fail(str(error), param, context)
+if TYPE_CHECKING:
+    from enactord.cli.opening import Tools
+    from enactord.cli.remote import Remote
 
 
 @click.command(
@@ -45,7 +37,7 @@ class Moment(click.ParamType):  # type: ignore[type-arg]  # not generic in all v
 @click.option("--no-pause", is_flag=True, help="Let the planner go on, though it may bring back what is undone.")
 @click.option("--dry-run", is_flag=True, help="Store nothing; show what would change.")
 @waiting
-@common
+@anywhere
 def rollback(
     generation: int | None,
     at: float | None,
@@ -64,18 +56,31 @@ def rollback(
     if [generation is not None, at is not None, whole].count(True) != 1:
         raise click.UsageError("give one of: a generation, --to-time, --to-last-whole")
     what = Earlier(at=at) if generation is None else generation
-
-    async def run(bar: Bar) -> Published | Denied:
-        async with open_scope(wait_s=wait_s) as scope:
-            return await roll_back(
-                scope,
-                what,
-                author=author_or_user(author),
-                reason=reason,
-                how=How(dry_run=dry_run, stage=bar.stage),
-                pause=not no_pause,
-            )
-
+    pause = not no_pause
     with progress("reading") as bar:
-        done = asyncio.run(run(bar))
+        how = How(dry_run=dry_run, stage=bar.stage)
+        by_store = partial(_by_store, what, author, reason, how, pause)
+        done = ask(partial(_over_http, what, author, reason, dry_run, pause), by_store, wait_s=wait_s)
     return show_published(done)
+
+
+def _over_http(
+    what: int | Earlier, author: str | None, reason: str, dry_run: bool, pause: bool, enactor: "Remote"
+) -> dict[str, Any]:
+    order: dict[str, Any] = {"reason": reason, "author": author, "pause": pause, "dry_run": dry_run}
+    match what:
+        case int():
+            order["generation"] = what
+        case Earlier(at=None):
+            order["to_last_whole"] = True
+        case Earlier(at=float() as at):
+            order["to_time"] = datetime.fromtimestamp(at, UTC).isoformat()
+    return enactor.post("rollback", order=order)
+
+
+async def _by_store(
+    what: int | Earlier, author: str | None, reason: str, how: How, pause: bool, tools: "Tools"
+) -> dict[str, Any] | Denied:
+    who = author_or_user(author)
+    done = await roll_back(tools.scope, what, author=who, reason=reason, how=how, pause=pause)
+    return shown(done)

@@ -1,25 +1,27 @@
 """status: the scope at a glance."""
 
-import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from enactord.cli.opening import open_scope
-from enactord.cli.program import NO, OK, common, examples
+from enactord.cli.program import NO, OK, anywhere, examples
+from enactord.cli.source import read
 from enactord.cli.terminal import Out, show
 from enactord.core.moment import utc
-from enactord.daemon.documents import status_document
+
+if TYPE_CHECKING:
+    from enactord.cli.opening import Tools
+    from enactord.cli.remote import Remote
 
 
 @click.command(
     epilog=examples("enactorctl status\nenactorctl status --check\nenactorctl status --json | jq .endpoints.held")
 )
 @click.option("--check", is_flag=True, help="Exit 1 when not well: no enactor is alive, or one says what is wrong.")
-@common
+@anywhere
 def status(check: bool) -> int:
     """Show the newest plan, each zone's fence, endpoints by state, and live enactors."""
-    document = asyncio.run(_status())
+    document = read(_from_enactor, _from_store)
     document["problems"] = problems_of(document)
     show(document, lambda out: _print(out, document))
     return NO if check and document["problems"] else OK
@@ -40,9 +42,16 @@ def problems_of(document: dict[str, Any]) -> list[str]:
     return [f"degraded ({', '.join(enactors)}): {reason}" for reason, enactors in told.items()]
 
 
-async def _status() -> dict[str, Any]:
-    async with open_scope() as scope:
-        return status_document(await scope.mirror(), scope.zones, scope.clock.now())
+def _from_enactor(enactor: "Remote") -> dict[str, Any]:
+    document = enactor.get("status")
+    document.pop("self", None)  # what that enactor alone knows
+    return document
+
+
+async def _from_store(tools: "Tools") -> dict[str, Any]:
+    from enactord.daemon.documents import status_document  # with all that is stored: who asks an enactor needs none
+
+    return status_document(await tools.scope.mirror(), tools.scope.zones, tools.scope.clock.now())
 
 
 def _print(out: Out, document: dict[str, Any]) -> None:

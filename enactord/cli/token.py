@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from enactord.cli.program import F, Verbs, common, config_path, examples
+from enactord.cli.program import F, Verbs, config_path, examples, on_site
 from enactord.cli.terminal import Out, deny, show, tell_done
 from enactord.core.moment import utc
 from enactord.core.tokens import Role, Token, Tokens, check_token_name
@@ -44,7 +44,7 @@ enactorctl token revoke planner-1
 """
     ),
 )
-@common
+@on_site
 def token() -> None:
     """Make, list and revoke the tokens that open the HTTP of enactors, each with a role.
 
@@ -65,7 +65,7 @@ def token() -> None:
 @click.option("--role", type=click.Choice([role.value for role in Role]), required=True, help="What it may do.")
 @click.option("--replace", is_flag=True, help="Make another in the place of the token of this name.")
 @in_file
-@common
+@on_site
 def create(name: str, role: str, replace: bool, file: Path | None) -> int:
     """Make a token, and show it once: the file keeps its hash alone.
 
@@ -88,7 +88,7 @@ def create(name: str, role: str, replace: bool, file: Path | None) -> int:
 
 @token.command("list", epilog=examples("enactorctl token list\nenactorctl token list --file http.tokens --json"))
 @in_file
-@common
+@on_site
 def list_(file: Path | None) -> int:
     """List the tokens by name: role, and when each was made."""
     path = _path(file)
@@ -105,7 +105,7 @@ def list_(file: Path | None) -> int:
 @token.command(epilog=examples("enactorctl token revoke planner-1"))
 @click.argument("name", metavar="NAME", callback=_name)
 @in_file
-@common
+@on_site
 def revoke(name: str, file: Path | None) -> int:
     """Take a token away: it opens nothing any more once the enactors have taken the file up, in a few seconds."""
     path = _path(file)

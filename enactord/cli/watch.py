@@ -1,29 +1,36 @@
 """watch: what happens in the scope, as it happens."""
 
 import asyncio
+from contextlib import closing
 from datetime import UTC, datetime
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from enactord.cli.opening import open_scope
-from enactord.cli.program import common, examples, translate
+from enactord.cli.program import anywhere, examples, translate
+from enactord.cli.source import read
 from enactord.cli.terminal import show_line, wants_json, write, write_json
 from enactord.core.errors import EnactordError
 from enactord.daemon.news import follow_news
 
+if TYPE_CHECKING:
+    from enactord.cli.opening import Tools
+    from enactord.cli.remote import Remote
+
 
 @click.command(epilog=examples("enactorctl watch\nenactorctl watch --for 60 --json"))
 @click.option("--for", "for_s", metavar="SECONDS", type=click.FloatRange(min=0), help="Stop after so long.")
-@common
+@anywhere
 def watch(for_s: float | None) -> int:
     """Print plans published, fences opened, plans applied, endpoints held, freezes, until Ctrl-C.
 
-    With --json the document is one array, written an event a line as they happen.
+    With --json the document is one array, written an event a line as they happen. Over HTTP, what the enactor itself
+    saw is told besides: names put back, a store or a server that went away.
     """
     lines = _Lines(as_json=wants_json())
     try:
-        asyncio.run(_watch(lines, for_s))
+        read(partial(_from_enactor, lines, for_s), partial(_from_store, lines, for_s))
     except KeyboardInterrupt:
         pass
     except EnactordError as error:
@@ -63,10 +70,16 @@ class _Lines:
             write("[]\n" if self._count == 0 else "\n]\n")
 
 
-async def _watch(lines: _Lines, for_s: float | None) -> None:
+def _from_enactor(lines: _Lines, for_s: float | None, enactor: "Remote") -> None:
+    with closing(enactor.news(for_s)) as news:
+        for event in news:
+            lines.write(event)
+
+
+async def _from_store(lines: _Lines, for_s: float | None, tools: "Tools") -> None:
     try:
-        async with asyncio.timeout(for_s), open_scope() as scope:
-            async for event in follow_news(scope):
+        async with asyncio.timeout(for_s):
+            async for event in follow_news(tools.scope):
                 lines.write(event)
     except TimeoutError:
         return

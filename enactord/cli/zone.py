@@ -6,7 +6,7 @@ import click
 
 from enactord.cli.given import REASON
 from enactord.cli.opening import open_tools
-from enactord.cli.program import Verbs, common, examples
+from enactord.cli.program import Verbs, examples, on_site
 from enactord.cli.publish import author_or_user
 from enactord.cli.terminal import Out, agrees, deny, progress, tell_done
 from enactord.core.names import parse_name
@@ -26,7 +26,7 @@ enactorctl zone take example.com --reason "INC-4711: its plan store is lost for 
 """
     ),
 )
-@common
+@on_site
 def zone() -> None:
     """Take a zone out of a scope, or over from another installation."""
 
@@ -48,7 +48,7 @@ enactorctl --config before.toml zone retire old.example.com --reason "switched o
     help="Remove from the DNS what enactord put there, too. Needs a config that still has the zone.",
 )
 @click.option("--author", metavar="NAME", help="Who says so [default: you].")
-@common
+@on_site
 def retire_(zone: str, reason: str, remove_records: bool, author: str | None) -> int:
     """Forget ZONE: its ledger, its applied plan and its fence leave the store.
 
@@ -105,7 +105,7 @@ enactorctl zone take example.com --reason "INC-4711" --yes
 @click.option("--reason", metavar="TEXT", type=REASON, required=True, help="Why; it is kept in the store.")
 @click.option("--yes", is_flag=True, help="Do not ask, also where a person sits at a terminal.")
 @click.option("--author", metavar="NAME", help="Who says so [default: you].")
-@common
+@on_site
 def take_(zone: str, reason: str, yes: bool, author: str | None) -> int:
     """Take ZONE over from an installation that is gone, or whose fence is damaged.
 

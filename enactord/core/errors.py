@@ -94,3 +94,15 @@ class ZoneUnproved(ZoneDown):
 
 class ZoneOdd(ZoneDown):
     """The server answers, and what stands in the zone keeps enactord from working there; the message says what."""
+
+
+class EnactorAway(EnactordError):
+    """An enactor's HTTP gives no answer. What was asked, if it was an order, has not reached it."""
+
+
+class EnactorUnknown(EnactorAway):
+    """An enactor's HTTP gave no answer to an order: it may or may not have been carried out."""
+
+
+class NoEnactor(EnactordError):
+    """What answers over HTTP is not an enactor; the message says what it is like."""

@@ -1,6 +1,7 @@
 """A refusal: the reasoned "no" of a guard, as a value."""
 
 from dataclasses import dataclass
+from typing import Any
 
 FOREIGN, SERVER, COVERED = "foreign", "server", "covered"
 ZONE_GUARDS = (FOREIGN, SERVER, COVERED)
@@ -16,3 +17,13 @@ class Refusal:
 
     def __str__(self) -> str:
         return f"{self.guard}: {self.detail}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Denied:
+    """Nothing was stored, and why: every refusal that was found."""
+
+    refusals: tuple[Refusal, ...]
+
+    def document(self) -> dict[str, Any]:
+        return {"refusals": [{"guard": refusal.guard, "detail": refusal.detail} for refusal in self.refusals]}

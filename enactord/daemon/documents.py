@@ -11,12 +11,12 @@ from enactord.core.errors import PlanUnreadable
 from enactord.core.ledger import REMOVAL, Entry, Version
 from enactord.core.names import zone_of
 from enactord.core.plan import Manifest, parse_chunk
-from enactord.operations.retiring import retired_document
 from enactord.registry.control import Freeze
+from enactord.registry.keys import stored_json
 from enactord.registry.mirror import Mirror, Presence
-from enactord.registry.planners import Pause
+from enactord.registry.planners import DEFAULT, Pause
 from enactord.registry.plans import Plans
-from enactord.store.layout import OtherFormat
+from enactord.store.layout import RETIRED, OtherFormat
 
 Document = dict[str, Any]
 
@@ -25,6 +25,8 @@ HELD_MAX = 5
 """Most held names that a summary tells of; `endpoints` has them all."""
 
 
+_TIME_MAX_S = 253_402_300_800
+"""The end of the year 9999: later times have no calendar date."""
 STALE_S = 60.0
 """What an enactor last said of itself longer ago than this tells nothing of now."""
 
@@ -123,6 +125,24 @@ def _zone_document(mirror: Mirror, zone: str, seen: Callable[[str], str], *, con
     }
 
 
+def retired_document(mirror: Mirror) -> list[Document]:
+    """Return the zones that were retired and have not come back, sorted: by whom, when and why."""
+    return [{"zone": zone} | _note(value) for zone, value in mirror.retired.items()]
+
+
+def _note(value: bytes) -> Document:
+    """Return what was written when a zone was retired; what cannot be read of it, as nothing."""
+    found = stored_json(RETIRED, value)
+    note = found if isinstance(found, dict) else {}
+    at, generation = note.get("at"), note.get("generation")
+    return {
+        "reason": str(note.get("reason", "")),
+        "author": str(note.get("author", "")),
+        "at": at if isinstance(at, int | float) and 0 <= at < _TIME_MAX_S else 0,
+        "generation": generation if isinstance(generation, int) and generation >= 0 else 0,
+    }
+
+
 def other_formats_document(mirror: Mirror) -> list[Document]:
     """Return what another version has written: kind, both formats, how many values, and the first key."""
     keys: dict[OtherFormat, list[str]] = {}
@@ -165,15 +185,17 @@ def pauses_document(pauses: Mapping[str, Pause]) -> list[Document]:
     ]
 
 
-def planners_document(planners: Mapping[str, Pause | None]) -> list[Document]:
-    """Return the planners, each with its pause: who paused it, why and when; None where it may publish."""
+def planners_document(paused: Mapping[str, Pause]) -> list[Document]:
+    """Return the planners, each with its pause; None where it may publish. Who names no planner is of `default`."""
     return [
-        {
-            "planner": planner,
-            "paused": pause and {"reason": pause.reason, "author": pause.author, "at": pause.at},
-        }
-        for planner, pause in sorted(planners.items())
+        {"planner": planner, "paused": pauses_document({planner: paused[planner]})[0] if planner in paused else None}
+        for planner in sorted({DEFAULT, *paused})
     ]
+
+
+def resumed_document(planner: str, before: Pause | None) -> Document:
+    """Return which planner goes on, and what its pause was."""
+    return {"planner": planner, "paused": None, "before": before and pauses_document({planner: before})[0]}
 
 
 def pause_notes(mirror: Mirror) -> list[str]:
@@ -212,25 +234,30 @@ def manifest_document(manifest: Manifest) -> Document:
 
 
 def plans_document(mirror: Mirror, generations: Iterable[int] | None = None) -> list[Document]:
-    """Return every stored plan, newest first, or these; one that cannot be read says so under "unreadable"."""
+    """Return every stored plan, newest first, or these; one that cannot be read says so under "unreadable".
+
+    Each says in which zones it is the plan that is open, and in which it is applied.
+    """
     found: list[Document] = []
+    fences = mirror.fences
     for generation in reversed(mirror.generations) if generations is None else generations:
+        at = {
+            "open_in": [zone for zone in fences if fences[zone] == generation],
+            "applied_in": [zone for zone in fences if mirror.applied(zone) == generation],
+        }
         try:
             manifest = mirror.manifest(generation)
         except PlanUnreadable as error:
-            found.append({"generation": generation, "unreadable": str(error)})
+            found.append({"generation": generation, "unreadable": str(error)} | at)
             continue
         if manifest is not None:
-            found.append(manifest_document(manifest) | {"claims": mirror.claims(generation)})
+            found.append(manifest_document(manifest) | {"claims": mirror.claims(generation)} | at)
     return found
 
 
-def plan_document(manifest: Manifest, endpoints: Mapping[str, str] | None = None) -> Document:
-    """Return a plan: its manifest, and with `endpoints` its whole content as a plan document has it."""
-    document = manifest_document(manifest)
-    if endpoints is not None:
-        document["content"] = {name: content_json(parse_content(endpoints[name])) for name in sorted(endpoints)}
-    return document
+def contents_document(endpoints: Mapping[str, str]) -> Document:
+    """Return contents by name, sorted, as a plan document has them."""
+    return {name: content_json(parse_content(endpoints[name])) for name in sorted(endpoints)}
 
 
 def endpoint_document(entry: Entry, zones: Sequence[str]) -> Document:
@@ -296,9 +323,14 @@ def _json(content: str) -> Document:
 
 def owned_contents(mirror: Mirror) -> dict[str, str]:
     """Return name to content text of all that the ledger owns, as it is applied."""
+    return owned_in(find_entries(mirror))
+
+
+def owned_in(entries: Mapping[str, Entry]) -> dict[str, str]:
+    """Return name to content text of what is applied of some entries."""
     return {
         name: entry.applied.content
-        for name, entry in find_entries(mirror).items()
+        for name, entry in entries.items()
         if entry.applied is not None and entry.applied.content != REMOVAL
     }
 

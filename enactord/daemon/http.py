@@ -27,10 +27,12 @@ from enactord.daemon.web.feed import Feed
 from enactord.daemon.web.hosts import hosted
 from enactord.daemon.web.limits import add_headers, rated, timed
 from enactord.daemon.web.page import page
+from enactord.daemon.web.plans import PlanPages
 from enactord.daemon.web.problems import Problem, problems
 from enactord.daemon.web.query import Query
 from enactord.daemon.web.reading import Reading
 from enactord.daemon.web.serving import listen, note
+from enactord.daemon.web.steering import Steering
 from enactord.daemon.web.stream import Streams
 from enactord.daemon.web.writing import Writing
 from enactord.engine.enactor import Enactor
@@ -84,10 +86,14 @@ class Pages:
             answers={name: zone.settings.answers_max for name, zone in ports.zones.items()},
         )
         self._access = Access(config.tokens, read_needs_token=config.read_needs_token)
+        self._plans = PlanPages(enactor.mirror, scope.plans)
         self._reading = Reading(enactor.mirror, scope.plans, zones, enactor.account.seen, enactor.account.amiss)
-        self._writing = Writing(
-            lambda: replace(scope, limits=enactor.settings.limits), self._access, plan_bytes_max=config.plan_bytes_max
-        )
+
+        def scope_now() -> Scope:
+            return replace(scope, limits=enactor.settings.limits)
+
+        self._writing = Writing(scope_now, self._access, plan_bytes_max=config.plan_bytes_max)
+        self._steering = Steering(enactor, scope_now, self._access)
         self._acts = Acts(scope)
         self._streams = Streams(
             self._feed,
@@ -124,9 +130,11 @@ class Pages:
                 web.get("/api/v1/openapi.json", self.openapi),
                 web.get("/api/v1/status", self.status),
                 web.get(_EVENTS, self._streams.events, allow_head=False),
+                *self._plans.routes(),
                 *self._reading.routes(),
                 *self._acts.routes(),
                 *self._writing.routes(),
+                *self._steering.routes(),
             ]
         )
         return app

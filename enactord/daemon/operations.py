@@ -8,6 +8,7 @@ from enactord.core.errors import StoreDown
 from enactord.core.moment import utc
 from enactord.daemon.adoption import Adopted, adopt
 from enactord.daemon.documents import (
+    contents_document,
     diff_plans,
     endpoint_document,
     find_entries,
@@ -16,9 +17,9 @@ from enactord.daemon.documents import (
     manifest_document,
     owned_contents,
     pauses_document,
-    plan_document,
     planners_document,
     plans_document,
+    resumed_document,
     status_document,
 )
 from enactord.daemon.publishing import Earlier, How, Published, approve, publish, rollback
@@ -45,6 +46,7 @@ __all__ = [
     "Verification",
     "adopt",
     "approve",
+    "contents_document",
     "diff_plans",
     "endpoint_document",
     "find_entries",
@@ -55,12 +57,12 @@ __all__ = [
     "owned_contents",
     "pause",
     "pauses_document",
-    "plan_document",
     "planners_document",
     "plans_document",
     "publish",
     "repair",
     "resume",
+    "resumed_document",
     "rollback",
     "status_document",
     "thaw",

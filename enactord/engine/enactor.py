@@ -27,6 +27,7 @@ from enactord.core.errors import (
     ZoneOdd,
 )
 from enactord.core.events import LimitsChanged, StepFailed, WasFrozen, WasThawed
+from enactord.core.guards import Limits
 from enactord.core.refusal import Refusal
 from enactord.engine.account import Account
 from enactord.engine.applying import Applier
@@ -214,6 +215,11 @@ class Enactor:
     def ruling(self) -> Ruling:
         """The guards' limits in force, and who set them."""
         return self.mirror.ruling(self._configured)
+
+    @property
+    def configured_limits(self) -> Limits:
+        """The limits of the config, which count for a store that has none."""
+        return self._configured
 
     def limits_notes(self) -> list[str]:
         """Return where this config says other limits than those in force."""

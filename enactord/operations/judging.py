@@ -53,7 +53,7 @@ class Looked(NamedTuple):
 
     def document(self) -> dict[str, Any]:
         """Return it as JSON has it."""
-        found: dict[str, Any] = {"guard": self.guard, "judged": self.judged, "held": self.held}
+        found: dict[str, Any] = {"guard": self.guard, "judged": self.judged, "held": self.held, "text": self.text()}
         return found if self.seen is None else found | {"nearest": self.nearest} | self.seen.document()
 
     def text(self) -> str:

@@ -3,7 +3,7 @@
 from difflib import get_close_matches
 from typing import Any
 
-from enactord.core.guards import Limits
+from enactord.core.guards import LIMITS, Limits
 from enactord.core.guards.ttl import TTL_MAX, TTL_MIN
 from enactord.core.kv import Put, absent, valued
 from enactord.core.refusal import Refusal
@@ -57,6 +57,34 @@ async def set_limit(
             await audit.tidy(scope)
             return ruling, before
     return Denied(refusals=(Refusal(guard="contention", detail="others change the limits; look, and try again"),))
+
+
+def limits_document(ruling: Ruling, configured: Limits) -> dict[str, Any]:
+    """Return what the guards allow, with what each limit means, and who set them; `config` is what a config says."""
+    return {
+        "limits": [
+            {
+                "key": key.name,
+                "value": ruling.limits[key],
+                "default": LIMITS[key],
+                "config": configured[key],
+                "takes": key.takes,
+                "meaning": key.meaning,
+            }
+            for key in Limits.KEYS
+        ],
+        "author": ruling.author,
+        "reason": ruling.reason,
+        "at": ruling.at,
+        "problem": ruling.problem,
+    }
+
+
+def changed_document(ruling: Ruling, before: Ruling, configured: Limits, name: str) -> dict[str, Any]:
+    """Return the limits after one was set, and what it was before."""
+    was, now = before.limits.by_name()[name], ruling.limits.by_name()[name]
+    changed = {"key": name, "was": was, "now": now, "problem_before": before.problem}
+    return limits_document(ruling, configured) | {"changed": changed}
 
 
 def _text(value: Any) -> str:

@@ -21,15 +21,13 @@ from enactord.operations import audit
 from enactord.operations.emergency import hold_text, raise_by_hand
 from enactord.operations.scope import Denied, Scope, Stage, Unheard, silent
 from enactord.registry.audit import Deed, Facts
-from enactord.registry.keys import json_value, stored_json
+from enactord.registry.keys import json_value
 from enactord.registry.mirror import Mirror
 from enactord.registry.session import enactors_with
 from enactord.store.layout import RETIRED
 
 _NAMES_AT_ONCE = 500
 _DELETES_A_TRANSACTION = 100
-_TIME_MAX_S = 253_402_300_800
-"""The end of the year 9999: later times have no calendar date."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -263,21 +261,3 @@ async def _forget(scope: Scope, zone: str, mirror: Mirror, note: bytes, entry: P
         entry,
     ]
     return (await scope.store.transact((unmoved,), last)).succeeded
-
-
-def retired_document(mirror: Mirror) -> list[dict[str, Any]]:
-    """Return the zones that were retired and have not come back, sorted: by whom, when and why."""
-    return [{"zone": zone} | _note(value) for zone, value in mirror.retired.items()]
-
-
-def _note(value: bytes) -> dict[str, Any]:
-    """Return what was written when a zone was retired; what cannot be read of it, as nothing."""
-    found = stored_json(RETIRED, value)
-    note = found if isinstance(found, dict) else {}
-    at, generation = note.get("at"), note.get("generation")
-    return {
-        "reason": str(note.get("reason", "")),
-        "author": str(note.get("author", "")),
-        "at": at if isinstance(at, int | float) and 0 <= at < _TIME_MAX_S else 0,
-        "generation": generation if isinstance(generation, int) and generation >= 0 else 0,
-    }

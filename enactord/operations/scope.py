@@ -2,17 +2,19 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 
-from enactord.core.events import Happening
 from enactord.core.guards import Limits
-from enactord.core.refusal import Refusal
+from enactord.core.refusal import Denied as Denied
 from enactord.ports import Clock, KeyValue
 from enactord.registry.audit import COMMAND_LINE
 from enactord.registry.keys import Keys
 from enactord.registry.mirror import Mirror
 from enactord.registry.plans import Plans
 from enactord.registry.reports import WAIT_S
+
+if TYPE_CHECKING:
+    from enactord.core.events import Happening
 
 Stage = Callable[[str], None]
 """Told the name of each stage that may take a while."""
@@ -25,7 +27,7 @@ def silent(stage: str) -> None:
 class Unheard:
     """An observer that hears nothing: what an operation did is what it returns."""
 
-    def observe(self, happening: Happening) -> None:
+    def observe(self, happening: "Happening") -> None:
         """Take no note."""
 
 
@@ -62,13 +64,3 @@ class Scope:
         mirror = Mirror(self.keys)
         await mirror.load(self.store)
         return mirror
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Denied:
-    """Nothing was stored, and why: every refusal that was found."""
-
-    refusals: tuple[Refusal, ...]
-
-    def document(self) -> dict[str, Any]:
-        return {"refusals": [{"guard": refusal.guard, "detail": refusal.detail} for refusal in self.refusals]}

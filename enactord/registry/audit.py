@@ -59,6 +59,7 @@ class Deed(StrEnum):
     RESUME = "resume"
     LIMITS = "limits set"
     ADOPT = "adopt"
+    PRUNE = "prune"
     REPAIR = "repair"
     EMERGENCY_SET = "emergency set"
     EMERGENCY_SEAL = "emergency seal"

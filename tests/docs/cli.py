@@ -14,8 +14,8 @@ _WIDTH = 100
 _INTRODUCTION = """\
 # Commands
 
-Exit codes: 0 ok; 1 the answer is "no" (a refusal, a failed check, drift); 2 wrong usage or config; 3 the store or
-a server cannot be reached. With `--json` each command prints one JSON document, errors too."""
+Exit codes: 0 ok; 1 the answer is "no" (a refusal, a failed check, drift); 2 wrong usage or config; 3 the store,
+a server or the enactor cannot be reached. With `--json` each command prints one JSON document, errors too."""
 
 
 def cli_page() -> list[str]:

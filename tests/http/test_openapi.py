@@ -21,6 +21,10 @@ PROMISED = [
     "/api/v1/status",
     "/api/v1/plans",
     "/api/v1/plans/1",
+    "/api/v1/plans/1/content",
+    "/api/v1/plans/1/changes",
+    "/api/v1/limits",
+    "/api/v1/planners",
     "/api/v1/endpoints",
     f"/api/v1/endpoints/n00001.{ZONE}",
     "/api/v1/audit",
@@ -48,7 +52,7 @@ async def test_every_page_that_is_promised_is_there_and_described(site: Site) ->
             assert answer.status == 200, path
         shape = path.replace("/plans/1", "/plans/{generation}").replace(f"n00001.{ZONE}", "{name}")
         assert "get" in described[shape], path
-    for path in ("plans", "freeze", "thaw", "rollback"):
+    for path in ("plans", "freeze", "thaw", "rollback", "limits", "adopt", "prune", "verify"):
         assert "post" in described[f"/api/v1/{path}"]
 
 

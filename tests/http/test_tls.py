@@ -6,6 +6,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from tests.http.laptop import Laptop
 from tests.http.site import serving
 from tests.servers.certificates import Authority
 from tests.world import World
@@ -28,5 +29,10 @@ async def test_api_is_served_over_tls_alone(tmp_path: Path) -> None:
                     await plain.get(f"http://127.0.0.1:{site.port}/healthz")
                 with pytest.raises(aiohttp.ClientConnectorCertificateError):
                     await plain.get(f"{site.url}/healthz")
+            laptop = Laptop(site.url, tmp_path)
+            assert (await laptop.ok("--ca-file", str(authority.ca), "freeze", "--reason", "x"))["frozen"][
+                "mode"
+            ] == "all"
+            assert "--ca-file FILE" in (await laptop.no(3, "thaw"))["message"]
     finally:
         await world.close()

@@ -49,6 +49,8 @@ PLACES: Sequence[tuple[str, str]] = (
     (r"@192\.0\.2\.53\b", "@127.0.0.1 -p {primary}"),
     (r"@192\.0\.2\.54\b", "@127.0.0.1 -p {secondary}"),
     (r"\b127\.0\.0\.1:8451\b", "127.0.0.1:{http}"),
+    (r"https://enactor-a\.example\.com:8451\b", "http://127.0.0.1:{http}"),
+    (r"~/\.enactord-token\b", "{root}/enactord-token"),
     (r"--for 30\b", "--for 2"),
     (r"^systemd-(sysusers|tmpfiles) ", r"systemd-\1 --root={root} "),
     (r"\broot:enactord\b", "{user}:{group}"),

@@ -312,7 +312,12 @@ async def test_a_rehearsal_says_what_each_guard_saw_in_numbers() -> None:
     assert told["scope_capacity", "addresses served", None]["gone"] == 3
     counted = {found["guard"]: found for found in guards if "judged" in found}
     assert {guard.name for guard in GUARDS if isinstance(guard, EndpointGuard)} == counted.keys()
-    assert counted["targets_min"] == {"guard": "targets_min", "judged": 50, "held": 0}
+    assert counted["targets_min"] == {
+        "guard": "targets_min",
+        "judged": 50,
+        "held": 0,
+        "text": "0 of 50 changed endpoints would be held",
+    }
     assert (
         "scope_capacity",
         "2 of 180 weight would be taken away since plan 2, at most 54 (scope_capacity_removed_max_ratio 0.3)",

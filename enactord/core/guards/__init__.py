@@ -94,7 +94,7 @@ class Finding(NamedTuple):
     def document(self) -> dict[str, Any]:
         """Return it as JSON has it."""
         where = {"zone": self.weighing.zone or None, "since": self.weighing.since or None}
-        return {"guard": self.guard, **where, **self.seen.document()}
+        return {"guard": self.guard, **where, **self.seen.document(), "text": self.text()}
 
     def refusal(self) -> Refusal:
         return Refusal(guard=self.guard, detail=f"{self.text()}; publish it with --approve if that is meant")

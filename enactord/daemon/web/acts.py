@@ -6,8 +6,8 @@ import re
 from aiohttp import web
 
 from enactord.core.moment import parse_moment
-from enactord.daemon.web.query import Query, bad
-from enactord.daemon.web.reading import PAGE, PAGE_MAX, from_store
+from enactord.daemon.web.problems import from_outside
+from enactord.daemon.web.query import PAGE, PAGE_MAX, Query, bad
 from enactord.operations import audit
 from enactord.operations.scope import Scope
 
@@ -24,7 +24,7 @@ class Acts:
         self._busy = asyncio.Semaphore(_AT_ONCE)
 
     def routes(self) -> list[web.RouteDef]:
-        return [web.get("/api/v1/audit", from_store(self.audit))]
+        return [web.get("/api/v1/audit", from_outside(self.audit))]
 
     async def audit(self, request: web.Request) -> web.Response:
         """The newest entries, newest first; `since`: only later ones; `before`: a page's `next`, to go on."""

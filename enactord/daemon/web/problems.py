@@ -7,6 +7,8 @@ from typing import Any
 
 from aiohttp import web
 
+from enactord.core.errors import InvalidPlan, PlanUnreadable, StoreDown, StoreRefused, StoreUnknown, ZoneDown
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 OnFailure = Callable[[BaseException], None]
 
@@ -24,6 +26,11 @@ class Problem(Exception):
         self.detail = detail
         self.headers = dict(headers or {})
         self.members = members
+
+
+def missing(guard: str, detail: str) -> Problem:
+    """Return the problem of a thing that is not there, as a refusal: a page that is not there has none."""
+    return Problem(HTTPStatus.NOT_FOUND, detail, refusals=[{"guard": guard, "detail": detail}])
 
 
 def problem_response(
@@ -63,6 +70,39 @@ def problems(on_failure: OnFailure) -> Any:
             return problem_response(500, "a mistake of ours; the log has the traceback", request.path)
 
     return answer
+
+
+def from_outside(handler: Handler) -> Handler:
+    """Turn what a plan, the store and DNS servers may fail with into problems; `kind` tells programs which it was."""
+
+    async def guarded(request: web.Request) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except InvalidPlan as error:
+            detail, problems = "; ".join(error.problems), list(error.problems)
+            raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"no plan: {detail}", problems=problems) from error
+        except PlanUnreadable as error:
+            raise Problem(HTTPStatus.CONFLICT, str(error)) from error
+        except (StoreDown, StoreRefused) as error:
+            raise _away(f"the plan store: {error}", _store_kind(error)) from error
+        except ZoneDown as error:
+            raise _away(f"a DNS server cannot be reached: {error}", "zone") from error
+
+    return guarded
+
+
+def _store_kind(error: StoreDown | StoreRefused) -> str:
+    match error:
+        case StoreUnknown():
+            return "store-unknown"
+        case StoreDown():
+            return "store"
+        case StoreRefused():
+            return "store-refused"
+
+
+def _away(detail: str, kind: str) -> Problem:
+    return Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers={"Retry-After": "5"}, kind=kind)
 
 
 def _detail(error: web.HTTPException, request: web.Request) -> str:

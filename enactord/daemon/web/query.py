@@ -7,6 +7,10 @@ from aiohttp import web
 
 from enactord.daemon.web.problems import Problem
 
+PAGE = 50
+PAGE_MAX = 500
+"""Entries of a page of a list: by default, and at most."""
+
 
 def bad(detail: str) -> Problem:
     """Return the problem of a request that is not in good form."""
@@ -39,6 +43,14 @@ class Query:
         if value is not None and value not in choices:
             raise bad(f"{key}: must be one of {', '.join(choices)}")
         return value or ""
+
+    def flag(self, key: str) -> bool:
+        """Return whether something is wanted; false where it is not given."""
+        return self.choice(key, ("true", "false")) == "true"
+
+    def given(self, key: str) -> dict[str, str]:
+        """Return a key with its value; nothing where it is not given."""
+        return {key: self._values[key]} if key in self._values else {}
 
     def integer(self, key: str, default: int, *, low: int, high: int) -> int:
         value = self._values.get(key)
