@@ -1,7 +1,7 @@
 """planners, planner: which planners there are; keep one from publishing, and let it go on."""
 
 import asyncio
-from collections.abc import Mapping
+from typing import Any
 
 import click
 
@@ -38,8 +38,8 @@ def planners() -> None:
         async with open_scope() as scope:
             return (await scope.mirror()).paused
 
-    found = {DEFAULT: None} | asyncio.run(run())
-    show({"planners": planners_document(found)}, lambda out: _print(out, found))
+    document = {"planners": planners_document(asyncio.run(run()))}
+    show(document, lambda out: _print(out, document["planners"]))
 
 
 @click.group(
@@ -91,9 +91,10 @@ def resume(planner: str, reason: str, author: str | None) -> None:
     tell_done(lambda: {"planner": planner, "was": was}, lambda out: out.line(text))
 
 
-def _print(out: Out, planners: Mapping[str, Pause | None]) -> None:
-    rows = [
-        [planner, "publishes" if pause is None else f"paused since {utc(pause.at)} by {pause.author}: {pause.reason}"]
-        for planner, pause in sorted(planners.items())
-    ]
+def _print(out: Out, planners: list[dict[str, Any]]) -> None:
+    rows = [[each["planner"], "publishes" if each["paused"] is None else _paused(each["paused"])] for each in planners]
     out.table(("planner", "state"), rows)
+
+
+def _paused(pause: dict[str, Any]) -> str:
+    return f"paused since {utc(pause['at'])} by {pause['author']}: {pause['reason']}"
