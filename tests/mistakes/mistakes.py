@@ -215,7 +215,7 @@ MISTAKES: Mapping[str, Sequence[Mistake]] = {
             command=CHECK,
             code=2,
             place="line 20: guard.ttl_max_s",
-            fix="must be an integer from 0",
+            fix="write it without quotes",
         ),
         Mistake(
             wrong="The smallest TTL is above the largest.",
