@@ -89,7 +89,7 @@ STORE = [
     states(
         "Installation by enactor",
         "Whether store, zones and id are those of this enactor's own installation.",
-        {"{{instance}}": f"enactord_identity_up{{{SCOPE}}}"},
+        {"{{instance}} {{part}}": f"enactord_identity_up{{{SCOPE}}}"},
         words(v0=("another's", "red"), v1=("own", "green")),
     ),
     states(

@@ -27,7 +27,7 @@ from enactord.adapters.wire.answer import (
 from enactord.adapters.wire.signed_questions import SignedQuestions
 from enactord.adapters.wire.stream import MaybeReceived, NeverSent, Stream
 from enactord.adapters.wire.tsig import TsigError, TsigKey
-from enactord.core.errors import ZoneDown
+from enactord.core.errors import ZoneDown, ZoneUnproved
 from enactord.core.records import NO_RECORDS, Served, served_with
 from enactord.ports import Clock
 
@@ -127,22 +127,28 @@ class BulkReader:
             return {}
         found: dict[str, Served] = {}
         problems: list[str] = []
+        complete: list[bool] = []
         chunks = iter([names[start : start + self._chunk] for start in range(0, len(names), self._chunk)])
         workers = min(-(-len(names) // self._chunk), self._stream.connections_max * _CHUNKS_PER_STREAM)
         async with asyncio.TaskGroup() as group:
             for _ in range(workers):
-                group.create_task(self._read_chunks(chunks, found, problems))
+                group.create_task(self._read_chunks(chunks, found, problems, complete))
         if not found:
-            raise ZoneDown(f"{self._peer}: {problems[-1] if problems else 'no answer'}")
+            error = ZoneUnproved if any(complete) else ZoneDown
+            raise error(f"{self._peer}: {problems[-1] if problems else 'no answer'}")
         return found
 
     async def ask(self, name: str, rtype: int) -> Answer:
-        """Return the answer to one question. Raises `ZoneDown` unless an authoritative one comes."""
+        """Return the answer to one question.
+
+        Raises `ZoneDown` unless an authoritative one comes: `ZoneUnproved` where another does.
+        """
         problems: list[str] = []
         answers = await self._ask_all([pack_question(name, rtype)], problems)
         answer = answers.parse(0, problems)
         if answer is None or answers.useless(0, answer, problems):
-            raise ZoneDown(f"{self._peer}: {name}: {problems[-1]}")
+            error = ZoneUnproved if answers.complete else ZoneDown
+            raise error(f"{self._peer}: {name}: {problems[-1]}")
         return answer
 
     async def close(self) -> None:
@@ -150,7 +156,7 @@ class BulkReader:
             await self._stream.close()
 
     async def _read_chunks(
-        self, chunks: Iterator[Sequence[str]], found: dict[str, Served], problems: list[str]
+        self, chunks: Iterator[Sequence[str]], found: dict[str, Served], problems: list[str], complete: list[bool]
     ) -> None:
         """Take chunks until none is left, or one stays without an answer: then the server is asked no more."""
         for chunk in chunks:
@@ -160,6 +166,7 @@ class BulkReader:
                 served = self._served(answers, 2 * index, problems)
                 if served is not None:
                     found[name] = served
+            complete.append(answers.complete)
             if not answers.complete:
                 return
 

@@ -108,7 +108,8 @@ def _fault(error: Exception) -> str:
 def _reason(error: Exception) -> str:
     """Return what OpenSSL says, without the place in its sources."""
     said = str(getattr(error, "reason", None) or error).lower().replace("_", " ")
-    return re.sub(r"^\[ssl\]\s*|\s*\(\s*\S+\.c:\d+\)$", "", said).strip()
+    bare = re.sub(r"^\[ssl\]\s*|\s*\(\s*\S+\.c:\d+\)$", "", said).strip()
+    return "it is no PEM" if bare == "pem lib" else bare
 
 
 def _not_after(der: bytes) -> float:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from enactord.cli.given import GENERATION
 from enactord.cli.plans import missing
 from enactord.cli.program import anywhere, examples
 from enactord.cli.source import ask, read
@@ -31,7 +32,7 @@ enactorctl diff 5f3a91c0b7d2e846    what a refused publication would change of t
     )
 )
 @click.argument("what", metavar="GEN|DIGEST")
-@click.argument("other", metavar="[GEN]", type=click.IntRange(min=1), required=False)
+@click.argument("other", metavar="[GEN]", type=GENERATION, required=False)
 @anywhere
 def diff(what: str, other: int | None) -> int:
     """Show what a plan would change: against the ledger, or another plan; or a refused publication.

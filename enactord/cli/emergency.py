@@ -9,6 +9,7 @@ from typing import NoReturn
 import click
 
 from enactord.adapters.primaries import SeveralServers
+from enactord.cli.given import REASON
 from enactord.cli.opening import open_scope
 from enactord.cli.program import Verbs, config_path, examples, on_site
 from enactord.cli.publish import author_or_user
@@ -66,7 +67,9 @@ def emergency() -> None:
 @click.argument("name", metavar="NAME")
 @click.argument("addresses", metavar="ADDRESS...", nargs=-1, required=True)
 @click.option("--zone", metavar="ZONE", required=True, help="The zone of the name, as the config has it.")
-@click.option("--reason", metavar="TEXT", required=True, help="Why; it stands in the zone's fence for all to read.")
+@click.option(
+    "--reason", metavar="TEXT", type=REASON, required=True, help="Why; it stands in the zone's fence for all to read."
+)
 @click.option("--ttl", "ttl_s", metavar="SECONDS", type=click.IntRange(0, 86_400), default=30, show_default=True)
 @_AUTHOR
 @on_site
@@ -190,8 +193,11 @@ async def _opened(zone: str, name: str = "") -> AsyncIterator[tuple[Owner, ZoneP
         _wrong(f"{zone} is no zone of this config; it has: {', '.join(known)}")
     if name == fence_name(zone):
         _wrong(f"{name} carries the zone's fence: hold the zone with `enactorctl emergency seal` instead")
-    if name and zone_of(name, known) != zone:
-        _wrong(f"{name} is not in {zone}, or in a zone below it that this config has, too")
+    if name and (lies_in := zone_of(name, known)) != zone:
+        named = (
+            f"; it is in {lies_in}: --zone {lies_in}" if lies_in else ", and in no zone of this config; correct NAME"
+        )
+        _wrong(f"{name} is not in {zone}{named}")
     async with open_zones(config) as zones:
         port = zones[zone].zone
         installation = copied_installation(config)

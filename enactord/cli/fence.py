@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import click
 
+from enactord.cli.given import GENERATION, REASON
 from enactord.cli.opening import open_tools
 from enactord.cli.program import Verbs, examples, on_site
 from enactord.cli.publish import author_or_user
@@ -33,10 +34,8 @@ enactorctl thaw
 )
 @click.argument("zones", metavar="[ZONE]...", nargs=-1)
 @click.option("--all", "all_", is_flag=True, help="Every zone of the config whose fence is out of reach.")
-@click.option(
-    "--to", metavar="GEN", type=click.IntRange(min=1), help="The generation [default: the newest plan in reach, and 1]."
-)
-@click.option("--reason", metavar="TEXT", required=True, help="Why; it is kept in the store.")
+@click.option("--to", metavar="GEN", type=GENERATION, help="The generation [default: the newest plan in reach, and 1].")
+@click.option("--reason", metavar="TEXT", type=REASON, required=True, help="Why; it is kept in the store.")
 @click.option("--author", metavar="NAME", help="Who says so [default: you].")
 @on_site
 def lower_(zones: tuple[str, ...], all_: bool, to: int | None, reason: str, author: str | None) -> int:

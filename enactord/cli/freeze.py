@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from enactord.cli.given import REASON
 from enactord.cli.program import anywhere, examples
 from enactord.cli.publish import author_or_user
 from enactord.cli.source import read
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     )
 )
 @click.option("--repair-only", is_flag=True, help="Apply no plan, but put back what drifts.")
-@click.option("--reason", metavar="TEXT", required=True, help="Why; shown to everybody.")
+@click.option("--reason", metavar="TEXT", type=REASON, required=True, help="Why; shown to everybody.")
 @click.option("--author", metavar="NAME", help="Who says so [default: you].")
 @anywhere
 def freeze(repair_only: bool, reason: str, author: str | None) -> None:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from enactord.cli.given import REASON
 from enactord.cli.program import Verbs, anywhere, examples
 from enactord.cli.publish import author_or_user
 from enactord.cli.source import ask, read
@@ -44,7 +45,7 @@ async def _from_store(tools: "Tools") -> dict[str, Any]:
 @limits.command("set", epilog=examples('enactorctl limits set targets_min 2 --reason "two zones at least"'))
 @click.argument("key", metavar="KEY")
 @click.argument("value", metavar="VALUE")
-@click.option("--reason", metavar="TEXT", required=True, help="Why; shown to everybody.")
+@click.option("--reason", metavar="TEXT", type=REASON, required=True, help="Why; shown to everybody.")
 @click.option("--author", metavar="NAME", help="Who says so [default: you].")
 @anywhere
 def set_(key: str, value: str, reason: str, author: str | None) -> int:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from enactord.cli.awaiting import Patience, waiting
+from enactord.cli.given import REASON
 from enactord.cli.program import Verbs, anywhere, examples
 from enactord.cli.publish import author_or_user, show_published, shown
 from enactord.cli.source import ask, read
@@ -90,7 +91,7 @@ def _weight(context: click.Context, parameter: click.Parameter, value: str | Non
 @click.option("--weight", metavar="ADDRESS=N", callback=_weight, help="Give this address another weight.")
 @click.option("--pin", is_flag=True, help="Keep the name as it is applied now.")
 @click.option("--for", "lasts_s", metavar="DURATION", required=True, callback=_span, help="90s, 15m, 3h; at most 24h.")
-@click.option("--reason", metavar="TEXT", required=True, help="Why; shown wherever the endpoint is.")
+@click.option("--reason", metavar="TEXT", type=REASON, required=True, help="Why; shown wherever the endpoint is.")
 @click.option("--author", metavar="NAME", help="Who says so [default: you].")
 @click.option("--approve", "approved", is_flag=True, help="Pass the guards that weigh change.")
 @click.option("--dry-run", is_flag=True, help="Store nothing; show what would change.")

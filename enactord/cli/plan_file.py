@@ -7,8 +7,8 @@ from enactord.core.errors import InvalidPlan
 from enactord.core.plan import PLAN_BYTES_MAX, Draft, parse_plan
 
 
-def parse_plan_file(path: str, document: bytes) -> Draft:
-    """Return the plan that a file holds ("-": stdin). Raises `InvalidPlan`, whose problems name the file."""
+def parse_document(path: str, document: bytes) -> Draft:
+    """Return the plan of a file ("-": stdin) that was read. Raises `InvalidPlan`, whose problems name the file."""
     try:
         return parse_plan(document)
     except InvalidPlan as error:

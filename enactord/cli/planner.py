@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from enactord.cli.given import REASON
 from enactord.cli.program import Verbs, anywhere, examples
 from enactord.cli.publish import author_or_user
 from enactord.cli.source import read
@@ -41,7 +42,7 @@ def planners() -> None:
 
 
 async def _from_store(tools: "Tools") -> dict[str, Any]:
-    return {"planners": planners_document({DEFAULT: None, **(await tools.scope.mirror()).paused})}
+    return {"planners": planners_document((await tools.scope.mirror()).paused)}
 
 
 @click.group(
@@ -59,7 +60,7 @@ def planner() -> None:
 
 @planner.command(epilog=examples('enactorctl planner pause --reason "its inventory is being rebuilt"'))
 @named
-@click.option("--reason", metavar="TEXT", required=True, help="Why; shown to everybody.")
+@click.option("--reason", metavar="TEXT", type=REASON, required=True, help="Why; shown to everybody.")
 @click.option("--author", metavar="NAME", help="Who says so [default: you].")
 @anywhere
 def pause(planner: str, reason: str, author: str | None) -> None:
@@ -100,9 +101,9 @@ def _print_resumed(out: Out, planner: str, before: dict[str, Any] | None) -> Non
 
 
 def _print(out: Out, planners: list[dict[str, Any]]) -> None:
-    rows = []
-    for each in planners:
-        paused = each["paused"]
-        said = paused and f"paused since {utc(paused['at'])} by {paused['author']}: {paused['reason']}"
-        rows.append([each["planner"], said or "publishes"])
+    rows = [[each["planner"], "publishes" if each["paused"] is None else _paused(each["paused"])] for each in planners]
     out.table(("planner", "state"), rows)
+
+
+def _paused(pause: dict[str, Any]) -> str:
+    return f"paused since {utc(pause['at'])} by {pause['author']}: {pause['reason']}"

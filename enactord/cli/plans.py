@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from enactord.cli.given import GENERATION
 from enactord.cli.program import anywhere, examples
 from enactord.cli.source import read
 from enactord.cli.terminal import Out, brief_content, deny
@@ -62,7 +63,7 @@ def remarks(plan: dict[str, Any]) -> str:
 
 
 @click.command(epilog=examples("enactorctl show 103\nenactorctl show 103 --full --json > plan-103.json"))
-@click.argument("generation", metavar="GEN", type=click.IntRange(min=1))
+@click.argument("generation", metavar="GEN", type=GENERATION)
 @click.option("--full", is_flag=True, help="Every endpoint's content too.")
 @anywhere
 def show(generation: int, full: bool) -> int:

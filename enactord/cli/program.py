@@ -143,7 +143,8 @@ class Verbs(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+        unknown = not args[0].startswith("-") and self.get_command(ctx, args[0]) is None
+        if unknown and not ctx.resilient_parsing:  # a shell that completes is told nothing
             ctx.fail(f"no command {args[0]!r}; {nearest_verb(args[0], self.list_commands(ctx))}")
         return super().resolve_command(ctx, args)
 

@@ -9,7 +9,7 @@ import click
 
 from enactord.cli.awaiting import Patience, waiting
 from enactord.cli.diff import print_diff
-from enactord.cli.plan_file import parse_plan_file, read_document
+from enactord.cli.plan_file import parse_document, read_document
 from enactord.cli.program import OK, anywhere, examples
 from enactord.cli.source import ask
 from enactord.cli.terminal import Bar, Out, deny, progress, show, tell_done, warn
@@ -100,7 +100,7 @@ def _what(plan: str, *, approved: bool) -> tuple[str | int | Draft, bytes]:
             f" or approve it with `enactorctl publish {plan} --approve --reason …`"
         )
     document = read_document(plan)
-    return parse_plan_file(plan, document), document
+    return parse_document(plan, document), document
 
 
 def _over_http(

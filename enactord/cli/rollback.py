@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from enactord.cli.awaiting import Patience, waiting
+from enactord.cli.given import GENERATION, REASON
 from enactord.cli.program import anywhere, examples
 from enactord.cli.publish import author_or_user, show_published, shown
 from enactord.cli.source import ask
@@ -27,12 +28,12 @@ if TYPE_CHECKING:
         'enactorctl rollback --to-last-whole --reason "the planner dropped names" --dry-run'
     )
 )
-@click.argument("generation", metavar="[GEN]", type=click.IntRange(min=1), required=False)
+@click.argument("generation", metavar="[GEN]", type=GENERATION, required=False)
 @click.option("--to-time", "at", metavar="TIME", type=Moment(), help="The plan in force then: ISO 8601, or 15m ago.")
 @click.option(
     "--to-last-whole", "whole", is_flag=True, help="The newest plan with at least 95 % of the largest one's names."
 )
-@click.option("--reason", metavar="TEXT", required=True, help="Why; kept with the plan.")
+@click.option("--reason", metavar="TEXT", type=REASON, required=True, help="Why; kept with the plan.")
 @click.option("--author", metavar="NAME", help="Who says so [default: you].")
 @click.option("--no-pause", is_flag=True, help="Let the planner go on, though it may bring back what is undone.")
 @click.option("--dry-run", is_flag=True, help="Store nothing; show what would change.")

@@ -4,6 +4,7 @@ import asyncio
 
 import click
 
+from enactord.cli.given import REASON
 from enactord.cli.opening import open_tools
 from enactord.cli.program import Verbs, examples, on_site
 from enactord.cli.publish import author_or_user
@@ -40,7 +41,7 @@ enactorctl --config before.toml zone retire old.example.com --reason "switched o
     ),
 )
 @click.argument("zone", metavar="ZONE")
-@click.option("--reason", metavar="TEXT", required=True, help="Why; `status` shows it.")
+@click.option("--reason", metavar="TEXT", type=REASON, required=True, help="Why; `status` shows it.")
 @click.option(
     "--remove-records",
     is_flag=True,
@@ -101,7 +102,7 @@ enactorctl zone take example.com --reason "INC-4711" --yes
     ),
 )
 @click.argument("zone", metavar="ZONE")
-@click.option("--reason", metavar="TEXT", required=True, help="Why; it is kept in the store.")
+@click.option("--reason", metavar="TEXT", type=REASON, required=True, help="Why; it is kept in the store.")
 @click.option("--yes", is_flag=True, help="Do not ask, also where a person sits at a terminal.")
 @click.option("--author", metavar="NAME", help="Who says so [default: you].")
 @on_site

@@ -88,6 +88,10 @@ class ZoneDown(EnactordError):
     """A DNS server did not answer a question. (A write that got no answer is `Unknown`, a value.)"""
 
 
+class ZoneUnproved(ZoneDown):
+    """The server answers, and its answers do not count: key or clock are refused, or it does not serve the zone."""
+
+
 class ZoneOdd(ZoneDown):
     """The server answers, and what stands in the zone keeps enactord from working there; the message says what."""
 

@@ -304,7 +304,7 @@ async def restore_from(
     held = [key for key in there if split_name(key)[0] not in (LIMITS, INSTALLATION, AUDIT)]
     if held and not replace and not begun:
         plans = sum(key.startswith(PLAN.prefix) for key in there)
-        detail = f"the store holds this scope already ({plans} plans, {len(there)} keys); to replace it: --replace"
+        detail = f"the store holds this scope already (plans: {plans}, keys: {len(there)}); to replace it: --replace"
         return Denied(refusals=(Refusal(guard="not_empty", detail=detail),))
     done = await _Restoring(scope, source, there, author, stage).run(zones)
     return await _entered(scope, source, done, author)

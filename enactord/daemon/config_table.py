@@ -91,14 +91,14 @@ class Table:
     def integer(self, key: str, default: int, *, low: int, high: int) -> int:
         value = self._values.get(key, default)
         if type(value) is not int or not low <= value <= high:
-            self.problem(key, f"must be an integer from {low} to {high}, is {shown(value)}")
+            self.problem(key, f"must be an integer from {low} to {high}, is {shown(value)}{_quoted(value)}")
             return default
         return value
 
     def number(self, key: str, default: float, *, low: float, high: float) -> float:
         value = self._values.get(key, default)
         if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-            self.problem(key, f"must be a number from {low:g} to {high:g}, is {shown(value)}")
+            self.problem(key, f"must be a number from {low:g} to {high:g}, is {shown(value)}{_quoted(value)}")
             return default
         return float(value)
 
@@ -117,13 +117,13 @@ class Table:
         try:
             return key.checked(value)
         except ValueError:
-            self.problem(key.name, f"must be {key.takes}, is {shown(value)}")
+            self.problem(key.name, f"must be {key.takes}, is {shown(value)}{_quoted(value)}")
             return key.default
 
     def flag(self, key: str, *, default: bool) -> bool:
         value = self._values.get(key, default)
         if not isinstance(value, bool):
-            self.problem(key, f"must be true or false, is {shown(value)}")
+            self.problem(key, f"must be true or false, is {shown(value)}{_quoted(value)}")
             return default
         return value
 
@@ -322,6 +322,12 @@ def _is_host(v6: str | None, host: str) -> bool:
         return bool(socket.inet_pton(socket.AF_INET6, v6) if v6 else host.encode("idna") and host.isprintable())
     except (OSError, UnicodeError):
         return False
+
+
+def _quoted(value: object) -> str:
+    """Return what to do about a number or a flag that is given as a text."""
+    bare = isinstance(value, str) and re.fullmatch(r"-?\d+(\.\d+)?|true|false", value)
+    return "; write it without quotes" if bare else ""
 
 
 def shown(value: object) -> str:

@@ -17,7 +17,7 @@ from enactord.core.plan import Manifest, parse_chunk
 from enactord.registry.control import Freeze
 from enactord.registry.keys import stored_json
 from enactord.registry.mirror import Mirror, Presence
-from enactord.registry.planners import Pause
+from enactord.registry.planners import DEFAULT, Pause
 from enactord.registry.plans import Plans
 from enactord.store.layout import RETIRED, OtherFormat
 
@@ -194,14 +194,11 @@ def pauses_document(pauses: Mapping[str, Pause]) -> list[Document]:
     ]
 
 
-def planners_document(planners: Mapping[str, Pause | None]) -> list[Document]:
-    """Return the planners, each with its pause: who paused it, why and when; None where it may publish."""
+def planners_document(paused: Mapping[str, Pause]) -> list[Document]:
+    """Return the planners, each with its pause; None where it may publish. Who names no planner is of `default`."""
     return [
-        {
-            "planner": planner,
-            "paused": pause and {"reason": pause.reason, "author": pause.author, "at": pause.at},
-        }
-        for planner, pause in sorted(planners.items())
+        {"planner": planner, "paused": pauses_document({planner: paused[planner]})[0] if planner in paused else None}
+        for planner in sorted({DEFAULT, *paused})
     ]
 
 

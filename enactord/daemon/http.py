@@ -40,6 +40,7 @@ from enactord.daemon.web.writing import Writing
 from enactord.engine.enactor import Enactor
 from enactord.engine.evidence import ServerView, State
 from enactord.operations.scope import Scope
+from enactord.registry.damage import damaged
 from enactord.registry.reports import WAIT_S
 from enactord.telemetry.failures import Failures
 from enactord.telemetry.metrics import Metrics, Pacing, Reached, Standing
@@ -247,17 +248,19 @@ def standing(enactor: Enactor) -> Standing:
         store_up=enactor.store_up,
         verified=enactor.verified,
         pacing=pacing,
-        zones_down=enactor.zone_problems,
+        zones_down={zone: enactor.health.zone_aspect(zone) for zone in enactor.zone_problems},
         zones_unknown={zone for zone in enactor.writers if evidence.unknown(zone, enactor.account.look_interval_s)},
         servers={zone: _reached(evidence.servers(zone)) for zone in enactor.writers},
         negative_ttl_s={zone: evidence.negative_ttl_s(zone) for zone in enactor.writers},
         kept_ttls={zone: len(enactor.health.kept_ttls.rules(zone)) for zone in enactor.writers},
         store_full=enactor.health.store_full,
         copy_up=not enactor.copy_problem,
-        identity_up=enactor.health.identity_up,
+        identities=enactor.health.identities,
+        damaged=damaged(enactor.mirror).values(),
+        published_at=enactor.account.published_at(),
         lag_s=enactor.account.lag_s(),
         fence_interval_s=enactor.fence_intervals_s(),
-        head_refused=enactor.head_refusal is not None,
+        head_refused=enactor.head_refusal.guard if enactor.head_refusal else "",
         limits_differing=len(enactor.limits_notes()),
         still_s=asyncio.get_running_loop().time() - enactor.progress,
     )

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 from enactord.core.errors import PlanUnreadable
 from enactord.core.ledger import Entry
 from enactord.engine.evidence import NEGATIVE_TTL_MAX_S, Seen, State
-from enactord.engine.health import Aspect
+from enactord.registry.damage import damaged
+from enactord.store.layout import LIMITS
 
 if TYPE_CHECKING:
     from enactord.engine.enactor import Enactor
@@ -35,7 +36,12 @@ class Account:
         found.extend(self._enactor.health.format_problems)
         if self._enactor.ruling.problem:
             found.append(f"limits: {self._enactor.ruling.problem}")
-        passing = self._enactor.health.loop_problems
+        passing = self._enactor.health.loop_problems | {
+            f"damaged {key}": f"store: the value at {key} cannot be read; the next publication writes it anew:"
+            " enactorctl publish PLAN.json"
+            for key, kind in damaged(self._enactor.mirror).items()
+            if kind is not LIMITS  # told above, with another remedy
+        }
         for zone, (_, problem) in self.zone_states().items():
             text = problem if zone in problem else f"{zone}: {problem}"
             if self._enactor.health.zone_aspect(zone) or self._enactor.health.evidence.looked_at(zone):
@@ -43,7 +49,7 @@ class Account:
             else:
                 passing[f"first look {zone}"] = text  # after a start it comes soon
         for zone, ports in self._enactor.ports.zones.items():
-            told = ports.own_verifiers if self._enactor.health.has(zone, Aspect.SERVER) else []
+            told = ports.own_verifiers if self._enactor.health.cannot_be_asked(zone) else []
             found.extend(self._enactor.health.server_problems(zone, but=[verifier.server for verifier in told]))
         if self._enactor.store_up and self._enactor.mirror.head_lost:
             passing["head"] = _HEAD_LOST
@@ -111,6 +117,15 @@ class Account:
                 break
             lags[zone] = 0.0 if manifest is None else max(0.0, now - manifest.published_at)
         return lags
+
+    def published_at(self) -> float | None:
+        """Return when the newest plan was published, in seconds since the epoch; None: not known."""
+        mirror = self._enactor.mirror
+        try:
+            manifest = mirror.manifest(mirror.newest)
+        except PlanUnreadable:
+            return None
+        return None if manifest is None else manifest.published_at
 
     def status(self) -> dict[str, object]:
         """Return what this enactor itself knows besides the mirror, for the status document."""

@@ -16,7 +16,7 @@ from enactord.core.fence import Fence, FenceRecord, describe_fence
 from enactord.core.ledger import Outlived
 from enactord.core.plan import Manifest
 from enactord.engine.claims import Claims
-from enactord.engine.health import FENCE_ASPECTS, Aspect, Health
+from enactord.engine.health import ASKED_ASPECTS, FENCE_ASPECTS, Aspect, Health
 from enactord.engine.opening import Opener, Opening
 from enactord.engine.pace import Gate
 from enactord.engine.planning import Planning, PlanView
@@ -130,7 +130,7 @@ class Applier:
                 if claim is None:
                     raise Interrupted(f"plan {manifest.generation} is gone", judge=True)
                 permit = await self._open(plan, zone, claim)
-                self._health.zone_is_up(zone, Aspect.SERVER, *FENCE_ASPECTS)
+                self._health.zone_is_up(zone, *ASKED_ASPECTS, *FENCE_ASPECTS)
                 view = await self._planning.read_zone(view, zone)
                 work = Pass(
                     manifest=manifest,
@@ -155,7 +155,7 @@ class Applier:
         except FenceMoved as error:
             raise Interrupted(str(error), judge=True) from error
         except ZoneDown as error:
-            self._health.zone_is_down(zone, Aspect.SERVER, str(error))
+            self._health.zone_cannot_be_asked(zone, error)
             raise Interrupted(str(error)) from error
         except ZoneDenied as error:
             self._health.zone_is_down(zone, Aspect.WRITING, str(error))

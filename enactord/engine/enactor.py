@@ -36,7 +36,7 @@ from enactord.engine.claims import Claims
 from enactord.engine.copying import Copier
 from enactord.engine.evidence import Evidence
 from enactord.engine.fence_watch import FenceWatch
-from enactord.engine.health import FENCE_ASPECTS, Aspect, Health
+from enactord.engine.health import ASKED_ASPECTS, FENCE_ASPECTS, Aspect, Health
 from enactord.engine.identity import Identity
 from enactord.engine.loops import supervised
 from enactord.engine.opening import Opener
@@ -436,7 +436,7 @@ class Enactor:
         try:
             look = await self.repairer.look(zone, cut=self._wanted[zone].is_set)
         except ZoneDown as error:
-            self.health.zone_is_down(zone, Aspect.SERVER, str(error))
+            self.health.zone_cannot_be_asked(zone, error)
             if not isinstance(error, ZoneOdd):
                 for verifier in self.ports.zones[zone].own_verifiers:
                     self.health.server_is_silent(zone, verifier.server, str(error))
@@ -445,7 +445,7 @@ class Enactor:
         except (StoreDown, StoreRefused) as error:
             self.health.store_is_down(error)
         else:
-            self.health.zone_is_up(zone, Aspect.SERVER)
+            self.health.zone_is_up(zone, *ASKED_ASPECTS)
             if look.cut:
                 return False  # nothing was found out of its fence
             await self._read_negative_ttl(zone)

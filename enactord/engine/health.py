@@ -5,7 +5,7 @@ import traceback
 from collections.abc import Collection, Mapping
 from enum import StrEnum
 
-from enactord.core.errors import EnactordError, StoreFull
+from enactord.core.errors import EnactordError, StoreFull, ZoneDown, ZoneOdd, ZoneUnproved
 from enactord.core.events import (
     EnactorOwnId,
     EnactorSameId,
@@ -36,6 +36,8 @@ class Aspect(StrEnum):
 
     SERVER = "server"
     """The server does not answer questions."""
+    ANSWERS = "answers"
+    """It answers, and not as it must: key or clock are refused, or what stands there is in the way."""
     IDENTITY = "identity"
     """The fence of another installation, scope or version stands there."""
     HELD = "held"
@@ -50,6 +52,9 @@ class Aspect(StrEnum):
 
 FENCE_ASPECTS = (Aspect.IDENTITY, Aspect.HELD, Aspect.FENCE)
 """What a fence may be that is not ours to write under; one of them holds at a time."""
+
+ASKED_ASPECTS = (Aspect.SERVER, Aspect.ANSWERS)
+"""What a question may come to in place of an answer; one of them holds at a time."""
 
 
 class Settled:
@@ -148,10 +153,19 @@ class Health:
         return [problem for problem in (self.installation_problem, self.id_problem) if problem]
 
     @property
-    def identity_up(self) -> bool:
-        """Whether store, zones and id are this enactor's own, as far as is known."""
+    def identities(self) -> dict[str, bool]:
+        """Whether store, zones and id are each this enactor's own, as far as is known."""
         foreign = any(Aspect.IDENTITY in known for known in self._zones.values())
-        return not (self._store_refused or self.installation_problem or self.id_problem or foreign)
+        return {
+            "store": not (self._store_refused or self.installation_problem),
+            "zone": not foreign,
+            "id": not self.id_problem,
+        }
+
+    @property
+    def identity_up(self) -> bool:
+        """Whether all of them are."""
+        return all(self.identities.values())
 
     def note_formats(self, found: Mapping[str, OtherFormat]) -> None:
         """Enter what another version has written, by key: told when a format of a kind appears, and when it is gone."""
@@ -235,6 +249,12 @@ class Health:
             self._observer.observe(ZoneWentDown(zone=zone, detail=problem))
         known[aspect] = problem
 
+    def zone_cannot_be_asked(self, zone: str, error: ZoneDown) -> None:
+        """Enter that a question about a zone came to nothing, in place of what the last one came to."""
+        aspect = Aspect.ANSWERS if isinstance(error, ZoneUnproved | ZoneOdd) else Aspect.SERVER
+        self.zone_is_down(zone, aspect, str(error))
+        self.zone_is_up(zone, *(other for other in ASKED_ASPECTS if other is not aspect))
+
     def fence_is_not_ours(self, zone: str, aspect: Aspect, problem: str) -> None:
         """Enter what the fence of a zone is, in place of what it was."""
         assert aspect in FENCE_ASPECTS, aspect
@@ -244,6 +264,10 @@ class Health:
     def fence_problem(self, zone: str) -> bool:
         """Whether the fence of a zone is not ours to write under."""
         return any(self.has(zone, aspect) for aspect in FENCE_ASPECTS)
+
+    def cannot_be_asked(self, zone: str) -> bool:
+        """Whether a question about a zone last came to nothing."""
+        return any(self.has(zone, aspect) for aspect in ASKED_ASPECTS)
 
     def zone_is_up(self, zone: str, *aspects: Aspect) -> None:
         """Enter that these aspects of a zone are well (none named: all); it is told when nothing is wrong any more."""

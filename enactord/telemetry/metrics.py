@@ -9,9 +9,10 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from enactord import __version__
 from enactord.core import events
 from enactord.core.events import Happening
+from enactord.registry.damage import STEERING
 from enactord.registry.mirror import Mirror
 from enactord.registry.planners import DEFAULT
-from enactord.store.layout import KINDS
+from enactord.store.layout import KINDS, Kind
 from enactord.telemetry.failures import PARTS
 
 _APPLY_BUCKETS_S = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
@@ -22,6 +23,8 @@ _LAG_BUCKETS_S = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10
 PLAN_GUARDS = ("endpoints_removed", "unreadable", "zone")
 ENDPOINT_GUARDS = ("address", "covered", "foreign", "server", "targets_min", "ttl", "velocity")
 PRUNE_REASONS = ("active", "changed", "claimed", "fence", "format", "referenced")
+ASPECTS = ("server", "answers", "identity", "held", "fence", "writing", "pass")
+"""What may be wrong with a zone: the engine's `Aspect`."""
 STEPS = ("apply", "copy", "follow", "prune", "repair", "session")
 
 
@@ -51,8 +54,8 @@ class Standing:
     store_up: bool
     verified: int
     pacing: Mapping[str, Pacing]
-    zones_down: Collection[str]
-    """Those that cannot be looked at or written now, whatever the cause."""
+    zones_down: Mapping[str, str]
+    """Those that cannot be looked at or written now, with the aspect that people are told first."""
     zones_unknown: Collection[str]
     """Those that were not looked at lately."""
     servers: Mapping[str, Mapping[str, Reached]]
@@ -63,9 +66,14 @@ class Standing:
     """By zone, how many TTLs its server keeps whatever is asked for."""
     store_full: bool
     copy_up: bool
-    identity_up: bool
-    """Whether store, zones and id are of the enactor's own installation."""
-    head_refused: bool
+    identities: Mapping[str, bool]
+    """Whether store, zones and id are each of the enactor's own installation."""
+    damaged: Collection[Kind]
+    """The kind of each stored value that cannot be read, of those that steer the scope."""
+    published_at: float | None
+    """When the newest plan was published, in seconds since the epoch; None: not known."""
+    head_refused: str
+    """The guard by which the newest plan is refused as a whole; "": it is not."""
     limits_differing: int
     """Limits of the guards of which the enactor's config says something else than is in force."""
     lag_s: Mapping[str, float]
@@ -107,6 +115,7 @@ class Metrics:
         self.claims = gauge("claims", "Claims on plans, of all enactors")
         self.store_up = gauge("store_up", "1 while the plan store answers")
         self.zone_up = gauge("zone_up", "1 while the zone can be looked at and written", "zone")
+        self.zone_down = gauge("zone_down", "1 for what keeps the zone from being worked on", "zone", "aspect")
         self.zone_known = gauge("zone_known", "1 while the zone was looked at lately", "zone")
         self.unread = gauge("endpoints_unread", "Names for which the last look got no answer", "zone")
         self.server_up = gauge("server_up", "1 while a server that is asked after each write answers", "zone", "server")
@@ -123,8 +132,9 @@ class Metrics:
         self.other_formats = gauge(
             "other_format_values", "Values in the store that another version has written", "kind"
         )
+        self.damaged = gauge("damaged_values", "Values in the store that steer the scope and cannot be read", "kind")
         self.identity_up = gauge(
-            "identity_up", "1 while store, zones and id are those of this enactor's own installation"
+            "identity_up", "1 while the store, the zones, or the id are of this enactor's own installation", "part"
         )
         self.copy_up = gauge("copy_up", "1 while the copy on local disk can be saved")
         self.config_refused = gauge(
@@ -133,7 +143,8 @@ class Metrics:
         self.certificate_expiry = gauge(
             "certificate_expiry_timestamp_seconds", "When a certificate in use expires", "use"
         )
-        self.head_refused = gauge("head_refused", "1 while the newest plan is refused as a whole")
+        self.published = gauge("head_timestamp_seconds", "When the newest plan was published")
+        self.head_refused = gauge("head_refused", "1 while the newest plan is refused as a whole", "guard")
         self.limits_differing = gauge(
             "limits_differing", "Limits of guards that this enactor's config says otherwise than they are in force"
         )
@@ -258,9 +269,11 @@ class Metrics:
             self._applied[zone] = mirror.applied(zone)
             self.generation.labels("applied", zone).set(self._applied[zone])
             self.zone_up.labels(zone).set(zone not in standing.zones_down)
+            for aspect in ASPECTS:
+                self.zone_down.labels(zone, aspect).set(standing.zones_down.get(zone) == aspect)
             self.zone_lag.labels(zone).set(standing.lag_s.get(zone, 0.0))
             self.fence_interval.labels(zone).set(standing.fence_interval_s.get(zone, 0.0))
-        self.generation.labels("head", "").set(mirror.head)
+        self.generation.labels("head", "").set(mirror.newest)
         self.generation.labels("verified", "").set(standing.verified)
         totals = mirror.ledger.totals
         settled = max(0, totals.entries - totals.pending - totals.held)
@@ -283,11 +296,19 @@ class Metrics:
         self.store_full.set(standing.store_full)
         self.copy_up.set(standing.copy_up)
         self._refresh_servers(standing)
-        self.identity_up.set(standing.identity_up)
+        for part, own in standing.identities.items():
+            self.identity_up.labels(part).set(own)
+        spoilt = Counts(standing.damaged)
+        for kind in STEERING:
+            self.damaged.labels(kind.name).set(spoilt[kind])
+        if standing.published_at is not None:
+            self.published.set(standing.published_at)
         counts = Counts(other.kind for other in mirror.other_formats.values())
         for kind in KINDS:
             self.other_formats.labels(kind.name).set(counts[kind.name])
-        self.head_refused.set(standing.head_refused)
+        self.head_refused.clear()
+        for guard in sorted({*PLAN_GUARDS, standing.head_refused} - {""}):
+            self.head_refused.labels(guard).set(guard == standing.head_refused)
         self.limits_differing.set(standing.limits_differing)
         self.still.set(standing.still_s)
         freeze = mirror.freeze

@@ -8,7 +8,7 @@ import pytest
 from enactord.adapters.bulk_reader import BulkReader
 from enactord.adapters.fallback_reader import FallbackReader
 from enactord.adapters.wire.tsig import find_tsig
-from enactord.core.errors import ZoneDown
+from enactord.core.errors import ZoneDown, ZoneUnproved
 from enactord.core.fence import Fence
 from enactord.core.names import fence_name
 from enactord.core.records import NO_RECORDS, Change, Committed, Records, Served, Transaction
@@ -61,7 +61,7 @@ async def test_a_question_with_a_wrong_key_or_clock_names_what_to_mend(
     zone = dns_site.client(key_name=key_name, clock=clock, secret=secret)
     told = "PowerDNS does not say which" if isinstance(dns_site, PowerDnsSite) else told
     for ask in (zone.read_fence(), zone.read([f"www.{dns_site.zone}"])):
-        with pytest.raises(ZoneDown, match=f"NOTAUTH to key {key_name}.: .*{told}"):
+        with pytest.raises(ZoneUnproved, match=f"NOTAUTH to key {key_name}.: .*{told}"):
             await ask
 
 

@@ -44,7 +44,7 @@ SAME = {
 }
 """What is asked by the config and over HTTP, and must come to the same document."""
 
-ORDERED = {"freeze", "watch", "publish", "rollback"}
+ORDERED = {"freeze", "planner", "watch", "publish", "rollback"}
 """Verbs that change something with each call, or tell what is new: they have tests of their own."""
 
 ON_SITE = {

@@ -107,6 +107,9 @@ async def test_nothing_is_written_without_a_token_that_may(
         if status == 403:
             role = "planner" if path == "plans" else "operator"
             assert f"enactorctl token create NAME --role {role}" in (await answer.json())["detail"]
+        if status == 401:
+            told = "this token is not known here" if "Authorization" in headers else "give a token: Authorization"
+            assert told in (await answer.json())["detail"]
     assert (await world.view()).head == 0
     await client.close()
 

@@ -118,7 +118,10 @@ class Bench:
     def said(self, result: Result) -> str:
         """Return what a command said of a mistake (of `doctor`: the faults), without the names of this machine."""
         lines = result.output.rstrip().splitlines()
-        text = "\n".join(_faults(lines) if "zones" in lines else lines)
+        return self.example("\n".join(_faults(lines) if "zones" in lines else lines))
+
+    def example(self, text: str) -> str:
+        """Return a text with the names of the examples in place of this machine's."""
         host, _, port = self.server.partition(":")
         text = text.replace(str(self.folder), "/etc/enactord").replace(f"{host} -p {port}", "192.0.2.53")
         text = text.replace(self.server, "192.0.2.53:53").replace(f"user {os.geteuid()}:", "user 998:")
@@ -127,11 +130,15 @@ class Bench:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What was said of a mistake, and the exit code; `checked`: the exit code of `check-config` before."""
+    """What was said of a mistake, and the exit code.
+
+    `checked`: the exit code of `check-config` before. `for_programs`: exit code and stdout with `--json`.
+    """
 
     code: int
     text: str
     checked: int
+    for_programs: tuple[int, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,7 +173,8 @@ class Mistake:
             self.make(bench)
             checked = bench.type("enactord check-config enactord.toml").exit_code
             done = bench.type(self.command)
-        return Said(done.exit_code, bench.said(done), checked)
+            again = bench.type(f"{self.command} --json")  # what was refused has changed nothing
+        return Said(done.exit_code, bench.said(done), checked, (again.exit_code, bench.example(again.stdout)))
 
 
 def _faults(lines: list[str]) -> list[str]:

@@ -215,7 +215,7 @@ MISTAKES: Mapping[str, Sequence[Mistake]] = {
             command=CHECK,
             code=2,
             place="line 20: guard.ttl_max_s",
-            fix="must be an integer from 0",
+            fix="write it without quotes",
         ),
         Mistake(
             wrong="The smallest TTL is above the largest.",
@@ -602,6 +602,18 @@ MISTAKES: Mapping[str, Sequence[Mistake]] = {
             servers=True,
         ),
         Mistake(
+            wrong="The config says another limit than all enactors judge by.",
+            make=then(
+                after('enactorctl limits set targets_min 1 --reason "one zone is enough"'),
+                edit("ttl_max_s = 3600", "ttl_max_s = 3600\ntargets_min = 2"),
+            ),
+            command=DOCTOR,
+            code=0,
+            place="guard.targets_min",
+            fix="enactorctl limits set targets_min",
+            servers=True,
+        ),
+        Mistake(
             wrong="The server is asked in an emergency, and nothing listens there.",
             make=nothing,
             command=f'enactorctl emergency set {NAMES[0]} 8.8.4.4 --zone us-east-1.example.com --reason "INC-4711"',
@@ -676,6 +688,30 @@ MISTAKES: Mapping[str, Sequence[Mistake]] = {
             code=2,
             place="Missing option '--reason'",
             fix="enactorctl freeze --help",
+        ),
+        Mistake(
+            wrong="The reason of a freeze is empty.",
+            make=nothing,
+            command="enactorctl freeze --reason ''",
+            code=2,
+            place="'--reason'",
+            fix='--reason "INC-4711: …"',
+        ),
+        Mistake(
+            wrong="A word stands where the number of a plan should be.",
+            make=nothing,
+            command="enactorctl show newest",
+            code=2,
+            place="'newest' is no generation",
+            fix="enactorctl plans",
+        ),
+        Mistake(
+            wrong="The name in an emergency is not in the zone.",
+            make=nothing,
+            command='enactorctl emergency set api 8.8.4.4 --zone us-east-1.example.com --reason "INC-4711"',
+            code=2,
+            place="api. is not in us-east-1.example.com.",
+            fix="correct NAME",
         ),
         Mistake(
             wrong="An option is misspelt.",

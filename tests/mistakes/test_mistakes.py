@@ -1,7 +1,9 @@
 """Of every mistake the message names the place and the fix, and the exit code is the one that is promised."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,6 +38,29 @@ def test_a_mistake_is_told_with_its_place_and_its_fix(mistake: Mistake, said: di
     assert mistake.fix in text
     assert "Traceback" not in text
     assert "no rule foresees" not in text
+
+
+@pytest.mark.parametrize("mistake", [pytest.param(mistake, id=mistake.wrong) for mistake in ALL])
+def test_programs_are_told_the_same_as_one_document(mistake: Mistake, said: dict[str, Said]) -> None:
+    """With `--json`, stdout is one JSON document, with the place in it; the exit code is the same."""
+    code, text = said[mistake.wrong].for_programs
+    assert code == mistake.code, text
+    told = " ".join(_texts(json.loads(text)))
+    assert mistake.place in told
+
+
+def _texts(document: Any) -> Iterator[str]:
+    """Yield every text in a JSON document, and the keys."""
+    match document:
+        case dict():
+            for key, value in document.items():
+                yield key
+                yield from _texts(value)
+        case list():
+            for value in document:
+                yield from _texts(value)
+        case str():
+            yield document
 
 
 def test_there_are_forty_mistakes_and_more() -> None:

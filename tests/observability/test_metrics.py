@@ -53,6 +53,7 @@ PROMISED = {
     "enactord_claims": set(),
     "enactord_store_up": set(),
     "enactord_zone_up": set(),
+    "enactord_zone_down": {"server", "identity"},
     "enactord_zone_known": set(),
     "enactord_endpoints_unread": set(),
     "enactord_server_up": {"secondary"},
@@ -62,10 +63,12 @@ PROMISED = {
     "enactord_store_full": set(),
     "enactord_zone_lag_seconds": set(),
     "enactord_copy_up": set(),
-    "enactord_identity_up": set(),
+    "enactord_identity_up": {"zone"},
+    "enactord_damaged_values": {"head"},
+    "enactord_head_timestamp_seconds": set(),
     "enactord_fence_interval_seconds": set(),
     "enactord_other_format_values": {"retired"},
-    "enactord_head_refused": set(),
+    "enactord_head_refused": {"endpoints_removed"},
     "enactord_limits_differing": set(),
     "enactord_frozen": {"all", "repair-only"},
     "enactord_planner_paused": {"default"},
@@ -285,6 +288,10 @@ async def test_every_metric_moves(monkeypatch: pytest.MonkeyPatch) -> None:
     newer = Put(key=world.keys.retired("old.test."), value=b"retired 2\n{}")
     await world.store.transact((), (newer,))
     await world.until(lambda: page.moved("enactord_other_format_values", "|retired|"))
+
+    # Somebody spoils what is stored.
+    await world.store.transact((), (Put(key=world.keys.head, value=b"garbage"),))
+    await world.until(lambda: page.moved("enactord_damaged_values", "|head|"))
 
     # The config is changed.
     member.enactor.retune(replace(member.enactor.settings, fence_interval_s=7.0))

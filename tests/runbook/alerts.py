@@ -185,6 +185,43 @@ async def many_plans_beside_a_held_name(desk: Desk) -> None:
         await desk.served()
 
 
+async def damage_head(desk: Desk) -> None:
+    """Somebody has written over what says which plan is the newest."""
+    await desk.etcdctl("put", f"{STORED}/head", "junk")
+    await desk.told("cannot be read")
+
+
+async def damage_limits(desk: Desk) -> None:
+    """Somebody has written over the limits: the stricter of config and defaults are in force."""
+    await desk.etcdctl("put", f"{STORED}/control/limits", "junk")
+    await desk.told("limits")
+
+
+async def limits_sound(desk: Desk) -> None:
+    """Stored limits are read again; this config says others, as the strict ones were stored."""
+
+    async def sound() -> bool:
+        seen = await desk.readyz()
+        return seen["status"] == "ready" and "damaged" not in str(seen) and "cannot be read" not in str(seen)
+
+    await desk.until(sound, "limits that are read")
+
+
+async def cap_ttl(desk: Desk) -> None:
+    """The server keeps no TTL above 4."""
+    path = desk.primary.dir / desk.primary.template
+    path.write_text(path.read_text().replace("masterfile-format text;", "masterfile-format text; max-zone-ttl 4;"))
+    await asyncio.to_thread(desk.primary.rndc, "reconfig")
+    await desk.publish(desk.content())
+    await desk.told("keeps TTL 4")
+
+
+async def uncap_ttl(desk: Desk) -> None:
+    path = desk.primary.dir / desk.primary.template
+    path.write_text(path.read_text().replace(" max-zone-ttl 4;", ""))
+    await asyncio.to_thread(desk.primary.rndc, "reconfig")
+
+
 async def freeze_of_another_version(desk: Desk) -> None:
     await desk.etcdctl("put", f"{STORED}/control/freeze", "freeze 2\n{}")
     await desk.told("format 2")
@@ -304,7 +341,7 @@ async def long_negative_ttl(desk: Desk) -> None:
 
 
 async def sleeps_through_a_plan(desk: Desk) -> None:
-    """An enactor is stopped; the others apply the next plan."""
+    """An enactor is stopped, and others apply the next plan: what it still has under way is no longer the newest."""
     desk.enactors[0].signal(signal.SIGSTOP)
     await desk.publish(desk.content())
     await desk.served()
@@ -317,7 +354,7 @@ async def alone_asleep(desk: Desk) -> None:
 
 
 async def slow_repair(desk: Desk) -> None:
-    """The look at all names takes longer than the day."""
+    """A look at all names takes a second for each of them."""
     desk.edit_config("interval_s = 1.0\nfence", "interval_s = 1.0\nnames_per_s = 1\nfence")
     desk.enactors[0].signal(signal.SIGHUP)
 
@@ -549,6 +586,35 @@ DRILLS = (
             Look("enactorctl diff 103", says="api.us-east-1.example.com"),
             Deed("enactorctl thaw"),
         ),
+        over=well,
+    ),
+    Drill(
+        section="EnactordNoPlan",
+        fault=nothing,
+        steps=(
+            Look("enactorctl plans", says="102"),
+            Look("enactorctl planners", says="publishes"),
+            Hands(lay_plan_ready),
+            Deed("enactorctl publish plan.json", says="generation 103"),
+        ),
+        over=well,
+    ),
+    Drill(
+        section="EnactordStoreDamaged",
+        fault=damage_head,
+        steps=(
+            Hands(lay_plan_ready),
+            Deed("enactorctl publish plan.json", says="published generation 103"),
+            Hands(in_turn(well, damage_limits)),
+            Look("enactorctl limits", says="damaged"),
+            Deed('enactorctl limits set targets_min 1 --reason "were damaged"'),
+        ),
+        over=limits_sound,
+    ),
+    Drill(
+        section="EnactordTtlKept",
+        fault=cap_ttl,
+        steps=(Look("enactorctl status", says="newest plan 103"), Hands(uncap_ttl), Hands(publish_good)),
         over=well,
     ),
     Drill(

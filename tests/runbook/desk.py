@@ -42,13 +42,15 @@ FIRST = 101
 """The generation of the first plan: the runbook's examples begin there."""
 LIMIT_S = 60.0
 _QUOTA_BYTES = 16 * 1024 * 1024
-_TYPED_S = 200.0
+_TYPED_S = 400.0
 
 PLACES: Sequence[tuple[str, str]] = (
     (r"(?<![\w.])/(etc|var|opt|usr/lib)/", r"{root}/\1/"),
     (r"@192\.0\.2\.53\b", "@127.0.0.1 -p {primary}"),
     (r"@192\.0\.2\.54\b", "@127.0.0.1 -p {secondary}"),
     (r"\b127\.0\.0\.1:8451\b", "127.0.0.1:{http}"),
+    (r"https://enactor-a\.example\.com:8451\b", "http://127.0.0.1:{http}"),
+    (r"~/\.enactord-token\b", "{root}/enactord-token"),
     (r"--for 30\b", "--for 2"),
     (r"^systemd-(sysusers|tmpfiles) ", r"systemd-\1 --root={root} "),
     (r"\broot:enactord\b", "{user}:{group}"),

@@ -228,6 +228,17 @@ async def bad_plan(desk: Desk) -> None:
     desk.planned = good
 
 
+async def operators_token(desk: Desk) -> None:
+    """A person has a token of role operator on a laptop, and the enactor has taken it up."""
+    made = await desk.ctl("token", "create", "laptop", "--role", "operator", "--file", str(desk.etc / "http.tokens"))
+    path = desk.root / "enactord-token"
+    path.write_text(made["token"])
+    path.chmod(0o600)
+    desk.said["enactorctl token create"] = made["token"]
+    del desk.env["ENACTORD_CONFIG"]
+    await token_works(desk)
+
+
 async def token_works(desk: Desk) -> None:
     await desk.until(lambda: _answers(desk, 422), "the token taken, and what is no plan refused")
 
@@ -306,6 +317,8 @@ DRILLS = (
             Look("journalctl -u enactord --since -15min", says="endpoint.repaired"),
             Look("dig @192.0.2.53 api.us-east-1.example.com A +norecurse", says="10.102.0.1"),
             Look("dig @192.0.2.53 _enactord.us-east-1.example.com TXT +norecurse", says="gen=102"),
+            Hands(operators_token),
+            Deed("export ENACTORD_URL=https://enactor-a.example.com:8451 ENACTORD_TOKEN_FILE=~/.enactord-token"),
             Deed('enactorctl freeze --reason "…"'),
         ),
         over=told("frozen (all)"),

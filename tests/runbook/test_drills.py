@@ -20,7 +20,7 @@ _ALL = {drill.section: drill for drill in (*alerts.DRILLS, *procedures.DRILLS)}
 _CHOSEN = _ALL if os.environ.get("RUNBOOK") == "all" else {section: _ALL[section] for section in SHORT}
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("drill", [pytest.param(drill, id=section) for section, drill in _CHOSEN.items()])
 async def test_the_commands_of_a_section_do_what_it_says(drill: Drill, tmp_path: Path) -> None:
     """Each ends with the exit code that is meant and says the words; in the end the fault is over."""

@@ -193,7 +193,7 @@ def test_names_outside_the_zones_refuse_the_plan() -> None:
     assert outside == ("b.other.",)
     refusal = refuse_outside(outside, ["test."])
     assert refusal.guard == "zone"
-    assert "1 names" in refusal.detail
+    assert "1 name is" in refusal.detail
     assert "b.other." in refusal.detail
     assert "a.test." not in refusal.detail
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enactord.core.errors import StoreDown
+from enactord.core.errors import StoreDown, ZoneDown, ZoneOdd, ZoneUnproved
 from enactord.core.events import (
     EnactorOwnId,
     EnactorSameId,
@@ -18,12 +18,18 @@ from enactord.core.events import (
 from enactord.core.kv import Delete, Put
 from enactord.daemon.operations import Published, rollback
 from enactord.engine.evidence import Evidence
-from enactord.engine.health import NOT_CONNECTED, Aspect, Health
+from enactord.engine.health import ASKED_ASPECTS, NOT_CONNECTED, Aspect, Health
 from enactord.operations.scope import Scope
+from enactord.telemetry.metrics import ASPECTS
 from tests.hostile.effort import tries
 from tests.world import SCOPE, ZONE, JumpingClock, Recorder, World, fleet, plan, tolerant
 
 OTHER = "other.test."
+
+
+def test_metrics_know_every_aspect_of_a_zone() -> None:
+    """Telemetry imports nothing of the engine, so it lists them itself."""
+    assert tuple(Aspect) == ASPECTS
 
 
 @pytest.fixture
@@ -74,6 +80,22 @@ def test_a_zone_is_told_of_once_whatever_is_wrong_with_it(health: Health, record
     health.zone_is_up(ZONE)
     assert health.zone_problem(ZONE) == ""
     assert recorder.happenings[1:] == [ZoneCameUp(zone=ZONE)]
+
+
+def test_a_server_that_answers_otherwise_is_told_from_one_that_does_not(health: Health, recorder: Recorder) -> None:
+    """What the last question came to stands in place of the one before; it is one trouble."""
+    for error, aspect in (
+        (ZoneDown("no answer"), "server"),
+        (ZoneUnproved("BADKEY"), "answers"),
+        (ZoneOdd("a CNAME stands there"), "answers"),
+        (ZoneDown("no answer"), "server"),
+    ):
+        health.zone_cannot_be_asked(ZONE, error)
+        assert health.cannot_be_asked(ZONE)
+        assert (health.zone_aspect(ZONE), health.zone_problem(ZONE)) == (aspect, str(error))
+    assert recorder.happenings == [ZoneWentDown(zone=ZONE, detail="no answer")]
+    health.zone_is_up(ZONE, *ASKED_ASPECTS)
+    assert not health.cannot_be_asked(ZONE)
 
 
 def test_people_are_told_the_first_aspect_first(health: Health) -> None:
@@ -169,6 +191,7 @@ def test_what_is_wrong_with_an_identity_is_told_of_once(health: Health, recorder
         InstallationAccepted(),
     ]
     health.zone_is_down(ZONE, Aspect.IDENTITY, "another's")
+    assert health.identities == {"store": True, "zone": False, "id": True}
     assert not health.identity_up
     health.zone_is_up(ZONE)
     assert health.identity_up

@@ -100,6 +100,9 @@ def test_status_checks_over_http_as_by_the_config(enactors: list[dict[str, Any]]
     assert bool(document["problems"]) == bool(code)
 
 
+PLANNERS = "planner  state    \ndefault  publishes\n"
+
+
 def test_a_question_imports_no_store() -> None:
     """Nor aiohttp: from a laptop, the answer is there in less time than that import takes."""
     with Canned(found(enactors=[])) as peer:
@@ -192,10 +195,10 @@ def test_tls_is_checked_and_its_faults_name_the_fix(tmp_path: Path) -> None:
     serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     serving.load_cert_chain(cert, key)
     ca = str(authority.ca)
-    with Canned(found(planners=[]), tls=serving) as peer:
+    with Canned(found(planners=[{"planner": "default", "paused": None}]), tls=serving) as peer:
         for words, environment in ((["--ca-file", ca], {}), ([], {"ENACTORD_CA_FILE": ca})):
             done = CliRunner(env=environment).invoke(ctl, ["--url", peer.url, *words, "planners"])
-            assert (done.exit_code, done.output) == (0, "planner  state\n")
+            assert (done.exit_code, done.output) == (0, PLANNERS)
         code, error, _ = run("--url", peer.url, "planners")
         assert (code, error["kind"]) == (3, "enactor")
         assert "--ca-file FILE" in error["message"]
@@ -244,9 +247,9 @@ def test_wrong_usage_names_the_right_one(words: list[str], told: str) -> None:
 
 def test_an_option_counts_more_than_the_environment(tmp_path: Path) -> None:
     """ENACTORD_URL asks the enactor, until --config is given; --url counts more than ENACTORD_CONFIG."""
-    with Canned(found(planners=[])) as peer:
+    with Canned(found(planners=[{"planner": "default", "paused": None}])) as peer:
         both = {"ENACTORD_URL": peer.url, "ENACTORD_CONFIG": "/nowhere.toml"}
-        assert CliRunner(env=both).invoke(ctl, ["planners"]).output == "planner  state\n"
+        assert CliRunner(env=both).invoke(ctl, ["planners"]).output == PLANNERS
         assert run("planners", "--config", "/nowhere.toml", **both)[1]["kind"] == "config"
         only = {"ENACTORD_CONFIG": "/nowhere.toml"}
         assert CliRunner(env=only).invoke(ctl, ["planners", "--url", peer.url]).exit_code == 0
@@ -267,7 +270,7 @@ def test_a_file_that_holds_no_token_is_told(tmp_path: Path, text: str) -> None:
 
 def test_no_proxy_of_the_environment_is_asked(tmp_path: Path) -> None:
     """It would be shown the token."""
-    with Canned(found()) as proxy, Canned(found(planners=[])) as peer:
+    with Canned(found()) as proxy, Canned(found(planners=[{"planner": "default", "paused": None}])) as peer:
         environment = dict.fromkeys(("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY"), proxy.url)
         given = ["--url", peer.url, "--token-file", bearing(tmp_path), "planners"]
         assert CliRunner(env=environment).invoke(ctl, given).exit_code == 0
@@ -276,7 +279,7 @@ def test_no_proxy_of_the_environment_is_asked(tmp_path: Path) -> None:
 
 def test_a_path_before_the_api_is_kept() -> None:
     """As behind a proxy that serves several scopes."""
-    with Canned(found(planners=[])) as peer:
+    with Canned(found(planners=[{"planner": "default", "paused": None}])) as peer:
         assert CliRunner().invoke(ctl, ["--url", f"{peer.url}/scope a/", "planners"]).exit_code == 0
     assert peer.requests[0].startswith("GET /scope%20a/api/v1/planners HTTP/1.1")
 
@@ -302,7 +305,7 @@ def test_what_an_older_enactor_answers_is_shown_all_the_same(tmp_path: Path) -> 
 def test_a_token_that_others_can_read_is_told(tmp_path: Path) -> None:
     """On disk by its mode, on the way by the address; without a token, or to this machine, nothing is said."""
     token = bearing(tmp_path, 0o644)
-    with Canned(found(planners=[])) as peer:
+    with Canned(found(planners=[{"planner": "default", "paused": None}])) as peer:
         said = CliRunner().invoke(ctl, ["--url", peer.url, "--token-file", token, "planners"]).stderr
         assert f"chmod o= {token}" in said
         assert "clear text" not in said

@@ -64,7 +64,10 @@ class Access:
             )
         token = self.token_of(request)
         if token is None:
-            raise Problem(HTTPStatus.UNAUTHORIZED, "give a token: Authorization: Bearer …", headers=_BEARER)
+            told = "give a token: Authorization: Bearer …"
+            if "Authorization" in request.headers:
+                told = f"this token is not known here: it was revoked, or is of others; make another: {_make(needed)}"
+            raise Problem(HTTPStatus.UNAUTHORIZED, told, headers=_BEARER)
         if not token.role.may(needed):
             raise Problem(
                 HTTPStatus.FORBIDDEN,

@@ -19,7 +19,6 @@ from enactord.daemon.web.query import Query, bad
 from enactord.engine.enactor import Enactor
 from enactord.operations.limits import changed_document, limits_document, set_limit
 from enactord.operations.pruning import prune
-from enactord.registry.planners import DEFAULT
 
 _NAMES_MAX = 1000
 
@@ -57,7 +56,7 @@ class Steering:
     async def planners(self, request: web.Request) -> web.Response:
         """The planners, and which of them are paused, by whom and why."""
         Query(request)
-        return web.json_response({"planners": planners_document({DEFAULT: None, **self._enactor.mirror.paused})})
+        return web.json_response({"planners": planners_document(self._enactor.mirror.paused)})
 
     async def set_limit(self, request: web.Request, token: Token) -> web.Response:
         """Give one limit another value: {"key": "targets_min", "value": "2", "reason": "…"}."""
