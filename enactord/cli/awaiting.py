@@ -178,7 +178,7 @@ def standing_of(status: Document, generation: int) -> Standing:
     zones = [zone for zone in status["zones"] if zone["state"] != "not in this config"]
     applied = [zone for zone in zones if zone["applied"] >= generation]
     counts = {what: sum(zone["endpoints"][what] for zone in zones) for what in ("pending", "held", "unseen")}
-    refused = generation in status["plans"]["refused"]
+    refused = generation in status["plans"].get("refused", ())
     return Standing(
         zones=len(zones),
         zones_applied=len(applied),

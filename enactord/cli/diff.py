@@ -43,7 +43,7 @@ def diff(what: str, other: int | None) -> int:
     found: dict[str, Any] | int | Denied
     if what.isdecimal() and 0 < int(what) < GENERATION_MAX:
         found = read(partial(_from_enactor, int(what), other), partial(_from_store, int(what), other))
-    elif is_handle(what) and other is None:
+    elif is_handle(what.lower()) and other is None:
         found = ask(partial(_refused_from_enactor, what), partial(_refused_from_store, what))
     else:
         raise click.UsageError(

@@ -75,7 +75,7 @@ def _weight(context: click.Context, parameter: click.Parameter, value: str | Non
     if value is None:
         return None
     address, _, weight = value.rpartition("=")
-    if not address or not weight.isdecimal():
+    if not address or not weight.isdecimal() or len(weight) > 10:
         raise click.BadParameter(f"{value!r} is not ADDRESS=N, as 192.0.2.8=5")
     return address, int(weight)
 
@@ -202,29 +202,38 @@ def _print(out: Out, found: list[dict[str, Any]]) -> None:
 @click.argument("ident", metavar="ID")
 @click.option("--reason", metavar="TEXT", default="ended by hand", show_default=True, help="Why; kept with the plan.")
 @click.option("--author", metavar="NAME", help="Who says so [default: you].")
+@click.option("--approve", "approved", is_flag=True, help="Pass the guards that weigh change.")
 @waiting
 @anywhere
-def end(ident: str, reason: str, author: str | None, patience: Patience) -> int:
+def end(ident: str, reason: str, author: str | None, approved: bool, patience: Patience) -> int:
     """End an override now: what the planner wants of the endpoint is published again."""
     with progress("reading") as bar:
         how = How(stage=bar.stage)
         done = ask(
-            partial(_end_over_http, ident, author, reason, patience, bar),
-            partial(_end_by_store, ident, author, reason, how, patience, bar),
+            partial(_end_over_http, ident, author, reason, approved, patience, bar),
+            partial(_end_by_store, ident, author, reason, approved, how, patience, bar),
             wait_s=patience.confirm_s,
         )
     return show_published(done)
 
 
 def _end_over_http(
-    ident: str, author: str | None, reason: str, patience: Patience, bar: Bar, enactor: "Remote"
+    ident: str, author: str | None, reason: str, approved: bool, patience: Patience, bar: Bar, enactor: "Remote"
 ) -> dict[str, Any]:
-    done = enactor.post("overrides", ident, "end", order={"reason": reason, "author": author})
+    done = enactor.post("overrides", ident, "end", order={"reason": reason, "author": author, "approve": approved})
     return patience.over_http(enactor, done, bar)
 
 
 async def _end_by_store(
-    ident: str, author: str | None, reason: str, how: How, patience: Patience, bar: Bar, tools: "Tools"
+    ident: str,
+    author: str | None,
+    reason: str,
+    approved: bool,
+    how: How,
+    patience: Patience,
+    bar: Bar,
+    tools: "Tools",
 ) -> dict[str, Any] | Denied:
-    done = await end_override(tools.scope, ident, author=author_or_user(author), reason=reason, how=how)
+    who = author_or_user(author)
+    done = await end_override(tools.scope, ident, author=who, reason=reason, approved=approved, how=how)
     return await patience.by_store(tools.scope, shown(done), bar)

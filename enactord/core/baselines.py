@@ -23,14 +23,14 @@ def baselines(
         if stored.generation in refused:
             continue
         found.append(earlier[stored.generation])
-        if stored.at <= at - window_s or stored.ordered:
+        if stored.at <= at - window_s or earlier[stored.generation].begins_anew:
             break
     return found
 
 
 def begins_memory(plan: Manifest, at: float, window_s: float) -> bool:
     """Whether guards look no farther back than a plan, for another that is published at `at`; unless it was refused."""
-    return plan.ordered or plan.published_at <= at - window_s
+    return plan.begins_anew or plan.published_at <= at - window_s
 
 
 def stamp(now: float, clocks: Collection[float], before: float) -> float:

@@ -13,16 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from enactord.core.errors import PlanUnreadable
+from enactord.core.manifest import MANIFEST_TEXT_MAX, part_document, read_part
 from enactord.core.moment import AT_MAX
-from enactord.core.plan import (
-    GENERATION_MAX,
-    MANIFEST_TEXT_MAX,
-    Draft,
-    ZonePart,
-    content_digest,
-    part_document,
-    read_part,
-)
+from enactord.core.plan import GENERATION_MAX, Draft, ZonePart, content_digest
 from enactord.core.refusal import Refusal
 
 WITHDRAWN = ""

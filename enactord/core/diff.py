@@ -70,6 +70,11 @@ def _has(entry: Entry, content: str) -> bool:
     return certain and entry.applied is not None and entry.applied.content == content
 
 
+def covers(approved: bool | frozenset[str], name: str) -> bool:
+    """Whether an approval, of a whole plan or of some names, is of one endpoint."""
+    return approved if isinstance(approved, bool) else name in approved
+
+
 def diff_bucket(
     wanted: Mapping[str, str],
     entries: Mapping[str, Entry],
@@ -77,7 +82,7 @@ def diff_bucket(
     generation: int,
     limits: Limits,
     now: float,
-    approved: bool,
+    approved: bool | frozenset[str],
     answers_max: int = ANSWERS_MAX,
     outlived: Mapping[str, Outlived] = {},
 ) -> list[Step]:
@@ -93,7 +98,7 @@ def diff_bucket(
                 steps.append(Step(name=name, kind=Kind.SETTLE, entry=entry, content=content))
             continue
         back = outlived.get(name)
-        steps.append(_wanted(name, content, entry, back, generation, limits, now, approved, answers_max))
+        steps.append(_wanted(name, content, entry, back, generation, limits, now, covers(approved, name), answers_max))
     for name, entry in entries.items():
         if name not in wanted:
             steps.append(_unwanted(name, entry, generation))

@@ -68,9 +68,9 @@ class Override:
 
 
 def by_name(overrides: Iterable[Override]) -> dict[str, list[Override]]:
-    """Return overrides by name, each name's in the order in which they take effect: a pin is the last."""
+    """Return overrides by name, each name's in the order in which they take effect: a pin first."""
     found: dict[str, list[Override]] = {}
-    for override in sorted(overrides, key=lambda one: (one.kind == PIN, one.at, one.id)):
+    for override in sorted(overrides, key=lambda one: (one.kind != PIN, one.at, one.id)):
         found.setdefault(override.name, []).append(override)
     return found
 
@@ -157,6 +157,8 @@ def check_override(override: Override) -> str:
             pack_address(override.address)
         except ValueError as error:
             return str(error)
+    if override.kind != WEIGHT and override.weight:
+        return f"a weight is given with {WEIGHT} alone"
     if not 0 <= override.weight <= WEIGHT_MAX:
         return f"weight: {override.weight} is not from 0 to {WEIGHT_MAX}"
     return ""

@@ -9,11 +9,11 @@ import hashlib
 import json
 import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from enactord.core.buckets import FILLING, SLOTS_MAX, BucketId, Filling, bucket_of, slots_for, split_names, valid_slots
+from enactord.core.buckets import FILLING, SLOTS_MAX, BucketId, Filling, bucket_of, slots_for, split_names
 from enactord.core.content import (
     ID_LENGTH_MAX,
     TARGETS_MAX,
@@ -44,8 +44,6 @@ CHUNK_TEXT_WANTED_MAX = 128 * 1024
 """A zone gets more slots while a chunk of several of its names has a longer text."""
 _SLOTS_A_NAME = 4
 """Slots that a zone gets for that at most, for each of its names: two large names may lie together by bad luck."""
-MANIFEST_TEXT_MAX = 8 * 1024 * 1024
-"""Largest manifest after decompression, likewise; one of a million names has 2 MB."""
 GENERATION_MAX = 10**18
 """Generations stay below this, so that 20 digits always hold one and every language can count them."""
 MAX_PROBLEMS = 20
@@ -87,6 +85,8 @@ class Approval:
     reason: str
     digest: str = ""
     """That of the refused publication which is approved; "": it is another plan."""
+    names: tuple[str, ...] = ()
+    """The endpoints whose change it covers; none: of the whole plan."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +142,17 @@ class Manifest:
     def ordered(self) -> bool:
         """Whether an operator answers for the content, by approval or rollback: then guards do not weigh change."""
         return self.approval is not None or self.rollback_of > 0
+
+    @property
+    def begins_anew(self) -> bool:
+        """Whether guards forget what went before: by an operator's order, but for one of single endpoints."""
+        return self.ordered and not (self.approval and self.approval.names and not self.approval.digest)
+
+    @property
+    def approved(self) -> bool | frozenset[str]:
+        """Whether guards of endpoints that weigh change let this plan's pass, or those that do."""
+        names = self.approval.names if self.approval and not self.rollback_of else ()
+        return frozenset(names) if names else self.ordered
 
     @property
     def mark(self) -> str:
@@ -491,105 +502,6 @@ def content_digest(scope: str, endpoints: Mapping[str, str]) -> str:
     """
     lines = [f"{SCHEMA} {scope}\n", *[f"{name}\t{endpoints[name]}\n" for name in sorted(endpoints)]]
     return hashlib.sha256("".join(lines).encode("utf-8")).hexdigest()
-
-
-def pack_manifest(manifest: Manifest) -> bytes:
-    """Return the stored form of a manifest."""
-    approval = manifest.approval
-    document = {
-        "schema": SCHEMA,
-        "generation": manifest.generation,
-        "digest": manifest.digest,
-        "scope": manifest.scope,
-        "endpoints": manifest.endpoints,
-        "author": manifest.author,
-        "reason": manifest.reason,
-        "created_at": manifest.created_at,
-        "published_at": manifest.published_at,
-        "approval": approval and asdict(approval),
-        "rollback_of": manifest.rollback_of,
-        "since": manifest.since,
-        "planned": dict(manifest.planned),
-        "losses": {zone: loss.cells() for zone, loss in manifest.losses.items()},
-        "zones": {zone: part_document(part) for zone, part in manifest.zones.items()},
-    }
-    return zlib.compress(json.dumps(document, separators=(",", ":")).encode(), 1)
-
-
-def unpack_manifest(packed: bytes, generation: int) -> Manifest:
-    """Return a stored manifest. Raises `PlanUnreadable` where it is damaged or another generation's."""
-    try:
-        decompressor = zlib.decompressobj()
-        text = decompressor.decompress(packed, MANIFEST_TEXT_MAX)
-        if not decompressor.eof:
-            raise ValueError(f"longer than {MANIFEST_TEXT_MAX} bytes or cut short")
-        document = json.loads(text)
-        approval = document["approval"]
-        manifest = Manifest(
-            generation=document["generation"],
-            digest=document["digest"],
-            scope=document["scope"],
-            endpoints=document["endpoints"],
-            author=document["author"],
-            reason=document["reason"],
-            created_at=document["created_at"],
-            published_at=document["published_at"],
-            zones={zone: read_part(part) for zone, part in document["zones"].items()},
-            approval=approval and Approval(**approval),
-            rollback_of=document["rollback_of"],
-            since=document["since"],
-            planned=document["planned"],
-            losses={zone: Loss(*cells) for zone, cells in document["losses"].items()},
-        )
-        _check_kinds(manifest)
-        if plan_digest(manifest.scope, manifest.zones) != manifest.digest:
-            raise PlanUnreadable(f"the manifest of generation {generation} does not match its digest")
-    except (zlib.error, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise PlanUnreadable(f"the manifest of generation {generation} is damaged: {error!r:.200}") from error
-    if manifest.generation != generation:
-        raise PlanUnreadable(f"the manifest of generation {generation} says it is {manifest.generation}'s")
-    return manifest
-
-
-def _check_kinds(manifest: Manifest) -> None:
-    """Check what the digest does not cover, and would surprise whoever reads it later. Raises TypeError."""
-    approval = manifest.approval or Approval(of=0, author="", reason="")
-    numbers = (manifest.generation, manifest.endpoints, manifest.rollback_of, manifest.since, approval.of)
-    texts = [manifest.scope, manifest.author, manifest.reason, manifest.created_at, approval.author, approval.reason]
-    if not all(type(number) is int and 0 <= number < GENERATION_MAX for number in numbers):
-        raise TypeError("a count that is no integer of its range")
-    texts += [approval.digest, *manifest.planned.values(), *manifest.digests()]
-    if not all(isinstance(text, str) for text in texts):
-        raise TypeError("a text that is none")
-    if type(manifest.published_at) not in (int, float) or not 0 <= manifest.published_at < GENERATION_MAX:
-        raise TypeError("a time that is none")
-    for loss in manifest.losses.values():
-        if not all(type(number) is int and number >= 0 for number in loss.cells()):
-            raise TypeError("a loss that is none")
-    if manifest.endpoints != sum(part.endpoints for part in manifest.zones.values()):
-        raise TypeError("a number of endpoints that is none")
-
-
-def part_document(part: ZonePart) -> dict[str, Any]:
-    """Return what is stored of a zone's part."""
-    chunks = [[slot, digest] for slot, digest in part.chunks.items()]
-    return {"slots": part.slots, "size": part.size, "answers_max": part.answers_max, "chunks": chunks}
-
-
-def read_part(part: Mapping[str, Any]) -> ZonePart:
-    """Return a zone's part as it is stored. Raises TypeError, ValueError or KeyError where it is damaged."""
-    endpoints, weight, addresses = part["size"]
-    slots, answers_max, chunks = part["slots"], part["answers_max"], dict(sorted(part["chunks"]))
-    counts = (slots, endpoints, weight, addresses, answers_max, *chunks)
-    if not all(type(number) is int for number in counts) or not valid_slots(slots):
-        raise TypeError("a number of slots that is none")
-    if min(endpoints, weight, addresses, answers_max) < 0:
-        raise TypeError("a size that is none")
-    if not all(0 <= slot < slots for slot in chunks):
-        raise TypeError("a slot that is none")
-    return ZonePart(
-        slots=slots, endpoints=endpoints, chunks=chunks, weight=weight, addresses=addresses, answers_max=answers_max
-    )
 
 
 def merge(texts: Iterable[str]) -> dict[str, str]:

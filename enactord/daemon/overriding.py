@@ -2,8 +2,9 @@
 
 import asyncio
 import random
+import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from enactord.core.errors import EnactordError, StoreDown, StoreRefused
@@ -13,16 +14,21 @@ from enactord.core.moment import utc
 from enactord.core.overrides import Override
 from enactord.core.plan import Approval, Draft, Manifest
 from enactord.core.refusal import Refusal
-from enactord.daemon.publishing import HOW, How, Published, publish_onto_newest
+from enactord.daemon.publishing import HOW, How, Published, newest_plan, publish_onto_newest
 from enactord.operations.overriding import Wanted, nothing_new, prepare
 from enactord.operations.scope import Denied, Scope
 from enactord.ports import Observer
+from enactord.registry.keys import parse_applied
 from enactord.registry.mirror import Mirror
+from enactord.registry.overrides import read_overrides
 from enactord.registry.plans import Orders
 
 ENACTOR = "enactor"
 """The role of an enactor that ends what is over, in the audit log."""
 _LOOKS_APART_S = 2.0
+_APART_MAX_S = 300.0
+_TOLD_MAX = 5
+_ID = re.compile(r"[0-9A-Za-z_-]{1,64}\Z")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,51 +55,77 @@ async def override(
     if isinstance(prepared, Refusal):
         return Denied(refusals=(prepared,))
     said = f"override {prepared.name}, {prepared.text()}, until {utc(prepared.until)}: {reason}"
-    approval = None
-    if approved:
-        refusal = judge_approval(author, author, scope.limits)
-        if refusal is not None:
-            return Denied(refusals=(refusal,))
-        approval = Approval(of=0, author=author, reason=reason)
-    orders = Orders(author=author, reason=said, override=prepared, approval=approval)
+    approval = _approval(scope, prepared.name, author, reason) if approved else None
+    if isinstance(approval, Refusal):
+        return Denied(refusals=(approval,))
     how = How(dry_run=how.dry_run, fail_on_held=True, stage=how.stage)
-    done = await _publish(scope, orders, how)
+    done = await _publish(scope, Orders(author=author, reason=said, override=prepared, approval=approval), how)
     return done if isinstance(done, Denied) else Overridden(override=prepared, published=done)
 
 
-async def end_override(scope: Scope, ident: str, *, author: str, reason: str, how: How = HOW) -> Published | Denied:
+async def end_override(
+    scope: Scope, ident: str, *, author: str, reason: str, approved: bool = False, how: How = HOW
+) -> Published | Denied:
     """Publish the newest plan anew without an override: what its planner wants of the name is applied again.
 
-    Raises as `publish` does.
+    `approved`: guards that weigh change let that pass. Raises as `publish` does.
     """
-    return await _publish(scope, Orders(author=author, reason=f"override {ident} ended: {reason}", ends=ident), how)
+    found = (await read_overrides(scope.store, scope.keys)).stored.get(ident)
+    if not _ID.match(ident):
+        detail = f"{ident[:40]!r} is no id of an override (see: enactorctl override list)"
+        return Denied(refusals=(Refusal(guard="override", detail=detail),))
+    approval = _approval(scope, found.name, author, reason) if approved and found else None
+    if isinstance(approval, Refusal):
+        return Denied(refusals=(approval,))
+    said = f"override {ident} ended: {reason}"
+    return await _publish(scope, Orders(author=author, reason=said, ends=ident, approval=approval), how)
+
+
+def _approval(scope: Scope, name: str, author: str, reason: str) -> Approval | Refusal:
+    """Return an operator's word that one endpoint may change so; or why it is not enough."""
+    refusal = judge_approval(author, author, scope.limits)
+    return refusal or Approval(of=0, author=author, reason=reason, names=(name,))
 
 
 async def _publish(scope: Scope, orders: Orders, how: How) -> Published | Denied:
+    """Publish the newest plan, as the orders change it. What an operator ordered by it, and still waits, stays."""
+
     async def drafted(newest: Manifest | None) -> Draft | Refusal:
         return nothing_new(scope.name, newest)
 
+    newest = await newest_plan(scope)
+    if newest is not None and newest.ordered and orders.approval is None and await _waits(scope, newest):
+        orders = replace(orders, approval=newest.approval, rollback_of=newest.rollback_of)
     return await publish_onto_newest(scope, drafted, orders, how)
+
+
+async def _waits(scope: Scope, plan: Manifest) -> bool:
+    """Whether a zone has not applied a plan yet."""
+    keys = [scope.keys.applied(zone) for zone in scope.zones]
+    found = await scope.store.get(keys)
+    applied = [parse_applied(item.value) for item in found.values()]
+    return len(applied) < len(keys) or any(not isinstance(a, tuple) or a[0] < plan.generation for a in applied)
 
 
 async def end_expired(
     scope: Callable[[], Scope], mirror: Mirror, enactor: str, observer: Observer, *, apart_s: float = _LOOKS_APART_S
 ) -> None:
-    """End overrides when their time is over, until cancelled. All enactors do; the store lets one of them."""
-    told: dict[str, str] = {}
+    """End overrides when their time is over, until cancelled. All enactors do; the store lets one of them.
+
+    What is refused is tried again, at longer and longer intervals, and told each time.
+    """
+    refused = 0
     while True:
-        await asyncio.sleep(apart_s * random.uniform(0.5, 1.5))
-        here = scope()
-        now = here.clock.now()
-        over = [one for one in mirror.overrides if one.until <= now]
-        for one in over:
-            problem = await _end(here, one, enactor)
-            if problem and told.get(one.id) != problem:
-                observer.observe(
-                    StepFailed(step="overrides", detail=f"{one.id} of {one.name}: {problem}", traceback="")
-                )
-            told[one.id] = problem
-        told = {one.id: told[one.id] for one in over}
+        await asyncio.sleep(min(apart_s * 2**refused, _APART_MAX_S) * random.uniform(0.5, 1.5))
+        try:
+            here = replace(scope(), role=ENACTOR)
+            over = [one for one in mirror.overrides if one.until <= here.clock.now()]
+            problems = [f"{one.id} of {one.name}: {why}" for one in over if (why := await _end(here, one, enactor))]
+        except Exception as error:  # a bug must not keep overrides in force for ever
+            problems = [repr(error)]
+        refused = refused + 1 if problems else 0
+        if problems:
+            observer.observe(StepFailed(step="overrides", detail="; ".join(problems[:_TOLD_MAX]), traceback=""))
 
 
 async def _end(scope: Scope, over: Override, enactor: str) -> str:
@@ -107,4 +139,5 @@ async def _end(scope: Scope, over: Override, enactor: str) -> str:
         return str(error)
     if isinstance(done, Published):
         return ""
-    return "; ".join(str(refusal) for refusal in done.refusals if refusal.guard != "override")
+    found = "; ".join(str(refusal) for refusal in done.refusals if refusal.guard != "override")
+    return found and f"{found}; to end it all the same: enactorctl override end {over.id} --approve --reason …"

@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from math import floor
 
-from enactord.core.contribution import Contribution
+from enactord.core.contribution import Contribution, contents_of, contribution_digest
 from enactord.core.errors import EnactordError, PlanUnreadable
 from enactord.core.guards import WEIGH_CHANGE, Finding, judge_approval
 from enactord.core.kv import Changes, Compare, Item, Operation, Page, Result
@@ -197,8 +197,10 @@ async def _denied(scope: Scope, draft: Draft, orders: Orders, refusals: tuple[Re
     how.stage("keeping")
     author = orders.author or draft.author or AUTHOR_DEFAULT
     with suppress(EnactordError):  # it is refused, and told so, all the same
-        kept = await scope.contributions.keep(DEFAULT, draft, author, refusals, await newest_plan(scope))
-        return denied if kept is None else replace(denied, kept=kept.digest)
+        kept, replaced = await scope.contributions.keep(DEFAULT, draft, author, refusals, await newest_plan(scope))
+        denied = denied if kept is None else replace(denied, kept=kept.digest)
+        if replaced:
+            await scope.plans.sweep(replaced)
     return denied
 
 
@@ -376,6 +378,9 @@ async def approve(
         if refusal is not None:
             return Denied(refusals=(refusal,))
         approval = Approval(of=what.generation or 0, author=author, reason=reason)
+        digest = contribution_digest(scope.name, contents_of(what), whole=what.base is None)
+        if digest in {kept.digest for kept in await scope.contributions.stored()}:
+            approval = replace(approval, digest=digest)
         return await publish(scope, what, Orders(author=author, reason=reason, approval=approval), how=how)
     how.stage("comparing")
     refusal = await _differs(scope, what, what.generation)
@@ -395,10 +400,13 @@ async def approve_refused(scope: Scope, handle: str, *, author: str, reason: str
     if isinstance(kept, Refusal) or refusal is not None:
         return Denied(refusals=() if refusal is None else (refusal,))
     contents = await scope.contributions.contents(kept)
-    approval = Approval(of=0, author=author, reason=reason, digest=kept.digest)
+    names = () if kept.whole else tuple(sorted(contents))
+    approval = Approval(of=0, author=author, reason=reason, digest=kept.digest, names=names)
     orders = Orders(author=author, reason=reason, approval=approval)
 
     async def drafted(newest: Manifest | None) -> Draft | Refusal:
+        if newest is None and not kept.whole:
+            return refused.no_base(kept)
         return await refused.merged(scope.plans.texts, newest, kept, contents, scope.name)
 
     newest = await newest_plan(scope)

@@ -104,7 +104,7 @@ class Refiller:
             generation=manifest.generation,
             limits=rightful.limits,
             now=rightful.now,
-            approved=manifest.ordered,
+            approved=manifest.approved,
             answers_max=rightful.answers_max,
         )
         version = Version(generation=manifest.generation, content="", answers_max=rightful.answers_max)

@@ -75,7 +75,7 @@ class Rightful:
             generation=self.manifest.generation,
             limits=self.limits,
             now=self.now,
-            approved=self.manifest.ordered,
+            approved=self.manifest.approved,
             answers_max=self.answers_max,
         )
         planned = Version(generation=self.manifest.generation, content=content, answers_max=self.answers_max)

@@ -113,7 +113,7 @@ class Pass:
             generation=self.generation,
             limits=self.limits,
             now=self.ports.clock.now(),
-            approved=self.manifest.ordered,
+            approved=self.manifest.approved,
             answers_max=self.zone_ports.settings.answers_max,
             outlived=self.outlived,
         )

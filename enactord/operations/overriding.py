@@ -4,12 +4,14 @@ import secrets
 from dataclasses import dataclass, replace
 
 from enactord.core.content import pack_address, parse_content, unpack_address
+from enactord.core.guards import RATIO_MAX, Limits
 from enactord.core.ledger import REMOVAL
-from enactord.core.overrides import ABSENT, PIN, Override, check_override, overridden
+from enactord.core.overrides import ABSENT, PIN, Override, by_name, check_override, overridden
 from enactord.core.plan import Draft, Manifest, parse_chunk
 from enactord.core.refusal import Refusal
 from enactord.operations.scope import Scope
 from enactord.registry.entries import entries_of
+from enactord.registry.overrides import read_overrides
 
 _ID_BYTES = 3
 
@@ -45,15 +47,18 @@ async def prepare(scope: Scope, wanted: Wanted, *, author: str, reason: str) -> 
     if wanted.kind == PIN:
         return await _pin(scope, override)
     override = replace(override, address=unpack_address(pack_address(override.address)))
-    content = await _stored(scope, wanted.name)
+    content, others = await _stored(scope, wanted.name)
     if content == ABSENT:
         return _refuse(f"{wanted.name} is not in the newest plan (see: enactorctl endpoints)")
-    if overridden(content, [override]) == content:
-        known = any(target.address == override.address for target in parse_content(content).targets)
+    without, within = (
+        overridden(content, by_name(some).get(wanted.name, ())) for some in (others, [*others, override])
+    )
+    if without == within:
+        known = any(target.address == override.address for target in parse_content(without).targets)
         has = "has that weight already" if known else "is none of its targets"
         see = f"(see: enactorctl endpoints {wanted.name})"
         return _refuse(f"{override.address} {has}: {wanted.name} would not change {see}")
-    return override
+    return _falls_too_far(without, within, override, scope.limits) or override
 
 
 async def _pin(scope: Scope, override: Override) -> Override | Refusal:
@@ -64,14 +69,26 @@ async def _pin(scope: Scope, override: Override) -> Override | Refusal:
     return replace(override, content=entry.applied.content)
 
 
-async def _stored(scope: Scope, name: str) -> str:
-    """Return what the newest plan holds of a name."""
+def _falls_too_far(without: str, within: str, override: Override, limits: Limits) -> Refusal | None:
+    """Return why an override cannot be whose end the guard of capacity would hold; None where it lets it pass."""
+    planned, raised = parse_content(without).weight, parse_content(within).weight
+    least = raised * (1 - limits[RATIO_MAX])
+    if raised <= planned or planned >= least:
+        return None
+    return _refuse(
+        f"{override.name} would have weight {raised} and fall back to {planned} at the end, farther than"
+        f" {RATIO_MAX.name} {limits[RATIO_MAX]:g} lets pass: give a smaller weight"
+    )
+
+
+async def _stored(scope: Scope, name: str) -> tuple[str, list[Override]]:
+    """Return what the newest plan's planner wants of a name, and the overrides in force."""
     generation, _ = await scope.plans.newest()
     manifest = await scope.plans.manifest(generation) if generation else None
     digest = None if manifest is None else manifest.chunk_of(name)
-    if digest is None:
-        return ABSENT
-    return parse_chunk((await scope.plans.texts([digest]))[digest]).get(name, ABSENT)
+    others = list((await read_overrides(scope.store, scope.keys)).stored.values())
+    held = ABSENT if digest is None else parse_chunk((await scope.plans.texts([digest]))[digest]).get(name, ABSENT)
+    return (manifest.planned.get(name, held) if manifest is not None else held), others
 
 
 def nothing_new(scope: str, newest: Manifest | None) -> Draft | Refusal:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from enactord.core.buckets import slot_of
 from enactord.core.contribution import WITHDRAWN, Contribution
+from enactord.core.errors import PlanUnreadable
 from enactord.core.plan import NO_PART, Draft, Manifest, ZonePart, merge
 from enactord.core.refusal import Refusal
 from enactord.registry.contributions import Contributions
@@ -35,6 +36,15 @@ def no_such(handle: str, found: int) -> Refusal:
     return Refusal(guard="digest", detail=f"{detail} (see: enactorctl refused)")
 
 
+def no_base(kept: Contribution) -> Refusal:
+    """Return the refusal of changes where there is no plan that can be read, onto which they could be merged."""
+    detail = (
+        f"the refused publication {kept.mark} is changes alone, and the newest plan cannot be read: publish the whole"
+        " content, or bring back a plan that can be read (see: enactorctl plans; enactorctl rollback)"
+    )
+    return Refusal(guard="base", detail=detail)
+
+
 async def contrast(read: Read, newest: Manifest | None, kept: Contribution) -> Contrast:
     """Compare a refused publication with the newest plan, onto which it would be merged.
 
@@ -42,6 +52,8 @@ async def contrast(read: Read, newest: Manifest | None, kept: Contribution) -> C
     """
     before: dict[str, str] = {}
     after: dict[str, str] = {}
+    if newest is None and not kept.whole:
+        raise PlanUnreadable(no_base(kept).detail)
     for zone in sorted({*(newest.zones if newest else ()), *kept.zones}):
         old, new = newest.part(zone) if newest else NO_PART, kept.zones.get(zone, NO_PART)
         if kept.whole:
@@ -54,6 +66,9 @@ async def contrast(read: Read, newest: Manifest | None, kept: Contribution) -> C
         touched = merge((await read({old.chunks[slot] for slot in slots if slot in old.chunks})).values())
         before |= {name: touched[name] for name in changes.keys() & touched.keys()}
         after |= {name: text for name, text in changes.items() if text != WITHDRAWN}
+    for name, planned in newest.planned.items() if newest else ():  # what is overridden is compared as it is planned
+        if name in before and planned != WITHDRAWN:
+            before[name] = planned
     same = {name for name in before.keys() & after.keys() if before[name] == after[name]}
     return Contrast(
         before={name: before[name] for name in sorted(before.keys() - same)},

@@ -49,11 +49,11 @@ class Contributions:
 
     async def keep(
         self, planner: str, draft: Draft, author: str, refusals: Sequence[Refusal], newest: Manifest | None
-    ) -> Contribution | None:
+    ) -> tuple[Contribution | None, set[str]]:
         """Keep what a planner wanted to publish, in place of what was refused of it before.
 
         `newest`: the newest plan, whose chunks a whole plan shares. Returns None where other writes came first each
-        time. Raises `InvalidPlan`, `StoreDown`.
+        time; and the chunks that are not needed for it any more. Raises `InvalidPlan`, `StoreDown`.
         """
         contents, whole = contents_of(draft), draft.base is None
         parts, texts = self._cut(contents, newest if whole else None)
@@ -63,7 +63,7 @@ class Contributions:
             found = await self._store.get([key, self._keys.prune_epoch])
             item, epoch = found.get(key), found.get(self._keys.prune_epoch)
             if item is not None and CONTRIBUTION.other_format(item.value) is not None:
-                return None
+                return None, set()
             before = None if item is None else _read(item, self._keys)
             again = before is not None and before.digest == digest
             kept = Contribution(
@@ -87,8 +87,8 @@ class Contributions:
                 valued(epoch.key, epoch.value) if epoch else absent(self._keys.prune_epoch),
             ]
             if (await self._store.transact(compares, [Put(key=key, value=contribution_value(kept))])).succeeded:
-                return kept
-        return None
+                return kept, set(before.digests() if before else ()) - set(kept.digests())
+        return None, set()
 
     def _cut(self, contents: Mapping[str, str], newest: Manifest | None) -> tuple[dict[str, ZonePart], dict[str, str]]:
         parts: dict[str, ZonePart] = {}

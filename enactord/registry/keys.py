@@ -12,8 +12,9 @@ from enactord.core.contribution import Contribution, pack_contribution, unpack_c
 from enactord.core.errors import PlanOfOtherFormat, PlanUnreadable
 from enactord.core.fence import FenceRecord, parse_fence_text
 from enactord.core.kv import prefix_end
+from enactord.core.manifest import pack_manifest, unpack_manifest
 from enactord.core.moment import AT_MAX
-from enactord.core.plan import GENERATION_MAX, Manifest, pack_chunk, pack_manifest, unpack_chunk, unpack_manifest
+from enactord.core.plan import GENERATION_MAX, Manifest, pack_chunk, unpack_chunk
 from enactord.store.layout import (
     APPLIED,
     ASIDE,

@@ -1,8 +1,10 @@
 """Overrides in the store. They change with publications alone, so that who compares `head` has them as they are."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
-from enactord.core.overrides import Override, check_override
+from enactord.core.content import parse_content
+from enactord.core.overrides import PIN, Override, check_override
 from enactord.ports import Reading
 from enactord.registry.keys import Keys, json_value, stored_json, stored_word
 from enactord.store.layout import OVERRIDE, OtherFormat
@@ -38,6 +40,7 @@ def override_value(override: Override) -> bytes:
     )
 
 
+@lru_cache(maxsize=4096)
 def parse_override(value: bytes, ident: str) -> Override | OtherFormat | None:
     """Return a stored override; None where it is damaged: nobody can say what it was for, and it is not in force."""
     found = stored_json(OVERRIDE, value)
@@ -61,7 +64,9 @@ def parse_override(value: bytes, ident: str) -> Override | OtherFormat | None:
             at=at,
             until=until,
         )
-    except (ValueError, KeyError, TypeError, OverflowError):
+        if kind == PIN:
+            parse_content(content)
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
     return None if check_override(override) else override
 

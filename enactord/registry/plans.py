@@ -54,8 +54,6 @@ from enactord.store.paging import items_under
 _PUTS_A_TRANSACTION = 100
 _PLANS_A_READ = 32
 _ATTEMPTS = 8
-_OVER_AT_ONCE = 20
-"""Overrides that a publication takes away at most, as they are over; the next one takes more."""
 AUTHOR_DEFAULT = "unknown"
 """Who has published what names no author."""
 Judge = Callable[[Manifest, Read], Awaitable[Refusal | None]]
@@ -90,10 +88,14 @@ class Orders:
         """Whether it is a planner that publishes."""
         return not self.ordered and self.override is None and not self.ends
 
-    def in_force(self, stored: Mapping[str, Override], now: float) -> dict[str, Override]:
-        """Return the overrides that the publication is under, by id, of those that are stored."""
+    def in_force(self, stored: Mapping[str, Override]) -> dict[str, Override]:
+        """Return the overrides that the publication is under, by id, of those that are stored.
+
+        One whose time is over is in force until it is ended: else what its end takes away would be laid to the
+        planner, and by the clock of whoever publishes.
+        """
         ours = {} if self.override is None else {self.override.id: self.override}
-        return {ident: one for ident, one in {**stored, **ours}.items() if ident != self.ends and one.until > now}
+        return {ident: one for ident, one in {**stored, **ours}.items() if ident != self.ends}
 
 
 class Plans:
@@ -258,7 +260,7 @@ class Plans:
         if orders.ends and orders.ends not in (*overrides.stored, *overrides.unreadable):
             detail = f"no override has the id {orders.ends} (see: enactorctl override list)"
             return Refusal(guard="override", detail=detail)
-        in_force = orders.in_force(overrides.stored, self._clock.now())
+        in_force = orders.in_force(overrides.stored)
         of_ours = self._of_our_zones(in_force)
         newest = _newest(head)
         floor = max(await self.generations(), default=0) if doubtful or not newest[0] else 0
@@ -354,9 +356,10 @@ class Plans:
         ]
         if orders.of_planner:
             compares.append(absent(paused))
-        over = [ident for ident in overrides.stored if ident not in in_force and ident != orders.ends][:_OVER_AT_ONCE]
-        operations += [Delete(key=keys.override(ident)) for ident in (*over, orders.ends) if ident]
+        if orders.ends:
+            operations.append(Delete(key=keys.override(orders.ends)))
         if orders.override is not None:
+            compares.append(absent(keys.override(orders.override.id)))
             operations.append(Put(key=keys.override(orders.override.id), value=override_value(orders.override)))
         settled = _settled(found.get(contribution), orders)
         if settled is not None:
@@ -382,7 +385,7 @@ class Plans:
     async def preview(self, draft: Draft, orders: Orders) -> Draft:
         """Return a draft as the overrides in force would change it; as it is, where that cannot be told."""
         overrides = await read_overrides(self._store, self._keys)
-        in_force = self._of_our_zones(orders.in_force(overrides.stored, self._clock.now()))
+        in_force = self._of_our_zones(orders.in_force(overrides.stored))
         try:
             newest, _ = await self.newest()
             before = await self.manifest(newest) if newest else None

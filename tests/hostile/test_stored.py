@@ -19,22 +19,20 @@ from enactord.core.fence import Fence, FenceRecord, parse_fence, raised
 from enactord.core.guards import Limits, judge_endpoint
 from enactord.core.kv import Put
 from enactord.core.ledger import Bucket, Entry, Hold, Peak, Version, pack_bucket, parse_bucket, references
+from enactord.core.manifest import MANIFEST_TEXT_MAX, pack_manifest, unpack_manifest
 from enactord.core.moment import utc
 from enactord.core.names import wire_name
 from enactord.core.plan import (
     CHUNK_TEXT_MAX,
     GENERATION_MAX,
-    MANIFEST_TEXT_MAX,
     Approval,
     Manifest,
     ZonePart,
     chunk_digest,
     cut_zone,
     pack_chunk,
-    pack_manifest,
     plan_digest,
     unpack_chunk,
-    unpack_manifest,
 )
 from enactord.core.records import NO_RECORDS
 from enactord.core.render import ANSWERS_MAX_LIMIT

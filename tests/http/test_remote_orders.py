@@ -9,12 +9,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
 from enactord.core.records import Records
 from tests.http.laptop import Laptop
 from tests.http.site import Site, serving
-from tests.tokens import tokens
+from tests.tokens import bearer, tokens
 from tests.world import ZONE, World, fleet, plan
 
 NAME = f"n00001.{ZONE}"
@@ -77,7 +78,7 @@ async def test_a_plan_is_published_tried_refused_and_approved(world: World, lapt
     assert (done.exit_code, f"will be held: {NAME}: targets_min" in done.stderr) == (0, True)
     shrunk = file(tmp_path, plan(fleet(2, 1), author="planner-x"))
     approved = await laptop.ok("publish", shrunk, "--approve", "--reason", "half is rebuilt")
-    assert approved["approval"] == {"of": 0, "author": "alice", "reason": "half is rebuilt", "digest": ""}
+    assert approved["approval"] == {"of": 0, "author": "alice", "reason": "half is rebuilt", "digest": "", "names": []}
     again = await laptop.ok("publish", "1", "--approve", "--reason", "it was right", bearer="bob")
     assert (again["approval"]["of"], again["approval"]["author"]) == (1, "bob")
     assert "--confirm-within" in (await laptop.no(2, "publish", path, "--confirm-within", "5"))["message"]
@@ -286,6 +287,11 @@ async def test_an_endpoint_is_overridden_from_a_laptop(world: World, laptop: Lap
     assert (await laptop.ok("endpoints", NAME))["endpoints"][0]["overrides"][0]["author"] == "alice"
     bad = ("override", NAME, "--drain", "192.0.2.99", "--for", "1h", "--reason", "x")
     assert "none of its targets" in (await laptop.no(1, *bad))["refusals"][0]["detail"]
+    for wrong in ({"kind": "drain", "weight": 7}, {"kind": "weight"}, {"kind": "drain", "lasts_s": 10**400}):
+        order = {"name": NAME, "address": "192.0.2.2", "lasts_s": 60, "reason": "x"} | wrong
+        async with aiohttp.ClientSession() as client:
+            answer = await client.post(f"{laptop.url}/api/v1/overrides", json=order, headers=bearer("alice"))
+            assert answer.status == 400, await answer.text()
     assert (await laptop.ok("override", "end", ident, "--reason", "over", "--wait"))["waited"]["served"]
     assert world.servers[ZONE].serve(NAME).texts() == ("192.0.2.1", "192.0.2.2", "192.0.2.3")
     assert (await laptop.no(1, "override", "end", ident))["refusals"][0]["guard"] == "override"

@@ -225,15 +225,109 @@ async def test_time_that_is_over_ends_it_once_among_several_enactors(world: Worl
         await asyncio.gather(*enders, following, return_exceptions=True)
 
 
-async def test_a_publication_after_its_time_ends_it_too(world: World, scope: Scope) -> None:
-    """Though no enactor is there to do so."""
+async def test_an_override_that_is_over_stays_until_it_is_ended(world: World, scope: Scope) -> None:
+    """A planner is under it until then: what its end takes away is not laid to the planner."""
     await publish(scope, named([A, B, C]))
-    await drain(scope)
+    made = await drain(scope)
     assert isinstance(world.clock, JumpingClock)
     world.clock.offset_s += HOUR_S + 1
     await publish(scope, plan({sorted(fleet(10))[5]: [B]}, base=2))
+    assert await weights(scope) == {A: 0, B: W, C: W}
+    assert isinstance(await end_override(scope, made.override.id, author="a", reason="-"), Published)
     assert await weights(scope) == {A: W, B: W, C: W}
-    assert not (await scope.mirror()).overrides
+
+
+async def test_an_end_that_guards_refuse_holds_up_no_planner_and_passes_by_approval(scope: Scope) -> None:
+    """Two pins of names that the planner withdrew: each end takes a name away, and two are more than may go at once."""
+    names = sorted(fleet(9))
+    await publish(scope, plan(fleet(9)))
+    scope = replace(scope, limits=tolerant(endpoints_removed_max_ratio=0.12))
+    world = World()
+    world.store = scope.store  # type: ignore[assignment]
+    await world.add("e1")
+    await world.applied(1)
+    begun = []
+    for name in names[:2]:
+        done = await override(scope, Wanted(name=name, kind=PIN, lasts_s=60.0), author="op", reason="-")
+        assert isinstance(done, Overridden), done
+        begun.append(done.override.id)
+    await publish(scope, plan({name: fleet(9)[name] for name in names[2:]}))
+    assert isinstance(await end_override(scope, begun[0], author="op", reason="-"), Published)
+    refused = await end_override(scope, begun[1], author="op", reason="-")
+    assert isinstance(refused, Denied)
+    assert refused.refusals[0].guard == "endpoints_removed"
+    await publish(scope, plan({names[5]: [A]}, base=(await scope.plans.newest())[0]))
+    assert isinstance(await end_override(scope, begun[1], author="op", reason="-", approved=True), Published)
+    await world.close()
+
+
+async def test_an_approval_of_one_endpoint_is_of_no_other(world: World, scope: Scope) -> None:
+    """A name that is held stays held, and the memory of the guards goes on."""
+    await world.add("e1")
+    other = sorted(fleet(10))[5]
+    await publish(scope, plan({**fleet(10), NAME: [A, B, C], other: [A, B, C]}))
+    await world.applied(1)
+    await publish(scope, plan({**fleet(10), NAME: [A, B, C], other: [A]}))
+    await world.applied(2)
+    assert world.servers[ZONE].serve(other).texts() == (A, B, C)
+    await drain(scope, A)
+    await world.applied(3)
+    wanted = Wanted(name=NAME, kind=DRAIN, address=B, lasts_s=60.0)
+    done = await override(scope, wanted, author="op", reason="-", approved=True)
+    assert isinstance(done, Overridden), done
+    await world.applied(4)
+    assert world.servers[ZONE].serve(NAME).texts() == (C,)
+    assert world.servers[ZONE].serve(other).texts() == (A, B, C)
+    manifest = await scope.plans.manifest(4)
+    assert manifest is not None
+    assert (manifest.ordered, manifest.begins_anew, manifest.approved) == (True, False, frozenset({NAME}))
+
+
+async def test_what_was_ordered_and_waits_is_not_undone_by_an_end(world: World, scope: Scope) -> None:
+    """A freeze, an approval, the end of an override, and the thaw: what was approved is applied."""
+    await world.add("e1")
+    other = sorted(fleet(10))[5]
+    await publish(scope, plan({**fleet(10), NAME: [A, B, C], other: [A, B, C]}))
+    made = await drain(scope)
+    await world.applied(2)
+    await operations.freeze(scope, mode="all", reason="-", author="op")
+    shrunk = read_plan(plan({**fleet(10), NAME: [A, B, C], other: [A]}))
+    assert isinstance(await operations.approve(scope, shrunk, author="op", reason="meant"), Published)
+    assert isinstance(await end_override(scope, made.override.id, author="e1", reason="over"), Published)
+    await operations.thaw(scope, author="op")
+    await world.applied(4)
+    assert world.servers[ZONE].serve(other).texts() == (A,)
+
+
+async def test_a_drain_under_a_pin_is_in_force(scope: Scope, world: World) -> None:
+    """A pin takes effect first: what an operator drains of it is drained."""
+    await world.add("e1")
+    await publish(scope, named([A, B, C]))
+    await world.applied(1)
+    assert isinstance(
+        await override(scope, Wanted(name=NAME, kind=PIN, lasts_s=60.0), author="op", reason="-"), Overridden
+    )
+    await drain(scope)
+    assert await weights(scope) == {A: 0, B: W, C: W}
+    again = await override(scope, Wanted(name=NAME, kind=DRAIN, address=A, lasts_s=60.0), author="op", reason="twice")
+    assert isinstance(again, Denied)
+
+
+async def test_a_weight_whose_end_would_be_held_is_refused(scope: Scope) -> None:
+    """Three of 10 to 300 of one: the end of it is a fall that the guard of capacity holds."""
+    await publish(scope, named([A, B, C]))
+    wanted = Wanted(name=NAME, kind=WEIGHT, address=A, weight=300, lasts_s=60.0)
+    denied = await override(scope, wanted, author="op", reason="-")
+    assert isinstance(denied, Denied)
+    assert "give a smaller weight" in denied.refusals[0].detail
+
+
+@pytest.mark.parametrize("ident", ["", "x y", "/"])
+async def test_an_id_that_is_none_ends_nothing(scope: Scope, ident: str) -> None:
+    """As of a variable that a script has not set."""
+    await publish(scope, named([A, B, C]))
+    assert isinstance(await end_override(scope, ident, author="op", reason="-"), Denied)
+    assert (await scope.plans.newest())[0] == 1
 
 
 async def test_a_rollback_brings_back_what_planners_wanted_under_the_overrides_of_now(scope: Scope) -> None:
@@ -412,7 +506,7 @@ def test_the_command_line(tmp_path: Any) -> None:
     assert f"enactorctl override end {ident}" in said
     assert "is OVERRIDDEN" in ctl("status")
     assert "drain 10.0.0.1" in ctl("override", "list")
-    found = json.loads(ctl("override", "api.example.test", "--weight", "10.0.0.2=5", "--for", "90s", *now, "--json"))
-    assert found["override"]["what"] == "weight 10.0.0.2=5"
+    found = json.loads(ctl("override", "api.example.test", "--weight", "10.0.0.2=2", "--for", "90s", *now, "--json"))
+    assert found["override"]["what"] == "weight 10.0.0.2=2"
     assert "published generation 4" in ctl("override", "end", ident, "--confirm-within", "0")
     assert "override list" in ctl("override", "end", ident, code=1)

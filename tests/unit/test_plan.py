@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from enactord.core.buckets import SLOTS_MAX, BucketId, bucket_of, slot_of, slots_for
 from enactord.core.content import content_text, parse_content
 from enactord.core.errors import InvalidPlan, PlanUnreadable
+from enactord.core.manifest import pack_manifest, unpack_manifest
 from enactord.core.plan import (
     CHUNK_TEXT_WANTED_MAX,
     Approval,
@@ -21,13 +22,11 @@ from enactord.core.plan import (
     cut_zone,
     merge,
     pack_chunk,
-    pack_manifest,
     parse_chunk,
     parse_plan,
     plan_digest,
     split_zones,
     unpack_chunk,
-    unpack_manifest,
 )
 from enactord.core.visible import visible
 

@@ -3,7 +3,7 @@
 import pytest
 
 from enactord.core.kv import Delete, Operation, Put, prefix_end
-from enactord.core.plan import pack_manifest
+from enactord.core.manifest import pack_manifest
 from enactord.core.retention import Keep
 from enactord.engine.pruner import Pruner, Verdict
 from enactord.store.layout import PLAN

@@ -229,6 +229,40 @@ async def test_a_store_that_does_not_take_it_leaves_the_refusal_as_it_is(world: 
     assert not done.kept
 
 
+@pytest.mark.parametrize("damaged", ["head", "plan"])
+async def test_changes_are_not_approved_where_the_newest_plan_cannot_be_read(
+    world: World, scope: Scope, damaged: str
+) -> None:
+    """They alone would be the whole plan: all other names would go."""
+    await publish(scope, plan(fleet(10)))
+    kept = await refused(scope, plan({}, base=1) | {"endpoints": without(*sorted(fleet(10))[:5])})
+    key = scope.keys.head if damaged == "head" else scope.keys.plan(1)
+    await world.store.transact((), [Put(key=key, value=b"garbage")])
+    denied = await operations.approve_refused(scope, kept.mark, author="op", reason="-")
+    assert isinstance(denied, Denied)
+    assert "cannot be read" in denied.refusals[0].detail
+    with pytest.raises(PlanUnreadable, match="cannot be read"):
+        await contrast(scope.plans.texts, None, kept)
+
+
+async def test_an_approval_by_file_of_what_was_refused_settles_it(scope: Scope) -> None:
+    """It is the same content: nothing is refused any more."""
+    await publish(scope, plan(fleet(10)))
+    await refused(scope, plan(fleet(4)))
+    assert isinstance(await operations.approve(scope, read_plan(plan(fleet(4))), author="op", reason="-"), Published)
+    assert not await scope.contributions.stored()
+
+
+async def test_a_planner_that_is_refused_again_and_again_fills_no_store(world: World, scope: Scope) -> None:
+    """The chunks of what was refused before go with it."""
+    await publish(scope, plan(fleet(10)))
+    counts = []
+    for turn in range(12):
+        await refused(scope, plan(fleet(4, turn)))
+        counts.append(len((await world.store.range(*scope.keys.bounds(CHUNK))).items))
+    assert max(counts) <= counts[0] + 1, counts
+
+
 async def test_a_damaged_one_is_no_obstacle_and_a_newer_ones_stays(world: World, scope: Scope) -> None:
     """Damage is replaced by the next refusal, or goes with the next plan; another version's is left alone."""
     await publish(scope, plan(fleet(10)))

@@ -13,8 +13,9 @@ from enactord.core.content import pack_address, parse_content
 from enactord.core.guards import GUARDS, LIMITS, Limits, closest, look
 from enactord.core.guards.kinds import EndpointGuard, Weighing
 from enactord.core.ledger import greatest_capacity
+from enactord.core.manifest import pack_manifest, unpack_manifest
 from enactord.core.measures import Loss, Size
-from enactord.core.plan import Manifest, pack_manifest, read_plan, unpack_manifest
+from enactord.core.plan import Manifest, read_plan
 from enactord.daemon.operations import Denied, How, Published, approve, publish, rollback
 from enactord.operations.scope import Scope
 from enactord.registry.plans import Orders

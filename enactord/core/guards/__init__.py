@@ -26,6 +26,7 @@ from enactord.core.guards.kinds import Change, EndpointGuard, Guard, PlanGuard, 
 from enactord.core.guards.second_person import judge_approval as judge_approval
 from enactord.core.guards.step import in_step as in_step
 from enactord.core.guards.step import judge_step as judge_step
+from enactord.core.guards.velocity import RATIO_MAX as RATIO_MAX
 from enactord.core.guards.zone import refuse_outside as refuse_outside
 from enactord.core.ledger import Entry
 from enactord.core.refusal import Refusal

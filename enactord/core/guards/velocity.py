@@ -6,7 +6,7 @@ from enactord.core.guards.kinds import VELOCITY_WINDOW, Change, EndpointGuard, S
 from enactord.core.ledger import greatest_capacity
 from enactord.core.settings import Key, Values
 
-_MAX_RATIO = Key(
+RATIO_MAX = Key(
     name="capacity_removed_max_ratio",
     default=0.5,
     low=0,
@@ -32,23 +32,23 @@ def _measured(change: Change, limits: Values) -> Sequence[tuple[str, int, int]]:
 
 
 def _look(change: Change, limits: Values) -> Sequence[Seen]:
-    ratio = limits[_MAX_RATIO]
+    ratio = limits[RATIO_MAX]
     return [
-        Seen(max(0, old - new), old, int(old * ratio), unit, "taken away", _MAX_RATIO)
+        Seen(max(0, old - new), old, int(old * ratio), unit, "taken away", RATIO_MAX)
         for unit, old, new in _measured(change, limits)
         if old
     ]
 
 
 def _judge(change: Change, limits: Values) -> str:
-    ratio = limits[_MAX_RATIO]
+    ratio = limits[RATIO_MAX]
     for unit, old, new in _measured(change, limits):
         if old and new < old * (1 - ratio):
             return (
                 f"{unit} {old} would fall to {new}, by {(old - new) / old:.0%} within {limits[VELOCITY_WINDOW]:g} s,"
-                f" at most {ratio:.0%} ({_MAX_RATIO.name}); publish the plan with --approve if that is meant"
+                f" at most {ratio:.0%} ({RATIO_MAX.name}); publish the plan with --approve if that is meant"
             )
     return ""
 
 
-GUARD = EndpointGuard(name="velocity", keys=(_MAX_RATIO, VELOCITY_WINDOW), judge=_judge, look=_look, weighs_change=True)
+GUARD = EndpointGuard(name="velocity", keys=(RATIO_MAX, VELOCITY_WINDOW), judge=_judge, look=_look, weighs_change=True)

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from enactord.core.errors import InvalidName
 from enactord.core.names import parse_name
-from enactord.core.overrides import KINDS
+from enactord.core.overrides import KINDS, LASTS_MAX_S, WEIGHT
 from enactord.core.tokens import Role, Token
 from enactord.daemon.operations import How
 from enactord.daemon.overriding import end_override, override
@@ -68,10 +68,11 @@ class Overriding:
 
     async def end(self, request: web.Request, token: Token) -> web.Response:
         """End an override: {"reason": "…"}."""
-        order = await read_order(request, ("reason", "author"))
-        author, reason = author_of(order, token), text_of(order, "reason")
+        order = await read_order(request, ("reason", "author", "approve"))
+        author, reason, approved = author_of(order, token), text_of(order, "reason"), flag_of(order, "approve")
         async with self._orders:
-            done = await end_override(self._scope(token), request.match_info["id"], author=author, reason=reason)
+            scope, ident = self._scope(token), request.match_info["id"]
+            done = await end_override(scope, ident, author=author, reason=reason, approved=approved)
         if isinstance(done, Denied):
             raise denied(done)
         return web.json_response(await asyncio.to_thread(done.document), status=HTTPStatus.CREATED)
@@ -86,8 +87,8 @@ def _wanted(order: dict[str, Any]) -> Wanted:
     if kind not in KINDS:
         raise bad(f"kind: must be one of {', '.join(KINDS)}")
     weight, lasts_s = order.get("weight", 0), order.get("lasts_s")
-    if type(weight) is not int:
-        raise bad("weight: must be a whole number")
-    if isinstance(lasts_s, bool) or not isinstance(lasts_s, int | float):
-        raise bad("lasts_s: must be a number of seconds")
+    if type(weight) is not int or (kind == WEIGHT) != ("weight" in order):
+        raise bad(f"weight: must be a whole number, with the kind {WEIGHT} and with no other")
+    if isinstance(lasts_s, bool) or not isinstance(lasts_s, int | float) or not 0 < lasts_s <= LASTS_MAX_S:
+        raise bad(f"lasts_s: must be a number of seconds, at most {LASTS_MAX_S:.0f}")
     return Wanted(name=name, kind=kind, address=text_of(order, "address", ""), weight=weight, lasts_s=float(lasts_s))
