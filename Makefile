@@ -15,7 +15,7 @@ TESTING := $(VENV)/.testing-installed
 FUZZING := $(VENV)/.fuzzing-installed
 SOURCES := enactord planner_stub bench grafana tests
 
-.PHONY: help setup run test lint types unit integration sim mutants attacks small stored naive model states runbook chaos fuzz bench bench-quick micro \
+.PHONY: help setup run test lint types unit integration sim mutants attacks small stored naive model states alerts runbook chaos fuzz bench bench-quick micro \
 	docs deploy-files mistakes conformance lock clean
 
 help: ## List the targets
@@ -80,6 +80,9 @@ naive: $(TESTING) ## The naive enactor in the same hostile worlds, and its short
 
 model: setup ## The design and the naive enactor under the model checker: variants and verdicts
 	$(BIN)/python -m tests.model
+
+alerts: setup ## Single faults on real scopes: what people are told first, docs/alerts.md; half an hour
+	$(BIN)/python -m tests.alerts
 
 states: setup ## Every bad state on real servers: readyz, status, page and API against what dig sees
 	BAD_STATES=all $(BIN)/python -m pytest tests/browser/test_bad_states.py -n 2

@@ -72,7 +72,7 @@ async def _caught_up(ground: Ground) -> None:
     await asyncio.to_thread(wait_copied, ground.secondary, ground.primary, ZONE)
 
 
-async def fill(ground: Ground) -> None:
+async def _fill(ground: Ground) -> None:
     """Put what is not enactord's into etcd until its quota is used up."""
     for number in range(64):
         _, error = await ground.etcdctl("put", f"/junk/{number}", stdin=os.urandom(700_000).hex().encode())
@@ -217,7 +217,7 @@ FAULTS = {
     "the store hangs": Fault(
         begin=_in_thread(lambda ground: ground.etcd.pause), end=_in_thread(lambda ground: ground.etcd.resume)
     ),
-    "the store has no room": Fault(begin=fill, end=_make_room),
+    "the store has no room": Fault(begin=_fill, end=_make_room),
     "frozen": Fault(begin=_ctl("freeze", "--reason", "drill", "--repair-only"), end=_THAW),
     "a value of another version": Fault(
         begin=_etcdctl("put", _RETIRED, "retired 2\n{}"), end=_etcdctl("del", _RETIRED)

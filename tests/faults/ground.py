@@ -23,7 +23,7 @@ from enactord.core.plan import Manifest, read_plan
 from enactord.registry.keys import Keys
 from enactord.registry.plans import Orders, Plans
 from tests.servers.certificates import Authority
-from tests.servers.dns_server import FOREIGN_SECRET, SECRET
+from tests.servers.dns_server import FOREIGN_SECRET, SECRET, DnsServer
 from tests.servers.etcd import Etcd
 from tests.servers.secondaries import MovableBind
 from tests.world import SCOPE, ZONE, fleet, plan
@@ -69,8 +69,8 @@ _ONE_COMMAND = threading.Lock()
 class Ground(ABC):
     """Servers that run while `stack` is open, and what people, a planner and somebody else do to them.
 
-    `authority`: etcd wants certificates that it issued. A fault of one enactor is made at the one whose config is
-    `victim`; commands go by `config`, which stays good.
+    `authority`: etcd wants certificates that it issued. `primary`: the primary's kind; the secondary is BIND. A fault
+    of one enactor is made at the one whose config is `victim`; commands go by `config`, which stays good.
     """
 
     config: Path
@@ -78,7 +78,13 @@ class Ground(ABC):
     state: Path
     """The state directory of the victim."""
 
-    def __init__(self, folder: Path, stack: AsyncExitStack, authority: Authority | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        stack: AsyncExitStack,
+        authority: Authority | None = None,
+        primary: type[DnsServer] = MovableBind,
+    ) -> None:
         self.folder = folder
         self.stack = stack
         self.authority = authority
@@ -86,7 +92,7 @@ class Ground(ABC):
         """What the newest plan that was applied says."""
         options = [f"--quota-backend-bytes={QUOTA_BYTES}"]
         self.etcd = Etcd(authority.at if authority else None, options=options)
-        self.primary = MovableBind([ZONE])
+        self.primary = primary([ZONE])
         self.secondary = MovableBind([ZONE], primary=self.primary)
 
     @abstractmethod
@@ -149,9 +155,14 @@ class Ground(ABC):
         assert code is None or done.exit_code == code, done.output
         return json.loads(done.stdout) if done.exit_code == 0 and done.stdout else None
 
-    async def publish(self, endpoints: Mapping[str, list[str]], *words: str, code: int | None = 0) -> None:
+    async def publish(
+        self, endpoints: Mapping[str, list[str]], *words: str, code: int | None = 0, ttl_s: int = 5
+    ) -> None:
+        document = plan(endpoints)
+        for endpoint in document["endpoints"].values():
+            endpoint["ttl_s"] = ttl_s
         path = self.folder / "plan.json"
-        path.write_text(json.dumps(plan(endpoints)))
+        path.write_text(json.dumps(document))
         await self.ctl("publish", str(path), *words, code=code)
 
     async def publish_unjudged(self, endpoints: Mapping[str, list[str]]) -> None:

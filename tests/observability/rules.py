@@ -20,6 +20,9 @@ ALERTS: Mapping[str, Mapping[str, Any]] = {rule["alert"]: rule for rule in _rule
 RECORDED: Mapping[str, str] = {rule["record"]: rule["expr"] for rule in _rules() if "record" in rule}
 EXPRESSIONS: Mapping[str, str] = {**{name: rule["expr"] for name, rule in ALERTS.items()}, **RECORDED}
 
+BY_LOAD = frozenset({"EnactordAnswersUnknown", "EnactordLoopLag", "EnactordStaleWritesRefused"})
+"""These a busy machine may bring to wait; to fire they would have to last."""
+
 
 def cases() -> Sequence[Mapping[str, Any]]:
     """What promtool expects of each alert at some moment."""

@@ -8,12 +8,9 @@ import pytest
 
 from tests.observability import site as faults
 from tests.observability.evaluating import has_something_to_say
-from tests.observability.rules import EXPRESSIONS
+from tests.observability.rules import BY_LOAD, EXPRESSIONS
 from tests.observability.site import Site
 from tests.servers.web_server import program
-
-BY_LOAD = {"EnactordAnswersUnknown", "EnactordLoopLag", "EnactordStaleWritesRefused"}
-"""These a busy machine may bring to wait; to fire they would have to last."""
 
 
 def test_nothing_is_wrong_where_nothing_is_wrong(site: Site) -> None:

@@ -133,6 +133,10 @@ class DnsServer:
         ):
             config = config.replace(mark, value)
         (self.dir / self.template).write_text(config)
+        self.write_zones()
+
+    def write_zones(self) -> None:
+        """Write the file of each zone as it is at first."""
         for zone in self.zones:
             (self.dir / f"{zone}zone").write_text((_TEMPLATES / "zone").read_text().replace("@ZONE@", zone))
 

@@ -18,8 +18,9 @@ _PERMISSIONS = (
     ("ALLOW-DNSUPDATE-FROM", "127.0.0.0/8"),
     ("TSIG-ALLOW-DNSUPDATE", "enactor"),
     ("TSIG-ALLOW-DNSUPDATE", "foreign"),
+    ("TSIG-ALLOW-AXFR", "enactor"),
 )
-"""Both are asked: an address that may send updates, and one of these keys."""
+"""For updates both are asked: an address that may send them, and one of these keys."""
 
 
 class PowerDns(DnsServer):

@@ -12,17 +12,34 @@ import pytest
 
 from tests.servers.web_server import WebServer
 
+_BY_THE_SECOND = {"scrape_interval": "1s", "scrape_timeout": "900ms", "evaluation_interval": "1s"}
 Sample = tuple[Mapping[str, str], float]
 
 
 class Prometheus(WebServer):
-    """Scrapes targets by the second, as the job "enactord" of a scope, and evaluates rules as often."""
+    """Scrapes targets by the second, as the job "enactord" of a scope, and evaluates rules as often.
 
-    def __init__(self, targets: Sequence[str], *, scope: str, rules: Sequence[Path] = ()) -> None:
+    `intervals`: others, by their names in the config. `alertmanager`: where alerts are sent, "host:port".
+    `lookback`: how long a sample counts that no newer one has followed.
+    """
+
+    def __init__(
+        self,
+        targets: Sequence[str],
+        *,
+        scope: str,
+        rules: Sequence[Path] = (),
+        intervals: Mapping[str, str] = _BY_THE_SECOND,
+        alertmanager: str = "",
+        lookback: str = "5m",
+    ) -> None:
         super().__init__("prometheus")
+        self._lookback = lookback
+        managers = [{"static_configs": [{"targets": [alertmanager]}]}] if alertmanager else []
         config = {
-            "global": {"scrape_interval": "1s", "scrape_timeout": "900ms", "evaluation_interval": "1s"},
+            "global": {"scrape_timeout": intervals["scrape_interval"], **intervals},
             "rule_files": [str(path) for path in rules],
+            "alerting": {"alertmanagers": managers},
             "scrape_configs": [
                 {
                     "job_name": "enactord",
@@ -54,6 +71,7 @@ class Prometheus(WebServer):
         return [
             f"--config.file={self.dir / 'prometheus.yml'}",
             f"--storage.tsdb.path={self.dir / 'data'}",
+            f"--query.lookback-delta={self._lookback}",
             "--log.level=warn",
         ]
 
