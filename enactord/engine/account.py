@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from enactord.engine.enactor import Enactor
 
 _HEAD_LOST = (
-    "store: its key `head`, which says which plan is the newest, is lost or damaged: no plan can be based on another."
+    "store: its key `head`, which says which plan is the newest, is lost: no plan can be based on another."
     " The next whole plan mends it: enactorctl publish, or enactorctl rollback to the newest of enactorctl plans"
 )
 _ZONES_SHOWN = 3

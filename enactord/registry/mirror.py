@@ -43,7 +43,6 @@ from enactord.store.layout import (
     CONTRIBUTION,
     ENACTOR,
     FENCE,
-    HEAD,
     INSTALLATION,
     KINDS,
     LEDGER,
@@ -129,8 +128,8 @@ class Mirror:
 
     @property
     def head_lost(self) -> bool:
-        """Whether plans are stored, and nothing that can be read says which of them is the newest."""
-        return self.loaded and not self.head and bool(self.generations) and HEAD.prefix not in self._other_formats
+        """Whether plans are stored, and nothing says which of them is the newest."""
+        return self.loaded and self.keys.head not in self.items and bool(self.generations)
 
     @property
     def newest(self) -> int:
