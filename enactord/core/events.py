@@ -431,6 +431,17 @@ class FileRefused(Happening):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OverrideStays(Happening):
+    """The time of an override is over, and guards refuse its end: it stays in force until an operator ends it."""
+
+    id: ClassVar[str] = "override.stays"
+    severity: ClassVar[Severity] = "warning"
+    override: str
+    name: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StepFailed(Happening):
     """A bug or a state that no rule foresees: the step is given up and tried again later."""
 

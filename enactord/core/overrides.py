@@ -66,6 +66,13 @@ class Override:
             f" to end it: enactorctl override end {self.id}"
         )
 
+    def over_note(self) -> str:
+        """Return for people that its time is over, and that it is in force all the same."""
+        return (
+            f"{self.name} is overridden by {self.author} ({self.text()}), though no more than until {utc(self.until)}:"
+            f" guards refuse the end of it; look, and: enactorctl override end {self.id} --approve --reason …"
+        )
+
 
 def by_name(overrides: Iterable[Override]) -> dict[str, list[Override]]:
     """Return overrides by name, each name's in the order in which they take effect: a pin first."""

@@ -30,6 +30,8 @@ HELD_MAX = 5
 
 _TIME_MAX_S = 253_402_300_800
 """The end of the year 9999: later times have no calendar date."""
+OVER_S = 60.0
+"""An override that is in force so long after its time is not about to end."""
 STALE_S = 60.0
 """What an enactor last said of itself longer ago than this tells nothing of now."""
 
@@ -225,9 +227,9 @@ def refused_notes(mirror: Mirror) -> list[str]:
     ]
 
 
-def override_notes(mirror: Mirror) -> list[str]:
-    """Return for people which endpoints operators override."""
-    return [override.note() for override in mirror.overrides]
+def override_notes(mirror: Mirror, now: float) -> list[str]:
+    """Return for people which endpoints operators override, and which of that is over and stays."""
+    return [one.note() if now < one.until + OVER_S else one.over_note() for one in mirror.overrides]
 
 
 def _guards(kept: Contribution) -> list[str]:

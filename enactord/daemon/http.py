@@ -187,7 +187,11 @@ class Pages:
         enactor = self._enactor
         reasons = enactor.reasons()
         notes = [*held_notes(enactor.mirror), *pause_notes(enactor.mirror)]
-        notes += [*refused_notes(enactor.mirror), *override_notes(enactor.mirror), *enactor.account.notes()]
+        notes += [
+            *refused_notes(enactor.mirror),
+            *override_notes(enactor.mirror, enactor.ports.clock.now()),
+            *enactor.account.notes(),
+        ]
         status = "degraded" if reasons else "ready"
         if not self._access.shows_all(request):
             reasons, notes = [], ["reasons and notes are shown to whoever gives a token (http.read_needs_token)"]

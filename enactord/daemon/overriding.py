@@ -3,12 +3,13 @@
 import asyncio
 import random
 import re
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 from enactord.core.errors import EnactordError, StoreDown, StoreRefused
-from enactord.core.events import StepFailed
+from enactord.core.events import OverrideStays, StepFailed
 from enactord.core.guards import judge_approval
 from enactord.core.moment import utc
 from enactord.core.overrides import Override
@@ -120,12 +121,14 @@ async def end_expired(
         try:
             here = replace(scope(), role=ENACTOR)
             over = [one for one in mirror.overrides if one.until <= here.clock.now()]
-            problems = [f"{one.id} of {one.name}: {why}" for one in over if (why := await _end(here, one, enactor))]
+            stay = [(one, why) for one in over if (why := await _end(here, one, enactor))]
+            refused = refused + 1 if stay else 0
+            for one, why in stay[:_TOLD_MAX]:
+                observer.observe(OverrideStays(override=one.id, name=one.name, detail=why))
         except Exception as error:  # a bug must not keep overrides in force for ever
-            problems = [repr(error)]
-        refused = refused + 1 if problems else 0
-        if problems:
-            observer.observe(StepFailed(step="overrides", detail="; ".join(problems[:_TOLD_MAX]), traceback=""))
+            refused += 1
+            lines = "".join(traceback.format_exception(error))
+            observer.observe(StepFailed(step="overrides", detail=repr(error), traceback=lines))
 
 
 async def _end(scope: Scope, over: Override, enactor: str) -> str:

@@ -155,6 +155,9 @@ class Metrics:
         self.overrides = gauge(
             "overrides", "Overrides of endpoints that operators have begun, and that are not over yet"
         )
+        self.override_ends = gauge(
+            "override_ends_timestamp_seconds", "When the time of an override in force is over, of the first; 0: none is"
+        )
         self.paused = gauge("planner_paused", "1 while an operator keeps the planner from publishing", "planner")
         self.retries = counter("retries_total", "Attempts made again", "target")
         self.budget = gauge("retry_budget_ratio", "What is left of the retry budget, 0 to 1", "target")
@@ -318,7 +321,9 @@ class Metrics:
         self.publication_refused.clear()
         for planner in (DEFAULT, *refused):
             self.publication_refused.labels(planner).set(planner in refused)
-        self.overrides.set(len(mirror.overrides))
+        overrides = mirror.overrides
+        self.overrides.set(len(overrides))
+        self.override_ends.set(min((override.until for override in overrides), default=0.0))
         self.paused.clear()
         for planner in (DEFAULT, *mirror.paused):
             self.paused.labels(planner).set(planner in mirror.paused)

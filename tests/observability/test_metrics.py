@@ -74,6 +74,7 @@ PROMISED = {
     "enactord_planner_paused": {"default"},
     "enactord_publication_refused": {"default"},
     "enactord_overrides": set(),
+    "enactord_override_ends_timestamp_seconds": set(),
     "enactord_retries": set(),
     "enactord_retry_budget_ratio": set(),
     "enactord_in_flight": set(),
@@ -283,6 +284,7 @@ async def test_every_metric_moves(monkeypatch: pytest.MonkeyPatch) -> None:
     # An operator overrides an endpoint.
     await override(scope, Wanted(name=FIRST, kind="pin", lasts_s=60.0), author="me", reason="drill")
     await world.until(lambda: page.moved("enactord_overrides"))
+    await world.until(lambda: page.moved("enactord_override_ends_timestamp_seconds"))
 
     # Another version writes what this version does not read.
     newer = Put(key=world.keys.retired("old.test."), value=b"retired 2\n{}")

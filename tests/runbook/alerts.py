@@ -164,6 +164,23 @@ async def only_api_is_planned(desk: Desk) -> None:
     desk.generation += 1
 
 
+async def overrides_that_stay(desk: Desk) -> None:
+    """Two names are pinned, the planner withdraws both, and the guards let one of them go at a time."""
+    kept = dict(desk.planned)
+    for name in list(kept)[-2:]:
+        await desk.ctl("override", name, "--pin", "--for", "2s", "--reason", "drill")
+        desk.generation += 1
+        del kept[name]
+    await desk.publish(kept)
+    await desk.until(lambda: "override.stays" in desk.enactors[0].journal.read_text(), "an override that stays")
+    await desk.find_override()
+
+
+async def all_is_as_planned(desk: Desk) -> None:
+    """Ends by enactors and by hand each took a generation."""
+    desk.generation += 2
+
+
 async def publish_good(desk: Desk) -> None:
     """The planner publishes a plan that is sound."""
     await desk.publish(desk.content())
@@ -626,6 +643,18 @@ DRILLS = (
             Look("enactorctl publish plan.json --dry-run", says="nothing was stored"),
             Deed("enactorctl planner resume"),
             Hands(publish_good),
+        ),
+        over=well,
+    ),
+    Drill(
+        section="EnactordOverrideStays",
+        fault=overrides_that_stay,
+        steps=(
+            Look("enactorctl override list", says="pin"),
+            Deed(
+                'enactorctl override end 9f3a1c --approve --reason "the planner is right"', says="published generation"
+            ),
+            Hands(all_is_as_planned),
         ),
         over=well,
     ),

@@ -90,7 +90,7 @@ async def test_a_look_under_way_ends_for_a_fence_that_is_lost(monkeypatch: pytes
     made = World(repair_interval_s=0.2, repair_names_per_s=100.0, fence_interval_s=0.2)
     await made.add("a")
     await made.publish(plan(fleet(3000, 1)))
-    await made.applied(1)
+    await made.applied(1, timeout_s=60.0)
     await asyncio.sleep(0.5)
     stands = made.servers[ZONE].fence
     made.servers[ZONE].put_fence(())
