@@ -30,6 +30,7 @@ _SERVED_S = 300.0
 class Standing:
     """How far a plan has come: zones that have applied it, names under way, held, and not seen served yet.
 
+    `superseded_by`: the newest plan, where that is a later one: it counts in place of this; 0: it is this one.
     `why`: what stands in its way, in words; "": nothing that is known.
     """
 
@@ -39,6 +40,7 @@ class Standing:
     held: int
     unseen: int
     refused: bool
+    superseded_by: int
     why: str
 
     @property
@@ -62,7 +64,8 @@ class Standing:
     def text(self) -> str:
         """Return it in words."""
         if self.served:
-            return f"served: applied in {self.zones} of {self.zones} zones, and seen at every verify server"
+            later = f"; plan {self.superseded_by} came after it, and is what is served" if self.superseded_by else ""
+            return f"served: applied in {self.zones} of {self.zones} zones, and seen at every verify server{later}"
         parts = [f"applied in {self.zones_applied} of {self.zones} zones"]
         parts += [f"{count} {what}" for count, what in self._counts() if count]
         return ", ".join(parts) + (f"; {self.why}" if self.why else "")
@@ -76,6 +79,7 @@ class Standing:
             "held": self.held,
             "unseen": self.unseen,
             "refused": self.refused,
+            "superseded_by": self.superseded_by or None,
             "why": self.why,
             "text": self.text(),
             "code": self.code,
@@ -183,6 +187,7 @@ def standing_of(status: Document, generation: int) -> Standing:
         zones=len(zones),
         zones_applied=len(applied),
         refused=refused,
+        superseded_by=status["head"] if status["head"] > generation else 0,
         why=_why(status, [zone for zone in zones if zone not in applied], refused=refused),
         **counts,
     )

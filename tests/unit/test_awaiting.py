@@ -110,7 +110,7 @@ def status(**changes: Any) -> dict[str, Any]:
     counts = {"total": 5, "pending": 0, "held": 0, "unseen": 0}
     zones = [{"zone": ZONE, "state": "applied", "applied": 7, "endpoints": counts}]
     plans = {"stored": 1, "oldest": 1, "refused": []}
-    return {"zones": zones, "plans": plans, "frozen": None, "enactors": [{"id": "a"}]} | changes
+    return {"head": 7, "zones": zones, "plans": plans, "frozen": None, "enactors": [{"id": "a"}]} | changes
 
 
 def test_a_plan_that_enactors_refuse_is_waited_for_no_longer() -> None:
@@ -126,7 +126,8 @@ def test_a_later_plan_counts_and_a_zone_that_left_the_config_does_not() -> None:
     here = status()
     found = standing_of(status(zones=[*here["zones"], gone]), 6)
     assert isinstance(found, Standing)
-    assert found.served
+    assert (found.served, found.superseded_by) == (True, 7)
+    assert "plan 7 came after it" in found.text()
 
 
 @pytest.mark.parametrize("verb", [("publish", "plan.json"), ("rollback", "1", "--reason", "-")])
