@@ -32,6 +32,7 @@ def pack_manifest(manifest: Manifest) -> bytes:
         "approval": approval and asdict(approval),
         "rollback_of": manifest.rollback_of,
         "since": manifest.since,
+        "content_author": manifest.content_author,
         "planned": dict(manifest.planned),
         "losses": {zone: loss.cells() for zone, loss in manifest.losses.items()},
         "zones": {zone: part_document(part) for zone, part in manifest.zones.items()},
@@ -61,6 +62,7 @@ def unpack_manifest(packed: bytes, generation: int) -> Manifest:
             approval=approval and Approval(**approval | {"names": tuple(approval.get("names", ()))}),
             rollback_of=document["rollback_of"],
             since=document["since"],
+            content_author=document.get("content_author", ""),
             planned=document.get("planned", {}),
             losses={zone: Loss(*cells) for zone, cells in document["losses"].items()},
         )
@@ -81,7 +83,13 @@ def _check_kinds(manifest: Manifest) -> None:
     texts = [manifest.scope, manifest.author, manifest.reason, manifest.created_at, approval.author, approval.reason]
     if not all(type(number) is int and 0 <= number < GENERATION_MAX for number in numbers):
         raise TypeError("a count that is no integer of its range")
-    texts += [approval.digest, *approval.names, *manifest.planned.values(), *manifest.digests()]
+    texts += [
+        approval.digest,
+        manifest.content_author,
+        *approval.names,
+        *manifest.planned.values(),
+        *manifest.digests(),
+    ]
     if not all(isinstance(text, str) for text in texts):
         raise TypeError("a text that is none")
     if type(manifest.published_at) not in (int, float) or not 0 <= manifest.published_at < GENERATION_MAX:

@@ -133,6 +133,8 @@ class Manifest:
     rollback_of: int = 0
     since: int = 0
     """The plan that was the newest before it; 0: there was none, or none that could be read."""
+    content_author: str = ""
+    """Whose the content is, where the author has but begun or ended an override of it."""
     planned: Mapping[str, str] = field(default_factory=dict)
     """Of names that are overridden, what the planner wants: a content text, or "" where it does not want the name."""
     losses: Mapping[str, Loss] = field(default_factory=dict)

@@ -367,7 +367,9 @@ async def approve(
     """
     if isinstance(what, int):
         stored = await scope.plans.manifest(what)
-        refusal = None if stored is None else judge_approval(stored.author, author, scope.limits)
+        refusal = (
+            None if stored is None else judge_approval(stored.content_author or stored.author, author, scope.limits)
+        )
         if refusal is not None:
             return Denied(refusals=(refusal,))
         approval = Approval(of=what, author=author, reason=reason)

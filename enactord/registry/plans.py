@@ -337,6 +337,7 @@ class Plans:
             approval=orders.approval,
             rollback_of=orders.rollback_of,
             since=before.generation if before and losses is not None else 0,
+            content_author=_content_author(before, orders),
             planned=planned,
             losses=losses or {},
         )
@@ -542,6 +543,13 @@ def _act(manifest: Manifest, orders: Orders, *, pauses: bool) -> Act:
         generation=manifest.generation,
         facts=facts,
     )
+
+
+def _content_author(before: Manifest | None, orders: Orders) -> str:
+    """Return whose the content is that an override is begun or ended of; "": it is the author's own."""
+    if before is None or (orders.override is None and not orders.ends):
+        return ""
+    return before.content_author or before.author
 
 
 def _settled(item: Item | None, orders: Orders) -> list[str] | None:

@@ -322,6 +322,20 @@ async def test_a_weight_whose_end_would_be_held_is_refused(scope: Scope) -> None
     assert "give a smaller weight" in denied.refusals[0].detail
 
 
+async def test_an_override_makes_nobody_the_author_of_what_a_planner_wants(scope: Scope) -> None:
+    """Where a second person must approve, who published the content cannot, though an override came between."""
+    strict = replace(scope, limits=scope.limits.replaced(second_person=True))
+    done = await operations.publish(strict, read_plan(named([A, B, C])), Orders(author="bob"))
+    assert isinstance(done, Published)
+    made = await drain(strict)
+    await end_override(strict, made.override.id, author="e1", reason="over")
+    for generation in (2, 3):
+        denied = await operations.approve(strict, generation, author="bob", reason="-")
+        assert isinstance(denied, Denied)
+        assert denied.refusals[0].guard == "second_person"
+    assert isinstance(await operations.approve(strict, 3, author="alice", reason="-"), Published)
+
+
 @pytest.mark.parametrize("ident", ["", "x y", "/"])
 async def test_an_id_that_is_none_ends_nothing(scope: Scope, ident: str) -> None:
     """As of a variable that a script has not set."""
