@@ -27,7 +27,7 @@ def damaged(mirror: Mirror) -> dict[str, Kind]:
             found[keys.applied(zone)] = APPLIED
     if LIMITS.prefix not in mirror.other_formats and parse_ruling(_value(mirror, keys.limits), Limits()).problem:
         found[keys.limits] = LIMITS
-    return {key.removeprefix(keys.root): kind for key, kind in found.items()}
+    return {keys.shown(key): kind for key, kind in found.items()}
 
 
 def _value(mirror: Mirror, key: str) -> bytes | None:

@@ -220,6 +220,10 @@ class Keys:
         """Return the key of one thing of a kind; without a name, what the keys of the kind begin with."""
         return self.root + kind.prefix + name
 
+    def shown(self, key: str) -> str:
+        """Return a key of this scope as people read it: below the scope's root."""
+        return key.removeprefix(self.root)
+
     def bounds(self, kind: Kind) -> tuple[str, str]:
         """Return from where to where a read of a whole kind goes."""
         start = self.key(kind)
