@@ -22,7 +22,12 @@ from tests.observability.rules import DIRECTORY, RULES
 FACTOR = 20
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _DURATION = re.compile(r"(?<=\[)\d+[smhd](?=\])|(?<=offset )\d+[smhd]")
-AGES = {"EnactordNotVerified": ("> 900",), "EnactordStuck": ("> 30",), "EnactordNoPlan": ("> 3600",)}
+AGES = {
+    "EnactordNotVerified": ("> 900",),
+    "EnactordStuck": ("> 30",),
+    "EnactordNoPlan": ("> 3600",),
+    "EnactordOverrideStays": ("> 600",),
+}
 """Limits of rules that are ages: how long ago something was."""
 _WAITS = ("group_wait", "group_interval", "repeat_interval")
 
