@@ -5,7 +5,6 @@ that it withdraws is empty, which no content is.
 """
 
 import hashlib
-import json
 import re
 import zlib
 from collections.abc import Iterator, Mapping
@@ -13,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from enactord.core.errors import PlanUnreadable
-from enactord.core.manifest import MANIFEST_TEXT_MAX, part_document, read_part
+from enactord.core.manifest import pack_document, part_document, read_part, unpack_document
 from enactord.core.moment import AT_MAX
 from enactord.core.plan import GENERATION_MAX, Draft, ZonePart, content_digest
 from enactord.core.refusal import Refusal
@@ -83,7 +82,7 @@ def contribution_digest(scope: str, contents: Mapping[str, str], *, whole: bool)
 
 def pack_contribution(kept: Contribution) -> bytes:
     """Return the stored form of a refused publication."""
-    document = {
+    document: dict[str, Any] = {
         "digest": kept.digest,
         "whole": kept.whole,
         "author": kept.author,
@@ -96,17 +95,13 @@ def pack_contribution(kept: Contribution) -> bytes:
         "refusals": [[refusal.guard, refusal.detail] for refusal in kept.refusals],
         "zones": {zone: part_document(part) for zone, part in kept.zones.items()},
     }
-    return zlib.compress(json.dumps(document, separators=(",", ":")).encode(), 1)
+    return pack_document(document)
 
 
 def unpack_contribution(packed: bytes, planner: str) -> Contribution:
     """Return a stored refused publication. Raises `PlanUnreadable` where it is damaged."""
     try:
-        decompressor = zlib.decompressobj()
-        text = decompressor.decompress(packed, MANIFEST_TEXT_MAX)
-        if not decompressor.eof:
-            raise ValueError(f"longer than {MANIFEST_TEXT_MAX} bytes or cut short")
-        document = json.loads(text)
+        document = unpack_document(packed)
         kept = Contribution(
             planner=planner,
             digest=document["digest"],

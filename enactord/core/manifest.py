@@ -16,10 +16,24 @@ MANIFEST_TEXT_MAX = 8 * 1024 * 1024
 names has 2 MB."""
 
 
+def pack_document(document: Mapping[str, Any]) -> bytes:
+    """Return the stored form of a document: compressed JSON."""
+    return zlib.compress(json.dumps(document, separators=(",", ":")).encode(), 1)
+
+
+def unpack_document(packed: bytes) -> Any:
+    """Return a stored document. Raises zlib.error, ValueError or RecursionError where it is damaged."""
+    decompressor = zlib.decompressobj()
+    text = decompressor.decompress(packed, MANIFEST_TEXT_MAX)
+    if not decompressor.eof:
+        raise ValueError(f"longer than {MANIFEST_TEXT_MAX} bytes or cut short")
+    return json.loads(text)
+
+
 def pack_manifest(manifest: Manifest) -> bytes:
     """Return the stored form of a manifest."""
     approval = manifest.approval
-    document = {
+    document: dict[str, Any] = {
         "schema": SCHEMA,
         "generation": manifest.generation,
         "digest": manifest.digest,
@@ -37,17 +51,13 @@ def pack_manifest(manifest: Manifest) -> bytes:
         "losses": {zone: loss.cells() for zone, loss in manifest.losses.items()},
         "zones": {zone: part_document(part) for zone, part in manifest.zones.items()},
     }
-    return zlib.compress(json.dumps(document, separators=(",", ":")).encode(), 1)
+    return pack_document(document)
 
 
 def unpack_manifest(packed: bytes, generation: int) -> Manifest:
     """Return a stored manifest. Raises `PlanUnreadable` where it is damaged or another generation's."""
     try:
-        decompressor = zlib.decompressobj()
-        text = decompressor.decompress(packed, MANIFEST_TEXT_MAX)
-        if not decompressor.eof:
-            raise ValueError(f"longer than {MANIFEST_TEXT_MAX} bytes or cut short")
-        document = json.loads(text)
+        document = unpack_document(packed)
         approval = document["approval"]
         manifest = Manifest(
             generation=document["generation"],

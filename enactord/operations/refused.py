@@ -1,6 +1,6 @@
 """Refused publications: which there are, what each would change, and publishing exactly one of them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from enactord.core.buckets import slot_of
@@ -21,18 +21,18 @@ class Contrast:
 
 
 async def find(contributions: Contributions, handle: str) -> Contribution | Refusal:
-    """Return the refused publication whose digest begins with a text. Raises `StoreDown`."""
-    found = [kept for kept in await contributions.stored() if kept.digest.startswith(handle)]
+    """Return the stored refused publication whose digest begins with a text. Raises `StoreDown`."""
+    return choose(await contributions.stored(), handle)
+
+
+def choose(stored: Sequence[Contribution], handle: str) -> Contribution | Refusal:
+    """Return the one whose digest begins with a text; the digests of none, or of several, may."""
+    found = [kept for kept in stored if kept.digest.startswith(handle)]
     if len(found) == 1:
         return found[0]
-    return no_such(handle, len(found))
-
-
-def no_such(handle: str, found: int) -> Refusal:
-    """Return the refusal of a text with which the digests of none, or of several, begin."""
     detail = f"no refused publication has a digest that begins with {handle}: it was replaced, approved, or is over"
     if found:
-        detail = f"{found} refused publications have a digest that begins with {handle}: type more digits"
+        detail = f"{len(found)} refused publications have a digest that begins with {handle}: type more digits"
     return Refusal(guard="digest", detail=f"{detail} (see: enactorctl refused)")
 
 

@@ -9,10 +9,11 @@ from aiohttp import web
 from enactord.core.contribution import Contribution, is_handle
 from enactord.core.errors import PlanUnreadable
 from enactord.core.plan import Manifest
+from enactord.core.refusal import Refusal
 from enactord.daemon.documents import Document, contribution_document, diff_plans
 from enactord.daemon.web.problems import Problem, from_outside
 from enactord.daemon.web.query import PAGE, PAGE_MAX, Query
-from enactord.operations.refused import contrast, no_such
+from enactord.operations.refused import choose, contrast
 from enactord.registry.mirror import Mirror
 from enactord.registry.plans import Plans
 
@@ -74,12 +75,11 @@ class RefusedPublications:
         return {"from": newest.generation if newest else 0, "to": kept.digest}, changes
 
     def _find(self, handle: str) -> Contribution:
-        found = [kept for kept in self._mirror.contributions if kept.digest.startswith(handle)]
-        if len(found) != 1:
-            refusal = no_such(handle, len(found))
-            told = {"guard": refusal.guard, "detail": refusal.detail}
-            raise Problem(HTTPStatus.NOT_FOUND, f"{refusal.detail}; or /api/v1/refused", refusals=[told])
-        return found[0]
+        found = choose(self._mirror.contributions, handle)
+        if isinstance(found, Refusal):
+            told = {"guard": found.guard, "detail": found.detail}
+            raise Problem(HTTPStatus.NOT_FOUND, f"{found.detail}; or /api/v1/refused", refusals=[told])
+        return found
 
     def _newest(self) -> Manifest | None:
         """Return the newest plan; None where there is none, or none that can be read."""
