@@ -387,12 +387,14 @@ class Plans:
         """Return a draft as the overrides in force would change it; as it is, where that cannot be told."""
         overrides = await read_overrides(self._store, self._keys)
         in_force = self._of_our_zones(orders.in_force(overrides.stored))
+        if draft.base is None:  # it needs no plan before it
+            return overlay(draft, in_force)[0]
         try:
             newest, _ = await self.newest()
             before = await self.manifest(newest) if newest else None
             return (await self._overlaid(draft, before, in_force))[0]
         except PlanUnreadable:
-            return overlay(draft, in_force)[0] if draft.base is None else draft
+            return draft
 
     def _of_our_zones(self, overrides: Mapping[str, Override]) -> list[Override]:
         """Return those of names that may be published: a pin must not bring a name into a plan whose zone has gone."""

@@ -9,6 +9,7 @@ from enactord.core.content import content_json, parse_content
 from enactord.core.errors import InvalidName
 from enactord.core.ledger import Entry
 from enactord.core.names import parse_name
+from enactord.core.overrides import Override
 from enactord.core.plan import GENERATION_MAX, parse_chunk
 from enactord.daemon.documents import (
     STATES,
@@ -75,10 +76,10 @@ class Reading:
             after=query.text("after").lower(),
             limit=limit,
         )
-        entries = find_entries(self._mirror, found.names)
+        entries, overrides = find_entries(self._mirror, found.names), self._mirror.overrides
         return web.json_response(
             {
-                "endpoints": [self._document(entries[name]) for name in found.names if name in entries],
+                "endpoints": [self._document(entries[name], overrides) for name in found.names if name in entries],
                 "total": found.total,
                 "next": found.after or None,
             }
@@ -88,11 +89,15 @@ class Reading:
         """What is held, by guard, the guard with most names first: how many, and one of them."""
         Query(request)
         groups = await self._roster.groups()
-        entries = find_entries(self._mirror, [group.first for group in groups])
+        entries, overrides = find_entries(self._mirror, [group.first for group in groups]), self._mirror.overrides
         return web.json_response(
             {
                 "groups": [
-                    {"guard": group.guard, "count": group.count, "example": self._document(entries[group.first])}
+                    {
+                        "guard": group.guard,
+                        "count": group.count,
+                        "example": self._document(entries[group.first], overrides),
+                    }
                     for group in groups
                     if group.first in entries
                 ]
@@ -106,7 +111,7 @@ class Reading:
         entry = self._mirror.ledger.entry(name)
         if entry is None:
             raise _no_endpoint(name)
-        document = self._document(entry)
+        document = self._document(entry, self._mirror.overrides)
         document["good_content"] = version_content(entry.good)
         document["wanted"] = None
         awaited = entry.pending or entry.held
@@ -118,9 +123,9 @@ class Reading:
             document["wanted"] = None if content is None else content_json(parse_content(content))
         return web.json_response(document)
 
-    def _document(self, entry: Entry) -> Document:
-        """One endpoint as the ledger has it, and how it was last seen served."""
-        document = endpoint_document(entry, self._zones, self._mirror.overrides)
+    def _document(self, entry: Entry, overrides: Sequence[Override]) -> Document:
+        """One endpoint as the ledger has it, its overrides of those of the scope, and how it was last seen served."""
+        document = endpoint_document(entry, self._zones, overrides)
         seen = self._seen(entry, document["zone"])
         other = seen.otherwise
         document["served"] = {
