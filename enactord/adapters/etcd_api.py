@@ -38,11 +38,14 @@ def _load() -> Any:
 
 
 _API = _load()
+_CLASSES = message_factory.GetMessageClassesForFiles([f"{name}.proto" for name in _FILES], _API.pool)
+"""All classes of all files, held for the life of the process. protobuf keeps the classes that it makes by weak
+references alone: a class between two uses could be taken apart by the garbage collector while a message is read."""
 
 
 def message(name: str) -> Any:
     """Return the class of one of etcd's messages, such as "RangeRequest"."""
-    return message_factory.GetMessageClass(_API.message_types_by_name[name])
+    return _CLASSES[f"{_API.package}.{name}"]
 
 
 class Service:
@@ -56,8 +59,8 @@ class Service:
             make = getattr(channel, "_".join("stream" if many else "unary" for many in sides))
             call = make(
                 f"/{service.full_name}/{method.name}",
-                request_serializer=message_factory.GetMessageClass(method.input_type).SerializeToString,
-                response_deserializer=message_factory.GetMessageClass(method.output_type).FromString,
+                request_serializer=_CLASSES[method.input_type.full_name].SerializeToString,
+                response_deserializer=_CLASSES[method.output_type.full_name].FromString,
             )
             setattr(self, method.name, call)
 
