@@ -4,7 +4,10 @@
 
 A token is 256 random bits, so its plain SHA-256 is enough: nobody can try so many. A slow hash (bcrypt, scrypt)
 protects words that people choose, and would let strangers use up the processor. Only a text of the form in which
-tokens are made is compared at all, so that no word that a person chose is ever a token.
+tokens are made is compared with them, so that no word that a person chose is ever one of these tokens.
+
+A token that another program made (a Kubernetes secret, a secret store) stands in a file of its own, as it is. It is a
+planner's, and `given_token` asks that it is long enough.
 """
 
 import hmac
@@ -21,12 +24,18 @@ SECRET_BYTES = 32
 PREFIX = "enactord_"
 """What tokens begin with: programs that look for leaked secrets find them by it."""
 TOKENS_MAX = 256
+GIVEN_NAME = "planner"
+"""The name of the token that was made elsewhere: what it publishes has this author."""
+GIVEN_MIN, GIVEN_SAFE = 12, 22
+"""Characters that such a token must have, and should have: 22 hold 128 random bits in base64."""
 
 _TOKEN = re.compile(PREFIX + r"[A-Za-z0-9_-]{43}\Z")
 """32 bytes in base64 for URLs, without padding. Source: RFC 4648 section 5."""
+_GIVEN = re.compile(rb"[\x21-\x7e]+\Z")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}\Z")
 _HASH = re.compile(r"sha256:[0-9a-f]{64}\Z")
 _TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
+_MAKE = "openssl rand -hex 32"
 _HEADER = "# Tokens of enactord's HTTP: name, role, when made, hash. Change it with: enactorctl token\n"
 
 
@@ -58,6 +67,8 @@ class Token:
     role: Role
     made_at: float
     hash: str
+    given: bool = False
+    """Whether it was made elsewhere, so that any text could be it."""
 
     @property
     def line(self) -> str:
@@ -79,11 +90,9 @@ class Tokens:
 
         Every hash is compared, each in constant time: how long it takes tells nothing of the hashes.
         """
-        if not _TOKEN.match(text):
-            return None
-        given, found = hashed(text), None
+        ours, digest, found = bool(_TOKEN.match(text)), hashed(text), None
         for token in self.all:
-            if hmac.compare_digest(token.hash, given):
+            if hmac.compare_digest(token.hash, digest) and (ours or token.given):
                 found = token
         return found
 
@@ -94,7 +103,19 @@ class Tokens:
 
 def hashed(token: str) -> str:
     """Return the hash of a token as the file has it. (`printf %s TOKEN | sha256sum` prints the same digits.)"""
-    return f"sha256:{sha256(token.encode('ascii')).hexdigest()}"
+    return f"sha256:{sha256(token.encode('utf-8', 'replace')).hexdigest()}"
+
+
+def given_token(secret: bytes) -> Token:
+    """Return the token of a planner that a file holds as it is. Raises `BadTokens`, and shows no part of it."""
+    if not _GIVEN.match(secret):
+        raise BadTokens(
+            "it must hold one token: a line of ASCII characters without spaces (names, roles and hashes stand in the"
+            " file of http.tokens_file)"
+        )
+    if len(secret) < GIVEN_MIN:
+        raise BadTokens(f"its token has less than {GIVEN_MIN} characters and could be guessed; make one: {_MAKE}")
+    return Token(name=GIVEN_NAME, role=Role.PLANNER, made_at=0.0, hash=hashed(secret.decode("ascii")), given=True)
 
 
 def check_token_name(name: str) -> str:

@@ -14,7 +14,7 @@ from enactord.core.guards.kinds import VELOCITY_WINDOW
 from enactord.core.guards.ttl import TTL_MAX, TTL_MIN
 from enactord.core.plan import PLAN_BYTES_MAX
 from enactord.core.retention import Keep
-from enactord.core.tokens import Tokens
+from enactord.core.tokens import Token, Tokens
 from enactord.daemon.config_files import FileReader, FileUse, Source, read_bounded
 from enactord.daemon.config_table import SECRET_BYTES_MAX as SECRET_BYTES_MAX
 from enactord.daemon.config_table import Table, check_scope, cut, nearest, shown
@@ -109,7 +109,10 @@ class HttpConfig:
     Another name in a request is refused (421), unless it carries a token: a foreign page could be behind it."""
     tokens: Tokens = field(default=Tokens(), repr=False)
     """File of the bearer tokens, a line each with name, role and hash: `enactorctl token` makes and changes it. Without
-    it nothing can be written over HTTP."""
+    and token_file nothing can be written over HTTP."""
+    token: Token | None = field(default=None, repr=False)
+    """File of one token as it is, which another program made (a Kubernetes secret, a secret store). Its bearer is a
+    planner of the name planner: it publishes, and does no more."""
     read_needs_token: bool = False
     """Whether reading needs a token, too, of any role. Only `/healthz` is open then, and of `/readyz` the
     status and the process."""
@@ -127,6 +130,11 @@ class HttpConfig:
     """Longest time for one request."""
     plan_bytes_max: int = PLAN_BYTES_MAX
     """Largest plan that is taken over HTTP, in bytes."""
+
+    @property
+    def bearers(self) -> Tokens:
+        """All tokens that open something."""
+        return Tokens((*self.tokens.all, *([self.token] if self.token else [])))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -247,19 +255,12 @@ _TABLES: Mapping[str, tuple[str, ...]] = {
     "prune": ("keep_plans", "keep_s", "interval_s"),
     "repair": ("interval_s", "names_per_s", "fence_interval_s", "fence_questions_per_s"),
     "http": (
-        "listen", "hosts", "tokens_file", "read_needs_token", "tls_cert_file", "tls_key_file", "connections_max",
-        "events_clients_max", "requests_per_s", "request_timeout_s", "plan_bytes_max",
+        "listen", "hosts", "tokens_file", "token_file", "read_needs_token", "tls_cert_file", "tls_key_file",
+        "connections_max", "events_clients_max", "requests_per_s", "request_timeout_s", "plan_bytes_max",
     ),
     "log": ("level", "format"),
 }  # fmt: skip
 _NO_ZONE = "give at least one [[zone]], in two brackets, with name and backend"
-_GONE: Mapping[str, Mapping[str, str]] = {
-    "http": {
-        "token_file": "one token for all is no more: set http.tokens_file to a file of tokens with names and roles,"
-        " and make them: enactorctl token create NAME --role planner (or operator, viewer)"
-    }
-}
-"""Keys that were, by their table, and what is said to who still has one."""
 
 
 class Reader:
@@ -324,6 +325,7 @@ class Reader:
                 listen=http.one_or_more("listen", (LISTEN,)),
                 hosts=http.texts("hosts"),
                 tokens=http.tokens("tokens_file", read=self._for_daemon),
+                token=http.given_token("token_file", read=self._for_daemon),
                 read_needs_token=http.flag("read_needs_token", default=False),
                 tls_cert=http_pair[0],
                 tls_key=http_pair[1],
@@ -342,7 +344,12 @@ class Reader:
         )
         if any(zone.backend == "skydns" for zone in zones) and config.store.url.startswith("sqlite:"):
             self._problem(store.line("url"), "store.url", "must be etcd://… for zones of the skydns backend")
-        if config.http.read_needs_token and not any("http.tokens_file" in use.keys for use in self._uses):
+        if config.http.token is not None and config.http.tokens.named(config.http.token.name):
+            told = f"a token of http.tokens_file has the name {config.http.token.name}, which this token has; revoke it"
+            self._problem(http.line("token_file"), "http.token_file", told)
+        if config.http.read_needs_token and not any(
+            {"http.tokens_file", "http.token_file"} & set(use.keys) for use in self._uses
+        ):
             told = "needs http.tokens_file: name a file there, and make it: enactorctl token create NAME --role ROLE"
             self._problem(http.line("read_needs_token"), "http.read_needs_token", told)
         if config.guard[TTL_MIN] > config.guard[TTL_MAX]:
@@ -380,7 +387,7 @@ class Reader:
         if not isinstance(values, dict):
             self._problem(self._table_line(name), name, f"must be a table: [{name}]")
             values = {}
-        return Table(self, name, values, 0, _TABLES[name], _GONE.get(name, {}))
+        return Table(self, name, values, 0, _TABLES[name])
 
     def _problem(self, line: int, key: str, text: str) -> None:
         key, text = cut(key), cut(text, _PROBLEM_MAX)

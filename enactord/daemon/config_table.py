@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from enactord.adapters.tls import BadCertificate, check_authorities, check_pair
 from enactord.core.names import check_id
 from enactord.core.settings import Key
-from enactord.core.tokens import BadTokens, Tokens, parse_tokens
+from enactord.core.tokens import GIVEN_SAFE, BadTokens, Token, Tokens, given_token, parse_tokens
 from enactord.daemon.zone_config import Address
 from enactord.operations.tokens import WRITABLE_BY_OTHERS, writable
 from enactord.registry.keys import valid_scope
@@ -37,16 +37,14 @@ class Table:
         values: Mapping[str, Any],
         index: int,
         known: tuple[str, ...],
-        gone: Mapping[str, str] = {},
     ) -> None:
-        """`gone`: keys that were known once, and what to do about each."""
         self._reader = reader
         self._name = name
         self._values = values
         self._index = index
         for key in values:
             if key not in known:
-                self.problem(key, gone[key] if key in gone else f"unknown key{nearest(key, known)}")
+                self.problem(key, f"unknown key{nearest(key, known)}")
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -254,6 +252,26 @@ class Table:
         except BadTokens as error:
             self.problem(key, f"{path}: {error}")
             return Tokens()
+
+    def given_token(self, key: str, *, read: bool) -> Token | None:
+        """Return the one token that a file holds as it is; without `read`, the file is named and not looked at."""
+        path = self.path(key)
+        if path is None or not read:
+            if path is not None:
+                self._uses(path, key)
+            return None
+        secret = self.secret(key)
+        if not secret:
+            return None
+        try:
+            token = given_token(secret)
+        except BadTokens as error:
+            self.problem(key, f"{path}: {error}")
+            return None
+        if len(secret) < GIVEN_SAFE:
+            told = f"{path} holds a token of {len(secret)} characters, which could be guessed; make a longer one"
+            self._reader.warn(f"{self._name}.{key}: {told}: openssl rand -hex 32")
+        return token
 
     def _mode(self, path: Path) -> int:
         try:

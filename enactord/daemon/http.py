@@ -88,7 +88,7 @@ class Pages:
             answers={name: zone.settings.answers_max for name, zone in ports.zones.items()},
         )
         self._configured_scope = scope
-        self._access = Access(config.tokens, read_needs_token=config.read_needs_token)
+        self._access = Access(config.bearers, read_needs_token=config.read_needs_token)
         self._plans = PlanPages(enactor.mirror, scope.plans)
         self._reading = Reading(enactor.mirror, scope.plans, zones, enactor.account.seen, enactor.account.amiss)
         self._writing = Writing(self.scope, self._access, plan_bytes_max=config.plan_bytes_max)
@@ -111,7 +111,7 @@ class Pages:
 
     def retune(self, config: HttpConfig) -> None:
         """Let in whom this config lets in from now on."""
-        self._access.retune(config.tokens, read_needs_token=config.read_needs_token)
+        self._access.retune(config.bearers, read_needs_token=config.read_needs_token)
 
     def application(self) -> web.Application:
         middlewares = [

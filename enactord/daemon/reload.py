@@ -31,7 +31,7 @@ _WHOLE = frozenset({"guard", "prune", "repair", "log"})
 """Tables of which every key may change."""
 _CERTIFICATE = frozenset({"tls_cert_file", "tls_key_file"})
 _KEYS: Mapping[str, frozenset[str]] = {
-    "http": _CERTIFICATE | {"tokens_file", "read_needs_token"},
+    "http": _CERTIFICATE | {"tokens_file", "token_file", "read_needs_token"},
     "store": frozenset({"ca_file", "cert_file", "key_file", "password_file"}),
     # The embedded server's own key may not: it was given at the start.
     "zone": frozenset({"tsig_name", "tsig_algorithm", "tsig_secret_file"}),
@@ -43,6 +43,7 @@ _FILES = {
     "password": "password_file",
     "tls_cert": "tls_cert_file",
     "tls_key": "tls_key_file",
+    "token": "token_file",
     "tokens": "tokens_file",
     "tsig_secret": "tsig_secret_file",
 }

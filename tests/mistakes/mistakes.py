@@ -258,12 +258,12 @@ MISTAKES: Mapping[str, Sequence[Mistake]] = {
             fix="must be one of debug, info, warning, error",
         ),
         Mistake(
-            wrong="The config still has the one token of older versions.",
-            make=edit('tokens_file = "http.tokens"', 'token_file = "http.token"'),
+            wrong="The file of tokens stands at the key for one token.",
+            make=edit('tokens_file = "http.tokens"', 'token_file = "http.tokens"'),
             command=CHECK,
             code=2,
             place="line 24: http.token_file",
-            fix="set http.tokens_file",
+            fix="the file of http.tokens_file",
         ),
     ),
     "Keys": (

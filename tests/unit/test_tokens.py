@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from enactord.cli.ctl import main
 from enactord.core.errors import ConfigError
 from enactord.core.tokens import PREFIX, TOKENS_MAX, BadTokens, Role, Tokens, hashed, parse_tokens, tokens_text
-from enactord.daemon.config import load_config
+from enactord.daemon.config import Config, load_config
 from enactord.operations.scope import Denied
 from enactord.operations.tokens import Made, create_token, read_tokens, revoke_token
 from tests.tokens import secret_of, tokens, write_tokens
@@ -196,11 +196,57 @@ def test_a_config_reads_its_tokens(folder: Path) -> None:
     assert not load_config(folder / "c.toml", for_daemon=False).http.tokens, "tools need not be able to read them"
 
 
-def test_the_key_that_was_tells_what_to_do(folder: Path) -> None:
-    told = refused(folder, 'token_file = "password"')
-    assert "http.token_file: " in told
-    assert "set http.tokens_file" in told
-    assert "enactorctl token create" in told
+def given(folder: Path, content: str) -> Config:
+    """Return the config whose `token_file` holds this."""
+    (folder / "given").write_text(content)
+    (folder / "given").chmod(0o600)
+    (folder / "c.toml").write_text(GOOD + '[http]\ntokens_file = "tokens"\ntoken_file = "given"\n')
+    return load_config(folder / "c.toml")
+
+
+def test_a_token_that_was_made_elsewhere_is_a_planners(folder: Path) -> None:
+    config = given(folder, "dGhlIHNlY3JldCBvZiBhIHBsYW5uZXI=\n")
+    assert config.warnings == ()
+    bearers = config.http.bearers
+    token = bearers.of("dGhlIHNlY3JldCBvZiBhIHBsYW5uZXI=")
+    assert token is not None
+    assert (token.name, token.role) == ("planner", Role.PLANNER)
+    assert [each.name for each in bearers.all] == ["alice", "planner"]
+    for wrong in ("dGhlIHNlY3JldCBvZiBhIHBsYW5uZXI", "", "é", "\udc80"):
+        assert bearers.of(wrong) is None
+    assert "dGhl" not in repr(config)
+
+
+def test_a_short_token_that_was_made_elsewhere_is_warned_of(folder: Path) -> None:
+    (told,) = given(folder, "tok-3cret-8d1f").warnings
+    assert "14 characters, which could be guessed" in told
+    assert "3cret" not in told
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("word", "less than 12 characters"),
+        ("two words of them", "one token: a line"),
+        ("alice operator 2026-01-31T12:00:00Z sha256:00\n", "the file of http.tokens_file"),
+        ("sécret-of-a-planner-1234", "ASCII"),
+        ("", "is empty"),
+    ],
+    ids=["short", "words", "a file of tokens", "no ASCII", "empty"],
+)
+def test_a_file_that_holds_no_token_is_told(folder: Path, content: str, told: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        given(folder, content)
+    (problem,) = caught.value.problems
+    assert re.search(r"c\.toml: line \d+: http\.token_file: ", problem)
+    assert told in problem
+    assert not content or content.strip() not in problem
+
+
+def test_two_tokens_of_one_name_are_told(folder: Path) -> None:
+    add(folder / "tokens", "planner")
+    with pytest.raises(ConfigError, match=r"http\.token_file: a token of http\.tokens_file has the name planner"):
+        given(folder, "dGhlIHNlY3JldCBvZiBhIHBsYW5uZXI=")
 
 
 def test_a_file_of_tokens_that_cannot_be_used_is_told_with_its_key(folder: Path) -> None:
