@@ -15,7 +15,7 @@ TESTING := $(VENV)/.testing-installed
 FUZZING := $(VENV)/.fuzzing-installed
 SOURCES := enactord planner_stub bench grafana tests
 
-.PHONY: help setup run test lint types unit integration sim mutants attacks small stored naive model states alerts runbook chaos fuzz bench bench-quick micro \
+.PHONY: help setup run test test-long lint types unit integration sim mutants attacks small stored naive model states alerts runbook chaos fuzz bench bench-quick micro \
 	docs deploy-files mistakes conformance lock clean
 
 help: ## List the targets
@@ -41,8 +41,11 @@ setup: $(TESTING) ## Install all that tests need: the locked venv, and Debian pa
 run: $(RUNTIME) ## Everything on one machine: store, DNS server, three enactors, planner
 	$(BIN)/enactord dev
 
-test: setup lint types ## Lint, types and the whole everyday suite, file by file on three processes (most tests wait for servers)
-	$(BIN)/python -m pytest -n 3 --dist loadfile
+test: setup lint types ## Lint, types and the everyday suite, file by file on four processes (most tests wait for servers)
+	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not long"
+
+test-long: setup ## The tests that the everyday suite leaves out: longer forms, and each server where a suite takes one
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m long
 
 lint: $(TESTING) ## ruff and the direction of imports
 	$(BIN)/ruff check $(SOURCES)

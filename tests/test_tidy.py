@@ -345,3 +345,12 @@ def _code_of(text: str) -> list[str]:
     """Return what a Markdown text sets as code: spans, fenced and indented blocks."""
     fenced = re.findall(r"^```.*?^```", text, re.DOTALL | re.MULTILINE)
     return [*fenced, *re.findall(r"`([^`\n]+)`", text), *re.findall(r"^    .*$", text, re.MULTILINE)]
+
+
+def test_every_folder_with_tests_is_run() -> None:
+    """pytest goes through the folders that are listed, and would not miss one that is not."""
+    options = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["pytest"]["ini_options"]
+    listed = options["testpaths"]
+    here = {path for path in TESTS if path.name.startswith("test_")}
+    assert {path for path in here if not any(path.is_relative_to(ROOT / each) for each in listed)} == set()
+    assert [each for each in listed if not any(path.is_relative_to(ROOT / each) for path in here)] == []

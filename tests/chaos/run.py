@@ -134,7 +134,7 @@ async def run(options: Options, kinds: Sequence[Kind] = ()) -> Result:
         nemesis = Nemesis(world, options.seed, kinds)
         try:
             if await nemesis.converge("the start") is not None:
-                await nemesis.run(start + options.seconds)
+                await nemesis.run(world.now() + options.seconds)
             await nemesis.finish()
         finally:
             _gather(world, nemesis, result)

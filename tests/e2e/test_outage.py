@@ -37,7 +37,19 @@ COUNT = 100
 FIRST, LAST = 100, 120
 
 
-@pytest.fixture(params=[Knot, Bind], ids=["knot", "bind"])
+BOTH = [pytest.param(Knot, id="knot"), pytest.param(Bind, id="bind", marks=pytest.mark.long)]
+FENCED_AND_NOT = [
+    pytest.param(server, fenced, id=name, marks=marks)
+    for server, fenced, name, marks in (
+        (Knot, True, "knot-fenced", ()),
+        (Bind, False, "bind-unfenced", ()),
+        (Bind, True, "bind-fenced", pytest.mark.long),
+        (Knot, False, "knot-unfenced", pytest.mark.long),
+    )
+]
+
+
+@pytest.fixture
 def dns(request: pytest.FixtureRequest) -> Iterator[DnsServer]:
     with request.param([ZONE]) as server:
         yield server
@@ -182,7 +194,7 @@ async def unharmed(scope: Scope, users: Watcher) -> None:
     assert LAST in mirror.generations
 
 
-@pytest.mark.parametrize("fenced", [True, False], ids=["fenced", "unfenced"])
+@pytest.mark.parametrize(("dns", "fenced"), FENCED_AND_NOT, indirect=["dns"])
 async def test_bytes_of_an_old_plan_that_arrive_late_change_nothing(scope: Scope, fenced: bool) -> None:
     """A's writes of plan 100 are held on the wire until 120 is applied and 100 is pruned, then let go."""
     await settled_before(scope)
@@ -203,7 +215,7 @@ async def test_bytes_of_an_old_plan_that_arrive_late_change_nothing(scope: Scope
         await unharmed(scope, users)
 
 
-@pytest.mark.parametrize("fenced", [True, False], ids=["fenced", "unfenced"])
+@pytest.mark.parametrize(("dns", "fenced"), FENCED_AND_NOT, indirect=["dns"])
 async def test_late_removals_take_no_name_that_a_newer_plan_keeps(scope: Scope, fenced: bool) -> None:
     """A is held with plan 100's removals of 80 names on the wire; 120 keeps them; let go, all resolve."""
     count, dropped = 300, 80
@@ -227,6 +239,7 @@ async def test_late_removals_take_no_name_that_a_newer_plan_keeps(scope: Scope, 
         await unharmed(scope, users)
 
 
+@pytest.mark.parametrize("dns", BOTH, indirect=True)
 async def test_an_enactor_stopped_past_its_lease_does_no_harm_when_it_wakes(scope: Scope) -> None:
     """A is stopped (SIGSTOP) in the middle of plan 100, its claim runs out, 120 is applied, it is continued."""
     count = 400

@@ -135,7 +135,7 @@ def test_any_value_of_any_key(folder: Path, line: str, value: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", [b"a=" + b"[" * 100_000, b"a=" + b"{a=" * 100_000, b"[" + b"a." * 60_000 + b"a]", b"a=" + b"1" * 5000]
+    "text", [b"a=" + b"[" * 100_000, b"a=" + b"{a=" * 100_000, b"[" + b"a." * 6_000 + b"a]", b"a=" + b"1" * 5000]
 )
 def test_depth_and_length_without_end(folder: Path, text: bytes) -> None:
     """Nesting and numbers beyond what Python reads are problems of the file."""

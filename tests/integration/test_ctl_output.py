@@ -95,7 +95,15 @@ def shell(tmp_path: Path) -> Shell:
     return Shell(tmp_path)
 
 
-@pytest.mark.parametrize(("to", "as_json"), [(">/dev/full", False), (">&-", False), (">/dev/full", True), (GONE, True)])
+@pytest.mark.parametrize(
+    ("to", "as_json"),
+    [
+        (">/dev/full", False),
+        (GONE, True),
+        pytest.param(">&-", False, marks=pytest.mark.long),
+        pytest.param(">/dev/full", True, marks=pytest.mark.long),
+    ],
+)
 def test_what_was_carried_out_exits_0_whatever_becomes_of_its_answer(shell: Shell, to: str, as_json: bool) -> None:
     """A script that is told of a failure would publish twice, or believe that nothing is frozen."""
     options = ["--json"] if as_json else []
@@ -144,7 +152,15 @@ def test_a_question_piped_into_a_reader_that_has_enough_ends_quietly(shell: Shel
         assert (done.returncode, done.stderr) == (0, ""), question
 
 
-@pytest.mark.parametrize(("to", "as_json"), [("", True), (">/dev/full", True), (">&-", False), (GONE, True)])
+@pytest.mark.parametrize(
+    ("to", "as_json"),
+    [
+        ("", True),
+        (">&-", False),
+        pytest.param(">/dev/full", True, marks=pytest.mark.long),
+        pytest.param(GONE, True, marks=pytest.mark.long),
+    ],
+)
 def test_what_was_not_carried_out_never_exits_0(shell: Shell, to: str, as_json: bool) -> None:
     """A refusal, a wrong use and a store that is away keep their codes, whether they can be told or not."""
     options = ["--json"] if as_json else []
@@ -157,7 +173,14 @@ def test_what_was_not_carried_out_never_exits_0(shell: Shell, to: str, as_json: 
     assert shell.run("freeze", "--reason", "drill", *options, to=to).returncode not in (0, 1)
 
 
-@pytest.mark.parametrize("env", [ASCII, {"PYTHONIOENCODING": "latin-1"}, {"LC_ALL": "C"}])
+@pytest.mark.parametrize(
+    "env",
+    [
+        ASCII,
+        pytest.param({"PYTHONIOENCODING": "latin-1"}, marks=pytest.mark.long),
+        pytest.param({"LC_ALL": "C"}, marks=pytest.mark.long),
+    ],
+)
 def test_an_encoding_that_lacks_a_character_is_no_error(shell: Shell, env: dict[str, str]) -> None:
     """What cannot be shown is escaped; documents stay JSON, and read back what was said."""
     reason = "Störung — 漢字 ✓"
@@ -173,7 +196,9 @@ def test_an_encoding_that_lacks_a_character_is_no_error(shell: Shell, env: dict[
     assert shell.run("thaw", **env).returncode == 0
 
 
-@pytest.mark.parametrize("columns", [1, 20, 80])
+@pytest.mark.parametrize(
+    "columns", [1, pytest.param(20, marks=pytest.mark.long), pytest.param(80, marks=pytest.mark.long)]
+)
 def test_a_narrow_terminal_is_no_error(shell: Shell, columns: int) -> None:
     """Lines are broken somewhere, and all of them are there."""
     shell.run("publish", shell.plan(1))

@@ -1,6 +1,7 @@
 """The alert rules as they are shipped, and the cases that they are tested by."""
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ BY_LOAD = frozenset({"EnactordAnswersUnknown", "EnactordLoopLag", "EnactordStale
 """These a busy machine may bring to wait; to fire they would have to last."""
 
 
+@cache
 def cases() -> Sequence[Mapping[str, Any]]:
     """What promtool expects of each alert at some moment."""
     document = yaml.safe_load(CASES.read_text(encoding="utf-8"))

