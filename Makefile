@@ -23,16 +23,16 @@ help: ## List the targets
 
 $(RUNTIME): requirements/runtime.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/runtime.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(BIN)/python -m pip install --no-compile --quiet --disable-pip-version-check -r requirements/runtime.txt
+	$(BIN)/python -m pip install --no-compile --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
 $(TESTING): requirements/test.txt requirements/bench.txt $(RUNTIME)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/test.txt -r requirements/bench.txt
+	$(BIN)/python -m pip install --no-compile --quiet --disable-pip-version-check -r requirements/test.txt -r requirements/bench.txt
 	touch $@
 
 $(FUZZING): requirements/fuzz.txt $(TESTING)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/fuzz.txt
+	$(BIN)/python -m pip install --no-compile --quiet --disable-pip-version-check -r requirements/fuzz.txt
 	touch $@
 
 setup: $(TESTING) ## Install all that tests need: the locked venv, and Debian packages of the servers
@@ -41,8 +41,8 @@ setup: $(TESTING) ## Install all that tests need: the locked venv, and Debian pa
 run: $(RUNTIME) ## Everything on one machine: store, DNS server, three enactors, planner
 	$(BIN)/enactord dev
 
-test: setup lint types ## Lint, types and the everyday suite, file by file on four processes (most tests wait for servers)
-	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not long"
+test: setup lint types ## Lint, types and the everyday suite, file by file on three processes (most tests wait for servers)
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not long"
 
 test-long: setup ## The tests that the everyday suite leaves out: longer forms, and each server where a suite takes one
 	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m long

@@ -24,7 +24,7 @@ def told(result: Result) -> str:
 
 async def test_no_invariant_breaks_under_faults() -> None:
     """etcd, DNS servers, network, disks, enactors and operators all go wrong: nothing is violated, all heals."""
-    result = await run(Options(seconds=30, seed=4))
+    result = await run(Options(seconds=15, seed=4))
     print(told(result))
     assert not result.violations, told(result)
     assert result.episodes, "nothing was disturbed"
@@ -41,7 +41,7 @@ async def test_enactors_without_the_fence_are_found_out() -> None:
     late = [kind for kind in KINDS if kind.name in {"enactor's updates held", "enactor paused past its lease"}]
     reports = []
     for seed in range(3, 3 + ATTEMPTS):
-        result = await run(Options(seconds=12, seed=seed, unfenced=True), late)
+        result = await run(Options(seconds=8, seed=seed, unfenced=True), late)
         if result.directory is not None:
             shutil.rmtree(result.directory)
         if {violation.invariant for violation in result.violations} & {"I1", "I2"}:

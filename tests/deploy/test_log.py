@@ -24,6 +24,7 @@ from enactord.adapters.stores import open_store
 from enactord.core.plan import Manifest, read_plan
 from enactord.registry.keys import Keys
 from enactord.registry.plans import Orders, Plans
+from tests.daily import daily
 from tests.servers.dns_server import free_port
 from tests.world import SCOPE, ZONE, WallClock, fleet, plan
 
@@ -176,7 +177,7 @@ def terminal_that_left() -> Iterator[int]:
     os.close(theirs)
 
 
-@pytest.mark.parametrize("format_", ["json", "console"])
+@pytest.mark.parametrize("format_", daily(["json", "console"], 1))
 @pytest.mark.parametrize("broken", [broken_pipe, unread_pipe, full_disk, terminal_that_left])
 async def test_a_log_that_takes_nothing_stops_nothing(tmp_path: Path, broken: Callable[[], Any], format_: str) -> None:
     """From the start on: plans are applied, the loop turns, each lost line is counted, and the stop does not wait."""
@@ -242,7 +243,7 @@ async def test_a_disk_that_has_room_again_is_told_what_it_missed(tmp_path: Path)
     assert events[-1]["event"] == "stopped"
 
 
-@pytest.mark.parametrize("format_", ["json", "console"])
+@pytest.mark.parametrize("format_", daily(["console", "json"], 1))
 @pytest.mark.parametrize(
     "env", [{"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}, {"PYTHONIOENCODING": "latin-1"}]
 )

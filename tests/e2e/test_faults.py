@@ -17,6 +17,7 @@ from enactord.core.plan import Manifest, read_plan
 from enactord.registry.keys import Keys
 from enactord.registry.mirror import Mirror
 from enactord.registry.plans import Orders, Plans
+from tests.daily import daily
 from tests.e2e.watcher import Watcher
 from tests.servers.bind import Bind
 from tests.servers.dns_server import DnsServer
@@ -30,7 +31,7 @@ COUNT = 200
 INTERVAL_S = 2
 
 
-@pytest.fixture(params=[Knot, Bind], ids=["knot", "bind"])
+@pytest.fixture(params=daily([Knot, Bind], 1, name=lambda kind: kind.__name__.lower()))
 def server(request: pytest.FixtureRequest) -> Iterator[DnsServer]:
     with request.param([ZONE]) as started:
         yield started

@@ -22,6 +22,7 @@ from enactord.registry.keys import Keys
 from enactord.registry.mirror import Mirror
 from enactord.registry.plans import Orders, Plans
 from enactord.store.ledger_index import read_bucket
+from tests.daily import daily
 from tests.e2e.runner import SystemTime, build
 from tests.e2e.watcher import Watcher
 from tests.servers.bind import Bind
@@ -37,16 +38,18 @@ COUNT = 100
 FIRST, LAST = 100, 120
 
 
-BOTH = [pytest.param(Knot, id="knot"), pytest.param(Bind, id="bind", marks=pytest.mark.long)]
-FENCED_AND_NOT = [
-    pytest.param(server, fenced, id=name, marks=marks)
-    for server, fenced, name, marks in (
-        (Knot, True, "knot-fenced", ()),
-        (Bind, False, "bind-unfenced", ()),
-        (Bind, True, "bind-fenced", pytest.mark.long),
-        (Knot, False, "knot-unfenced", pytest.mark.long),
-    )
-]
+def fenced_and_not(*everyday: tuple[type[DnsServer], bool]) -> list[Any]:
+    """Return each server with the fence and without it; `make test-long` takes what is not of every day."""
+    return [
+        pytest.param(
+            kind,
+            fenced,
+            id=f"{kind.__name__.lower()}-{'fenced' if fenced else 'unfenced'}",
+            marks=() if (kind, fenced) in everyday else pytest.mark.long,
+        )
+        for kind in (Knot, Bind)
+        for fenced in (True, False)
+    ]
 
 
 @pytest.fixture
@@ -194,7 +197,7 @@ async def unharmed(scope: Scope, users: Watcher) -> None:
     assert LAST in mirror.generations
 
 
-@pytest.mark.parametrize(("dns", "fenced"), FENCED_AND_NOT, indirect=["dns"])
+@pytest.mark.parametrize(("dns", "fenced"), fenced_and_not((Knot, True), (Bind, False)), indirect=["dns"])
 async def test_bytes_of_an_old_plan_that_arrive_late_change_nothing(scope: Scope, fenced: bool) -> None:
     """A's writes of plan 100 are held on the wire until 120 is applied and 100 is pruned, then let go."""
     await settled_before(scope)
@@ -215,7 +218,7 @@ async def test_bytes_of_an_old_plan_that_arrive_late_change_nothing(scope: Scope
         await unharmed(scope, users)
 
 
-@pytest.mark.parametrize(("dns", "fenced"), FENCED_AND_NOT, indirect=["dns"])
+@pytest.mark.parametrize(("dns", "fenced"), fenced_and_not((Bind, True)), indirect=["dns"])
 async def test_late_removals_take_no_name_that_a_newer_plan_keeps(scope: Scope, fenced: bool) -> None:
     """A is held with plan 100's removals of 80 names on the wire; 120 keeps them; let go, all resolve."""
     count, dropped = 300, 80
@@ -239,7 +242,7 @@ async def test_late_removals_take_no_name_that_a_newer_plan_keeps(scope: Scope, 
         await unharmed(scope, users)
 
 
-@pytest.mark.parametrize("dns", BOTH, indirect=True)
+@pytest.mark.parametrize("dns", daily([Knot, Bind], 1, name=lambda kind: kind.__name__.lower()), indirect=True)
 async def test_an_enactor_stopped_past_its_lease_does_no_harm_when_it_wakes(scope: Scope) -> None:
     """A is stopped (SIGSTOP) in the middle of plan 100, its claim runs out, 120 is applied, it is continued."""
     count = 400

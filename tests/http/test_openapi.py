@@ -12,7 +12,7 @@ import pytest
 from tests.http.site import TOKEN, Site, serving
 from tests.world import ZONE, World, fleet, plan
 
-EXAMPLES = int(os.environ.get("SCHEMATHESIS_EXAMPLES", "10"))
+EXAMPLES = int(os.environ.get("SCHEMATHESIS_EXAMPLES", "5"))
 PROMISED = [
     "/",
     "/healthz",

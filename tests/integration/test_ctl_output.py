@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.daily import daily
 from tests.hidden import hidden
 from tests.integration.test_ctl import CONFIG
 from tests.world import SCOPE, ZONE, fleet, plan
@@ -99,7 +100,7 @@ def shell(tmp_path: Path) -> Shell:
     ("to", "as_json"),
     [
         (">/dev/full", False),
-        (GONE, True),
+        pytest.param(GONE, True, marks=pytest.mark.long),
         pytest.param(">&-", False, marks=pytest.mark.long),
         pytest.param(">/dev/full", True, marks=pytest.mark.long),
     ],
@@ -196,9 +197,7 @@ def test_an_encoding_that_lacks_a_character_is_no_error(shell: Shell, env: dict[
     assert shell.run("thaw", **env).returncode == 0
 
 
-@pytest.mark.parametrize(
-    "columns", [1, pytest.param(20, marks=pytest.mark.long), pytest.param(80, marks=pytest.mark.long)]
-)
+@pytest.mark.parametrize("columns", daily([1, 20, 80], 1))
 def test_a_narrow_terminal_is_no_error(shell: Shell, columns: int) -> None:
     """Lines are broken somewhere, and all of them are there."""
     shell.run("publish", shell.plan(1))

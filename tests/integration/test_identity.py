@@ -19,6 +19,7 @@ from enactord.cli.ctl import main as ctl
 from enactord.core.fence import Fence, parse_fence_text
 from enactord.registry.keys import Keys
 from enactord.registry.mirror import Mirror
+from tests.daily import daily
 from tests.deploy.process import Service, service
 from tests.integration.test_emergency import answers
 from tests.servers.bind import Bind
@@ -162,7 +163,7 @@ def etcd() -> Iterator[Etcd]:
         yield started
 
 
-@pytest.fixture(params=[Bind, Knot], ids=["bind", "knot"])
+@pytest.fixture(params=daily([Bind, Knot], 1, name=lambda kind: kind.__name__.lower()))
 def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
     with request.param([ZONE, OTHER]) as server:
         yield Site(server, tmp_path)

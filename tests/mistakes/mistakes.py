@@ -259,7 +259,10 @@ MISTAKES: Mapping[str, Sequence[Mistake]] = {
         ),
         Mistake(
             wrong="The file of tokens stands at the key for one token.",
-            make=edit('tokens_file = "http.tokens"', 'token_file = "http.tokens"'),
+            make=then(
+                tokens(f"planner-1 planner 2026-01-31T12:00:00Z sha256:{'0' * 64}\n"),
+                edit('tokens_file = "http.tokens"', 'token_file = "http.tokens"'),
+            ),
             command=CHECK,
             code=2,
             place="line 24: http.token_file",

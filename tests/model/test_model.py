@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from tests.daily import daily
 from tests.model.__main__ import main
 from tests.model.check import ENDLESS, MODELS, STUCK, ModelError, Question, ask
 from tests.model.variants import NAIVE, OFF, SHIPPED, VARIANTS, Variant
@@ -24,21 +25,26 @@ def named(variant: Variant) -> str:
     return variant.name
 
 
-@pytest.mark.parametrize("variant", in_group(SHIPPED), ids=named)
+BREAKING = [variant for variant in in_group(OFF) if variant.breaks]
+
+
+@pytest.mark.parametrize("variant", daily(in_group(SHIPPED), in_group(SHIPPED)[::3], name=named))
 def test_the_design_keeps_every_rule(variant: Variant) -> None:
     """Whatever the order of steps, no rule is broken."""
     answer = ask(Question(model=variant.model, flags=variant.flags, rules=variant.rules))
     assert not answer.broken, answer.steps
 
 
-@pytest.mark.parametrize("name", ["apply", "unknown", "hold", "repair", "keep", "keep-txt-ahead", "keep-txt-own"])
+@pytest.mark.parametrize(
+    "name", daily(["apply", "unknown", "hold", "repair", "keep", "keep-txt-ahead", "keep-txt-own"], 2)
+)
 def test_every_run_comes_to_rest(name: str) -> None:
     """There is no cycle at all: what holds at rest comes to hold."""
     answer = ask(Question(model="enactord", flags=BY_NAME[name].flags, ends=True))
     assert not answer.broken, answer.steps
 
 
-@pytest.mark.parametrize("variant", [v for v in in_group(OFF) if v.breaks], ids=named)
+@pytest.mark.parametrize("variant", daily(BREAKING, BREAKING[::3], name=named))
 def test_a_mechanism_switched_off_breaks_the_rule_it_keeps(variant: Variant) -> None:
     """The search finds the rule that is named, and the shortest way ends with it."""
     rule = variant.breaks[0]
@@ -47,7 +53,7 @@ def test_a_mechanism_switched_off_breaks_the_rule_it_keeps(variant: Variant) -> 
     assert answer.steps[-1] == f"VIOLATED {rule}"
 
 
-@pytest.mark.parametrize("name", ["no-fence", "no-claims", "no-keep-ledger"])
+@pytest.mark.parametrize("name", daily(["no-fence", "no-claims", "no-keep-ledger"], 1))
 def test_a_mechanism_switched_off_breaks_no_other_rule(name: str) -> None:
     """A rule that is not asked for is not found: the verdict is about that rule and no other."""
     variant = BY_NAME[name]
@@ -55,7 +61,9 @@ def test_a_mechanism_switched_off_breaks_no_other_rule(name: str) -> None:
     assert not answer.broken, answer.steps
 
 
-@pytest.mark.parametrize("name", ["published", "rollback-record", "lock", "fence-pins-leases", "fence-exists"])
+@pytest.mark.parametrize(
+    "name", daily(["published", "rollback-record", "lock", "fence-pins-leases", "fence-exists"], {"published", "lock"})
+)
 def test_the_outage_is_found_in_what_led_to_it(name: str) -> None:
     """The naive enactor loses a name; a lock or leases do not save it; the generations compared with the plan do."""
     verdict = judge(BY_NAME[name])

@@ -25,6 +25,24 @@ BY_LOAD = frozenset({"EnactordAnswersUnknown", "EnactordLoopLag", "EnactordStale
 """These a busy machine may bring to wait; to fire they would have to last."""
 
 
+def apart(folder: Path) -> Sequence[Path]:
+    """Write each alert's cases into a file, and its rule with the recording rules into another; returns the first."""
+    document = yaml.safe_load(CASES.read_text(encoding="utf-8"))
+    recording = [rule for rule in _rules() if "record" in rule]
+    found = []
+    for alert, rule in ALERTS.items():
+        rules, mine = folder / f"{alert}.yml", folder / f"{alert}.test.yml"
+        rules.write_text(yaml.safe_dump({"groups": [{"name": alert, "rules": [*recording, rule]}]}), encoding="utf-8")
+        tests = [
+            {**test, "alert_rule_test": [case for case in test["alert_rule_test"] if case["alertname"] == alert]}
+            for test in document["tests"]
+        ]
+        tests = [test for test in tests if test["alert_rule_test"]]
+        mine.write_text(yaml.safe_dump({**document, "rule_files": [rules.name], "tests": tests}), encoding="utf-8")
+        found.append(mine)
+    return found
+
+
 @cache
 def cases() -> Sequence[Mapping[str, Any]]:
     """What promtool expects of each alert at some moment."""

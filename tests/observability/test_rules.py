@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.observability.rules import ALERTS, CASES, DIRECTORY, EXPRESSIONS, RULES, cases
+from tests.observability.rules import ALERTS, CASES, DIRECTORY, EXPRESSIONS, RULES, apart, cases
 from tests.servers.web_server import program
 
 _FIRST = 20
@@ -26,9 +26,17 @@ def test_rules_are_accepted_as_they_stand() -> None:
     assert "SUCCESS" in promtool("check", "config", "prometheus.example.yml")
 
 
+@pytest.mark.long
 def test_rules_say_what_their_cases_expect() -> None:
     """Labels, and annotations as they are rendered, included."""
     assert "SUCCESS" in promtool("test", "rules", CASES.name)
+
+
+def test_each_rule_says_what_its_cases_expect(tmp_path: Path) -> None:
+    """The same, of each alert with the recording rules alone: Prometheus evaluates every rule that it has."""
+    files = apart(tmp_path)
+    assert len(files) == len(ALERTS)
+    assert promtool("test", "rules", *map(str, files)).count("SUCCESS") == len(files)
 
 
 @pytest.mark.parametrize("alert", ALERTS)

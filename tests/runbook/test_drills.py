@@ -14,7 +14,7 @@ from tests.runbook.desk import desk
 from tests.runbook.drill import Drill, carry_out
 from tests.runbook.procedures import AS_ROOT
 
-SHORT = ("EnactordEndpointEmpty", "EnactordPlanRefused", "EnactordFrozen", "Give and take away tokens")
+SHORT = ("EnactordEndpointEmpty", "Give and take away tokens")
 """Those of the everyday suite."""
 _ALL = {drill.section: drill for drill in (*alerts.DRILLS, *procedures.DRILLS)}
 _CHOSEN = _ALL if os.environ.get("RUNBOOK") == "all" else {section: _ALL[section] for section in SHORT}

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.daily import daily
 from tests.simulation.attacks import ADDRESSES, ATTACKS, NAMES, measure, picture
 
 LEFT = {
@@ -21,7 +22,7 @@ BEFORE = Path(__file__).with_name("attacks-before.json")
 """Measured by this module at the last commit before guards had a memory."""
 
 
-@pytest.mark.parametrize("attack", ATTACKS)
+@pytest.mark.parametrize("attack", daily(ATTACKS, {"ratchet"}))
 def test_what_is_served_during_an_attack(attack: str) -> None:
     series = measure(attack)
     names, addresses = (min(cells) for cells in list(zip(*series, strict=True))[1:])

@@ -12,6 +12,7 @@ import pytest
 from bench.naive.layout import alias_key, tree_of
 from bench.naive.memory import MemoryServer
 from bench.naive.ports import Key, Transaction, TreeGone
+from tests.daily import daily
 from tests.naive.sites import Held, MemorySite, enactor, flips, naive_plan
 from tests.simulation.naive import CALM, OUTAGE, VARIANTS, Result, simulate_naive
 from tests.simulation.naive_shortest import NAME, ZONE, Shortest, find_shortest
@@ -49,13 +50,13 @@ def test_the_outages_enactor_ends_empty_and_stuck() -> None:
 
 def test_nothing_happens_to_the_outages_enactor_while_nobody_is_delayed() -> None:
     """The same planner at the same pace: the program works."""
-    for seed in SEEDS:
+    for seed in SEEDS[:5]:
         seen = simulate_naive(seed, calm=True)
         assert (seen.stale, seen.empty, seen.stuck) == ((), (), ())
         assert sum(" serves plan " in text for text in seen.trace) > 10
 
 
-@pytest.mark.parametrize("variant", NO_OUTAGE)
+@pytest.mark.parametrize("variant", daily(NO_OUTAGE, 1))
 def test_without_one_of_its_parts_nothing_is_stuck(variant: str) -> None:
     """Each is stale in some seeds all the same; without trees or clean-up nothing is even empty."""
     seen = runs(variant)
@@ -78,16 +79,16 @@ def test_the_same_seed_gives_the_same_trace() -> None:
 
 def test_the_command_counts_every_variant_and_enactord() -> None:
     """One row each, of all seeds asked for; enactord violates nothing."""
-    done = command("tests.simulation.naive", "--seeds", "2", "--json")
+    done = command("tests.simulation.naive", "--seeds", "1", "--json")
     rows = {row["variant"]: row for row in json.loads(done.stdout)["rows"]}
     assert list(rows) == [*VARIANTS, CALM, "enactord"]
-    assert rows[OUTAGE] == counted(OUTAGE, [simulate_naive(seed) for seed in range(2)])
+    assert rows[OUTAGE] == counted(OUTAGE, [simulate_naive(seed) for seed in range(1)])
     assert rows["enactord"] == counted("enactord", [])
 
 
 def counted(variant: str, seen: Sequence[Result]) -> dict[str, object]:
     stale, empty, stuck = (sum(bool(getattr(each, what)) for each in seen) for what in ("stale", "empty", "stuck"))
-    return {"variant": variant, "seeds": 2, "stale": stale, "empty": empty, "stuck": stuck, "violations": 0}
+    return {"variant": variant, "seeds": 1, "stale": stale, "empty": empty, "stuck": stuck, "violations": 0}
 
 
 def command(module: str, *arguments: str, env: Mapping[str, str] | None = None) -> "subprocess.CompletedProcess[str]":

@@ -8,23 +8,26 @@ from pathlib import Path
 
 import pytest
 
+from tests.daily import daily
 from tests.simulation.mutants import MUTANTS, Caught, Mutant, run_mutant
 from tests.simulation.scenario import simulate
 from tests.simulation.small import WORLDS, SmallWorld, explore
 
 FOUND = (Path(__file__).parent / "seeds.txt").read_text().splitlines()
 SEEDS = [int(text.split()[0]) for text in FOUND if not text.startswith("#")]
-STATES = 400
+STATES = 200
 EARLY = 3
 SEEDS_MAX = 40
 SLOW = frozenset({"reopen", "slots", "stray-claims"})
 """Mutants that show as a world which never comes to rest: telling that takes long."""
 
 
-def test_seeds_violate_nothing() -> None:
-    """Thirty hostile worlds: no invariant is violated, and once faults stop all is as the newest plan says."""
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("seeds", daily([4, 30], 1))
+def test_seeds_violate_nothing(seeds: int) -> None:
+    """Hostile worlds: no invariant is violated, and once faults stop all is as the newest plan says."""
     done = subprocess.run(
-        [sys.executable, "-m", "tests.simulation", "--seeds", "30", "--first", "1000"],
+        [sys.executable, "-m", "tests.simulation", "--seeds", str(seeds), "--first", "1000"],
         capture_output=True,
         text=True,
         check=False,
@@ -32,7 +35,7 @@ def test_seeds_violate_nothing() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", daily(SEEDS, 3))
 def test_a_seed_that_found_something_finds_nothing_now(seed: int) -> None:
     """Every seed that ever failed is run again."""
     assert simulate(seed).violations == ()
@@ -59,12 +62,13 @@ def test_the_same_seed_gives_the_same_trace(tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(900)
-def test_mechanisms_that_are_switched_off_are_noticed() -> None:
+@pytest.mark.parametrize("number", daily([3, len(MUTANTS)], 1))
+def test_mechanisms_that_are_switched_off_are_noticed(number: int) -> None:
     """Mutants that are caught early: by the seed that they state or, should its world have changed, by another soon.
 
-    `make mutants` goes through the others, too.
+    The everyday suite tries the first three; `make mutants` goes through the others, too.
     """
-    early = [mutant for mutant in MUTANTS if 0 <= mutant.seed <= EARLY and mutant.name not in SLOW]
+    early = [mutant for mutant in MUTANTS if 0 <= mutant.seed <= EARLY and mutant.name not in SLOW][:number]
 
     def run(mutant: Mutant) -> Caught:
         caught = run_mutant(mutant, first=mutant.seed, seeds=1)
@@ -78,7 +82,7 @@ def test_mechanisms_that_are_switched_off_are_noticed() -> None:
         assert simulate(seed).violations == (), seed
 
 
-@pytest.mark.parametrize("world", WORLDS, ids=[world.name for world in WORLDS])
+@pytest.mark.parametrize("world", daily(WORLDS, 5, name=lambda world: world.name))
 def test_a_small_world_is_sound_in_every_order(world: SmallWorld) -> None:
     """The first few hundred states of each; `make small` goes through all of them."""
     found = explore(world, states_max=STATES)

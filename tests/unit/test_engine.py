@@ -291,6 +291,7 @@ async def test_repair_alone_goes_not_behind_the_plan_at_the_fence(records: Recor
     for changed in (name, held):
         world.servers[ZONE].put_foreign(changed, records=records)
     await world.until(lambda: world.serves({name: fleet(10, 2)[name], held: fleet(10, 1)[held]}))
+    await world.until(lambda: cut_off.recorder.of(EndpointRepaired))  # told once it was read back
     assert {h.generation for h in cut_off.recorder.of(EndpointRepaired)} == {2}
     await world.close()
 
@@ -624,7 +625,8 @@ async def test_drift_is_put_back_but_never_an_alias(world: World) -> None:
     await world.applied(1)
     world.servers[ZONE].put_foreign(f"n00001.{ZONE}", records=FOREIGN)
     world.servers[ZONE].put_foreign(f"n00002.{ZONE}")
-    await world.until(lambda: world.serves(fleet(30, 1)))
+    await world.until(lambda: len(member.recorder.of(EndpointRepaired)) == 2)  # told once they were read back
+    assert world.serves(fleet(30, 1))
     assert {h.kind for h in member.recorder.of(EndpointRepaired)} == {"emptied", "drifted"}
 
 

@@ -34,6 +34,7 @@ def test_bad_plan_is_refused_when_read(kind: str, word: str) -> None:
         parse_plan(document(kind))
 
 
+@pytest.mark.long
 def test_bad_huge_is_a_valid_plan_but_for_its_size() -> None:
     """Only the size of a huge plan is wrong: a limit must refuse it, not a typing error."""
     text = document("huge")

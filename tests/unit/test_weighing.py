@@ -20,6 +20,7 @@ from enactord.daemon.operations import Denied, How, Published, approve, publish,
 from enactord.operations.scope import Scope
 from enactord.registry.plans import Orders
 from enactord.registry.weighing import Scales, outlived
+from tests.daily import daily
 from tests.world import SCOPE
 
 ZONES = ("one.test.", "two.test.", "deep.one.test.", "weighted.test.")
@@ -191,7 +192,7 @@ def _mutated(rng: random.Random, fleet: Fleet, boldness: float) -> Fleet:
     return found
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", daily(range(60), 12))
 async def test_a_plan_is_refused_if_and_only_if_a_baseline_of_the_window_refuses_it(seed: int) -> None:
     """Whatever planners publish, at whatever pace: what is accepted is within the limits from every moment on.
 
