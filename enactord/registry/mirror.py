@@ -101,7 +101,8 @@ class Mirror:
     @property
     def owner(self) -> Owner:
         """Whose fences are ours."""
-        known = self.installation or ("" if self.stored_installation is None else None)  # one may stand there, unread
+        none = self.revision and self.stored_installation is None  # before anything is read, one may stand there
+        known = self.installation or ("" if none else None)
         return Owner(scope=self.keys.scope, installation=known)
 
     @property

@@ -1,6 +1,6 @@
 """Make pictures of the status page.
 
-python -m tests.browser                 docs/status-page.png and docs/status-incident.png anew
+python -m tests.browser                 docs/status-page.png, status-incident.png and status-refused.png anew
 python -m tests.browser states FOLDER   each state: light, dark and on a phone; one of 10,000 endpoints
 """
 
@@ -25,23 +25,27 @@ LOOKS: dict[str, dict[str, Any]] = {
 }
 
 
-async def _shoot(browser: Browser, site: Site, path: Path, look: str = "light", *, held: str = "") -> None:
-    """Write what the page shows, once its lists are there."""
+async def _shoot(browser: Browser, site: Site, path: Path, look: str = "light", *, held: str = "", opened: str = "") -> None:
+    """Write what the page shows, once its lists are there. `opened`: what is clicked before."""
     async with view(browser, site.url, **LOOKS[look]) as seen:
         if held:
             await seen.page.locator("#held", has_text=held).wait_for()
         await seen.page.locator("#endpoints > li").first.wait_for()
+        if opened:
+            await seen.page.locator(opened).first.click()
         await asyncio.sleep(0.5)
         await seen.page.screenshot(path=path)
 
 
 async def docs() -> None:
-    """Make the pictures of the documents: in the middle of a plan, and in an incident."""
+    """Make the pictures of the documents: in the middle of a plan, in an incident, after a refusal."""
     async with chromium() as browser:
         async with rollout() as site:
             await _shoot(browser, site, DOCS / "status-page.png", held=HELD)
         async with in_state("incident") as site:
             await _shoot(browser, site, DOCS / "status-incident.png")
+        async with in_state("kept") as site:
+            await _shoot(browser, site, DOCS / "status-refused.png", opened="#refused > li summary")
 
 
 async def states(folder: Path) -> None:

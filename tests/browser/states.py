@@ -23,14 +23,14 @@ class Watched(Region):
         return self.with_secondary(zone, super().ports(zone, gated))
 
 
-Begin = Callable[[Watched, Fleet, Member], Awaitable[object]]
+Begin = Callable[[Watched, Fleet, Member, Site], Awaitable[object]]
 
 
-async def _well(region: Watched, fleet: Fleet, member: Member) -> None:
+async def _well(region: Watched, fleet: Fleet, member: Member, site: Site) -> None:
     """Nothing is wrong."""
 
 
-async def _incident(region: Watched, fleet: Fleet, member: Member) -> None:
+async def _incident(region: Watched, fleet: Fleet, member: Member, site: Site) -> None:
     """A bad plan: many names held, one emptied by hand in a frozen scope, one secondary behind."""
     region.secondaries[ZONES[0]].follows = False
     fleet.churn(0.2)
@@ -48,36 +48,47 @@ async def _incident(region: Watched, fleet: Fleet, member: Member) -> None:
     await region.until(lambda: "is behind since" in str(member.enactor.reasons()))
 
 
-async def _frozen(region: Watched, fleet: Fleet, member: Member) -> None:
+async def _frozen(region: Watched, fleet: Fleet, member: Member, site: Site) -> None:
     stop = Freeze(mode="repair-only", reason="change freeze of December", author="ana", since=region.time.now())
     await freeze(region.store, region.keys, stop)
     await region.until(lambda: member.enactor.mirror.freeze is not None)
 
 
-async def _store_down(region: Watched, fleet: Fleet, member: Member) -> None:
+async def _store_down(region: Watched, fleet: Fleet, member: Member, site: Site) -> None:
     member.store.cut()
     await region.until(lambda: not member.enactor.store_up)
 
 
-async def _held_by_an_operator(region: Watched, fleet: Fleet, member: Member) -> None:
+async def _held_by_an_operator(region: Watched, fleet: Fleet, member: Member, site: Site) -> None:
     hold = Fence(scope=SCOPE, generation=500, plan=NO_PLAN, hold="ana: INC-4711, by hand", installation="")
     region.servers[ZONES[1]].put_fence(hold.seen)
     await region.until(lambda: "held by an operator" in str(member.enactor.reasons()))
 
 
-async def _fence_above(region: Watched, fleet: Fleet, member: Member) -> None:
+async def _fence_above(region: Watched, fleet: Fleet, member: Member, site: Site) -> None:
     above = Fence(scope=SCOPE, generation=9_000_000_000, plan=NO_PLAN)
     region.servers[ZONES[0]].put_fence(above.seen)
     await region.until(lambda: "out of reach" in str(member.enactor.reasons()))
 
 
-async def _refused(region: Watched, fleet: Fleet, member: Member) -> None:
+async def _refused(region: Watched, fleet: Fleet, member: Member, site: Site) -> None:
     kept = dict(list(fleet.endpoints.items())[:100])
     await region.publish(fleet.plan(endpoints=kept))
     await region.until(lambda: member.enactor.head_refusal is not None)
 
 
-async def _server_hangs(region: Watched, fleet: Fleet, member: Member) -> None:
+async def _kept(region: Watched, fleet: Fleet, member: Member, site: Site) -> None:
+    """A planner comes up with half of its data while an operator drains an address."""
+    drained = fleet.endpoints[HELD]["targets"][0]["address"]
+    order = {"name": HELD, "kind": "drain", "address": drained, "lasts_s": 7200, "reason": "INC-4711: that rack is hot"}
+    await site.post("/api/v1/overrides", status=201, json=order)
+    await region.applied(120, timeout_s=60.0)
+    half = dict(list(fleet.endpoints.items())[: len(fleet.endpoints) // 2])
+    await site.post("/api/v1/plans", status=422, json=dict(fleet.plan(endpoints=half)))
+    await region.until(lambda: member.enactor.mirror.contributions)
+
+
+async def _server_hangs(region: Watched, fleet: Fleet, member: Member, site: Site) -> None:
     member.zones[ZONES[0]].answers.clear()
     await region.until(lambda: "not looked at since" in str(member.enactor.reasons()))
 
@@ -90,6 +101,7 @@ STATES: dict[str, Begin] = {
     "held-by-an-operator": _held_by_an_operator,
     "fence-above": _fence_above,
     "refused": _refused,
+    "kept": _kept,
     "unknown": _server_hangs,
 }
 
@@ -111,7 +123,7 @@ async def in_state(name: str, *, count: int = COUNT) -> AsyncIterator[Site]:
             await region.publish(fleet.plan())
             await region.applied(119, timeout_s=60.0)
             await region.until(lambda: not member.enactor.reasons(), timeout_s=60.0)
-            await STATES[name](region, fleet, member)
+            await STATES[name](region, fleet, member, site)
             await asyncio.sleep(0.5)
             yield site
     finally:

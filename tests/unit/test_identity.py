@@ -486,3 +486,15 @@ async def test_a_fence_out_of_reach_is_taken_and_then_lowered(world: World) -> N
     assert "enactorctl fence lower" in done.left
     assert (await world.view()).fence(ZONE) is None
     assert world.servers[ZONE].fence == done.fence.seen
+
+
+async def test_before_the_store_was_read_no_fence_is_another_s(world: World) -> None:
+    """An enactor that starts with the store away knows no id yet: it advises nobody to take its own zone over."""
+    await world.add("a")
+    await world.publish(plan(fleet(3, 1)))
+    await world.applied(1)
+    late = await world.add("late", store_up=False)
+    await asyncio.sleep(0.5)
+    told = late.enactor.reasons()
+    assert any("store" in reason for reason in told)
+    assert not [reason for reason in told if "another installation" in reason]

@@ -10,11 +10,11 @@ const ALL = 500;
 /**
  * Return a row that opens: a summary, and under it what changes.
  *
- * `path` is where the API has the changes; `rest` is the command that shows all of them.
+ * `path` is where the API has the changes; `rest` is the command that shows all of them; `before` stands above them.
  */
-export function openingDiff(name, summary, { path, rest, after = [] }) {
+export function openingDiff(name, summary, { path, rest, before = [] }) {
   const body = h("div", { class: "body" });
-  const open = () => fill(body, { path, rest, after }, SOME);
+  const open = () => fill(body, { path, rest, before }, SOME);
   const details = h("details", { class: name, toggle: () => details.open && body.childElementCount === 0 && open() }, summary, body);
   return details;
 }
@@ -24,10 +24,10 @@ async function fill(body, source, limit) {
   mark(body, "aria-busy", "true");
   try {
     const diff = await ask(source.path, { limit });
-    put(body, ...diffNodes(diff, body, source, limit), ...source.after);
+    put(body, ...source.before, ...diffNodes(diff, body, source, limit));
   } catch (error) {
     const again = h("button", { type: "button", click: () => fill(body, source, limit) }, "Try again");
-    put(body, h("p", { class: "quiet" }, `What changes cannot be read: ${error.message}.`), again, ...source.after);
+    put(body, ...source.before, h("p", { class: "quiet" }, `What changes cannot be read: ${error.message}.`), again);
   } finally {
     mark(body, "aria-busy", null);
   }

@@ -20,7 +20,7 @@ export function markOf(digest) {
 function refusedRow(kept) {
   const mark = markOf(kept.digest);
   const when = h("span", {});
-  const reasons = h("ul", { class: "lines" });
+  const reasons = [h("ul", { class: "lines" }), h("ul", { class: "lines" })]; // above the changes where they are shown
   const summary = h(
     "summary",
     {},
@@ -29,11 +29,11 @@ function refusedRow(kept) {
     when,
   );
   const hint = h("p", { class: "hint" }, "If it is meant: ", h("code", {}, `enactorctl publish --approve ${mark} --reason TEXT`));
-  const details = openingDiff("plan", summary, { path: `refused/${kept.digest}/diff`, rest: `enactorctl diff ${mark}`, after: [hint] });
-  const node = h("li", {}, details, reasons);
+  const details = openingDiff("plan", summary, { path: `refused/${kept.digest}/diff`, rest: `enactorctl diff ${mark}`, before: [reasons[0], hint] });
+  const node = h("li", {}, details, reasons[1]);
   node.renew = (now) => {
     put(when, now.times > 1 ? `${count(now.times)} times, last ` : "", since(now.last_at));
-    list(reasons, now.refusals, (refusal) => `${refusal.guard} ${refusal.detail}`, (refusal) => h("li", {}, h("b", {}, refusal.guard), `: ${refusal.detail}`));
+    for (const each of reasons) list(each, now.refusals, (refusal) => `${refusal.guard} ${refusal.detail}`, (refusal) => h("li", {}, h("b", {}, refusal.guard), `: ${refusal.detail}`));
   };
   return node;
 }
