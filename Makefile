@@ -2,6 +2,8 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
+# The tests start hundreds of programs: each reads bytecode where it may be kept, and else compiles all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
 
 PYTHON ?= python3
 VENV := .venv
@@ -23,16 +25,16 @@ help: ## List the targets
 
 $(RUNTIME): requirements/runtime.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --no-compile --quiet --disable-pip-version-check -r requirements/runtime.txt
-	$(BIN)/python -m pip install --no-compile --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/runtime.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
 $(TESTING): requirements/test.txt requirements/bench.txt $(RUNTIME)
-	$(BIN)/python -m pip install --no-compile --quiet --disable-pip-version-check -r requirements/test.txt -r requirements/bench.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/test.txt -r requirements/bench.txt
 	touch $@
 
 $(FUZZING): requirements/fuzz.txt $(TESTING)
-	$(BIN)/python -m pip install --no-compile --quiet --disable-pip-version-check -r requirements/fuzz.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/fuzz.txt
 	touch $@
 
 setup: $(TESTING) ## Install all that tests need: the locked venv, and Debian packages of the servers
