@@ -25,7 +25,9 @@ LOOKS: dict[str, dict[str, Any]] = {
 }
 
 
-async def _shoot(browser: Browser, site: Site, path: Path, look: str = "light", *, held: str = "", opened: str = "") -> None:
+async def _shoot(
+    browser: Browser, site: Site, path: Path, look: str = "light", *, held: str = "", opened: str = ""
+) -> None:
     """Write what the page shows, once its lists are there. `opened`: what is clicked before."""
     async with view(browser, site.url, **LOOKS[look]) as seen:
         if held:
