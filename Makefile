@@ -43,8 +43,8 @@ setup: $(TESTING) ## Install all that tests need: the locked venv, and Debian pa
 run: $(RUNTIME) ## Everything on one machine: store, DNS server, three enactors, planner
 	$(BIN)/enactord dev
 
-test: setup lint types ## Lint, types and the everyday suite, file by file on three processes (most tests wait for servers)
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not long"
+test: setup lint types ## Lint, types and the everyday suite, file by file on four processes (most tests wait for servers)
+	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not long"
 
 test-long: setup ## The tests that the everyday suite leaves out: longer forms, and each server where a suite takes one
 	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m long

@@ -24,7 +24,7 @@ def told(result: Result) -> str:
 
 async def test_no_invariant_breaks_under_faults() -> None:
     """etcd, DNS servers, network, disks, enactors and operators all go wrong: nothing is violated, all heals."""
-    result = await run(Options(seconds=15, seed=4))
+    result = await run(Options(seconds=12, seed=4))
     print(told(result))
     assert not result.violations, told(result)
     assert result.episodes, "nothing was disturbed"

@@ -98,7 +98,7 @@ def test_every_property_has_its_lie() -> None:
     assert {each.name for each in PROPERTIES} == set(LIES) - {""}
 
 
-@pytest.mark.parametrize("lie", daily(LIES, list(LIES)[::3]))
+@pytest.mark.parametrize("lie", daily(LIES, [lie for lie in list(LIES)[::3] if lie != "reads"]))
 async def test_a_broken_promise_is_found_and_no_other(bind: Bind, lie: str) -> None:
     """What rests on it is not tried; everything else passes."""
     async with Liar(bind.host, bind.port, FOREIGN, lie) as liar:

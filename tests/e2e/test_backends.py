@@ -20,6 +20,7 @@ from enactord.core.records import Reason, Refused, Transaction
 from enactord.ports import KeyValue, Zone
 from tests.chaos.children import Child, command
 from tests.contract.zone_sites import PowerDnsSite
+from tests.daily import daily
 from tests.servers.dns_server import SECRET, free_port
 from tests.servers.etcd import Etcd
 from tests.servers.route53_double import Faults, Route53Double, use_credentials
@@ -143,7 +144,7 @@ def etcd() -> Iterator[Etcd]:
         yield server
 
 
-@pytest.fixture(params=["powerdns", "route53", "skydns"])
+@pytest.fixture(params=daily(["powerdns", "route53", "skydns"], 1))
 async def backend(
     request: pytest.FixtureRequest, etcd: Etcd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Backend]:

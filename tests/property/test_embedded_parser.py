@@ -102,7 +102,7 @@ def samples() -> list[bytes]:
 SAMPLES = samples()
 
 
-@settings(max_examples=1500)
+@settings(max_examples=500)
 @given(st.binary(max_size=600), st.booleans())
 def test_random_bytes(message: bytes, over_tcp: bool) -> None:
     """Anything is answered or dropped; an answer is a response to the id that was sent."""
@@ -112,7 +112,7 @@ def test_random_bytes(message: bytes, over_tcp: bool) -> None:
         assert reply[2] & 0x80
 
 
-@settings(max_examples=1500)
+@settings(max_examples=500)
 @given(st.data(), st.booleans())
 def test_damaged_messages(data: st.DataObject, over_tcp: bool) -> None:
     """A valid message, cut and with some bytes changed, does no more harm than random bytes."""
@@ -124,7 +124,7 @@ def test_damaged_messages(data: st.DataObject, over_tcp: bool) -> None:
     assert reply is None or reply[:2] == message[:2]
 
 
-@settings(max_examples=1500)
+@settings(max_examples=500)
 @given(st.data())
 def test_damaged_updates_that_are_signed_all_the_same(data: st.DataObject) -> None:
     """Behind a good signature, too, a broken update is refused as a whole or leaves a zone that answers."""
@@ -197,7 +197,7 @@ def test_the_most_records_that_fit() -> None:
 @example(b"\xc0\x0c", 0)
 @example(b"\xc0\x0e\xc0\x0c", 1)
 @example(b"\1a\xc0\x0c", 0)
-@settings(max_examples=1000)
+@settings(max_examples=400)
 @given(
     st.lists(
         st.sampled_from([b"\0", b"\1a", b"\3abc", b"\xc0", b"\x0c", b"\x10", b"\x40", b"\xc0\x0c", b"\xc0\x12"])

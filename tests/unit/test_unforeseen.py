@@ -137,8 +137,8 @@ def occasions(what: str) -> int:
 @pytest.mark.parametrize(
     ("what", "least", "step"),
     [
-        ("await", 50, 5),
-        ("call", 16, 2),
+        ("await", 50, 9),
+        ("call", 16, 4),
         pytest.param("await", 50, 1, marks=pytest.mark.long),
         pytest.param("call", 16, 1, marks=pytest.mark.long),
     ],
