@@ -6,7 +6,14 @@ from typing import Any
 import pytest
 
 
-def daily(cases: Iterable[Any], few: Collection[Any] | int, *, name: Callable[[Any], str] = str) -> list[Any]:
+def named(case: Any) -> str:
+    """Return the name of a case as pytest would put it: of a class in small letters, of several values with hyphens."""
+    if isinstance(case, tuple):
+        return "-".join(map(named, case))
+    return case.__name__.lower() if isinstance(case, type) else str(case)
+
+
+def daily(cases: Iterable[Any], few: Collection[Any] | int, *, name: Callable[[Any], str] = named) -> list[Any]:
     """Return a parameter for each case; a tuple is several parameters.
 
     The everyday suite takes those of `few`, or the first so many. Raises `ValueError` where `few` has what is no

@@ -28,6 +28,7 @@ GIVEN_NAME = "planner"
 """The name of the token that was made elsewhere: what it publishes has this author."""
 GIVEN_MIN, GIVEN_SAFE = 12, 22
 """Characters that such a token must have, and should have: 22 hold 128 random bits in base64."""
+GIVEN_MADE_BY = "openssl rand -hex 32"
 
 _TOKEN = re.compile(PREFIX + r"[A-Za-z0-9_-]{43}\Z")
 """32 bytes in base64 for URLs, without padding. Source: RFC 4648 section 5."""
@@ -35,7 +36,6 @@ _GIVEN = re.compile(rb"[\x21-\x7e]+\Z")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}\Z")
 _HASH = re.compile(r"sha256:[0-9a-f]{64}\Z")
 _TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
-_MAKE = "openssl rand -hex 32"
 _HEADER = "# Tokens of enactord's HTTP: name, role, when made, hash. Change it with: enactorctl token\n"
 
 
@@ -114,7 +114,9 @@ def given_token(secret: bytes) -> Token:
             " file of http.tokens_file)"
         )
     if len(secret) < GIVEN_MIN:
-        raise BadTokens(f"its token has less than {GIVEN_MIN} characters and could be guessed; make one: {_MAKE}")
+        raise BadTokens(
+            f"its token has less than {GIVEN_MIN} characters and could be guessed; make one: {GIVEN_MADE_BY}"
+        )
     return Token(name=GIVEN_NAME, role=Role.PLANNER, made_at=0.0, hash=hashed(secret.decode("ascii")), given=True)
 
 

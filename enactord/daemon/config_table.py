@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from enactord.adapters.tls import BadCertificate, check_authorities, check_pair
 from enactord.core.names import check_id
 from enactord.core.settings import Key
-from enactord.core.tokens import GIVEN_SAFE, BadTokens, Token, Tokens, given_token, parse_tokens
+from enactord.core.tokens import GIVEN_MADE_BY, GIVEN_SAFE, BadTokens, Token, Tokens, given_token, parse_tokens
 from enactord.daemon.zone_config import Address
 from enactord.operations.tokens import WRITABLE_BY_OTHERS, writable
 from enactord.registry.keys import valid_scope
@@ -256,9 +256,10 @@ class Table:
     def given_token(self, key: str, *, read: bool) -> Token | None:
         """Return the one token that a file holds as it is; without `read`, the file is named and not looked at."""
         path = self.path(key)
-        if path is None or not read:
-            if path is not None:
-                self._uses(path, key)
+        if path is None:
+            return None
+        if not read:
+            self._uses(path, key)
             return None
         secret = self.secret(key)
         if not secret:
@@ -270,7 +271,7 @@ class Table:
             return None
         if len(secret) < GIVEN_SAFE:
             told = f"{path} holds a token of {len(secret)} characters, which could be guessed; make a longer one"
-            self._reader.warn(f"{self._name}.{key}: {told}: openssl rand -hex 32")
+            self._reader.warn(f"{self._name}.{key}: {told}: {GIVEN_MADE_BY}")
         return token
 
     def _mode(self, path: Path) -> int:

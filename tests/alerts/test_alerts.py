@@ -20,7 +20,7 @@ _FAULTS_MIN, _NAMED_MIN = 30, 0.9
 
 
 def test_what_is_told_first_names_the_cause() -> None:
-    """Few alerts come."""
+    """And few alerts come."""
     heard = {each.fault: each.without(_BUSY) for each in hear_all(SHORT, at_once=1, afterwards_s=_AFTERWARDS_S)}
     assert heard.keys() == set(SHORT)
     for each in heard.values():

@@ -9,6 +9,7 @@ from rich.console import Console
 from tests.chaos.faults import KINDS
 from tests.chaos.run import Result, run, show
 from tests.chaos.world import Options
+from tests.daily import daily
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -22,9 +23,10 @@ def told(result: Result) -> str:
     return into.getvalue()
 
 
-async def test_no_invariant_breaks_under_faults() -> None:
+@pytest.mark.parametrize("seconds", daily([12, 45], 1))
+async def test_no_invariant_breaks_under_faults(seconds: int) -> None:
     """etcd, DNS servers, network, disks, enactors and operators all go wrong: nothing is violated, all heals."""
-    result = await run(Options(seconds=12, seed=4))
+    result = await run(Options(seconds=seconds, seed=4))
     print(told(result))
     assert not result.violations, told(result)
     assert result.episodes, "nothing was disturbed"

@@ -31,7 +31,7 @@ COUNT = 200
 INTERVAL_S = 2
 
 
-@pytest.fixture(params=daily([Knot, Bind], 1, name=lambda kind: kind.__name__.lower()))
+@pytest.fixture(params=daily([Knot, Bind], 1))
 def server(request: pytest.FixtureRequest) -> Iterator[DnsServer]:
     with request.param([ZONE]) as started:
         yield started

@@ -38,18 +38,11 @@ COUNT = 100
 FIRST, LAST = 100, 120
 
 
-def fenced_and_not(*everyday: tuple[type[DnsServer], bool]) -> list[Any]:
-    """Return each server with the fence and without it; `make test-long` takes what is not of every day."""
-    return [
-        pytest.param(
-            kind,
-            fenced,
-            id=f"{kind.__name__.lower()}-{'fenced' if fenced else 'unfenced'}",
-            marks=() if (kind, fenced) in everyday else pytest.mark.long,
-        )
-        for kind in (Knot, Bind)
-        for fenced in (True, False)
-    ]
+CASES = [(kind, fenced) for kind in (Knot, Bind) for fenced in (True, False)]
+
+
+def named(case: tuple[type[DnsServer], bool]) -> str:
+    return f"{case[0].__name__.lower()}-{'fenced' if case[1] else 'unfenced'}"
 
 
 @pytest.fixture
@@ -197,7 +190,7 @@ async def unharmed(scope: Scope, users: Watcher) -> None:
     assert LAST in mirror.generations
 
 
-@pytest.mark.parametrize(("dns", "fenced"), fenced_and_not((Knot, True), (Bind, False)), indirect=["dns"])
+@pytest.mark.parametrize(("dns", "fenced"), daily(CASES, [(Knot, True), (Bind, False)], name=named), indirect=["dns"])
 async def test_bytes_of_an_old_plan_that_arrive_late_change_nothing(scope: Scope, fenced: bool) -> None:
     """A's writes of plan 100 are held on the wire until 120 is applied and 100 is pruned, then let go."""
     await settled_before(scope)
@@ -218,7 +211,7 @@ async def test_bytes_of_an_old_plan_that_arrive_late_change_nothing(scope: Scope
         await unharmed(scope, users)
 
 
-@pytest.mark.parametrize(("dns", "fenced"), fenced_and_not((Bind, True)), indirect=["dns"])
+@pytest.mark.parametrize(("dns", "fenced"), daily(CASES, [(Bind, True)], name=named), indirect=["dns"])
 async def test_late_removals_take_no_name_that_a_newer_plan_keeps(scope: Scope, fenced: bool) -> None:
     """A is held with plan 100's removals of 80 names on the wire; 120 keeps them; let go, all resolve."""
     count, dropped = 300, 80
@@ -242,7 +235,7 @@ async def test_late_removals_take_no_name_that_a_newer_plan_keeps(scope: Scope, 
         await unharmed(scope, users)
 
 
-@pytest.mark.parametrize("dns", daily([Knot, Bind], 1, name=lambda kind: kind.__name__.lower()), indirect=True)
+@pytest.mark.parametrize("dns", daily([Knot, Bind], 1), indirect=True)
 async def test_an_enactor_stopped_past_its_lease_does_no_harm_when_it_wakes(scope: Scope) -> None:
     """A is stopped (SIGSTOP) in the middle of plan 100, its claim runs out, 120 is applied, it is continued."""
     count = 400

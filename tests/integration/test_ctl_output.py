@@ -98,12 +98,7 @@ def shell(tmp_path: Path) -> Shell:
 
 @pytest.mark.parametrize(
     ("to", "as_json"),
-    [
-        (">/dev/full", False),
-        pytest.param(GONE, True, marks=pytest.mark.long),
-        pytest.param(">&-", False, marks=pytest.mark.long),
-        pytest.param(">/dev/full", True, marks=pytest.mark.long),
-    ],
+    daily([(">/dev/full", False), (">&-", False), (">/dev/full", True), (GONE, True)], 1),
 )
 def test_what_was_carried_out_exits_0_whatever_becomes_of_its_answer(shell: Shell, to: str, as_json: bool) -> None:
     """A script that is told of a failure would publish twice, or believe that nothing is frozen."""
@@ -155,12 +150,7 @@ def test_a_question_piped_into_a_reader_that_has_enough_ends_quietly(shell: Shel
 
 @pytest.mark.parametrize(
     ("to", "as_json"),
-    [
-        ("", True),
-        (">&-", False),
-        pytest.param(">/dev/full", True, marks=pytest.mark.long),
-        pytest.param(GONE, True, marks=pytest.mark.long),
-    ],
+    daily([("", True), (">&-", False), (">/dev/full", True), (GONE, True)], 2),
 )
 def test_what_was_not_carried_out_never_exits_0(shell: Shell, to: str, as_json: bool) -> None:
     """A refusal, a wrong use and a store that is away keep their codes, whether they can be told or not."""
@@ -176,11 +166,7 @@ def test_what_was_not_carried_out_never_exits_0(shell: Shell, to: str, as_json: 
 
 @pytest.mark.parametrize(
     "env",
-    [
-        ASCII,
-        pytest.param({"PYTHONIOENCODING": "latin-1"}, marks=pytest.mark.long),
-        pytest.param({"LC_ALL": "C"}, marks=pytest.mark.long),
-    ],
+    daily([ASCII, {"PYTHONIOENCODING": "latin-1"}, {"LC_ALL": "C"}], 1, name=" ".join),
 )
 def test_an_encoding_that_lacks_a_character_is_no_error(shell: Shell, env: dict[str, str]) -> None:
     """What cannot be shown is escaped; documents stay JSON, and read back what was said."""

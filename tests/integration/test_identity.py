@@ -163,7 +163,7 @@ def etcd() -> Iterator[Etcd]:
         yield started
 
 
-@pytest.fixture(params=daily([Bind, Knot], 1, name=lambda kind: kind.__name__.lower()))
+@pytest.fixture(params=daily([Bind, Knot], 1))
 def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
     with request.param([ZONE, OTHER]) as server:
         yield Site(server, tmp_path)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from enactord.core.events import StepFailed
+from tests.daily import daily
 from tests.simulation.loop import SimulationLoop, owner, run, simulated
 from tests.world import ZONE, Member, World, fleet, plan
 
@@ -136,12 +137,7 @@ def occasions(what: str) -> int:
 
 @pytest.mark.parametrize(
     ("what", "least", "step"),
-    [
-        ("await", 50, 9),
-        ("call", 16, 4),
-        pytest.param("await", 50, 1, marks=pytest.mark.long),
-        pytest.param("call", 16, 1, marks=pytest.mark.long),
-    ],
+    daily([("await", 50, 9), ("call", 16, 4), ("await", 50, 1), ("call", 16, 1)], 2),
 )
 def test_a_plan_is_applied_whatever_fails_on_its_way(what: str, least: int, step: int) -> None:
     """At each await, and in each call of a port, in turn: the plan is served and applied, and all is well again.
