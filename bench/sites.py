@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil  # type: ignore[import-untyped]
 
 from bench.usage import cpu_s
-from enactord.adapters.wire.tsig import TsigKey
+from enactord.wire.tsig import TsigKey
 from tests.servers.bind import Bind
 from tests.servers.dns_server import DnsServer
 from tests.servers.etcd import Etcd

@@ -19,9 +19,9 @@ from enactord.cli.publish import show_published, shown
 from enactord.cli.terminal import lines_beside, progress, write
 from enactord.core.plan import parse_plan
 from enactord.core.visible import json_text, plain, visible
-from enactord.daemon.operations import Denied, Published, Scope
-from enactord.daemon.operations import publish as publish_draft
-from enactord.registry.plans import Orders
+from enactord.operations.acts import Denied, Published, Scope
+from enactord.operations.acts import publish as publish_draft
+from enactord.store.plans import Orders
 from enactord.telemetry.lines import LineWriter
 from planner_stub.bad import KINDS, Basis, bad_plan, basis_of, default_basis
 from planner_stub.fleet import Fleet
@@ -89,6 +89,15 @@ def _say(lines: LineWriter, event: str, **facts: object) -> None:
     else:
         line = json_text(plain({"event": event, "timestamp": at} | facts, 10_000, 1000), ascii_only=True)
     lines.write(line + "\n")
+
+
+@main.command(epilog=examples("planner-stub names --endpoints 50 > names.txt"))
+@click.option("--endpoints", type=click.IntRange(1, 1_000_000), default=100, show_default=True, help="How many names.")
+@common
+def names(endpoints: int) -> None:
+    """Print the names that a fleet of that size is planned for, one a line."""
+    for name in choose_names(endpoints):
+        write(name + "\n")
 
 
 @main.command(epilog=examples("planner-stub publish plan.json --config enactord.toml"))

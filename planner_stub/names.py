@@ -12,16 +12,6 @@ from enactord.core.names import parse_name, zone_of
 FIRST_NAME = "dynamodb.us-east-1.amazonaws.com."
 """The endpoint that lost every address; always in the first plan."""
 
-_SUFFIXES = (
-    "amazonaws.com.",
-    "api.aws.",
-    "amazonaws.com.cn.",
-    "api.amazonwebservices.com.cn.",
-    "amazonaws.eu.",
-    "api.amazonwebservices.eu.",
-)
-"""DNS suffixes of the partitions, plain and dual-stack. Source: botocore data/partitions.json."""
-
 _ACCOUNT_FIRST = 123_456_789_012
 _ACCOUNT_STEP = 7_919
 _ACCOUNTS = 10**12
@@ -74,14 +64,6 @@ def choose_names(count: int, *, zones: Sequence[str] = (), source: Sequence[str]
             derived_zone = zones[0]
     derived: Iterable[str] = account_names(derived_zone)
     return list(islice(dict.fromkeys(islice(chain(given, derived), count + len(given))), count))
-
-
-def names_zones(names: Iterable[str]) -> list[str]:
-    """Return the zones that the names need: AWS's DNS suffixes, or the last two labels of any other name."""
-    found: dict[str, None] = {}
-    for name in names:
-        found[zone_of(name, _SUFFIXES) or ".".join(name.split(".")[-3:])] = None
-    return sorted(found)
 
 
 def botocore_names() -> tuple[str, ...]:

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from enactord.core.content import content_json, parse_content
 from enactord.core.errors import PlanUnreadable, StoreDown, StoreRefused
 from enactord.core.plan import parse_plan
-from enactord.daemon.operations import Denied, Published, Scope, publish
-from enactord.registry.plans import Orders
+from enactord.operations.acts import Denied, Published, Scope, publish
+from enactord.store.plans import Orders
 from planner_stub.fleet import Fleet, plan_document
 
 _PORTION = 40_000

@@ -13,7 +13,7 @@ import dns.rdatatype
 import dns.tsig
 import dns.update
 
-from enactord.adapters.embedded import EmbeddedServer, Key
+from enactord.dns_server import EmbeddedServer, Key
 
 ZONE = "example.test."
 SECRET = b"0123456789abcdef0123456789abcdef"

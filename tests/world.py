@@ -8,8 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from enactord.adapters.memory_store import MemoryStore
-from enactord.adapters.memory_zone import MemoryServer, MemoryZone
+from enactord.backends.memory import MemoryServer, MemoryZone
 from enactord.core.errors import StoreDown, StoreFull, ZoneDown
 from enactord.core.events import Happening, StepFailed
 from enactord.core.fence import FenceSeen
@@ -22,9 +21,10 @@ from enactord.core.refusal import Refusal
 from enactord.core.retention import Keep
 from enactord.engine.enactor import Enactor
 from enactord.engine.settings import Ports, Settings, Verifier, ZonePorts, ZoneSettings
-from enactord.registry.keys import Keys
-from enactord.registry.mirror import Mirror
-from enactord.registry.plans import Orders, Plans
+from enactord.store.keys import Keys
+from enactord.store.mirror import Mirror
+from enactord.store.plans import Orders, Plans
+from enactord.stores.memory import MemoryStore
 
 SCOPE = "test"
 ZONE = "example.test."

@@ -8,7 +8,7 @@ from bench.candidates.protocol import Took
 from bench.fleet import Fleet
 from bench.naive.batched import BatchedZone
 from bench.sites import Site
-from enactord.adapters.clock import SystemClock
+from enactord.clock import SystemClock
 from enactord.core.records import Change
 
 

@@ -13,12 +13,12 @@ from bench.candidates.protocol import Took
 from bench.fleet import Fleet
 from bench.sites import Site
 from bench.usage import cpu_s, peak_mb
-from enactord.adapters.clock import SystemClock
-from enactord.adapters.stores import open_store
+from enactord.clock import SystemClock
 from enactord.core.guards import Limits
 from enactord.core.plan import Manifest, read_plan
-from enactord.daemon.operations import Denied, Scope, publish
-from enactord.registry.plans import Orders
+from enactord.operations.acts import Denied, Scope, publish
+from enactord.store.plans import Orders
+from enactord.stores.by_url import open_store
 from tests.servers.dns_server import free_port
 
 APPLY_LIMIT_S = 300.0

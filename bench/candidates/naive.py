@@ -10,7 +10,7 @@ from bench.naive.enactor import NaiveEnactor, Settings
 from bench.naive.memory import GivenPlans
 from bench.naive.ports import plan_of
 from bench.sites import Site
-from enactord.adapters.clock import SystemClock
+from enactord.clock import SystemClock
 from enactord.core.plan import read_plan
 
 

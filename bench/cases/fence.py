@@ -8,8 +8,8 @@ from bench.fleet import Fleet
 from bench.naive.batched import BatchedZone
 from bench.runner import Bench
 from bench.sites import Kind, Site, open_site
-from enactord.adapters.clock import SystemClock
-from enactord.adapters.rfc2136 import Rfc2136Zone
+from enactord.backends.rfc2136.zone import Rfc2136Zone
+from enactord.clock import SystemClock
 from enactord.core.fence import Fence
 from enactord.core.records import Change, Committed, Transaction
 

@@ -23,7 +23,7 @@ from bench.naive.ports import Key, NaiveError, Outcome, Transaction, Zone, plan_
 from bench.runner import Bench
 from bench.sites import Site, open_site
 from bench.watching import Watch
-from enactord.adapters.clock import SystemClock
+from enactord.clock import SystemClock
 from enactord.core.plan import read_plan
 from tests.servers.proxy import Proxy, is_batch
 

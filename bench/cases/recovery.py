@@ -16,8 +16,8 @@ from bench.fleet import ANSWERS_MAX, Fleet
 from bench.naive.batched import BatchedZone
 from bench.runner import Bench
 from bench.sites import Site, open_site
-from enactord.adapters.bulk_reader import BulkReader
-from enactord.adapters.clock import SystemClock
+from enactord.backends.readers.bulk import BulkReader
+from enactord.clock import SystemClock
 from enactord.core.content import parse_content
 from enactord.core.errors import StoreDown
 from enactord.core.names import fence_name

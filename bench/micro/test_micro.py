@@ -9,13 +9,7 @@ from typing import Any, Protocol
 import pytest
 
 from bench.fleet import ANSWERS_MAX, Fleet
-from enactord.adapters.clock import SystemClock
-from enactord.adapters.sqlite_store import SqliteStore
-from enactord.adapters.stores import open_store
-from enactord.adapters.wire.answer import TYPE_A, TYPE_AAAA, pack_question
-from enactord.adapters.wire.signed_questions import SignedQuestions
-from enactord.adapters.wire.tsig import TsigKey, sign, verify
-from enactord.adapters.wire.update import pack_update
+from enactord.clock import SystemClock
 from enactord.core.buckets import BucketId, bucket_of, slots_for
 from enactord.core.content import parse_content
 from enactord.core.diff import diff_bucket
@@ -25,12 +19,18 @@ from enactord.core.ledger import Bucket, Entry, Version, pack_bucket, parse_buck
 from enactord.core.plan import chunk_digest, chunk_texts, pack_chunk, parse_chunk, parse_plan, unpack_chunk
 from enactord.core.records import Transaction
 from enactord.ports import KeyValue
-from enactord.registry.fences import Fences
-from enactord.registry.keys import Keys
-from enactord.registry.ledger import BUCKETS_A_TRANSACTION, Ledger, Permit
-from enactord.registry.mirror import Mirror
-from enactord.registry.plans import Orders, Plans
-from enactord.registry.session import Session
+from enactord.store.fences import Fences
+from enactord.store.keys import Keys
+from enactord.store.ledger import BUCKETS_A_TRANSACTION, Ledger, Permit
+from enactord.store.mirror import Mirror
+from enactord.store.plans import Orders, Plans
+from enactord.store.session import Session
+from enactord.stores.by_url import open_store
+from enactord.stores.sqlite import SqliteStore
+from enactord.wire.answer import TYPE_A, TYPE_AAAA, pack_question
+from enactord.wire.signed_questions import SignedQuestions
+from enactord.wire.tsig import TsigKey, sign, verify
+from enactord.wire.update import pack_update
 from tests.servers.etcd import Etcd
 
 ZONE = "micro.test."

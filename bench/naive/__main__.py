@@ -15,10 +15,10 @@ from bench.naive.enactor import NaiveEnactor, Settings
 from bench.naive.files import FolderPlans, read_plan_file
 from bench.naive.memory import GivenPlans
 from bench.naive.ports import NaiveError, Plans
-from enactord.adapters.clock import SystemClock
-from enactord.adapters.wire.tsig import ALGORITHMS, TsigKey
+from enactord.clock import SystemClock
 from enactord.core.errors import InvalidName
 from enactord.core.names import parse_name
+from enactord.wire.tsig import ALGORITHMS, TsigKey
 
 EXAMPLE = """example:
   python -m bench.naive --server 127.0.0.1:5353 --zone example.test --key-name enactor --secret-file key.txt \\

@@ -9,11 +9,11 @@ import asyncio
 from collections.abc import Sequence
 
 from bench.naive.ports import ZoneFailed
-from enactord.adapters.wire.stream import MaybeReceived, NeverSent, Stream
-from enactord.adapters.wire.tsig import TsigError, TsigKey, sign, verify
-from enactord.adapters.wire.update import pack_after
 from enactord.core.records import Change
 from enactord.ports import Clock
+from enactord.wire.stream import MaybeReceived, NeverSent, Stream
+from enactord.wire.tsig import TsigError, TsigKey, sign, verify
+from enactord.wire.update import pack_after
 
 
 def pack_unfenced(zone: str, changes: Sequence[Change]) -> bytes:

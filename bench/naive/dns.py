@@ -21,8 +21,8 @@ import dns.xfr
 import dns.zone
 
 from bench.naive.ports import Key, Outcome, Transaction, ZoneFailed
-from enactord.adapters.wire.stream import MaybeReceived, NeverSent, Stream
-from enactord.adapters.wire.tsig import TsigKey
+from enactord.wire.stream import MaybeReceived, NeverSent, Stream
+from enactord.wire.tsig import TsigKey
 
 _OUTCOMES = {
     dns.rcode.NOERROR: Outcome.DONE,

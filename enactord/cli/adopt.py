@@ -11,8 +11,8 @@ from enactord.cli.publish import author_or_user
 from enactord.cli.source import ask
 from enactord.cli.terminal import Out, deny, tell_done
 from enactord.core.names import parse_name
-from enactord.daemon import operations
-from enactord.daemon.operations import Denied
+from enactord.operations import acts as operations
+from enactord.operations.acts import Denied
 
 if TYPE_CHECKING:
     from enactord.cli.opening import Tools

@@ -12,7 +12,7 @@ from enactord.cli.terminal import Out, show
 from enactord.cli.times import Moment
 from enactord.core.moment import utc
 from enactord.operations import audit as log
-from enactord.registry.audit import ROOM_MAX, ROOMS
+from enactord.store.audit import ROOM_MAX, ROOMS
 
 if TYPE_CHECKING:
     from enactord.cli.opening import Tools

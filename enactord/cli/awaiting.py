@@ -14,9 +14,9 @@ from click.core import ParameterSource
 from enactord.cli.program import NO, OK, UNREACHABLE, F, enactor_url
 from enactord.cli.terminal import Bar, complain
 from enactord.core.errors import Compacted, EnactordError, StoreDown
-from enactord.daemon.documents import Document, status_document
-from enactord.daemon.operations import Denied, Scope
-from enactord.registry.reports import WAIT_S
+from enactord.operations.acts import Denied, Scope
+from enactord.operations.documents import Document, status_document
+from enactord.store.reports import WAIT_S
 
 if TYPE_CHECKING:
     from enactord.cli.remote import Remote

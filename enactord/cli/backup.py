@@ -5,15 +5,15 @@ from pathlib import Path
 
 import click
 
-from enactord.adapters.local_copy import COPY_NAME, read_copy
 from enactord.cli.opening import open_tools
 from enactord.cli.program import examples, on_site
 from enactord.cli.publish import author_or_user
 from enactord.cli.terminal import Out, deny, progress, tell_done, warn
 from enactord.core.moment import utc
-from enactord.daemon import archive
-from enactord.daemon.archive import Restored, Saved
+from enactord.operations import archive
+from enactord.operations.archive import Restored, Saved
 from enactord.operations.scope import Denied, Stage
+from enactord.stores.local_copy import COPY_NAME, read_copy
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 

@@ -7,13 +7,13 @@ import click
 import uvloop
 
 from enactord import __version__
-from enactord.adapters.clock import SystemClock
 from enactord.cli.completion import completion
 from enactord.cli.dev import dev
 from enactord.cli.program import Program, common, examples
 from enactord.cli.terminal import tell_done, warn
+from enactord.clock import SystemClock
+from enactord.config.tables import load_config
 from enactord.daemon.certificates import certificates_of, expired
-from enactord.daemon.config import load_config
 from enactord.daemon.run import serve
 
 

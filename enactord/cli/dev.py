@@ -11,8 +11,9 @@ import os
 import secrets
 import signal
 import socket
+import subprocess
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,27 +21,37 @@ from pathlib import Path
 
 import click
 
-from enactord.adapters.clock import SystemClock
-from enactord.adapters.embedded import EmbeddedServer
-from enactord.adapters.stores import open_store
-from enactord.adapters.wire.tsig import TsigKey
 from enactord.cli.program import common, examples
 from enactord.cli.terminal import lines_beside, rendered_line
+from enactord.clock import SystemClock
 from enactord.core.errors import ConfigError, InvalidPlan, StoreDown
 from enactord.core.guards import Limits
+from enactord.core.names import zone_of
 from enactord.core.plan import PLAN_BYTES_MAX, Draft, parse_plan
 from enactord.core.refusal import Refusal
-from enactord.daemon.news import follow_news
+from enactord.dns_server import EmbeddedServer
+from enactord.operations.news import follow_news
 from enactord.operations.scope import Scope
-from enactord.registry.plans import Orders
+from enactord.store.plans import Orders
+from enactord.stores.by_url import open_store
 from enactord.telemetry.lines import LineWriter
-from planner_stub.names import choose_names, names_zones
+from enactord.wire.tsig import TsigKey
 
 SCOPE = "us-east-1"
 HOST = "127.0.0.1"
 ENACTORS = ("enactor-a", "enactor-b", "enactor-c")
 KEY = "dev"
 _STOP_LIMIT_S = 10.0
+_NAMES_LIMIT_S = 60.0
+_SUFFIXES = (
+    "amazonaws.com.",
+    "api.aws.",
+    "amazonaws.com.cn.",
+    "api.amazonwebservices.com.cn.",
+    "amazonaws.eu.",
+    "api.amazonwebservices.eu.",
+)
+"""DNS suffixes of the partitions, plain and dual-stack. Source: botocore data/partitions.json."""
 _SHOWN = ("plan.published", "plan.applied", "frozen", "thawed", "plan.unreadable", "enactor.gone")
 
 
@@ -108,7 +119,7 @@ def dev(
     that nothing changes.
     """
     draft = _read_plan(plan_file) if plan_file else None
-    names = sorted(draft.endpoints) if draft else choose_names(endpoints)
+    names = sorted(draft.endpoints) if draft else _fleet_names(endpoints)
     site = Site(
         state=state.absolute(),
         dns_port=dns_port,
@@ -128,6 +139,21 @@ def _read_plan(path: Path) -> Draft:
     if draft.base is not None or not draft.endpoints:
         raise InvalidPlan((f"{path}: dev wants a whole plan: endpoints, and no base",))
     return draft
+
+
+def _fleet_names(count: int) -> list[str]:
+    """Return the names that the planner stub will plan for: it is a program of its own, and is asked."""
+    command = [sys.executable, "-m", "planner_stub.cli", "names", "--endpoints", str(count)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=_NAMES_LIMIT_S, check=True)
+    return done.stdout.split()
+
+
+def names_zones(names: Iterable[str]) -> list[str]:
+    """Return the zones that the names need: AWS's DNS suffixes, or the last two labels of any other name."""
+    found: dict[str, None] = {}
+    for name in names:
+        found[zone_of(name, _SUFFIXES) or ".".join(name.split(".")[-3:])] = None
+    return sorted(found)
 
 
 def _check_ports(site: Site) -> None:

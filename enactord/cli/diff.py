@@ -14,8 +14,8 @@ from enactord.cli.terminal import Out, brief_content, deny, show
 from enactord.core.contribution import is_handle
 from enactord.core.plan import GENERATION_MAX
 from enactord.core.refusal import Refusal
-from enactord.daemon.operations import Denied, Scope, diff_plans, newest_plan, owned_contents
 from enactord.operations import refused
+from enactord.operations.acts import Denied, Scope, diff_plans, newest_plan, owned_contents
 
 if TYPE_CHECKING:
     from enactord.cli.opening import Tools

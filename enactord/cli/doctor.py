@@ -7,19 +7,19 @@ from typing import Any
 
 import click
 
-from enactord.adapters.clock import SystemClock
-from enactord.adapters.wire.tsig import TsigKey
 from enactord.cli.program import NO, OK, UNREACHABLE, config_path, examples, on_site
 from enactord.cli.terminal import Out, deny, progress, show
+from enactord.clock import SystemClock
+from enactord.config.files import read_bounded
+from enactord.config.table import parse_address
+from enactord.config.tables import load_config
+from enactord.config.tsig_file import NoKey, parse_key_file
 from enactord.core.names import parse_name
-from enactord.daemon.config import load_config
-from enactord.daemon.config_files import read_bounded
-from enactord.daemon.config_table import parse_address
-from enactord.daemon.doctor import Report, State, examine
-from enactord.daemon.tsig_file import NoKey, parse_key_file
 from enactord.daemon.wiring import owns_no_key, zone_key
+from enactord.doctor import Report, State, examine
 from enactord.operations.conformance import Conformance, Target, Verdict, conform
 from enactord.operations.scope import Denied
+from enactord.wire.tsig import TsigKey
 
 _WIDTH = 80
 _INDENT = 11

@@ -8,30 +8,30 @@ from typing import NoReturn
 
 import click
 
-from enactord.adapters.primaries import SeveralServers
+from enactord.backends.rfc2136.primaries import SeveralServers
 from enactord.cli.given import REASON
 from enactord.cli.opening import open_scope
 from enactord.cli.program import Verbs, config_path, examples, on_site
 from enactord.cli.publish import author_or_user
 from enactord.cli.terminal import Out, deny, tell_done, warn
+from enactord.config.store import open_config_store
+from enactord.config.tables import Config, load_config
 from enactord.core.content import pack_address
 from enactord.core.errors import EnactordError, StoreDown, StoreRefused
 from enactord.core.fence import Owner
 from enactord.core.names import fence_name, parse_name, zone_of
 from enactord.core.records import Records
 from enactord.core.render import ANSWERS_MAX_LIMIT
-from enactord.daemon.config import Config, load_config
-from enactord.daemon.config_store import open_config_store
-from enactord.daemon.copied import copied_installation
 from enactord.daemon.wiring import open_zones
 from enactord.engine.settings import ZonePorts
 from enactord.operations import audit
 from enactord.operations import emergency as acts
+from enactord.operations.copied import copied_installation
 from enactord.operations.emergency import Taken
 from enactord.operations.scope import Denied
-from enactord.registry.audit import Deed, Facts
-from enactord.registry.fences import Fences
-from enactord.registry.keys import Keys, parse_installation
+from enactord.store.audit import Deed, Facts
+from enactord.store.fences import Fences
+from enactord.store.keys import Keys, parse_installation
 
 _STORE_PATIENCE_S = 2.0
 
@@ -200,7 +200,7 @@ async def _opened(zone: str, name: str = "") -> AsyncIterator[tuple[Owner, ZoneP
         _wrong(f"{name} is not in {zone}{named}")
     async with open_zones(config) as zones:
         port = zones[zone].zone
-        installation = copied_installation(config)
+        installation = copied_installation(config.enactor.state_dir, config.enactor.scope)
         if isinstance(port, SeveralServers) or not installation:
             primary, stored = await _recorded(config, zone)
             installation = installation or stored

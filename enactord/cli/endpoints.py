@@ -12,8 +12,8 @@ from enactord.cli.terminal import Out, deny, show
 from enactord.core.moment import utc
 from enactord.core.names import parse_name
 from enactord.core.refusal import Refusal
-from enactord.daemon.documents import STATES
-from enactord.daemon.operations import Denied, endpoint_document, find_entries
+from enactord.operations.acts import Denied, endpoint_document, find_entries
+from enactord.operations.documents import STATES
 
 if TYPE_CHECKING:
     from enactord.cli.opening import Tools

@@ -11,8 +11,8 @@ from enactord.cli.publish import author_or_user
 from enactord.cli.source import read
 from enactord.cli.terminal import Out, tell_done
 from enactord.core.moment import utc
-from enactord.daemon import operations
-from enactord.daemon.operations import freeze_document
+from enactord.operations import acts as operations
+from enactord.operations.acts import freeze_document
 
 if TYPE_CHECKING:
     from enactord.cli.opening import Tools

@@ -11,7 +11,7 @@ from enactord.cli.terminal import Out, brief_content, deny, show
 from enactord.core.moment import utc
 from enactord.core.names import parse_name
 from enactord.core.refusal import Refusal
-from enactord.daemon.operations import Denied, history_document
+from enactord.operations.acts import Denied, history_document
 
 if TYPE_CHECKING:
     from enactord.cli.opening import Tools

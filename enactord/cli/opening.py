@@ -6,18 +6,18 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
-from enactord.adapters.clock import SystemClock
 from enactord.cli.program import config_path
 from enactord.cli.terminal import warn
+from enactord.clock import SystemClock
+from enactord.config.store import open_config_store
+from enactord.config.tables import Config, load_config
 from enactord.core.errors import ConfigError, EnactordError
-from enactord.daemon.config import Config, load_config
-from enactord.daemon.config_store import open_config_store
 from enactord.engine.settings import Settings, ZonePorts
 from enactord.operations.scope import Scope
-from enactord.registry.fences import Fences
-from enactord.registry.keys import Keys
-from enactord.registry.limits import Ruling, read_ruling
-from enactord.registry.reports import WAIT_S
+from enactord.store.fences import Fences
+from enactord.store.keys import Keys
+from enactord.store.limits import Ruling, read_ruling
+from enactord.store.reports import WAIT_S
 
 T = TypeVar("T")
 
@@ -48,7 +48,7 @@ class Tools:
             named = ", ".join(ports.settings.primaries)
             detail = f"zone.server: {zone} is written on {record.primary}, and this config names {named}; name it, too"
             raise ConfigError((detail,))
-        from enactord.adapters.primaries import SeveralServers
+        from enactord.backends.rfc2136.primaries import SeveralServers
 
         if isinstance(ports.zone, SeveralServers):
             await ports.zone.settle("" if record is None else record.primary)

@@ -15,10 +15,10 @@ from enactord.cli.terminal import Bar, Out, deny, progress, show, warn
 from enactord.core.moment import parse_span, utc
 from enactord.core.names import parse_name
 from enactord.core.overrides import DRAIN, LASTS_MAX_S, PIN, WEIGHT
-from enactord.daemon.operations import Denied, How
-from enactord.daemon.overriding import end_override
-from enactord.daemon.overriding import override as override_endpoint
-from enactord.operations.overriding import Wanted
+from enactord.operations.acts import Denied, How
+from enactord.operations.override import end_override
+from enactord.operations.override import override as override_endpoint
+from enactord.operations.override_draft import Wanted
 
 if TYPE_CHECKING:
     from enactord.cli.opening import Tools

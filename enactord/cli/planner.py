@@ -11,9 +11,9 @@ from enactord.cli.publish import author_or_user
 from enactord.cli.source import read
 from enactord.cli.terminal import Out, show, tell_done
 from enactord.core.moment import utc
-from enactord.daemon import operations
-from enactord.daemon.operations import pauses_document, planners_document, resumed_document
-from enactord.registry.planners import DEFAULT, check_planner
+from enactord.operations import acts as operations
+from enactord.operations.acts import pauses_document, planners_document, resumed_document
+from enactord.store.planners import DEFAULT, check_planner
 
 if TYPE_CHECKING:
     from enactord.cli.opening import Tools

@@ -14,7 +14,7 @@ from enactord.core.contribution import mark_of
 from enactord.core.errors import PlanUnreadable
 from enactord.core.moment import utc
 from enactord.core.refusal import Refusal
-from enactord.daemon.operations import Denied, contents_document, plans_document
+from enactord.operations.acts import Denied, contents_document, plans_document
 
 if TYPE_CHECKING:
     from enactord.cli.opening import Tools

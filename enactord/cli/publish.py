@@ -15,9 +15,9 @@ from enactord.cli.source import ask
 from enactord.cli.terminal import Bar, Out, deny, progress, show, tell_done, warn
 from enactord.core.contribution import is_handle
 from enactord.core.plan import GENERATION_MAX, Draft
-from enactord.daemon.operations import Denied, How, Published, approve, approve_refused
-from enactord.daemon.operations import publish as publish_draft
-from enactord.registry.plans import Orders
+from enactord.operations.acts import Denied, How, Published, approve, approve_refused
+from enactord.operations.acts import publish as publish_draft
+from enactord.store.plans import Orders
 
 if TYPE_CHECKING:
     from enactord.cli.opening import Tools

@@ -36,7 +36,7 @@ def refused() -> None:
 
 
 async def _from_store(tools: "Tools") -> dict[str, Any]:
-    from enactord.daemon.documents import contribution_document  # `status` imports this module, and not that one
+    from enactord.operations.documents import contribution_document  # `status` imports this module, and not that one
 
     return {"refused": [contribution_document(kept) for kept in await tools.scope.contributions.stored()]}
 

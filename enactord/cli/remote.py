@@ -12,7 +12,6 @@ from urllib.parse import quote, urlsplit
 
 import click
 
-from enactord.adapters.enactor_client import Answer, Base, Client, Query
 from enactord.cli.program import (
     CA_FILE_VARIABLE,
     NO,
@@ -25,6 +24,7 @@ from enactord.cli.program import (
     enactor_file,
 )
 from enactord.cli.terminal import warn
+from enactord.client.enactor import Answer, Base, Client, Query
 from enactord.core.refusal import Denied, Refusal
 
 Document = dict[str, Any]

@@ -13,8 +13,8 @@ from enactord.cli.publish import author_or_user, show_published, shown
 from enactord.cli.source import ask
 from enactord.cli.terminal import Bar, progress
 from enactord.cli.times import Moment
-from enactord.daemon.operations import Denied, Earlier, How
-from enactord.daemon.operations import rollback as roll_back
+from enactord.operations.acts import Denied, Earlier, How
+from enactord.operations.acts import rollback as roll_back
 
 if TYPE_CHECKING:
     from enactord.cli.opening import Tools

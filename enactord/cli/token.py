@@ -8,9 +8,9 @@ import click
 
 from enactord.cli.program import F, Verbs, config_path, examples, on_site
 from enactord.cli.terminal import Out, deny, show, tell_done
+from enactord.config.tables import load_config
 from enactord.core.moment import utc
 from enactord.core.tokens import Role, Token, Tokens, check_token_name
-from enactord.daemon.config import load_config
 from enactord.operations.scope import Denied
 from enactord.operations.tokens import create_token, read_tokens, revoke_token
 

@@ -9,7 +9,7 @@ from enactord.cli.program import NO, OK, UNREACHABLE, anywhere, examples
 from enactord.cli.publish import author_or_user
 from enactord.cli.source import read
 from enactord.cli.terminal import Bar, Out, progress, tell_done, warn
-from enactord.daemon import operations
+from enactord.operations import acts as operations
 
 if TYPE_CHECKING:
     from enactord.cli.opening import Tools

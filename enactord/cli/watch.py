@@ -12,7 +12,7 @@ from enactord.cli.program import anywhere, examples, translate
 from enactord.cli.source import read
 from enactord.cli.terminal import show_line, wants_json, write, write_json
 from enactord.core.errors import EnactordError
-from enactord.daemon.news import follow_news
+from enactord.operations.news import follow_news
 
 if TYPE_CHECKING:
     from enactord.cli.opening import Tools

@@ -10,8 +10,8 @@ from enactord.cli.program import Verbs, examples, on_site
 from enactord.cli.publish import author_or_user
 from enactord.cli.terminal import Out, agrees, deny, progress, tell_done
 from enactord.core.names import parse_name
-from enactord.daemon.copied import copied_installation
 from enactord.operations import taking
+from enactord.operations.copied import copied_installation
 from enactord.operations.retiring import Retired, retire
 from enactord.operations.scope import Denied, Stage
 from enactord.operations.taking import Offer, TakenOver
@@ -137,7 +137,8 @@ async def _look(name: str) -> Offer | Denied:
 
 async def _take(offer: Offer, reason: str, author: str) -> TakenOver | Denied:
     async with open_tools() as tools, tools.zones() as zones:
-        copied = await asyncio.to_thread(copied_installation, tools.config)
+        enactor = tools.config.enactor
+        copied = await asyncio.to_thread(copied_installation, enactor.state_dir, enactor.scope)
         ports = zones[offer.zone]
         return await taking.take(tools.scope, offer, ports, reason=reason, author=author, copied=copied)
 

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from enactord.adapters.tls import BadCertificate, expiries
-from enactord.daemon.config import Config
+from enactord.config.tables import Config
+from enactord.wire.tls import BadCertificate, expiries
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,10 +13,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from enactord.config.files import Source, paths_of, read_bounded
+from enactord.config.tables import Config, read_source
 from enactord.core.errors import ConfigError
 from enactord.core.events import FileRefused, FilesTaken
-from enactord.daemon.config import Config, read_source
-from enactord.daemon.config_files import Source, paths_of, read_bounded
 from enactord.daemon.reload import Live
 from enactord.ports import Observer
 

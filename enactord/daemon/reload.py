@@ -11,21 +11,21 @@ import ssl
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from enactord.adapters.primaries import SeveralServers
-from enactord.adapters.rfc2136 import Rfc2136Zone
-from enactord.adapters.skydns import SkydnsZone
-from enactord.adapters.stores import Renewable
-from enactord.adapters.tls import BadCertificate, load_pair
+from enactord.backends.rfc2136.primaries import SeveralServers
+from enactord.backends.rfc2136.zone import Rfc2136Zone
+from enactord.backends.skydns.zone import SkydnsZone
+from enactord.config.tables import Config, HttpConfig, LogConfig, ZoneConfig
 from enactord.core.errors import ConfigError
 from enactord.core.events import Happening
 from enactord.core.settings import Values
 from enactord.daemon.certificates import Certificate, certificates_of, expired
-from enactord.daemon.config import Config, HttpConfig, LogConfig, ZoneConfig
-from enactord.daemon.http import Pages, open_tls
 from enactord.daemon.wiring import zone_key
 from enactord.engine.enactor import Enactor
+from enactord.http.app import Pages, open_tls
+from enactord.stores.by_url import Renewable
 from enactord.telemetry.lines import LineWriter
 from enactord.telemetry.log import LogObserver, make_logger
+from enactord.wire.tls import BadCertificate, load_pair
 
 _WHOLE = frozenset({"guard", "prune", "repair", "log"})
 """Tables of which every key may change."""

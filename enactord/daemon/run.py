@@ -10,18 +10,18 @@ from contextlib import AsyncExitStack
 from prometheus_client import GCCollector, PlatformCollector, ProcessCollector
 
 from enactord import __version__
-from enactord.adapters.clock import SystemClock
+from enactord.clock import SystemClock
+from enactord.config.tables import Config, read_text
 from enactord.core.errors import ConfigError, EnactordError
 from enactord.daemon.collector import tune_collector
-from enactord.daemon.config import Config, read_text
 from enactord.daemon.file_watch import FileWatch
-from enactord.daemon.http import STUCK_S, Pages, serve_http
 from enactord.daemon.notify import Notifier
-from enactord.daemon.overriding import end_expired
 from enactord.daemon.reload import Live, LiveLog
-from enactord.daemon.web.feed import Feed
 from enactord.daemon.wiring import open_ports
 from enactord.engine.enactor import Enactor
+from enactord.http.app import STUCK_S, Pages, serve_http
+from enactord.http.feed import Feed
+from enactord.operations.override import end_expired
 from enactord.telemetry.failures import Failures
 from enactord.telemetry.fanout import Fanout
 from enactord.telemetry.lag import watch_lag

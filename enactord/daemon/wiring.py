@@ -1,4 +1,4 @@
-"""From a config to an enactor with its ports: the only place where adapters are chosen."""
+"""From a config to an enactor with its ports: the only place where backends and stores are chosen."""
 
 import os
 import secrets
@@ -7,26 +7,26 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from enactord.adapters.aiodns_reader import AiodnsReader
-from enactord.adapters.bulk_reader import BulkReader
-from enactord.adapters.clock import SystemClock
-from enactord.adapters.embedded import EmbeddedServer
-from enactord.adapters.fallback_reader import FallbackReader
-from enactord.adapters.local_copy import SqliteLocalCopy
-from enactord.adapters.primaries import CurrentReader, SeveralServers
-from enactord.adapters.rfc2136 import Rfc2136Zone
-from enactord.adapters.server_connections import ServerConnections
-from enactord.adapters.skydns import SkydnsZone
-from enactord.adapters.wire.tsig import TsigKey
+from enactord.backends.readers.aiodns import AiodnsReader
+from enactord.backends.readers.bulk import BulkReader
+from enactord.backends.readers.fallback import FallbackReader
+from enactord.backends.rfc2136.connections import ServerConnections
+from enactord.backends.rfc2136.primaries import CurrentReader, SeveralServers
+from enactord.backends.rfc2136.zone import Rfc2136Zone
+from enactord.backends.skydns.zone import SkydnsZone
+from enactord.clock import SystemClock
+from enactord.config.files import is_there
+from enactord.config.store import open_config_store
+from enactord.config.tables import Address, Config, ZoneConfig
 from enactord.core.errors import ConfigError
-from enactord.daemon.config import Address, Config, ZoneConfig
-from enactord.daemon.config_files import is_there
-from enactord.daemon.config_store import open_config_store
+from enactord.dns_server import EmbeddedServer
 from enactord.engine.settings import Ports, Verifier, ZonePorts
 from enactord.ports import KeyValue, Observer, ServedReader, Zone
+from enactord.stores.local_copy import SqliteLocalCopy
+from enactord.wire.tsig import TsigKey
 
 if TYPE_CHECKING:
-    from enactord.adapters.route53 import Route53Api
+    from enactord.backends.route53 import Route53Api
 
 EMBEDDED_KEY = "enactord"
 _OWN_SECRET_FILE = "embedded-tsig.secret"
@@ -112,7 +112,7 @@ class _Opener:
 
     async def _open_route53(self, zone: ZoneConfig) -> Zone:
         try:
-            from enactord.adapters.route53 import Route53Api, Route53Zone  # boto3 takes long to import
+            from enactord.backends.route53 import Route53Api, Route53Zone  # boto3 takes long to import
         except ModuleNotFoundError as error:
             detail = f"zone.backend: route53 needs {error.name}: pip install 'enactord[route53]'"
             raise ConfigError((detail,)) from error

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from enactord.core.errors import PlanUnreadable
 from enactord.core.ledger import Entry
 from enactord.engine.evidence import NEGATIVE_TTL_MAX_S, Seen, State
-from enactord.registry.damage import damaged
+from enactord.store.damage import damaged
 from enactord.store.layout import LIMITS
 
 if TYPE_CHECKING:

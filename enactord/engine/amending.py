@@ -8,10 +8,10 @@ from enactord.core.events import EndpointHeld
 from enactord.core.fence import FenceRecord
 from enactord.core.ledger import Bucket, Entry, Hold
 from enactord.engine.settings import Ports
-from enactord.registry.fences import fence_is
-from enactord.registry.keys import Keys
-from enactord.registry.ledger import Ledger
-from enactord.registry.mirror import Mirror
+from enactord.store.fences import fence_is
+from enactord.store.keys import Keys
+from enactord.store.ledger import Ledger
+from enactord.store.mirror import Mirror
 
 
 class Amender:

@@ -26,11 +26,11 @@ from enactord.engine.sharing import Sharing
 from enactord.engine.slices import Pass, run_slice
 from enactord.engine.together import together
 from enactord.engine.writer import FenceMoved, ZoneDenied, ZoneWriter
-from enactord.registry.keys import Keys, record_value
-from enactord.registry.ledger import BUCKETS_A_TRANSACTION, Ledger, Permit
-from enactord.registry.mirror import Mirror
-from enactord.registry.session import Claim
+from enactord.store.keys import Keys, record_value
+from enactord.store.ledger import BUCKETS_A_TRANSACTION, Ledger, Permit
 from enactord.store.ledger_index import OTHER_FORMAT
+from enactord.store.mirror import Mirror
+from enactord.store.session import Claim
 
 _SLICE_ENDPOINTS = 1_000
 """Endpoints of one slice, about: large enough to fill messages, small enough that a crash leaves few marks."""

@@ -22,7 +22,7 @@ from enactord.engine.primaries import PrimaryChoice
 from enactord.engine.refilling import Refiller
 from enactord.engine.rightful import plan_at
 from enactord.engine.settings import Ports, Settings
-from enactord.registry.mirror import Mirror
+from enactord.store.mirror import Mirror
 
 _SHOW_TIMEOUT_S = 0.25
 

@@ -12,9 +12,9 @@ from enactord.engine.applying import Accepted
 from enactord.engine.pace import Patience, Stride
 from enactord.engine.planning import Planning, PlanView
 from enactord.engine.settings import Ports, Settings
-from enactord.registry.mirror import Mirror
-from enactord.registry.plans import Plans
 from enactord.store.layout import HEAD
+from enactord.store.mirror import Mirror
+from enactord.store.plans import Plans
 
 _PATIENCE_FIRST_S = 0.1
 _PATIENCE_CAP_S = 10.0

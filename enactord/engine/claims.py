@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Set
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from enactord.registry.session import Claim, Session
+from enactord.store.session import Claim, Session
 
 
 @dataclass(slots=True)

@@ -6,7 +6,7 @@ from enactord.core.errors import CopyUnreadable, PlanUnreadable
 from enactord.core.events import StepFailed
 from enactord.core.kv import Item
 from enactord.engine.settings import Ports
-from enactord.registry.mirror import Mirror
+from enactord.store.mirror import Mirror
 
 _PAUSE_S = 0.5
 

@@ -51,12 +51,12 @@ from enactord.engine.retries import Retries
 from enactord.engine.settings import Ports, Settings
 from enactord.engine.sharing import Sharing
 from enactord.engine.writer import ZoneDenied, ZoneWriter
-from enactord.registry.control import Freeze
-from enactord.registry.keys import Keys
-from enactord.registry.limits import Ruling, differences, seed
-from enactord.registry.mirror import Mirror
-from enactord.registry.reports import REPORT_EVERY_S
-from enactord.registry.session import RENEWED_S, Session
+from enactord.store.control import Freeze
+from enactord.store.keys import Keys
+from enactord.store.limits import Ruling, differences, seed
+from enactord.store.mirror import Mirror
+from enactord.store.reports import REPORT_EVERY_S
+from enactord.store.session import RENEWED_S, Session
 
 _REASONS_MAX, _REASON_LENGTH_MAX = 8, 300
 """What of its troubles an enactor tells the others through the store."""

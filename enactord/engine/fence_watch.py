@@ -15,8 +15,8 @@ from enactord.core.guards import in_step
 from enactord.engine.health import Health
 from enactord.engine.loops import apart
 from enactord.engine.settings import Ports, Settings
-from enactord.registry.mirror import Mirror
-from enactord.registry.reports import Report
+from enactord.store.mirror import Mirror
+from enactord.store.reports import Report
 
 _SURE_S = 1.0
 """How long a strange fence must stand before it counts: a plan that is being opened changes store and zone in turn."""

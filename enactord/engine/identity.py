@@ -18,8 +18,8 @@ from enactord.core.kv import Put, absent, valued
 from enactord.engine.health import Health
 from enactord.engine.settings import Ports, Settings
 from enactord.engine.together import together
-from enactord.registry.keys import installation_value, parse_installation
-from enactord.registry.mirror import Mirror
+from enactord.store.keys import installation_value, parse_installation
+from enactord.store.mirror import Mirror
 
 _AGAIN_S = 1.0
 _OBJECTED_AGAIN_S = 30.0

@@ -26,11 +26,11 @@ from enactord.core.records import Committed, Reason, Refused, Transaction, Unkno
 from enactord.engine.settings import Ports, Settings, ZonePorts
 from enactord.engine.writer import ZoneDenied
 from enactord.ports import Clock
-from enactord.registry.control import parse_freeze
-from enactord.registry.fences import Fences, fence_is, not_lowered
-from enactord.registry.keys import Keys
-from enactord.registry.mirror import Mirror
-from enactord.registry.session import Claim
+from enactord.store.control import parse_freeze
+from enactord.store.fences import Fences, fence_is, not_lowered
+from enactord.store.keys import Keys
+from enactord.store.mirror import Mirror
+from enactord.store.session import Claim
 
 _ATTEMPTS = 5
 RAISE_WITHIN_S = 60.0

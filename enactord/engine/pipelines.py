@@ -20,10 +20,10 @@ from enactord.engine.planning import Planning, PlanView
 from enactord.engine.retries import Retries
 from enactord.engine.settings import Ports, Settings
 from enactord.engine.sharing import Sharing
-from enactord.registry.fences import QUIET_A_TRANSACTION, Fences, Quiet
-from enactord.registry.keys import Keys
-from enactord.registry.mirror import Mirror
+from enactord.store.fences import QUIET_A_TRANSACTION, Fences, Quiet
+from enactord.store.keys import Keys
 from enactord.store.ledger_index import NOTHING, Summary
+from enactord.store.mirror import Mirror
 
 _RETRY_FIRST_S = 0.05
 _RETRY_CAP_S = 5.0

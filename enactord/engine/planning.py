@@ -17,10 +17,10 @@ from enactord.core.plan import Manifest, ZonePart, parse_chunk
 from enactord.core.refusal import Refusal
 from enactord.engine.rightful import plan_at
 from enactord.engine.settings import Ports, Settings
-from enactord.registry.chunks import read_chunks
-from enactord.registry.keys import Keys
-from enactord.registry.mirror import Mirror
-from enactord.registry.weighing import Contents, Scales, may_have_removed, outlived, weigh
+from enactord.store.chunks import read_chunks
+from enactord.store.keys import Keys
+from enactord.store.mirror import Mirror
+from enactord.store.weighing import Contents, Scales, may_have_removed, outlived, weigh
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

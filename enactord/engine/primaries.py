@@ -12,10 +12,10 @@ from enactord.core.events import PrimaryChosen
 from enactord.core.fence import FenceRecord
 from enactord.engine.settings import Ports, Settings, ZonePorts
 from enactord.ports import Duty, Primaries, Said
-from enactord.registry.fences import Fences
-from enactord.registry.keys import Keys
-from enactord.registry.mirror import Mirror
-from enactord.registry.session import enactors_naming
+from enactord.store.fences import Fences
+from enactord.store.keys import Keys
+from enactord.store.mirror import Mirror
+from enactord.store.session import enactors_naming
 
 _SHOW_TIMEOUT_S = 2.0
 

@@ -11,11 +11,11 @@ from enactord.core.ledger import references
 from enactord.core.refusal import Refusal
 from enactord.core.retention import HISTORY_GUARDS, RETIRE, Keep, Stored, history, judge_prune
 from enactord.ports import Clock, KeyValue, Observer
-from enactord.registry.keys import Keys
-from enactord.registry.mirror import Mirror
-from enactord.registry.plans import Plans
+from enactord.store.keys import Keys
 from enactord.store.layout import APPLIED, FENCE, LEDGER
 from enactord.store.ledger_index import ledger_name
+from enactord.store.mirror import Mirror
+from enactord.store.plans import Plans
 
 _ATTEMPTS = 3
 _DELETES_A_PASS = 200

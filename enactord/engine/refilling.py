@@ -26,10 +26,10 @@ from enactord.core.plan import Manifest, parse_chunk
 from enactord.engine.rightful import Drift, Rightful
 from enactord.engine.settings import Ports
 from enactord.engine.writer import ZoneWriter
-from enactord.registry.keys import Keys, pad, parse_applied, read_chunk
-from enactord.registry.mirror import Mirror
+from enactord.store.keys import Keys, pad, parse_applied, read_chunk
 from enactord.store.layout import PLAN
 from enactord.store.ledger_index import OTHER_FORMAT
+from enactord.store.mirror import Mirror
 
 _PORTION_NAMES = 500
 

@@ -33,9 +33,9 @@ from enactord.engine.rightful import Drift, DriftKind, Rightful
 from enactord.engine.settings import Ports, Settings
 from enactord.engine.witnesses import Witnesses
 from enactord.engine.writer import Fate, FenceMoved, ZoneWriter, covered_detail, dropped_detail
-from enactord.registry.keys import Keys
-from enactord.registry.ledger import BUCKETS_A_TRANSACTION, Ledger
-from enactord.registry.mirror import Mirror
+from enactord.store.keys import Keys
+from enactord.store.ledger import BUCKETS_A_TRANSACTION, Ledger
+from enactord.store.mirror import Mirror
 
 _CHUNK_NAMES = 500
 _MARKED_MAX = 100_000

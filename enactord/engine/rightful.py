@@ -19,8 +19,8 @@ from enactord.core.ledger import REMOVAL, Entry, Version
 from enactord.core.plan import Manifest, chunk_digest, chunk_text, parse_chunk
 from enactord.core.records import Records, Served
 from enactord.core.refusal import ZONE_GUARDS
-from enactord.registry.keys import read_chunk
-from enactord.registry.mirror import Mirror
+from enactord.store.keys import read_chunk
+from enactord.store.mirror import Mirror
 
 DriftKind = Literal["emptied", "drifted"]
 

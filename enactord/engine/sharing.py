@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from hashlib import blake2b
 
 from enactord.core.buckets import BucketId
-from enactord.registry.mirror import Mirror
+from enactord.store.mirror import Mirror
 
 _PEERS_MAX = 16
 

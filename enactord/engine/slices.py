@@ -40,8 +40,8 @@ from enactord.engine.retries import Retries
 from enactord.engine.settings import Ports, Settings, ZonePorts
 from enactord.engine.verifier import Shows
 from enactord.engine.writer import Fate, Written, ZoneWriter, covered_detail
-from enactord.registry.ledger import Ledger, Permit
-from enactord.registry.mirror import Mirror
+from enactord.store.ledger import Ledger, Permit
+from enactord.store.mirror import Mirror
 
 _COMMIT_ATTEMPTS = 5
 _REFUSED = (Fate.CONFLICT, Fate.REJECTED, Fate.DROPPED)

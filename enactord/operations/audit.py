@@ -6,7 +6,7 @@ from contextlib import suppress
 from enactord.core.errors import EnactordError
 from enactord.core.kv import Put
 from enactord.operations.scope import Scope
-from enactord.registry.audit import Act, Deed, Facts, act_put, read_acts, trim_acts
+from enactord.store.audit import Act, Deed, Facts, act_put, read_acts, trim_acts
 
 _TRIM_ONE_IN = 16
 """Of so many deeds, one looks for entries that are too many: a freeze has no time to read the log each time."""

@@ -26,9 +26,9 @@ from enactord.core.plan import Draft, Manifest
 from enactord.core.refusal import Refusal
 from enactord.core.render import ANSWERS_MAX
 from enactord.operations.scope import Scope
-from enactord.registry.entries import applied_of, entries_of
-from enactord.registry.plans import Orders
-from enactord.registry.weighing import Contents, Read, Scales, may_have_removed, outlived, weigh
+from enactord.store.entries import applied_of, entries_of
+from enactord.store.plans import Orders
+from enactord.store.weighing import Contents, Read, Scales, may_have_removed, outlived, weigh
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,9 +10,9 @@ from enactord.core.refusal import Refusal
 from enactord.core.settings import Key
 from enactord.operations import audit
 from enactord.operations.scope import Denied, Scope
-from enactord.registry.audit import Deed, Facts
-from enactord.registry.limits import Ruling, parse_limit, parse_ruling, ruling_value
+from enactord.store.audit import Deed, Facts
 from enactord.store.layout import LIMITS as KIND
+from enactord.store.limits import Ruling, parse_limit, parse_ruling, ruling_value
 
 _ATTEMPTS = 8
 

@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from enactord.adapters.wire.tsig import FUDGE_S
 from enactord.core.errors import PlanUnreadable, StoreUnknown, ZoneDown
 from enactord.core.fence import (
     Fence,
@@ -34,11 +33,12 @@ from enactord.engine.settings import ZonePorts
 from enactord.engine.writer import ZoneDenied
 from enactord.operations import audit
 from enactord.operations.scope import Denied, Scope, Stage, silent
-from enactord.registry.audit import Deed, Facts
-from enactord.registry.control import parse_freeze
-from enactord.registry.keys import head_value, json_value, parse_record, record_value, stored_json
-from enactord.registry.mirror import Mirror
+from enactord.store.audit import Deed, Facts
+from enactord.store.control import parse_freeze
+from enactord.store.keys import head_value, json_value, parse_record, record_value, stored_json
 from enactord.store.layout import ASIDE, LOWERED, LOWERING
+from enactord.store.mirror import Mirror
+from enactord.wire.tsig import FUDGE_S
 
 QUIET_S = RAISE_WITHIN_S + FUDGE_S
 """How long the scope must have been frozen: until then a raise that the store let may be sent, and be taken."""

@@ -8,7 +8,7 @@ from enactord.core.retention import Keep
 from enactord.engine.pruner import Pruner, Verdict
 from enactord.operations import audit
 from enactord.operations.scope import Scope, Unheard
-from enactord.registry.audit import Deed, Facts
+from enactord.store.audit import Deed, Facts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,8 +8,8 @@ from enactord.core.contribution import WITHDRAWN, Contribution
 from enactord.core.errors import PlanUnreadable
 from enactord.core.plan import NO_PART, Draft, Manifest, ZonePart, merge
 from enactord.core.refusal import Refusal
-from enactord.registry.contributions import Contributions
-from enactord.registry.weighing import Read
+from enactord.store.contributions import Contributions
+from enactord.store.weighing import Read
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

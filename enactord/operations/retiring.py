@@ -20,11 +20,11 @@ from enactord.engine.writer import Fate, FenceMoved, ZoneWriter
 from enactord.operations import audit
 from enactord.operations.emergency import hold_text, raise_by_hand
 from enactord.operations.scope import Denied, Scope, Stage, Unheard, silent
-from enactord.registry.audit import Deed, Facts
-from enactord.registry.keys import json_value
-from enactord.registry.mirror import Mirror
-from enactord.registry.session import enactors_with
+from enactord.store.audit import Deed, Facts
+from enactord.store.keys import json_value
 from enactord.store.layout import RETIRED
+from enactord.store.mirror import Mirror
+from enactord.store.session import enactors_with
 
 _NAMES_AT_ONCE = 500
 _DELETES_A_TRANSACTION = 100

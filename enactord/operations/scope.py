@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from enactord.core.guards import Limits
 from enactord.core.refusal import Denied as Denied
 from enactord.ports import Clock, KeyValue
-from enactord.registry.audit import COMMAND_LINE
-from enactord.registry.contributions import Contributions
-from enactord.registry.keys import Keys
-from enactord.registry.mirror import Mirror
-from enactord.registry.plans import Plans
-from enactord.registry.reports import WAIT_S
+from enactord.store.audit import COMMAND_LINE
+from enactord.store.contributions import Contributions
+from enactord.store.keys import Keys
+from enactord.store.mirror import Mirror
+from enactord.store.plans import Plans
+from enactord.store.reports import WAIT_S
 
 if TYPE_CHECKING:
     from enactord.core.events import Happening

@@ -30,11 +30,11 @@ from enactord.engine.settings import ZonePorts, draw_mark
 from enactord.engine.writer import ZoneDenied
 from enactord.operations import audit
 from enactord.operations.scope import Denied, Scope
-from enactord.registry.audit import Deed
-from enactord.registry.fences import Fences
-from enactord.registry.keys import installation_value, json_value
-from enactord.registry.mirror import Mirror
+from enactord.store.audit import Deed
+from enactord.store.fences import Fences
+from enactord.store.keys import installation_value, json_value
 from enactord.store.layout import INSTALLATION, TAKEN
+from enactord.store.mirror import Mirror
 
 _ATTEMPTS = 5
 _PUT_BACK_S = 1.0

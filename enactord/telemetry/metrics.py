@@ -9,10 +9,10 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from enactord import __version__
 from enactord.core import events
 from enactord.core.events import Happening
-from enactord.registry.damage import STEERING
-from enactord.registry.mirror import Mirror
-from enactord.registry.planners import DEFAULT
+from enactord.store.damage import STEERING
 from enactord.store.layout import KINDS, Kind
+from enactord.store.mirror import Mirror
+from enactord.store.planners import DEFAULT
 from enactord.telemetry.failures import PARTS
 
 _APPLY_BUCKETS_S = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)

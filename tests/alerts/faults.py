@@ -12,7 +12,7 @@ from pathlib import Path
 
 import dns.update
 
-from enactord.registry.keys import Keys
+from enactord.store.keys import Keys
 from enactord.store.layout import CHUNK, PLAN
 from tests.alerts.scope import ENACTORS, VICTIM, Scope, Told
 from tests.chaos.children import Child, program

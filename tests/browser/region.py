@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-from enactord.adapters.memory_zone import MemoryZone
+from enactord.backends.memory import MemoryZone
 from enactord.core.guards import Limits
 from enactord.core.records import Outcome, Transaction
-from enactord.registry.plans import Plans
+from enactord.store.plans import Plans
 from planner_stub.names import FIRST_NAME, choose_names
 from tests.http.site import Site, serving
 from tests.world import Gated, JumpingClock, World

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from enactord.core.fence import NO_PLAN, Fence
 from enactord.core.records import NO_RECORDS
 from enactord.engine.settings import ZonePorts
-from enactord.registry.control import Freeze, freeze
+from enactord.store.control import Freeze, freeze
 from tests.browser.region import ENACTORS, HELD, SCOPE, ZONES, Fleet, Region
 from tests.http.site import Site, serving
 from tests.world import Gated, Member

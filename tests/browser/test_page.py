@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, expect
 
-from enactord.registry.control import Freeze, freeze
+from enactord.store.control import Freeze, freeze
 from tests.browser.chromium import WAIT_MS, chromium, view
 from tests.browser.region import HELD, SCOPE, ZONES, Fleet, Region, rollout
 from tests.http.site import Site, serving

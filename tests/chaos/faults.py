@@ -15,14 +15,14 @@ import dns.tsig
 import dns.update
 import grpc
 
-from enactord.adapters.clock import SystemClock
+from enactord.clock import SystemClock
 from enactord.core.content import content_json, parse_content
 from enactord.core.errors import Compacted, EnactordError, LeaseLost, StoreDown, StoreRefused
 from enactord.core.kv import Delete, Item, Put
 from enactord.core.names import fence_name
 from enactord.core.plan import Manifest, read_plan
-from enactord.registry.plans import Orders, Plans
 from enactord.store.layout import APPLIED, CHUNK, CLAIM, CONFIGURED, ENACTOR, FENCE, HEAD, PLAN, REPORT
+from enactord.store.plans import Orders, Plans
 from tests.chaos.history import NOTHING, Edit
 from tests.chaos.store_view import REFUSED_AUTHOR
 from tests.chaos.world import CLAIM_TTL_S, ENACTORS, SCOPE, ZONES, Enactor, World

@@ -3,15 +3,15 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 
-from enactord.adapters.etcd_store import EtcdStore
 from enactord.core.errors import Compacted, PlanUnreadable, StoreDown, StoreRefused
 from enactord.core.kv import Changes, Event, prefix_end
 from enactord.core.ledger import Bucket
 from enactord.core.plan import Manifest, parse_chunk
-from enactord.registry.chunks import read_chunks
-from enactord.registry.keys import Keys
-from enactord.registry.mirror import Mirror
+from enactord.store.chunks import read_chunks
+from enactord.store.keys import Keys
 from enactord.store.ledger_index import read_bucket
+from enactord.store.mirror import Mirror
+from enactord.stores.etcd import EtcdStore
 from tests.chaos.checkers import Versions
 from tests.chaos.history import Dangling, Deleted, Frozen, History, Known, Plan
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from enactord.adapters.local_copy import SqliteLocalCopy
 from enactord.core.errors import CopyUnreadable
 from enactord.core.kv import Item
+from enactord.stores.local_copy import SqliteLocalCopy
 
 NAME = "last-known-good.sqlite"
 

@@ -18,12 +18,12 @@ import dns.tsig
 import dns.update
 from prometheus_client import CollectorRegistry
 
+from enactord.config.tables import Config, ZoneConfig, load_config
 from enactord.core.content import unpack_address
 from enactord.core.records import Committed, Outcome, Reason, Refused, Transaction, Unknown
-from enactord.daemon.config import Config, ZoneConfig, load_config
-from enactord.daemon.http import Pages, serve_http
 from enactord.daemon.wiring import open_ports
 from enactord.engine.enactor import Enactor
+from enactord.http.app import Pages, serve_http
 from enactord.ports import Zone
 from enactord.telemetry.failures import Failures
 from enactord.telemetry.fanout import Fanout

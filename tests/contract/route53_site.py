@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from enactord.adapters.route53 import Route53Api, Route53Zone
+from enactord.backends.route53 import Route53Api, Route53Zone
 from enactord.core.names import fence_name
 from enactord.core.records import NO_RECORDS, Records
 from enactord.ports import Zone

@@ -4,12 +4,12 @@ import asyncio
 import json
 from collections.abc import Sequence
 
-from enactord.adapters.etcd_store import EtcdStore
-from enactord.adapters.skydns import SkydnsZone
+from enactord.backends.skydns.zone import SkydnsZone
 from enactord.core.errors import StoreDown
 from enactord.core.kv import Delete, Operation, Put
 from enactord.core.records import NO_RECORDS, Records
 from enactord.ports import Zone
+from enactord.stores.etcd import EtcdStore
 from tests.servers.etcd import Etcd
 
 _READY_LIMIT_S = 20.0

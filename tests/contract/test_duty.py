@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from enactord.adapters.clock import SystemClock
-from enactord.adapters.rfc2136 import Rfc2136Zone
-from enactord.adapters.wire.tsig import TsigKey
+from enactord.backends.rfc2136.zone import Rfc2136Zone
+from enactord.clock import SystemClock
 from enactord.core.records import Committed, Reason, Refused, Transaction
 from enactord.ports import Duty
+from enactord.wire.tsig import TsigKey
 from tests.servers.bind import Bind
 from tests.servers.dns_server import SECRET, DnsServer
 from tests.servers.knot import Knot

@@ -9,13 +9,13 @@ from pathlib import Path
 import grpc
 import pytest
 
-from enactord.adapters.etcd_api import Service, message
-from enactord.adapters.etcd_store import EtcdStore
-from enactord.adapters.stores import open_store
-from enactord.adapters.tls import Tls
 from enactord.core.errors import StoreDown, StoreRefused, StoreUnknown
 from enactord.core.kv import Changes, Put
 from enactord.ports import KeyValue
+from enactord.stores.by_url import open_store
+from enactord.stores.etcd import EtcdStore
+from enactord.stores.etcd_api import Service, message
+from enactord.wire.tls import Tls
 from tests.servers.certificates import Authority
 from tests.servers.dns_server import free_port
 from tests.servers.etcd import Etcd

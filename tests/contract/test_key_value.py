@@ -10,10 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from enactord.adapters.etcd_store import EtcdStore
-from enactord.adapters.memory_store import MemoryStore
-from enactord.adapters.sqlite_store import SqliteStore
-from enactord.adapters.stores import open_store
 from enactord.core.errors import Compacted, ConfigError, LeaseLost, StoreDown, StoreRefused, StoreUnknown
 from enactord.core.kv import (
     MAX_OPERATIONS,
@@ -30,6 +26,10 @@ from enactord.core.kv import (
     valued,
 )
 from enactord.ports import KeyValue
+from enactord.stores.by_url import open_store
+from enactord.stores.etcd import EtcdStore
+from enactord.stores.memory import MemoryStore
+from enactord.stores.sqlite import SqliteStore
 from tests.servers.dns_server import free_port
 from tests.servers.etcd import Etcd
 

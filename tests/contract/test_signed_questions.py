@@ -5,14 +5,14 @@ from collections.abc import AsyncIterator, Callable, Sequence
 
 import pytest
 
-from enactord.adapters.bulk_reader import BulkReader
-from enactord.adapters.fallback_reader import FallbackReader
-from enactord.adapters.wire.tsig import find_tsig
+from enactord.backends.readers.bulk import BulkReader
+from enactord.backends.readers.fallback import FallbackReader
 from enactord.core.errors import ZoneDown, ZoneUnproved
 from enactord.core.fence import Fence
 from enactord.core.names import fence_name
 from enactord.core.records import NO_RECORDS, Change, Committed, Records, Served, Transaction
 from enactord.ports import Zone
+from enactord.wire.tsig import find_tsig
 from tests.contract.zone_sites import DnsSite, FixedClock, OwnSite, PowerDnsSite
 from tests.servers.bind import Bind, PrivateBind, ViewsBind
 from tests.servers.dns_server import FOREIGN_SECRET, SECRET

@@ -10,8 +10,8 @@ import dns.rcode
 import dns.update
 import pytest
 
-from enactord.adapters.aiodns_reader import AiodnsReader
-from enactord.adapters.bulk_reader import BulkReader
+from enactord.backends.readers.aiodns import AiodnsReader
+from enactord.backends.readers.bulk import BulkReader
 from enactord.core.errors import ZoneDown
 from enactord.core.fence import NO_PLAN, Fence, FenceSeen, parse_fence
 from enactord.core.names import fence_name

@@ -15,13 +15,13 @@ import dns.rdatatype
 import dns.tsig
 import dns.update
 
-from enactord.adapters.embedded import EmbeddedServer
-from enactord.adapters.memory_zone import MemoryServer, MemoryZone
-from enactord.adapters.rfc2136 import Rfc2136Zone
-from enactord.adapters.wire.tsig import TsigKey
+from enactord.backends.memory import MemoryServer, MemoryZone
+from enactord.backends.rfc2136.zone import Rfc2136Zone
 from enactord.core.names import fence_name
 from enactord.core.records import NO_RECORDS, Reason, Records, Refused
+from enactord.dns_server import EmbeddedServer
 from enactord.ports import Clock, Zone
+from enactord.wire.tsig import TsigKey
 from tests.servers.bind import Bind
 from tests.servers.choosy import FORBIDDEN
 from tests.servers.dns_server import FOREIGN_SECRET, SECRET, DnsServer

@@ -10,13 +10,13 @@ from typing import Any
 
 from click.testing import CliRunner
 
-from enactord.adapters.clock import SystemClock
-from enactord.adapters.stores import open_store
 from enactord.cli.ctl import main as ctl
+from enactord.clock import SystemClock
+from enactord.config.tables import Config, load_config
 from enactord.core.plan import Manifest, read_plan
-from enactord.daemon.config import Config, load_config
-from enactord.registry.keys import Keys
-from enactord.registry.plans import Orders, Plans
+from enactord.store.keys import Keys
+from enactord.store.plans import Orders, Plans
+from enactord.stores.by_url import open_store
 from tests.deploy.process import Service
 from tests.servers.dns_server import SECRET, free_port
 from tests.servers.embedded import Embedded

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from enactord import __version__
-from enactord.daemon.config import Config, load_config
+from enactord.config.tables import Config, load_config
 from tests.deploy.process import service
 from tests.deploy.tools import ROOT, kustomize, run
 from tests.servers.certificates import Authority

@@ -20,10 +20,10 @@ from typing import Any
 import aiohttp
 import pytest
 
-from enactord.adapters.stores import open_store
 from enactord.core.plan import Manifest, read_plan
-from enactord.registry.keys import Keys
-from enactord.registry.plans import Orders, Plans
+from enactord.store.keys import Keys
+from enactord.store.plans import Orders, Plans
+from enactord.stores.by_url import open_store
 from tests.daily import daily
 from tests.servers.dns_server import free_port
 from tests.world import SCOPE, ZONE, WallClock, fleet, plan

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from enactord.config.tables import Config
 from enactord.core.settings import Values
-from enactord.daemon.config import Config
 from enactord.daemon.reload import changed_keys, reloadable
 from tests.deploy.desk import Desk, reload
 from tests.deploy.process import service

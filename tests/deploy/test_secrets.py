@@ -15,11 +15,11 @@ import grpc
 import pytest
 from click.testing import CliRunner
 
-from enactord.adapters.etcd_api import Service, message
 from enactord.cli.ctl import main as ctl
 from enactord.cli.daemon import main as enactord
 from enactord.core.tokens import hashed
-from enactord.daemon.http import openapi_text
+from enactord.http.app import openapi_text
+from enactord.stores.etcd_api import Service, message
 from tests.deploy.process import service
 from tests.servers.certificates import Authority
 from tests.servers.dns_server import SECRET, free_port

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from enactord.daemon.config import load_config
-from enactord.daemon.http import STUCK_S
+from enactord.config.tables import load_config
+from enactord.http.app import STUCK_S
 from tests.deploy.tools import ROOT, run
 from tests.servers.dns_server import SECRET
 

@@ -10,11 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from enactord.core.errors import ConfigError
-from enactord.core.guards import Limits
-from enactord.core.settings import Key
-from enactord.core.tokens import Tokens
-from enactord.daemon.config import (
+from enactord.config.tables import (
     BACKENDS,
     Address,
     EnactorConfig,
@@ -26,6 +22,10 @@ from enactord.daemon.config import (
     ZoneConfig,
     load_config,
 )
+from enactord.core.errors import ConfigError
+from enactord.core.guards import Limits
+from enactord.core.settings import Key
+from enactord.core.tokens import Tokens
 from enactord.daemon.reload import reloadable
 from tests.docs.markdown import code, table
 

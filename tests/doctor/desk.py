@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from enactord.adapters.local_copy import SqliteLocalCopy
-from enactord.adapters.rfc2136 import Rfc2136Zone
-from enactord.adapters.wire.tsig import TsigKey
+from enactord.backends.rfc2136.zone import Rfc2136Zone
+from enactord.config.tables import load_config
 from enactord.core.fence import Fence
 from enactord.core.kv import Item
 from enactord.core.records import Committed, Transaction
-from enactord.daemon.config import load_config
-from enactord.daemon.doctor import Check, Report, State, examine
-from enactord.registry.keys import Keys, installation_value
+from enactord.doctor import Check, Report, State, examine
+from enactord.store.keys import Keys, installation_value
+from enactord.stores.local_copy import SqliteLocalCopy
+from enactord.wire.tsig import TsigKey
 from tests.contract.zone_sites import FixedClock
 from tests.servers.dns_server import SECRET
 

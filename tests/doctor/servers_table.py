@@ -5,8 +5,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from enactord.adapters.wire.tsig import TsigKey
 from enactord.operations.conformance import Conformance, Target, Verdict, conform
+from enactord.wire.tsig import TsigKey
 from tests.contract.zone_sites import FixedClock
 from tests.docs.markdown import code, table
 from tests.servers.bind import Bind

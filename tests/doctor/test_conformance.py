@@ -20,9 +20,6 @@ import dns.zone
 import pytest
 from click.testing import CliRunner, Result
 
-from enactord.adapters.wire.answer import TYPE_TXT
-from enactord.adapters.wire.plain_update import text
-from enactord.adapters.wire.tsig import TsigKey
 from enactord.cli.ctl import main as ctl
 from enactord.core.errors import ZoneDown
 from enactord.core.fence import NO_PLAN, Fence
@@ -30,6 +27,9 @@ from enactord.operations.conformance import Conformance, Target, Verdict, confor
 from enactord.operations.conformance.bench import NXRRSET, YXRRSET, Bench
 from enactord.operations.conformance.run import LABELS, PROPERTIES, Lock
 from enactord.operations.scope import Denied
+from enactord.wire.answer import TYPE_TXT
+from enactord.wire.plain_update import text
+from enactord.wire.tsig import TsigKey
 from tests.contract.zone_sites import FixedClock
 from tests.daily import daily
 from tests.doctor.desk import ZONE, Desk, raise_fence

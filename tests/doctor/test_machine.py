@@ -12,17 +12,17 @@ from pathlib import Path
 
 import pytest
 
-from enactord.adapters.http_date import ask_clock
-from enactord.adapters.signed_soa import behind
-from enactord.adapters.tls import Tls
+from enactord.backends.rfc2136.signed_soa import behind
+from enactord.client.http_date import ask_clock
 from enactord.daemon.certificates import Certificate
-from enactord.daemon.doctor import Check, State
-from enactord.daemon.doctor.aside import beside
-from enactord.daemon.doctor.certificates import check_certificates
-from enactord.daemon.doctor.check import Group
-from enactord.daemon.doctor.clock import judge_clock
-from enactord.daemon.doctor.disk import judge_rights, judge_room
-from enactord.daemon.doctor.examination import told
+from enactord.doctor import Check, State
+from enactord.doctor.aside import beside
+from enactord.doctor.certificates import check_certificates
+from enactord.doctor.check import Group
+from enactord.doctor.clock import judge_clock
+from enactord.doctor.disk import judge_rights, judge_room
+from enactord.doctor.examination import told
+from enactord.wire.tls import Tls
 from tests.doctor.desk import ZONE, Desk, bad, fault, warning
 from tests.servers.bind import Bind
 from tests.servers.certificates import Authority
@@ -139,8 +139,8 @@ _NOBODY = 65534
 _AS_ANOTHER = """
 import asyncio, json, os, sys
 from pathlib import Path
-from enactord.daemon.config import load_config
-from enactord.daemon.doctor import examine
+from enactord.config.tables import load_config
+from enactord.doctor import examine
 config = load_config(Path(sys.argv[1]))
 if os.geteuid() == 0:
     os.setegid(65534)

@@ -10,19 +10,19 @@ import grpc
 import pytest
 from aiohttp import web
 
-from enactord.adapters.clock import SystemClock
-from enactord.adapters.etcd_api import Service, message
-from enactord.adapters.local_copy import COPY_NAME
-from enactord.adapters.stores import open_store
+from enactord.clock import SystemClock
 from enactord.core.errors import IdTaken, StoreRefused
 from enactord.core.guards import Limits
 from enactord.core.kv import Put
-from enactord.daemon.doctor import State
+from enactord.doctor import State
 from enactord.ports import KeyValue
-from enactord.registry.control import Freeze, freeze
-from enactord.registry.keys import Keys, installation_value
-from enactord.registry.limits import seed
-from enactord.registry.session import Session
+from enactord.store.control import Freeze, freeze
+from enactord.store.keys import Keys, installation_value
+from enactord.store.limits import seed
+from enactord.store.session import Session
+from enactord.stores.by_url import open_store
+from enactord.stores.etcd_api import Service, message
+from enactord.stores.local_copy import COPY_NAME
 from tests.contract.test_etcd_store import protect
 from tests.doctor.desk import ZONE, Desk, bad, fault, warning
 from tests.servers.bind import Bind

@@ -12,12 +12,12 @@ import dns.tsig
 import dns.update
 import pytest
 
-from enactord.adapters.stores import open_store
+from enactord.config.tables import load_config
 from enactord.core.fence import NO_PLAN, Fence
 from enactord.core.kv import Put
-from enactord.daemon.config import load_config
-from enactord.daemon.doctor import State, examine
-from enactord.registry.keys import Keys, installation_value
+from enactord.doctor import State, examine
+from enactord.store.keys import Keys, installation_value
+from enactord.stores.by_url import open_store
 from tests.doctor.desk import WRONG_SECRET, ZONE, Desk, bad, fault, raise_fence, warning
 from tests.servers.bind import Bind
 from tests.servers.dns_server import DnsServer, free_port

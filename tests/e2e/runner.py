@@ -17,11 +17,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from enactord.adapters.aiodns_reader import AiodnsReader
-from enactord.adapters.bulk_reader import BulkReader
-from enactord.adapters.rfc2136 import Rfc2136Zone
-from enactord.adapters.stores import open_store
-from enactord.adapters.wire.tsig import TsigKey
+from enactord.backends.readers.aiodns import AiodnsReader
+from enactord.backends.readers.bulk import BulkReader
+from enactord.backends.rfc2136.zone import Rfc2136Zone
 from enactord.core.events import Happening
 from enactord.core.fence import FenceSeen
 from enactord.core.records import Committed, Outcome, Served, Transaction
@@ -30,6 +28,8 @@ from enactord.daemon.collector import tune_collector
 from enactord.engine.enactor import Enactor
 from enactord.engine.settings import Ports, Settings, Verifier, ZonePorts, ZoneSettings
 from enactord.ports import KeyValue, LocalCopy, Observer, Zone
+from enactord.stores.by_url import open_store
+from enactord.wire.tsig import TsigKey
 from tests.world import DictCopy, tolerant
 
 

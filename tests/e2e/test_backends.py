@@ -10,14 +10,14 @@ from typing import Any, Protocol
 
 import pytest
 
-from enactord.adapters.route53 import Route53Api, Route53Zone
-from enactord.adapters.skydns import SkydnsZone
-from enactord.adapters.stores import open_store
+from enactord.backends.route53 import Route53Api, Route53Zone
+from enactord.backends.skydns.zone import SkydnsZone
 from enactord.core.content import unpack_address
 from enactord.core.fence import Fence, parse_fence
 from enactord.core.kv import Delete
 from enactord.core.records import Reason, Refused, Transaction
 from enactord.ports import KeyValue, Zone
+from enactord.stores.by_url import open_store
 from tests.chaos.children import Child, command
 from tests.contract.zone_sites import PowerDnsSite
 from tests.daily import daily

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from enactord.adapters.bulk_reader import BulkReader
+from enactord.backends.readers.bulk import BulkReader
 from enactord.core.errors import ZoneDown
 from tests.servers.dns_server import free_port
 

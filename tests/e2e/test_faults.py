@@ -10,13 +10,13 @@ import dns.query
 import dns.update
 import pytest
 
-from enactord.adapters.clock import SystemClock
-from enactord.adapters.stores import open_store
+from enactord.clock import SystemClock
 from enactord.core.errors import StoreDown
 from enactord.core.plan import Manifest, read_plan
-from enactord.registry.keys import Keys
-from enactord.registry.mirror import Mirror
-from enactord.registry.plans import Orders, Plans
+from enactord.store.keys import Keys
+from enactord.store.mirror import Mirror
+from enactord.store.plans import Orders, Plans
+from enactord.stores.by_url import open_store
 from tests.daily import daily
 from tests.e2e.watcher import Watcher
 from tests.servers.bind import Bind

@@ -11,16 +11,16 @@ import dns.tsig
 import dns.update
 import pytest
 
-from enactord.adapters.bulk_reader import BulkReader
-from enactord.adapters.memory_store import MemoryStore
+from enactord.backends.readers.bulk import BulkReader
 from enactord.core.events import EndpointDrifted, Retried, ZoneCameUp, ZoneWentDown
 from enactord.core.ledger import Entry
 from enactord.core.plan import read_plan
 from enactord.core.records import Change, Records
 from enactord.engine.enactor import Enactor
 from enactord.engine.writer import Fate
-from enactord.registry.keys import Keys
-from enactord.registry.plans import Orders, Plans
+from enactord.store.keys import Keys
+from enactord.store.plans import Orders, Plans
+from enactord.stores.memory import MemoryStore
 from tests.e2e.runner import SystemTime, build
 from tests.servers.choosy import FORBIDDEN, OK, ChoosyBind, ChoosyKnot, ChoosyPowerDns
 from tests.servers.dns_server import DnsServer

@@ -12,16 +12,16 @@ from typing import Any
 
 import pytest
 
-from enactord.adapters.stores import open_store
 from enactord.core.events import PruneRefused, StaleWriteRefused, StepFailed
 from enactord.core.plan import Manifest, read_plan
 from enactord.core.retention import Keep
 from enactord.engine.pruner import Pruner
 from enactord.ports import KeyValue
-from enactord.registry.keys import Keys
-from enactord.registry.mirror import Mirror
-from enactord.registry.plans import Orders, Plans
+from enactord.store.keys import Keys
 from enactord.store.ledger_index import read_bucket
+from enactord.store.mirror import Mirror
+from enactord.store.plans import Orders, Plans
+from enactord.stores.by_url import open_store
 from tests.daily import daily
 from tests.e2e.runner import SystemTime, build
 from tests.e2e.watcher import Watcher

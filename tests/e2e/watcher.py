@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 
-from enactord.adapters.bulk_reader import BulkReader
+from enactord.backends.readers.bulk import BulkReader
 from enactord.core.errors import ZoneDown
 
 

@@ -16,12 +16,12 @@ import dns.tsigkeyring
 import dns.update
 from click.testing import CliRunner
 
-from enactord.adapters.clock import SystemClock
-from enactord.adapters.stores import open_store
 from enactord.cli.ctl import main as ctl
+from enactord.clock import SystemClock
 from enactord.core.plan import Manifest, read_plan
-from enactord.registry.keys import Keys
-from enactord.registry.plans import Orders, Plans
+from enactord.store.keys import Keys
+from enactord.store.plans import Orders, Plans
+from enactord.stores.by_url import open_store
 from tests.servers.certificates import Authority
 from tests.servers.dns_server import FOREIGN_SECRET, SECRET, DnsServer
 from tests.servers.etcd import Etcd

@@ -78,7 +78,7 @@ def manifest() -> Target:
 
 def answer() -> Target:
     """A server's reply to a question of ours."""
-    from enactord.adapters.wire.answer import BrokenAnswer, parse_answer
+    from enactord.wire.answer import BrokenAnswer, parse_answer
     from tests.hostile import test_wire
 
     def check(data: bytes) -> None:
@@ -104,7 +104,7 @@ def signature() -> Target:
 
 def request() -> Target:
     """A message to the embedded server."""
-    from enactord.adapters.embedded.responder import Responder
+    from enactord.dns_server.responder import Responder
     from tests.embedded_lab import KEY
     from tests.hostile.test_embedded import SEEDS
     from tests.property.test_embedded_parser import NOW, zone
@@ -125,10 +125,10 @@ def request() -> Target:
 
 def update() -> Target:
     """An update whose signature is good: what it asks for, as far as the zone that it would make."""
-    from enactord.adapters.embedded.request import parse_request
-    from enactord.adapters.embedded.update import Rejected, evaluate
-    from enactord.adapters.embedded.zone import SOA
-    from enactord.adapters.wire.names import Malformed
+    from enactord.dns_server.request import parse_request
+    from enactord.dns_server.update import Rejected, evaluate
+    from enactord.dns_server.zone import SOA
+    from enactord.wire.names import Malformed
     from tests.hostile.test_embedded import SEEDS
     from tests.property.test_embedded_parser import zone
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from enactord.adapters.wire.tsig import TsigKey
+from enactord.config.tables import CONFIG_BYTES_MAX, PROBLEMS_MAX, Address, Config, load_config
 from enactord.core.errors import ConfigError
 from enactord.core.names import parse_name, wire_name
-from enactord.daemon.config import CONFIG_BYTES_MAX, PROBLEMS_MAX, Address, Config, load_config
+from enactord.wire.tsig import TsigKey
 from tests.hostile.effort import damaged, tries
 from tests.tokens import write_tokens
 from tests.unit.test_config import GOOD

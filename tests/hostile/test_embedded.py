@@ -15,9 +15,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from enactord.adapters.embedded import EmbeddedServer
-from enactord.adapters.embedded.responder import Responder
-from enactord.adapters.wire.tsig import sign
+from enactord.dns_server import EmbeddedServer
+from enactord.dns_server.responder import Responder
+from enactord.wire.tsig import sign
 from tests.embedded_lab import KEY, LIMIT_S, ZONE, Wire, look_up, put, serving
 from tests.hostile.effort import FACTOR, damaged, tries
 from tests.property.test_embedded_parser import NOW, SAMPLES, zone

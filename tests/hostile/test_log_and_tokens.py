@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from enactord.core.moment import utc
 from enactord.core.tokens import BadTokens, parse_tokens, tokens_text
-from enactord.registry.audit import Act, act_put, parse_act
-from enactord.registry.keys import Keys
+from enactord.store.audit import Act, act_put, parse_act
+from enactord.store.keys import Keys
 from enactord.store.layout import AUDIT
 from tests.hostile.effort import damaged, tries
 from tests.tokens import secret_of, tokens

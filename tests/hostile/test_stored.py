@@ -36,8 +36,8 @@ from enactord.core.plan import (
 )
 from enactord.core.records import NO_RECORDS
 from enactord.core.render import ANSWERS_MAX_LIMIT
-from enactord.registry.control import MODES, UNREADABLE, Freeze, freeze_value, parse_freeze
-from enactord.registry.keys import applied_value, parse_applied, parse_record, record_value
+from enactord.store.control import MODES, UNREADABLE, Freeze, freeze_value, parse_freeze
+from enactord.store.keys import applied_value, parse_applied, parse_record, record_value
 from enactord.store.layout import APPLIED, FENCE, HEAD, PRUNE_EPOCH
 from enactord.store.layout import FREEZE as FREEZE_KIND
 from enactord.store.layout import LEDGER as LEDGER_KIND

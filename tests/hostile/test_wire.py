@@ -15,9 +15,12 @@ import pytest
 from hypothesis import assume, given, reject
 from hypothesis import strategies as st
 
-from enactord.adapters.bulk_reader import BulkReader
-from enactord.adapters.rfc2136 import Rfc2136Zone
-from enactord.adapters.wire.answer import (
+from enactord.backends.readers.bulk import BulkReader
+from enactord.backends.rfc2136.zone import Rfc2136Zone
+from enactord.core.errors import ZoneDown
+from enactord.core.fence import Fence
+from enactord.core.records import NO_RECORDS, Change, Committed, Expect, Records, Served, Transaction
+from enactord.wire.answer import (
     TYPE_A,
     TYPE_AAAA,
     TYPE_TXT,
@@ -26,13 +29,10 @@ from enactord.adapters.wire.answer import (
     pack_question,
     parse_answer,
 )
-from enactord.adapters.wire.names import Malformed, read_fixed, read_name, skip_name
-from enactord.adapters.wire.stream import MaybeReceived, NeverSent, Stream
-from enactord.adapters.wire.tsig import TsigError, TsigKey, find_tsig, sign, verify
-from enactord.adapters.wire.update import MAX_MESSAGE_BYTES, TSIG_RESERVE_BYTES, TooLarge, pack_update
-from enactord.core.errors import ZoneDown
-from enactord.core.fence import Fence
-from enactord.core.records import NO_RECORDS, Change, Committed, Expect, Records, Served, Transaction
+from enactord.wire.names import Malformed, read_fixed, read_name, skip_name
+from enactord.wire.stream import MaybeReceived, NeverSent, Stream
+from enactord.wire.tsig import TsigError, TsigKey, find_tsig, sign, verify
+from enactord.wire.update import MAX_MESSAGE_BYTES, TSIG_RESERVE_BYTES, TooLarge, pack_update
 from tests.hostile.effort import damaged, tries
 from tests.property.test_update_encoder import ZONE, oracle, section_lines
 from tests.servers.tcp_peer import Peer, serving

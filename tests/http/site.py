@@ -9,9 +9,9 @@ from typing import Any
 import aiohttp
 from prometheus_client import CollectorRegistry
 
-from enactord.daemon.config import Address, HttpConfig
-from enactord.daemon.http import Pages, serve_http
-from enactord.daemon.web.feed import Feed
+from enactord.config.tables import Address, HttpConfig
+from enactord.http.app import Pages, serve_http
+from enactord.http.feed import Feed
 from enactord.telemetry.metrics import Metrics
 from tests.servers.dns_server import free_port
 from tests.tokens import bearer, secret_of, tokens

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
-from enactord.daemon.config import HttpConfig
+from enactord.config.tables import HttpConfig
 from tests.http.site import Site, serving
 from tests.tokens import bearer, tokens
 from tests.world import World, fleet, plan

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from enactord.core.kv import Delete, Put
-from enactord.daemon.documents import (
+from enactord.operations.documents import (
     contents_document,
     diff_plans,
     endpoint_document,

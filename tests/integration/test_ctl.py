@@ -18,14 +18,14 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from enactord.adapters.stores import open_store
 from enactord.cli.ctl import VERBS
 from enactord.cli.ctl import main as ctl
 from enactord.core.kv import Delete
 from enactord.core.moment import utc
 from enactord.core.plan import read_plan
-from enactord.registry.keys import Keys
-from enactord.registry.plans import Orders, Plans
+from enactord.store.keys import Keys
+from enactord.store.plans import Orders, Plans
+from enactord.stores.by_url import open_store
 from planner_stub.cli import main as stub
 from tests.world import SCOPE, ZONE, WallClock, World, fleet, plan
 

@@ -13,13 +13,13 @@ import dns.update
 import pytest
 from click.testing import CliRunner, Result
 
-from enactord.adapters.stores import open_store
 from enactord.cli.ctl import main as ctl
 from enactord.core.fence import Fence
-from enactord.registry.control import Freeze, freeze
-from enactord.registry.fences import Fences
-from enactord.registry.keys import Keys
-from enactord.registry.mirror import Mirror
+from enactord.store.control import Freeze, freeze
+from enactord.store.fences import Fences
+from enactord.store.keys import Keys
+from enactord.store.mirror import Mirror
+from enactord.stores.by_url import open_store
 from tests.servers.dns_server import FOREIGN_SECRET, SECRET, DnsServer
 from tests.servers.embedded import Embedded
 

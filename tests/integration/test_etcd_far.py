@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from enactord.adapters.etcd_store import EtcdStore
+from enactord.stores.etcd import EtcdStore
 from tests.servers.etcd import Etcd
 from tests.servers.proxy import Relay
 

@@ -9,9 +9,9 @@ from aiohttp import encode_basic_auth
 from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client import CollectorRegistry
 
+from enactord.config.tables import HttpConfig
 from enactord.core.tokens import Tokens
-from enactord.daemon.config import HttpConfig
-from enactord.daemon.http import Pages
+from enactord.http.app import Pages
 from enactord.telemetry.metrics import Metrics
 from tests.tokens import bearer, secret_of, tokens
 from tests.world import ZONE, Member, World, fleet, plan

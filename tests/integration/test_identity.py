@@ -14,11 +14,11 @@ import dns.update
 import pytest
 from click.testing import CliRunner
 
-from enactord.adapters.local_copy import read_copy
 from enactord.cli.ctl import main as ctl
 from enactord.core.fence import Fence, parse_fence_text
-from enactord.registry.keys import Keys
-from enactord.registry.mirror import Mirror
+from enactord.store.keys import Keys
+from enactord.store.mirror import Mirror
+from enactord.stores.local_copy import read_copy
 from tests.daily import daily
 from tests.deploy.process import Service, service
 from tests.integration.test_emergency import answers

@@ -14,7 +14,7 @@ from tests.servers.etcd import Etcd
 NAMES = ("http_proxy", "https_proxy", "grpc_proxy", "all_proxy")
 ASK = """
 import asyncio, sys
-from enactord.adapters.stores import open_store
+from enactord.stores.by_url import open_store
 async def ask():
     store = await open_store(sys.argv[1], timeout_s=10)
     print("revision", (await store.range("/nothing")).revision)

@@ -18,11 +18,11 @@ import dns.tsig
 import dns.update
 import pytest
 
-from enactord.adapters.clock import SystemClock
-from enactord.adapters.stores import open_store
+from enactord.clock import SystemClock
 from enactord.core.plan import Manifest, read_plan
-from enactord.registry.keys import Keys
-from enactord.registry.plans import Orders, Plans
+from enactord.store.keys import Keys
+from enactord.store.plans import Orders, Plans
+from enactord.stores.by_url import open_store
 from tests.chaos.children import program
 from tests.observability.rules import RULES
 from tests.servers.certificates import Authority

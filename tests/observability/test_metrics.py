@@ -7,23 +7,23 @@ from dataclasses import replace
 
 import pytest
 
-from enactord.adapters.memory_zone import MemoryZone
+from enactord.backends.memory import MemoryZone
 from enactord.core.fence import Fence
 from enactord.core.kv import Put
 from enactord.core.plan import read_plan
 from enactord.core.records import NO_RECORDS, Outcome, Records, Served, Transaction, Unknown
 from enactord.core.retention import Keep
-from enactord.daemon.http import standing
-from enactord.daemon.overriding import override
-from enactord.daemon.publishing import publish
 from enactord.engine import enactor as engine
 from enactord.engine.settings import ZonePorts
+from enactord.http.app import standing
 from enactord.operations.limits import set_limit
-from enactord.operations.overriding import Wanted
+from enactord.operations.override import override
+from enactord.operations.override_draft import Wanted
+from enactord.operations.publishing import publish
 from enactord.operations.scope import Scope
-from enactord.registry.control import Freeze, freeze, thaw
-from enactord.registry.planners import Pause, pause, resume
-from enactord.registry.plans import Orders
+from enactord.store.control import Freeze, freeze, thaw
+from enactord.store.planners import Pause, pause, resume
+from enactord.store.plans import Orders
 from enactord.telemetry.failures import Failures
 from enactord.telemetry.lag import watch_lag
 from enactord.telemetry.lines import ClosedSink, LineWriter

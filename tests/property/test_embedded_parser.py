@@ -11,12 +11,12 @@ import dns.update
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from enactord.adapters.embedded.request import parse_request
-from enactord.adapters.embedded.responder import PendingUpdate, Responder
-from enactord.adapters.embedded.update import Rejected, evaluate
-from enactord.adapters.embedded.zone import Zone, new_zone
-from enactord.adapters.wire.names import Malformed, read_name, text_to_wire
-from enactord.adapters.wire.tsig import TsigError, find_tsig, sign, verify
+from enactord.dns_server.request import parse_request
+from enactord.dns_server.responder import PendingUpdate, Responder
+from enactord.dns_server.update import Rejected, evaluate
+from enactord.dns_server.zone import Zone, new_zone
+from enactord.wire.names import Malformed, read_name, text_to_wire
+from enactord.wire.tsig import TsigError, find_tsig, sign, verify
 from tests.embedded_lab import KEY, ZONE, update
 
 NOW = 1_700_000_000

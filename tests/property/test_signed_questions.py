@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from enactord.adapters.wire.answer import TYPE_A, TYPE_AAAA, TYPE_TXT, pack_query, pack_question
-from enactord.adapters.wire.signed_questions import SignedQuestions
-from enactord.adapters.wire.tsig import ALGORITHMS, TsigError, TsigFault, TsigKey, find_tsig, sign, verify
+from enactord.wire.answer import TYPE_A, TYPE_AAAA, TYPE_TXT, pack_query, pack_question
+from enactord.wire.signed_questions import SignedQuestions
+from enactord.wire.tsig import ALGORITHMS, TsigError, TsigFault, TsigKey, find_tsig, sign, verify
 from tests.hostile.effort import damaged, tries
 
 NOW_S = int(time.time())

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from enactord.adapters.wire.update import MAX_MESSAGE_BYTES, pack_update
 from enactord.core.fence import Fence
 from enactord.core.names import fence_name
 from enactord.core.records import NO_RECORDS, Change, Expect, Records, Transaction
+from enactord.wire.update import MAX_MESSAGE_BYTES, pack_update
 
 ZONE = "example.test."
 

@@ -8,11 +8,11 @@ import subprocess
 import time
 from collections.abc import Callable
 
-from enactord.adapters.clock import SystemClock
-from enactord.adapters.stores import open_store
+from enactord.clock import SystemClock
 from enactord.core.plan import Manifest, read_plan
-from enactord.registry.keys import Keys
-from enactord.registry.plans import Orders, Plans
+from enactord.store.keys import Keys
+from enactord.store.plans import Orders, Plans
+from enactord.stores.by_url import open_store
 from tests.runbook.desk import API, SCOPE, ZONE, Desk
 from tests.runbook.drill import Deed, Drill, Hand, Hands, Look
 from tests.servers.certificates import Authority

@@ -11,10 +11,10 @@ from pathlib import Path
 import aiohttp
 import dns.update
 
-from enactord.adapters.stores import open_store
 from enactord.core.kv import Put
-from enactord.registry.control import freeze_value, parse_freeze
-from enactord.registry.keys import Keys
+from enactord.store.control import freeze_value, parse_freeze
+from enactord.store.keys import Keys
+from enactord.stores.by_url import open_store
 from tests.docs.reference import ROOT
 from tests.runbook.alerts import (
     empty,

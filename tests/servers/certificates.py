@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from enactord.adapters.tls import Tls
+from enactord.wire.tls import Tls
 
 _KIND = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
 

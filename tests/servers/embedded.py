@@ -9,8 +9,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from enactord.adapters.embedded import EmbeddedServer
-from enactord.adapters.wire.tsig import TsigKey
+from enactord.dns_server import EmbeddedServer
+from enactord.wire.tsig import TsigKey
 from tests.servers.dns_server import FOREIGN_SECRET, SECRET, DnsServer
 
 KEYS = [

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import grpc
 
-from enactord.adapters.etcd_api import Service, message
+from enactord.stores.etcd_api import Service, message
 from tests.servers.etcd import Etcd
 
 _CALL_LIMIT_S = 30.0

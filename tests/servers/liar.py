@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import NamedTuple
 
-from enactord.adapters.wire.names import HEADER_BYTES, read_fixed, read_name, skip_name
-from enactord.adapters.wire.plain_update import ANY, IN, NONE, TYPE_ANY
-from enactord.adapters.wire.stream import MaybeReceived, NeverSent, Stream
-from enactord.adapters.wire.tsig import TsigError, TsigKey, find_tsig, sign, verify
+from enactord.wire.names import HEADER_BYTES, read_fixed, read_name, skip_name
+from enactord.wire.plain_update import ANY, IN, NONE, TYPE_ANY
+from enactord.wire.stream import MaybeReceived, NeverSent, Stream
+from enactord.wire.tsig import TsigError, TsigKey, find_tsig, sign, verify
 from tests.contract.zone_sites import FixedClock
 
 _CLOCK = FixedClock()

@@ -13,7 +13,7 @@ from typing import Any
 
 from enactord.core.guards import Limits
 from enactord.core.plan import read_plan
-from enactord.registry.plans import Orders
+from enactord.store.plans import Orders
 from tests.simulation.loop import run
 from tests.world import ZONE, World, plan
 

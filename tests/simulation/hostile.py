@@ -13,18 +13,18 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from enactord.adapters.memory_store import MemoryStore
-from enactord.adapters.memory_zone import MemoryServer
+from enactord.backends.memory import MemoryServer
 from enactord.core.errors import Compacted, LeaseLost, PlanUnreadable, StoreDown, StoreUnknown, ZoneDown
 from enactord.core.fence import FenceSeen, parse_fence
 from enactord.core.kv import Changes, Compare, Delete, Item, Operation, Page, Put, Result
 from enactord.core.ledger import Bucket
 from enactord.core.plan import merge
 from enactord.core.records import Committed, Outcome, Reason, Refused, Served, Transaction, Unknown
-from enactord.registry.keys import Keys, parse_applied, parse_head, read_chunk, read_manifest
-from enactord.registry.mirror import Mirror
+from enactord.store.keys import Keys, parse_applied, parse_head, read_chunk, read_manifest
 from enactord.store.layout import CHUNK
 from enactord.store.ledger_index import read_bucket
+from enactord.store.mirror import Mirror
+from enactord.stores.memory import MemoryStore
 from tests.simulation.history import (
     Applied,
     Asked,

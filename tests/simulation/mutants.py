@@ -49,7 +49,7 @@ MUTANTS: tuple[Mutant, ...] = (
         what="writes without the fence prerequisite",
         edits=(
             Edit(
-                module="enactord.adapters.memory_zone",
+                module="enactord.backends.memory",
                 old="if tuple(sorted(transaction.fence_seen)) != self.fence:",
                 new="if transaction.fence_after and tuple(sorted(transaction.fence_seen)) != self.fence:",
             ),
@@ -85,7 +85,7 @@ MUTANTS: tuple[Mutant, ...] = (
         what="an open does not compare the fence by which the plan was judged",
         edits=(
             Edit(
-                module="enactord.registry.fences",
+                module="enactord.store.fences",
                 old="        if seen is None or seen.generation < fence.generation:\n",
                 new="        seen = await self.read(zone)\n"
                 "        if seen is None or seen.generation < fence.generation:\n",
@@ -126,12 +126,12 @@ MUTANTS: tuple[Mutant, ...] = (
         what="store transactions do not compare the claim",
         edits=(
             Edit(
-                module="enactord.registry.ledger",
+                module="enactord.store.ledger",
                 old="[self.claim.lives, fence_is",
                 new="[fence_is",
             ),
             Edit(
-                module="enactord.registry.fences",
+                module="enactord.store.fences",
                 old="conditions = (claim.lives, present(keys.plan(fence.generation)), not_frozen(keys), ",
                 new="conditions = (present(keys.plan(fence.generation)), not_frozen(keys), ",
             ),
@@ -143,7 +143,7 @@ MUTANTS: tuple[Mutant, ...] = (
         what="store transactions do not compare the fence",
         edits=(
             Edit(
-                module="enactord.registry.ledger",
+                module="enactord.store.ledger",
                 old="[self.claim.lives, fence_is(keys, self.zone, self.record)]",
                 new="[self.claim.lives]",
             ),
@@ -154,7 +154,7 @@ MUTANTS: tuple[Mutant, ...] = (
         what="store transactions do not compare the buckets that were judged",
         edits=(
             Edit(
-                module="enactord.registry.ledger",
+                module="enactord.store.ledger",
                 old="compares = conditions + [unmodified(self._keys.ledger(b), read[b]) for b in order]",
                 new="compares = conditions",
             ),
@@ -165,12 +165,12 @@ MUTANTS: tuple[Mutant, ...] = (
         what="an open and a begin do not compare the freeze",
         edits=(
             Edit(
-                module="enactord.registry.ledger",
+                module="enactord.store.ledger",
                 old="[*permit.compares(self._keys), not_frozen(self._keys)]",
                 new="permit.compares(self._keys)",
             ),
             Edit(
-                module="enactord.registry.fences",
+                module="enactord.store.fences",
                 old="conditions = (claim.lives, present(keys.plan(fence.generation)), not_frozen(keys), ",
                 new="conditions = (claim.lives, present(keys.plan(fence.generation)), ",
             ),
@@ -201,7 +201,7 @@ MUTANTS: tuple[Mutant, ...] = (
         edits=(
             Edit(module="enactord.core.retention", old="    if claims:\n", new="    if False:\n"),
             Edit(
-                module="enactord.registry.plans",
+                module="enactord.store.plans",
                 old="[*evidence, none_under(self._keys.claims(generation)), unmodified",
                 new="[*evidence, unmodified",
             ),
@@ -213,7 +213,7 @@ MUTANTS: tuple[Mutant, ...] = (
         what="the deleting transaction does not check the evidence again",
         edits=(
             Edit(
-                module="enactord.registry.plans",
+                module="enactord.store.plans",
                 old="[*evidence, none_under(self._keys.claims(generation)), unmodified(key",
                 new="[unmodified(key",
             ),
@@ -223,7 +223,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         name="sweep",
         what="chunks are swept by a list of plans older than the newest",
-        edits=(Edit(module="enactord.registry.plans", old="page.revision < head.mod_revision:", new="False:"),),
+        edits=(Edit(module="enactord.store.plans", old="page.revision < head.mod_revision:", new="False:"),),
     ),
     Mutant(
         name="empty",
@@ -424,7 +424,7 @@ MUTANTS: tuple[Mutant, ...] = (
         what="a plan that changes nothing in a zone keeps its TXT, though the plan before was not applied there",
         edits=(
             Edit(
-                module="enactord.registry.fences",
+                module="enactord.store.fences",
                 old="                valued(keys.applied(zone), applied_value(record.generation, record.plan)),\n",
                 new="",
             ),
@@ -537,7 +537,7 @@ MUTANTS: tuple[Mutant, ...] = (
         what="a publication counts on a stored chunk without reading it",
         edits=(
             Edit(
-                module="enactord.registry.plans",
+                module="enactord.store.plans",
                 old="        await put_chunks("
                 "self._store, keys, {chunk: texts[chunk] for chunk in texts if chunk not in sound})\n",
                 new="        there = await self._store.get([keys.chunk(chunk) for chunk in texts])\n"

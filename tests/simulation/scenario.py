@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Any
 
-from enactord.adapters.memory_zone import MemoryServer
+from enactord.backends.memory import MemoryServer
 from enactord.core.buckets import Filling, slot_of
 from enactord.core.content import parse_content
 from enactord.core.errors import EnactordError, PlanUnreadable, StoreDown
@@ -26,10 +26,8 @@ from enactord.core.retention import Keep
 from enactord.engine.enactor import Enactor
 from enactord.engine.pruner import Pruner
 from enactord.engine.settings import HEAD_START_S, Ports, Settings, Verifier, ZonePorts, ZoneSettings
-from enactord.registry.control import Freeze, freeze, thaw
-from enactord.registry.keys import Keys
-from enactord.registry.mirror import Mirror
-from enactord.registry.plans import Orders, Plans
+from enactord.store.control import Freeze, freeze, thaw
+from enactord.store.keys import Keys
 from enactord.store.layout import (
     APPLIED,
     CHUNK,
@@ -43,6 +41,8 @@ from enactord.store.layout import (
     PRUNE_EPOCH,
     REPORT,
 )
+from enactord.store.mirror import Mirror
+from enactord.store.plans import Orders, Plans
 from enactord.telemetry.failures import Failures
 from enactord.telemetry.fanout import Fanout
 from tests.simulation.checkers import ANSWERS_MAX, check

@@ -22,8 +22,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from enactord.adapters.memory_store import MemoryStore
-from enactord.adapters.memory_zone import MemoryServer
+from enactord.backends.memory import MemoryServer
 from enactord.core.errors import EnactordError, StoreDown
 from enactord.core.fence import FenceSeen, parse_fence
 from enactord.core.kv import Changes, Compare, Item, Operation, Page, Put, Result
@@ -34,8 +33,9 @@ from enactord.core.retention import Keep
 from enactord.engine.applying import Interrupted
 from enactord.engine.enactor import Enactor
 from enactord.engine.settings import Ports, Settings, Verifier, ZonePorts, ZoneSettings
-from enactord.registry.keys import Keys, installation_value
-from enactord.registry.plans import Orders, Plans
+from enactord.store.keys import Keys, installation_value
+from enactord.store.plans import Orders, Plans
+from enactord.stores.memory import MemoryStore
 from tests.simulation.checkers import check
 from tests.simulation.history import Applied, Asked, Edited, History, Published, line
 from tests.simulation.hostile import WatchedStore

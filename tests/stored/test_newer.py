@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from enactord.core.kv import Item, Put
-from enactord.daemon.documents import status_document
+from enactord.operations.documents import status_document
 from enactord.store.layout import CHUNK, HEAD, LEDGER, PLAN, Kind
 from tests.world import ZONE, World, fleet, plan
 

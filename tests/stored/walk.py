@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from enactord.adapters.memory_store import MemoryStore
 from enactord.core.contribution import Contribution
 from enactord.core.events import FormatKnown, FormatUnknown, StepFailed
 from enactord.core.guards import Limits
@@ -20,15 +19,11 @@ from enactord.core.overrides import Override
 from enactord.core.plan import Manifest, read_plan
 from enactord.core.refusal import Refusal
 from enactord.core.retention import Keep
-from enactord.daemon.archive import Restored, backup, restore
 from enactord.engine.pruner import Pruner
+from enactord.operations.archive import Restored, backup, restore
 from enactord.operations.scope import Scope
-from enactord.registry.control import Freeze, freeze_value
-from enactord.registry.keys import contribution_value, json_value, pad
-from enactord.registry.overrides import override_value
-from enactord.registry.planners import Pause, pause_value
-from enactord.registry.plans import Orders
-from enactord.registry.reports import Report, pack_report
+from enactord.store.control import Freeze, freeze_value
+from enactord.store.keys import contribution_value, json_value, pad
 from enactord.store.layout import (
     APPLIED,
     ASIDE,
@@ -59,6 +54,11 @@ from enactord.store.layout import (
     Kind,
 )
 from enactord.store.ledger_index import ledger_name
+from enactord.store.overrides import override_value
+from enactord.store.planners import Pause, pause_value
+from enactord.store.plans import Orders
+from enactord.store.reports import Report, pack_report
+from enactord.stores.memory import MemoryStore
 from tests.world import SCOPE, ZONE, Member, World, fleet, plan
 
 WAYS = ("deleted", "emptied", "garbled", "newer")

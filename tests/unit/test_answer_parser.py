@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from enactord.adapters.wire.answer import (
+from enactord.wire.answer import (
     TYPE_A,
     TYPE_AAAA,
     TYPE_TXT,

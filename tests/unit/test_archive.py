@@ -8,18 +8,18 @@ from typing import Any
 
 import pytest
 
-from enactord.adapters.memory_store import MemoryStore
 from enactord.core.errors import ArchiveUnreadable, StoreDown
 from enactord.core.events import InstallationRefused
 from enactord.core.fence import Fence, FenceRecord, raised
 from enactord.core.guards import Limits
 from enactord.core.kv import Delete, Put
-from enactord.daemon.archive import Restored, Source, _height, backup, check, copy_source, restore, restore_from
 from enactord.engine.settings import ZonePorts
+from enactord.operations.archive import Restored, Source, _height, backup, check, copy_source, restore, restore_from
 from enactord.operations.scope import Denied, Scope
-from enactord.registry.control import Freeze, freeze, parse_freeze
-from enactord.registry.keys import parse_record, record_value
+from enactord.store.control import Freeze, freeze, parse_freeze
+from enactord.store.keys import parse_record, record_value
 from enactord.store.layout import APPLIED, AUDIT, FENCE, HEAD, LEDGER, PLAN
+from enactord.stores.memory import MemoryStore
 from tests.world import SCOPE, ZONE, Breaking, World, fleet, plan, tolerant
 
 

@@ -12,16 +12,16 @@ from enactord.core.errors import StoreDown
 from enactord.core.kv import Put
 from enactord.core.plan import read_plan
 from enactord.core.records import Records
-from enactord.daemon import operations
-from enactord.daemon.archive import Restored, backup, restore
-from enactord.daemon.operations import Denied, Published
+from enactord.operations import acts as operations
 from enactord.operations import audit
+from enactord.operations.acts import Denied, Published
+from enactord.operations.archive import Restored, backup, restore
 from enactord.operations.limits import set_limit
 from enactord.operations.scope import Scope
-from enactord.registry.audit import ROOM_MAX, Act, Deed, act_put, parse_act, read_acts, trim_acts
-from enactord.registry.keys import json_value, stored_json
-from enactord.registry.plans import Orders
+from enactord.store.audit import ROOM_MAX, Act, Deed, act_put, parse_act, read_acts, trim_acts
+from enactord.store.keys import json_value, stored_json
 from enactord.store.layout import AUDIT
+from enactord.store.plans import Orders
 from tests.unit.command import ctl_in
 from tests.world import SCOPE, ZONE, Breaking, World, fleet, plan, tolerant
 

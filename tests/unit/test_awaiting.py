@@ -12,9 +12,9 @@ from enactord.cli.awaiting import Patience, Standing, standing_of
 from enactord.cli.terminal import Bar
 from enactord.core.errors import StoreDown
 from enactord.core.plan import read_plan
-from enactord.daemon import operations
-from enactord.daemon.operations import Published, Scope
-from enactord.registry.plans import Orders
+from enactord.operations import acts as operations
+from enactord.operations.acts import Published, Scope
+from enactord.store.plans import Orders
 from tests.unit.command import ctl_in
 from tests.world import SCOPE, ZONE, World, fleet, plan, tolerant
 

@@ -10,7 +10,7 @@ import dns.rcode
 import dns.rrset
 import pytest
 
-from enactord.adapters.bulk_reader import BulkReader
+from enactord.backends.readers.bulk import BulkReader
 from enactord.core.errors import ZoneDown, ZoneUnproved
 from enactord.core.records import NO_RECORDS, Records, Served
 from tests.servers.tcp_peer import Peer, Script, serving

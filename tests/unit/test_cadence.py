@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 
-from enactord.adapters.memory_zone import MemoryZone
+from enactord.backends.memory import MemoryZone
 from enactord.core.records import Outcome, Transaction
 from tests.world import ZONE, Gated, World, fleet, plan
 

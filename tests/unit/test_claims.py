@@ -4,14 +4,14 @@ import asyncio
 
 import pytest
 
-from enactord.adapters.memory_store import MemoryStore
 from enactord.core.errors import LeaseLost, StoreDown
 from enactord.core.kv import Delete
 from enactord.core.plan import Manifest, read_plan
 from enactord.engine.claims import Claims
-from enactord.registry.keys import Keys
-from enactord.registry.plans import Orders, Plans
-from enactord.registry.session import Claim, Session
+from enactord.store.keys import Keys
+from enactord.store.plans import Orders, Plans
+from enactord.store.session import Claim, Session
+from enactord.stores.memory import MemoryStore
 from tests.world import SCOPE, ZONE, Cuttable, WallClock, fleet, plan
 
 KEYS = Keys(SCOPE)

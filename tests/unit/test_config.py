@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from enactord.config.tables import Address, load_config
 from enactord.core.errors import ConfigError
 from enactord.core.retention import Keep
-from enactord.daemon.config import Address, load_config
 
 GOOD = """
 [enactor]

@@ -6,7 +6,7 @@ import pytest
 
 from enactord.core.kv import Put
 from enactord.engine import health
-from enactord.registry.damage import STEERING, damaged
+from enactord.store.damage import STEERING, damaged
 from enactord.store.layout import APPLIED, FENCE, HEAD, LIMITS, Kind
 from tests.world import ZONE, World, fleet, plan
 

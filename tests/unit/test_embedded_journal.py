@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from enactord.adapters.embedded.journal import Journal, StateDamaged, StateInUse
-from enactord.adapters.embedded.zone import EMPTY, NS, SOA, TXT, A, Node, RRset, new_zone
+from enactord.dns_server.journal import Journal, StateDamaged, StateInUse
+from enactord.dns_server.zone import EMPTY, NS, SOA, TXT, A, Node, RRset, new_zone
 from tests.embedded_lab import ZONE, apply, look_up, put, serial, serving, texts, update
 
 ORIGIN = b"\4test\0"

@@ -12,7 +12,7 @@ import dns.rdataclass
 import dns.tsig
 import pytest
 
-from enactord.adapters.embedded import EmbeddedServer
+from enactord.dns_server import EmbeddedServer
 from tests.embedded_lab import (
     LIMIT_S,
     SECRET,

@@ -11,7 +11,7 @@ import dns.message
 import dns.tsig
 import pytest
 
-from enactord.adapters.embedded.rates import RESPONSES_PER_S, ResponseRates, Verdict, network_of, truncated
+from enactord.dns_server.rates import RESPONSES_PER_S, ResponseRates, Verdict, network_of, truncated
 from tests.embedded_lab import SIGNER, ZONE, ask, look_up, put, serving, texts
 
 

@@ -15,8 +15,8 @@ import dns.tsig
 import dns.update
 import pytest
 
-from enactord.adapters.embedded import EmbeddedServer
-from enactord.adapters.wire.tsig import find_tsig, sign
+from enactord.dns_server import EmbeddedServer
+from enactord.wire.tsig import find_tsig, sign
 from tests.embedded_lab import (
     KEY,
     SECRET,

@@ -24,10 +24,10 @@ from enactord.core.records import NO_RECORDS, Outcome, Records, Served, Transact
 from enactord.core.refusal import Refusal
 from enactord.core.retention import Keep
 from enactord.engine.pruner import Pruner
-from enactord.registry.control import Freeze, freeze, thaw
-from enactord.registry.fences import Fences
-from enactord.registry.mirror import Mirror
+from enactord.store.control import Freeze, freeze, thaw
+from enactord.store.fences import Fences
 from enactord.store.ledger_index import bucket_value
+from enactord.store.mirror import Mirror
 from tests.world import SCOPE, ZONE, World, fleet, plan, tolerant, unfailing
 
 A = f"a.{ZONE}"
@@ -153,7 +153,7 @@ async def test_a_shrunk_plan_is_refused_and_the_one_before_goes_on(world: World)
     assert world.serves(fleet(100, 1))
     assert member.enactor.reasons()
     from enactord.core.plan import Approval
-    from enactord.registry.plans import Orders
+    from enactord.store.plans import Orders
 
     await world.plans.republish(2, Orders(approval=Approval(of=2, author="me", reason="meant")))
     await world.applied(3)

@@ -7,8 +7,8 @@ from pathlib import Path
 import grpc
 import pytest
 
-from enactord.adapters import etcd_api
-from enactord.adapters.etcd_api import Service, message
+from enactord.stores import etcd_api
+from enactord.stores.etcd_api import Service, message
 
 
 def test_a_message_is_what_etcd_sends_and_takes() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from enactord.adapters.memory_zone import MemoryServer, MemoryZone
+from enactord.backends.memory import MemoryServer, MemoryZone
 from enactord.core.events import (
     EndpointDrifted,
     EndpointRepaired,
@@ -20,15 +20,15 @@ from enactord.core.events import (
 )
 from enactord.core.ledger import Entry
 from enactord.core.records import NO_RECORDS, Outcome, Served, Transaction
-from enactord.daemon import documents
-from enactord.daemon.documents import status_document
 from enactord.engine import enactor as engine
 from enactord.engine import evidence, witnesses
 from enactord.engine.evidence import Evidence, State
 from enactord.engine.health import HELD_S, Health, Settled
 from enactord.engine.settings import Verifier, ZonePorts
 from enactord.engine.witnesses import Witnesses
-from enactord.registry.mirror import Presence
+from enactord.operations import documents
+from enactord.operations.documents import status_document
+from enactord.store.mirror import Presence
 from tests.world import ZONE, Gated, JumpingClock, Member, Recorder, Secondary, World, fleet, plan
 
 COUNT = 12
@@ -323,7 +323,7 @@ async def test_a_store_without_room_is_told_while_nobody_writes(
     world: CopiedWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An enactor says anew what it does, now and then: so it notices."""
-    monkeypatch.setattr("enactord.registry.session.RENEWED_S", 0.05)
+    monkeypatch.setattr("enactord.store.session.RENEWED_S", 0.05)
     member = await begun(world)
     member.store.full = True
     await world.until(lambda: "filled by the test" in reasons(member))

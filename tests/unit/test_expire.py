@@ -10,10 +10,10 @@ from dns.edns import OptionType
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enactord.adapters.denials import said
-from enactord.adapters.wire.answer import BrokenAnswer
-from enactord.adapters.wire.expire import Expiry, pack_expire_query, parse_expiry
+from enactord.backends.rfc2136.denials import said
 from enactord.ports import Duty
+from enactord.wire.answer import BrokenAnswer
+from enactord.wire.expire import Expiry, pack_expire_query, parse_expiry
 
 ZONE = "example.test."
 SOA = "ns.example.test. root.example.test. 1 7200 900 86400 60"

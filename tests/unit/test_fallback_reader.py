@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from enactord.adapters.fallback_reader import FallbackReader
+from enactord.backends.readers.fallback import FallbackReader
 from enactord.core.errors import ZoneDown
 from enactord.core.records import NO_RECORDS, Records, Served
 

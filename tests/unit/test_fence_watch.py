@@ -12,18 +12,18 @@ from enactord.core.events import FenceOpened, Verified
 from enactord.core.fence import Fence, FenceSeen, parse_fence
 from enactord.core.kv import Put
 from enactord.core.plan import read_plan
-from enactord.daemon import operations
-from enactord.daemon.operations import Denied, How, Published, Scope
 from enactord.engine import fence_watch
 from enactord.engine.evidence import Evidence
 from enactord.engine.fence_watch import FenceWatch
 from enactord.engine.health import Health
 from enactord.engine.settings import Ports, Settings, ZonePorts, ZoneSettings
-from enactord.registry.keys import Keys
-from enactord.registry.mirror import Mirror
-from enactord.registry.plans import Orders
-from enactord.registry.reports import Report, await_reports, pack_report, parse_report
+from enactord.operations import acts as operations
+from enactord.operations.acts import Denied, How, Published, Scope
+from enactord.store.keys import Keys
 from enactord.store.layout import REPORT
+from enactord.store.mirror import Mirror
+from enactord.store.plans import Orders
+from enactord.store.reports import Report, await_reports, pack_report, parse_report
 from tests.world import SCOPE, ZONE, DictCopy, JumpingClock, Recorder, World, fleet, plan, tolerant
 
 MARK = "0123456789abcdef"

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from enactord.cli.dev import names_zones
 from enactord.core.content import parse_content
 from enactord.core.errors import InvalidName
 from enactord.core.guards import Limits, judge_endpoint
@@ -16,7 +17,6 @@ from planner_stub.names import (
     botocore_names,
     bundled_names,
     choose_names,
-    names_zones,
     read_names,
 )
 

@@ -13,9 +13,9 @@ from enactord.core.kv import Put
 from enactord.core.plan import GENERATION_MAX, Approval, Manifest, read_plan
 from enactord.core.records import Records
 from enactord.engine.opening import Opening
-from enactord.registry.fences import Fences
-from enactord.registry.keys import record_value
-from enactord.registry.plans import Orders
+from enactord.store.fences import Fences
+from enactord.store.keys import record_value
+from enactord.store.plans import Orders
 from tests.world import SCOPE, ZONE, JumpingClock, Member, World, fleet, plan
 
 STEP = Limits()[STEP_MAX]

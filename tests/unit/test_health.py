@@ -16,9 +16,9 @@ from enactord.core.events import (
     ZoneWentDown,
 )
 from enactord.core.kv import Delete, Put
-from enactord.daemon.operations import Published, rollback
 from enactord.engine.evidence import Evidence
 from enactord.engine.health import ASKED_ASPECTS, NOT_CONNECTED, Aspect, Health
+from enactord.operations.acts import Published, rollback
 from enactord.operations.scope import Scope
 from enactord.telemetry.metrics import ASPECTS
 from tests.hostile.effort import tries

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from enactord.adapters.memory_zone import MemoryZone
+from enactord.backends.memory import MemoryZone
 from enactord.core.events import (
     EnactorOwnId,
     EnactorSameId,
@@ -30,8 +30,8 @@ from enactord.operations import taking
 from enactord.operations.audit import acts
 from enactord.operations.scope import Denied, Scope
 from enactord.operations.taking import Offer, TakenOver, look, take
-from enactord.registry.control import Freeze, freeze_value
-from enactord.registry.keys import installation_value, stored_json
+from enactord.store.control import Freeze, freeze_value
+from enactord.store.keys import installation_value, stored_json
 from enactord.store.layout import TAKEN
 from tests.world import SCOPE, ZONE, Member, World, fleet, plan, tolerant
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from enactord.registry.keys import Keys
+from enactord.store.keys import Keys
 from enactord.store.layout import KINDS, Kind, OtherFormat, split_name
 
 PRODUCT = Path(__file__).resolve().parents[2] / "enactord"
-MAY_BUILD_KEYS = {"store/layout.py", "registry/keys.py", "adapters/skydns.py"}
+MAY_BUILD_KEYS = {"store/layout.py", "store/keys.py", "backends/skydns/zone.py"}
 """The last has keys of its own, in the etcd of a DNS server."""
-MAY_TAKE_THE_ROOT = {"registry/keys.py", "daemon/archive.py", "daemon/news.py", "registry/mirror.py"}
+MAY_TAKE_THE_ROOT = {"store/keys.py", "operations/archive.py", "operations/news.py", "store/mirror.py"}
 """Those that read or watch a scope as a whole."""
 
 
@@ -75,7 +75,7 @@ def test_keys_are_built_in_one_place() -> None:
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
         if node.value.lstrip("/").startswith(tuple(prefixes)) or node.value.startswith("/enactord/")
     ]
-    assert not found, "take keys from registry/keys.py, and declare kinds in store/layout.py"
+    assert not found, "take keys from store/keys.py, and declare kinds in store/layout.py"
     roots = [
         f"{name}:{node.lineno}"
         for name, tree in sources()

@@ -14,8 +14,8 @@ from enactord.core.settings import Key
 from enactord.engine.settings import Settings
 from enactord.operations.limits import set_limit
 from enactord.operations.scope import Denied, Scope
-from enactord.registry.limits import Ruling, parse_limit, parse_ruling, read_ruling, ruling_value, strictest
 from enactord.store.layout import LIMITS as KIND
+from enactord.store.limits import Ruling, parse_limit, parse_ruling, read_ruling, ruling_value, strictest
 from tests.unit.command import ctl_in
 from tests.world import SCOPE, ZONE, World, fleet, plan, tolerant
 

@@ -15,8 +15,8 @@ from enactord.core.records import Outcome, Transaction, Unknown
 from enactord.operations.audit import acts
 from enactord.operations.lowering import QUIET_S, Lowered, lower, sound_top
 from enactord.operations.scope import Denied, Scope
-from enactord.registry.control import Freeze, freeze, thaw
-from enactord.registry.plans import Orders, Plans
+from enactord.store.control import Freeze, freeze, thaw
+from enactord.store.plans import Orders, Plans
 from tests.world import SCOPE, ZONE, JumpingClock, World, fleet, plan, tolerant
 
 OTHER = "other.test."

@@ -9,7 +9,7 @@ from enactord.core.events import EndpointDrifted, EndpointHeld, Verified
 from enactord.core.fence import Fence, parse_fence
 from enactord.core.records import Change, Outcome, Reason, Records, Refused, Transaction
 from enactord.engine.opening import Opener, Opening
-from enactord.registry.session import Session
+from enactord.store.session import Session
 from tests.world import SCOPE, ZONE, JumpingClock, Member, World, fleet, plan, tolerant, unfailing
 
 NAME = f"n00000.{ZONE}"

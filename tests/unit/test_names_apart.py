@@ -7,18 +7,18 @@ from dataclasses import replace
 
 import pytest
 
-from enactord.adapters.memory_zone import MemoryServer, MemoryZone
+from enactord.backends.memory import MemoryServer, MemoryZone
 from enactord.core.events import EndpointDrifted, EndpointHeld, EndpointRepaired, ZoneCameUp, ZoneWentDown
 from enactord.core.fence import Fence
 from enactord.core.guards import Limits
 from enactord.core.ledger import Entry
 from enactord.core.records import NO_RECORDS, Outcome, Reason, Records, Refused, Transaction, Unknown
-from enactord.daemon import operations
-from enactord.daemon.documents import held_notes, status_document
 from enactord.engine.probing import Narrowing
 from enactord.engine.readback import read_back
 from enactord.engine.settings import Verifier, ZonePorts, ZoneSettings
 from enactord.engine.writer import Fate, ZoneWriter
+from enactord.operations import acts as operations
+from enactord.operations.documents import held_notes, status_document
 from enactord.operations.scope import Scope
 from tests.world import SCOPE, ZONE, Gated, Recorder, World, fleet, plan, unfailing
 

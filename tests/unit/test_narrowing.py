@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from enactord.adapters.memory_zone import MemoryServer, MemoryZone
+from enactord.backends.memory import MemoryServer, MemoryZone
 from enactord.core.events import NarrowingPaused
 from enactord.core.fence import Fence
 from enactord.core.records import (

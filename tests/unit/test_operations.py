@@ -11,12 +11,12 @@ import pytest
 from enactord.core.kv import Put
 from enactord.core.plan import Draft, read_plan
 from enactord.core.records import Change, Committed, Records, Served, Transaction
-from enactord.daemon import operations
-from enactord.daemon.news import news
-from enactord.daemon.operations import Adopted, Denied, How, Published, Scope
-from enactord.registry.mirror import Mirror
-from enactord.registry.plans import Orders
+from enactord.operations import acts as operations
+from enactord.operations.acts import Adopted, Denied, How, Published, Scope
+from enactord.operations.news import news
 from enactord.store.layout import CHUNK, PLAN, Kind
+from enactord.store.mirror import Mirror
+from enactord.store.plans import Orders
 from planner_stub.fleet import Fleet
 from planner_stub.names import FIRST_NAME, choose_names
 from planner_stub.planning import Planner
@@ -276,7 +276,7 @@ async def test_verify_finds_emptied_and_drifted_names_and_repair_puts_them_back(
 
 async def foreign(world: World, name: str, a: tuple[bytes, ...], ttl_s: int = 5) -> None:
     """Write records past every enactor, under the fence as it stands."""
-    from enactord.adapters.memory_zone import MemoryZone
+    from enactord.backends.memory import MemoryZone
 
     zone = MemoryZone(world.servers[ZONE])
     after = Records(ttl_s=ttl_s if a else 0, a=a, aaaa=())

@@ -13,16 +13,16 @@ from hypothesis import strategies as st
 from enactord.core.kv import Put
 from enactord.core.overrides import ABSENT, DRAIN, LASTS_MAX_S, PIN, WEIGHT, Override, check_override, overridden
 from enactord.core.plan import content_digest, read_plan
-from enactord.daemon import operations
-from enactord.daemon.news import compare, glance
-from enactord.daemon.operations import Denied, How, Published, Scope
-from enactord.daemon.overriding import Overridden, end_expired, end_override, override
+from enactord.operations import acts as operations
 from enactord.operations import audit
-from enactord.operations.overriding import Wanted
-from enactord.registry.mirror import Mirror
-from enactord.registry.overrides import override_value, parse_override
-from enactord.registry.plans import Orders
+from enactord.operations.acts import Denied, How, Published, Scope
+from enactord.operations.news import compare, glance
+from enactord.operations.override import Overridden, end_expired, end_override, override
+from enactord.operations.override_draft import Wanted
 from enactord.store.layout import OVERRIDE
+from enactord.store.mirror import Mirror
+from enactord.store.overrides import override_value, parse_override
+from enactord.store.plans import Orders
 from tests.unit.command import ctl_in
 from tests.world import SCOPE, ZONE, JumpingClock, Recorder, World, fleet, plan, tolerant
 

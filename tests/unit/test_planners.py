@@ -8,12 +8,12 @@ import pytest
 
 from enactord.core.kv import Put
 from enactord.core.plan import read_plan
-from enactord.daemon import operations
-from enactord.daemon.operations import Denied, How, Published
+from enactord.operations import acts as operations
+from enactord.operations.acts import Denied, How, Published
 from enactord.operations.scope import Scope
-from enactord.registry.planners import DEFAULT, Pause, parse_pause, pause_value
-from enactord.registry.plans import Orders
 from enactord.store.layout import PAUSED
+from enactord.store.planners import DEFAULT, Pause, parse_pause, pause_value
+from enactord.store.plans import Orders
 from tests.unit.command import ctl_in
 from tests.world import SCOPE, ZONE, World, fleet, plan, tolerant
 

@@ -6,15 +6,15 @@ from dataclasses import replace
 
 import pytest
 
-from enactord.adapters.memory_zone import MemoryServer, MemoryZone
-from enactord.adapters.primaries import SeveralServers
+from enactord.backends.memory import MemoryServer, MemoryZone
+from enactord.backends.rfc2136.primaries import SeveralServers
 from enactord.core.errors import ZoneDown
 from enactord.core.events import PlanSuperseded, PrimaryChosen, StepFailed
 from enactord.core.fence import FenceSeen
 from enactord.core.records import Outcome, Reason, Refused, Served, Transaction
 from enactord.engine.settings import ZonePorts
 from enactord.ports import Duty, Said
-from enactord.registry.keys import parse_record
+from enactord.store.keys import parse_record
 from tests.world import ZONE, Gated, Member, World, fleet, plan
 
 ONE, TWO, THREE = "192.0.2.1:53", "192.0.2.2:53", "192.0.2.3:53"
@@ -83,7 +83,7 @@ class Fleet(World):
     """Enactors whose configs name several servers for the one zone."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, zones: Sequence[str] = (ZONE,)) -> None:
-        monkeypatch.setattr("enactord.adapters.primaries.FRESH_COPY_S", 0.0)
+        monkeypatch.setattr("enactord.backends.rfc2136.primaries.FRESH_COPY_S", 0.0)
         super().__init__(zones, repair_interval_s=0.2)
         self.nodes = {name: Server() for name in (ONE, TWO, THREE)}
         self.nodes[ONE].duty = Duty.PRIMARY

@@ -23,14 +23,14 @@ from enactord.core.errors import PlanUnreadable, StoreRefused
 from enactord.core.kv import Put
 from enactord.core.plan import read_plan
 from enactord.core.refusal import Refusal
-from enactord.daemon import operations
-from enactord.daemon.news import compare, glance
-from enactord.daemon.operations import Denied, How, Published, Scope, diff_plans
+from enactord.operations import acts as operations
 from enactord.operations import audit
+from enactord.operations.acts import Denied, How, Published, Scope, diff_plans
+from enactord.operations.news import compare, glance
 from enactord.operations.refused import contrast, find
-from enactord.registry.mirror import Mirror
-from enactord.registry.plans import Orders
 from enactord.store.layout import CHUNK, CONTRIBUTION
+from enactord.store.mirror import Mirror
+from enactord.store.plans import Orders
 from tests.unit.command import ctl_in
 from tests.world import SCOPE, ZONE, World, fleet, plan, tolerant
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from enactord.adapters.memory_store import MemoryStore
 from enactord.core.buckets import BucketId, bucket_of, slot_of, slots_for, split_names
 from enactord.core.content import TARGETS_MAX, Content, Target, content_json, content_text, parse_content
 from enactord.core.errors import StoreUnknown
@@ -18,14 +17,15 @@ from enactord.core.plan import Manifest, content_digest, plan_digest, read_plan
 from enactord.core.refusal import Refusal
 from enactord.core.retention import Keep
 from enactord.engine.pruner import Pruner
-from enactord.registry.control import Freeze, freeze
-from enactord.registry.fences import QUIET_A_TRANSACTION, Fences, Quiet
-from enactord.registry.keys import Keys, applied_value, manifest_value, record_value
-from enactord.registry.ledger import Ledger, Permit
-from enactord.registry.mirror import Mirror
-from enactord.registry.plans import Orders, Plans
-from enactord.registry.session import Claim, Session
+from enactord.store.control import Freeze, freeze
+from enactord.store.fences import QUIET_A_TRANSACTION, Fences, Quiet
+from enactord.store.keys import Keys, applied_value, manifest_value, record_value
+from enactord.store.ledger import Ledger, Permit
 from enactord.store.ledger_index import NOT_STORED_SO, bucket_value
+from enactord.store.mirror import Mirror
+from enactord.store.plans import Orders, Plans
+from enactord.store.session import Claim, Session
+from enactord.stores.memory import MemoryStore
 from tests.world import SCOPE, ZONE, Breaking, Recorder, WallClock, fleet, plan
 
 KEYS = Keys(SCOPE)

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from enactord.adapters.enactor_client import Base, Client
 from enactord.cli.ctl import main as ctl
 from enactord.cli.remote import is_loopback
+from enactord.client.enactor import Base, Client
 from enactord.core.errors import EnactorAway, EnactorUnknown, NoEnactor
 from planner_stub.cli import main as stub
 from tests.servers.canned import Canned, answer, found, problem

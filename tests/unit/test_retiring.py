@@ -11,12 +11,12 @@ from enactord.core.fence import NO_PLAN, parse_fence
 from enactord.core.kv import Put, Result, prefix_end
 from enactord.core.plan import read_plan
 from enactord.core.records import Records
-from enactord.daemon.documents import status_document
-from enactord.daemon.publishing import Published, publish
 from enactord.operations.audit import acts
+from enactord.operations.documents import status_document
+from enactord.operations.publishing import Published, publish
 from enactord.operations.retiring import Retired, retire
 from enactord.operations.scope import Denied, Scope
-from enactord.registry.plans import Orders
+from enactord.store.plans import Orders
 from tests.world import SCOPE, ZONE, Breaking, World, fleet, plan, tolerant
 
 OLD = "old.test."

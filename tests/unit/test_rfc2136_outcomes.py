@@ -1,13 +1,13 @@
-"""What each answer to an update proves; the table of `enactord.adapters.rfc2136`, row by row."""
+"""What each answer to an update proves; the table of `enactord.backends.rfc2136.zone`, row by row."""
 
 from collections.abc import Callable
 
 import pytest
 
-from enactord.adapters.rfc2136 import Rfc2136Zone
-from enactord.adapters.wire.tsig import TsigFault, TsigKey, find_tsig, sign, verify, with_unsigned_error
+from enactord.backends.rfc2136.zone import Rfc2136Zone
 from enactord.core.fence import Fence
 from enactord.core.records import Committed, Outcome, Reason, Refused, Transaction, Unknown
+from enactord.wire.tsig import TsigFault, TsigKey, find_tsig, sign, verify, with_unsigned_error
 from tests.servers.tcp_peer import Peer, serving
 
 NOW_S = 1_800_000_000

@@ -1,16 +1,16 @@
-"""What each answer to a question proves; the second table of `enactord.adapters.rfc2136`, row by row."""
+"""What each answer to a question proves; the second table of `enactord.backends.rfc2136.zone`, row by row."""
 
 import contextlib
 from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from enactord.adapters.rfc2136 import Rfc2136Zone
-from enactord.adapters.wire.answer import TYPE_A, TYPE_AAAA
-from enactord.adapters.wire.tsig import TsigFault, TsigKey, find_tsig, sign, verify, with_unsigned_error
+from enactord.backends.rfc2136.zone import Rfc2136Zone
 from enactord.core.errors import ZoneDown
 from enactord.core.fence import Fence
 from enactord.core.records import Records, Served
+from enactord.wire.answer import TYPE_A, TYPE_AAAA
+from enactord.wire.tsig import TsigFault, TsigKey, find_tsig, sign, verify, with_unsigned_error
 from tests.servers.tcp_peer import Peer, serving
 
 NOW_S = 1_800_000_000

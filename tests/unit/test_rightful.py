@@ -10,7 +10,7 @@ from enactord.core.ledger import Entry, Hold, Version
 from enactord.core.plan import Manifest
 from enactord.core.records import NO_RECORDS, Records, Served
 from enactord.engine.rightful import Rightful
-from enactord.registry.mirror import Mirror
+from enactord.store.mirror import Mirror
 from tests.world import ZONE
 
 NAME = f"api.{ZONE}"

@@ -6,8 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
-from enactord.adapters.memory_store import MemoryStore
-from enactord.adapters.skydns import SkydnsZone
+from enactord.backends.skydns.zone import SkydnsZone
 from enactord.core.errors import StoreDown, StoreRefused, StoreUnknown
 from enactord.core.fence import Fence
 from enactord.core.kv import Compare, Delete, Operation, Put, Result
@@ -24,6 +23,7 @@ from enactord.core.records import (
     Transaction,
     Unknown,
 )
+from enactord.stores.memory import MemoryStore
 
 ZONE = "example.test."
 WWW = f"www.{ZONE}"

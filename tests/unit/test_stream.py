@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from enactord.adapters.wire.stream import STALL_S, MaybeReceived, NeverSent, Stream
+from enactord.wire.stream import STALL_S, MaybeReceived, NeverSent, Stream
 from tests.servers.tcp_peer import Peer, serving
 
 TIMEOUT_S = 5.0

@@ -12,9 +12,9 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import Metric
 
 from enactord.core import events
-from enactord.daemon.http import standing
-from enactord.daemon.web.feed import Feed
-from enactord.registry.mirror import Mirror
+from enactord.http.app import standing
+from enactord.http.feed import Feed
+from enactord.store.mirror import Mirror
 from enactord.telemetry.failures import Failures
 from enactord.telemetry.fanout import Fanout
 from enactord.telemetry.lag import watch_lag

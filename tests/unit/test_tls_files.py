@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from enactord.adapters.tls import BadCertificate, check_authorities, check_pair, expiries
+from enactord.config.tables import load_config
 from enactord.daemon.certificates import Certificate, certificates_of
-from enactord.daemon.config import load_config
+from enactord.wire.tls import BadCertificate, check_authorities, check_pair, expiries
 from tests.servers.certificates import Authority
 
 

@@ -9,9 +9,9 @@ import pytest
 from click.testing import CliRunner
 
 from enactord.cli.ctl import main
+from enactord.config.tables import Config, load_config
 from enactord.core.errors import ConfigError
 from enactord.core.tokens import PREFIX, TOKENS_MAX, BadTokens, Role, Tokens, hashed, parse_tokens, tokens_text
-from enactord.daemon.config import Config, load_config
 from enactord.operations.scope import Denied
 from enactord.operations.tokens import Made, create_token, read_tokens, revoke_token
 from tests.tokens import secret_of, tokens, write_tokens

@@ -7,7 +7,7 @@ import dns.rdatatype
 import dns.tsig
 import pytest
 
-from enactord.adapters.wire.tsig import ALGORITHMS, TsigKey, sign, verify
+from enactord.wire.tsig import ALGORITHMS, TsigKey, sign, verify
 
 
 @pytest.mark.parametrize("secret_bytes", [1, 48, 64, 65, 128, 129, 300])

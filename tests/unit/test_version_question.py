@@ -2,9 +2,9 @@
 
 import pytest
 
-from enactord.adapters.version_question import ask_version
-from enactord.adapters.wire.stream import Stream
 from enactord.core.names import wire_name
+from enactord.wire.stream import Stream
+from enactord.wire.version_question import ask_version
 from tests.servers.tcp_peer import Peer, serving
 
 _QUESTION = wire_name("version.bind.") + b"\0\x10\0\3"

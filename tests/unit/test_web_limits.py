@@ -4,8 +4,8 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
-from enactord.daemon.web.limits import BURST_S, WRONG_TOKEN_COST, rated
-from enactord.daemon.web.problems import Problem
+from enactord.http.limits import BURST_S, WRONG_TOKEN_COST, rated
+from enactord.http.problems import Problem
 from tests.daily import daily
 
 STALE = {"Authorization": "Bearer stale"}

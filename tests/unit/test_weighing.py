@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from enactord.adapters.memory_store import MemoryStore
 from enactord.core.baselines import CLOCKS_APART_S, baselines, stamp
 from enactord.core.content import pack_address, parse_content
 from enactord.core.guards import GUARDS, LIMITS, Limits, closest, look
@@ -16,10 +15,11 @@ from enactord.core.ledger import greatest_capacity
 from enactord.core.manifest import pack_manifest, unpack_manifest
 from enactord.core.measures import Loss, Size
 from enactord.core.plan import Manifest, read_plan
-from enactord.daemon.operations import Denied, How, Published, approve, publish, rollback
+from enactord.operations.acts import Denied, How, Published, approve, publish, rollback
 from enactord.operations.scope import Scope
-from enactord.registry.plans import Orders
-from enactord.registry.weighing import Scales, outlived
+from enactord.store.plans import Orders
+from enactord.store.weighing import Scales, outlived
+from enactord.stores.memory import MemoryStore
 from tests.daily import daily
 from tests.world import SCOPE
 

@@ -10,8 +10,8 @@ from enactord.core.events import EndpointRepaired
 from enactord.core.ledger import pack_bucket, parse_bucket
 from enactord.core.records import Records
 from enactord.core.render import WEIGHTED, render
-from enactord.daemon import operations
-from enactord.daemon.operations import Adopted, Denied, Scope
+from enactord.operations import acts as operations
+from enactord.operations.acts import Adopted, Denied, Scope
 from tests.world import SCOPE, ZONE, World
 
 NAME = f"www.{ZONE}"

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from enactord.config.tables import Config, load_config
 from enactord.core.errors import ConfigError, ZoneUnproved
 from enactord.core.records import Refused, Transaction
 from enactord.core.render import WEIGHTED
-from enactord.daemon.config import Config, load_config
 from enactord.daemon.wiring import open_zones
 from tests.servers.dns_server import SECRET
 from tests.servers.tcp_peer import Peer, serving
@@ -143,7 +143,7 @@ def test_records_for_coredns_need_an_etcd(tmp_path: Path) -> None:
 
 async def test_route_53_without_boto3_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is an extra: who has no zone there needs none of it."""
-    for name in [name for name in sys.modules if name.startswith("enactord.adapters.route53")]:
+    for name in [name for name in sys.modules if name.startswith("enactord.backends.route53")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "boto3", None)
     with pytest.raises(ConfigError, match=r"boto3: pip install 'enactord\[route53\]'"):

@@ -8,7 +8,7 @@ import pytest
 from enactord.core.events import FenceOpened, PlanApplied, ZonesKept
 from enactord.core.fence import NO_PLAN, Fence, parse_fence
 from enactord.core.records import Outcome, Reason, Refused, Transaction
-from enactord.registry.fences import QUIET_A_TRANSACTION
+from enactord.store.fences import QUIET_A_TRANSACTION
 from tests.world import ZONE, Member, World, fleet, plan, tolerant
 
 OTHER = "other.test."

@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
-from enactord.adapters.wire.answer import TYPE_A, TYPE_AAAA, TYPE_TXT
-from enactord.adapters.wire.plain_update import Record, absent, add, delete, exactly, text
 from enactord.operations.conformance.bench import NOERROR, NOTZONE, YXRRSET, Bench, Reply
 from enactord.operations.conformance.prerequisites import ONE, SIX, TWO
 from enactord.operations.conformance.verdict import Property, Tried, failed, passed, unknown
+from enactord.wire.answer import TYPE_A, TYPE_AAAA, TYPE_TXT
+from enactord.wire.plain_update import Record, absent, add, delete, exactly, text
 
 WRITERS = 50
 _CONNECTIONS = 10

@@ -4,13 +4,13 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from enactord.adapters.bulk_reader import BulkReader, Signing
-from enactord.adapters.denials import RCODE_TEXTS
-from enactord.adapters.wire.answer import TYPE_A, TYPE_AAAA, TYPE_CNAME, TYPE_TXT, Answer
-from enactord.adapters.wire.plain_update import Record, add, delete, pack_plain, text
-from enactord.adapters.wire.stream import MaybeReceived, NeverSent, Stream
-from enactord.adapters.wire.tsig import TsigError, TsigKey, sign, verify
+from enactord.backends.readers.bulk import BulkReader, Signing
+from enactord.backends.rfc2136.denials import RCODE_TEXTS
 from enactord.ports import Clock
+from enactord.wire.answer import TYPE_A, TYPE_AAAA, TYPE_CNAME, TYPE_TXT, Answer
+from enactord.wire.plain_update import Record, add, delete, pack_plain, text
+from enactord.wire.stream import MaybeReceived, NeverSent, Stream
+from enactord.wire.tsig import TsigError, TsigKey, sign, verify
 
 LABEL = "enactord-conformance"
 """Just below the zone; every name that is written lies below it, and at it stands who works there.

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from enactord.adapters.wire.answer import TYPE_A, TYPE_AAAA, TYPE_CNAME, TYPE_TXT
-from enactord.adapters.wire.plain_update import Record, absent, add, delete, exactly, exists, in_use, not_in_use, text
 from enactord.core.names import wire_name
 from enactord.operations.conformance.bench import NOERROR, NXDOMAIN, NXRRSET, YXDOMAIN, YXRRSET, Bench, rcode_text
 from enactord.operations.conformance.verdict import Property, Tried, failed, passed, unknown
+from enactord.wire.answer import TYPE_A, TYPE_AAAA, TYPE_CNAME, TYPE_TXT
+from enactord.wire.plain_update import Record, absent, add, delete, exactly, exists, in_use, not_in_use, text
 
 ONE, TWO = bytes((192, 0, 2, 1)), bytes((192, 0, 2, 2))
 SIX = bytes.fromhex("20010db8000000000000000000000001")

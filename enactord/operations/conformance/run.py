@@ -5,10 +5,6 @@ import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from enactord.adapters.version_question import ask_version
-from enactord.adapters.wire.answer import TYPE_A, TYPE_AAAA, TYPE_TXT
-from enactord.adapters.wire.plain_update import absent, add, delete, exactly, text
-from enactord.adapters.wire.tsig import TsigKey
 from enactord.core.errors import ZoneDown
 from enactord.core.names import fence_name
 from enactord.core.refusal import Refusal
@@ -17,6 +13,10 @@ from enactord.operations.conformance.bench import BARRIER, NOERROR, NXRRSET, YXR
 from enactord.operations.conformance.verdict import Conformance, Property, Result, Tried, Verdict, unknown
 from enactord.operations.scope import Denied
 from enactord.ports import Clock
+from enactord.wire.answer import TYPE_A, TYPE_AAAA, TYPE_TXT
+from enactord.wire.plain_update import absent, add, delete, exactly, text
+from enactord.wire.tsig import TsigKey
+from enactord.wire.version_question import ask_version
 
 PROPERTIES: Sequence[Property] = (*atomicity.PROPERTIES[:2], *prerequisites.PROPERTIES, *atomicity.PROPERTIES[2:],
                                   *service.PROPERTIES)  # fmt: skip

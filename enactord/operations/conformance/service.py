@@ -2,14 +2,14 @@
 
 import asyncio
 
-from enactord.adapters.server_connections import UPDATES_IN_FLIGHT_MAX
-from enactord.adapters.wire.answer import RCODE_NOERROR, TYPE_A, TYPE_TXT
-from enactord.adapters.wire.plain_update import absent, add, delete, exactly, pack_plain, text
-from enactord.adapters.wire.update import pack_after
+from enactord.backends.rfc2136.connections import UPDATES_IN_FLIGHT_MAX
 from enactord.core.records import Change, Records
 from enactord.operations.conformance.bench import NOERROR, Bench, rcode_text
 from enactord.operations.conformance.prerequisites import ONE, TWO
 from enactord.operations.conformance.verdict import Property, Tried, failed, passed, unknown
+from enactord.wire.answer import RCODE_NOERROR, TYPE_A, TYPE_TXT
+from enactord.wire.plain_update import absent, add, delete, exactly, pack_plain, text
+from enactord.wire.update import pack_after
 
 _SIZE_NAMES = 28
 _SIZE_ADDRESSES = 50

@@ -1,1 +1,0 @@
-"""One file per outside thing: each the only importer of its library."""

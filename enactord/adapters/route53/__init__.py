@@ -1,6 +1,0 @@
-"""A hosted zone of Amazon Route 53."""
-
-from enactord.adapters.route53.api import Route53Api
-from enactord.adapters.route53.zone import Route53Zone
-
-__all__ = ["Route53Api", "Route53Zone"]

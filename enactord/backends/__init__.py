@@ -1,0 +1,1 @@
+"""The ways to write a zone: a package or module for each."""

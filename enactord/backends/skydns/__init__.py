@@ -1,0 +1,1 @@
+"""Records as keys of etcd, which CoreDNS serves."""

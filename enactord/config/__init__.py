@@ -1,0 +1,1 @@
+"""The config file: its tables and keys, read and checked."""

@@ -1,0 +1,17 @@
+"""The plan store that a config names; apart from the zones, which many commands do not need."""
+
+from enactord.config.tables import Config
+from enactord.ports import KeyValue
+from enactord.stores.by_url import open_store
+
+
+async def open_config_store(config: Config) -> KeyValue:
+    """Open the plan store, which may be away at this time. Raises `ConfigError`."""
+    store = config.store
+    return await open_store(
+        store.url,
+        tls=store.tls,
+        username=store.username,
+        password=store.password,
+        timeout_s=store.timeout_s,
+    )

@@ -1,0 +1,1 @@
+"""What an enactor serves over HTTP: API, metrics, events, status page."""

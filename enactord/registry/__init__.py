@@ -1,1 +1,0 @@
-"""Plans, claims, fences and ledger, written once, above the key-value port."""

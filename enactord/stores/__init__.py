@@ -1,0 +1,1 @@
+"""Plan stores: keys and values with transactions, by etcd, SQLite or memory."""
