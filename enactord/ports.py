@@ -7,11 +7,12 @@ memory ones for simulation too, so that a double cannot lie.
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from enactord.core.fence import FenceSeen
 from enactord.core.kv import Changes, Compare, Item, Operation, Page, Result
 from enactord.core.records import Outcome, Served, Transaction
+from enactord.wire.tls import Tls
 
 if TYPE_CHECKING:
     # A class for each event: a short command, which observes nothing, would spend a tenth of its time on them.
@@ -83,6 +84,13 @@ class KeyValue(Reading, Transacting, Watching, Leasing, Protocol):
         ...
 
 
+@runtime_checkable
+class Renewable(Protocol):
+    """A store that goes over to other certificates and another password while it is used."""
+
+    def renew(self, tls: Tls, password: str) -> None: ...
+
+
 class ServedReader(Protocol):
     """Asks one authoritative server what it serves."""
 
@@ -93,6 +101,15 @@ class ServedReader(Protocol):
         Raises `ZoneDown` when the server does not answer at all.
         """
         ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verifier:
+    """One authoritative server that is asked: in bulk, and, by a stack that shares no code, in part."""
+
+    server: str
+    bulk: ServedReader
+    sample: ServedReader
 
 
 class Zone(ServedReader, Protocol):

@@ -20,7 +20,8 @@ from enactord.core.records import NO_RECORDS, Outcome, Served, Transaction
 from enactord.core.refusal import Refusal
 from enactord.core.retention import Keep
 from enactord.engine.enactor import Enactor
-from enactord.engine.settings import Ports, Settings, Verifier, ZonePorts, ZoneSettings
+from enactord.engine.settings import Ports, Settings, ZonePorts, ZoneSettings
+from enactord.ports import Verifier
 from enactord.store.keys import Keys
 from enactord.store.mirror import Mirror
 from enactord.store.plans import Orders, Plans

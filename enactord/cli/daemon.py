@@ -12,7 +12,7 @@ from enactord.cli.dev import dev
 from enactord.cli.program import Program, common, examples
 from enactord.cli.terminal import tell_done, warn
 from enactord.clock import SystemClock
-from enactord.config.tables import load_config
+from enactord.config.reader import load_config
 from enactord.daemon.certificates import certificates_of, expired
 from enactord.daemon.run import serve
 

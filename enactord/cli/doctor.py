@@ -7,19 +7,20 @@ from typing import Any
 
 import click
 
+from enactord.backends.rfc2136.keys import UpdatedZone
 from enactord.cli.program import NO, OK, UNREACHABLE, config_path, examples, on_site
 from enactord.cli.terminal import Out, deny, progress, show
 from enactord.clock import SystemClock
 from enactord.config.files import read_bounded
-from enactord.config.table import parse_address
-from enactord.config.tables import load_config
-from enactord.config.tsig_file import NoKey, parse_key_file
+from enactord.config.reader import load_config
 from enactord.core.names import parse_name
-from enactord.daemon.wiring import owns_no_key, zone_key
 from enactord.doctor import Report, State, examine
+from enactord.doctor.zones import lacks_key
 from enactord.operations.conformance import Conformance, Target, Verdict, conform
 from enactord.operations.scope import Denied
+from enactord.wire.address import parse_address
 from enactord.wire.tsig import TsigKey
+from enactord.wire.tsig_file import NoKey, parse_key_file
 
 _WIDTH = 80
 _INDENT = 11
@@ -109,13 +110,13 @@ def _target(zone: str, server: str | None, key_file: Path | None) -> Target:
     if found is None:
         named = ", ".join(one.name for one in config.zones)
         raise click.UsageError(f"{zone} is no zone of this config ({named}); or give --server and --key-file")
-    if found.backend not in ("rfc2136", "embedded") or owns_no_key(config, found):
+    if not isinstance(found, UpdatedZone) or lacks_key(config, found):
         raise click.UsageError(f"{zone} has no server that takes RFC 2136 updates now (backend {found.backend})")
     return Target(
         zone=zone,
         host=found.first_server.host,
         port=found.first_server.port,
-        key=zone_key(config, found),
+        key=found.tsig(config.enactor.state_dir),
         timeout_s=found.timeout_s,
     )
 

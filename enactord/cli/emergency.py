@@ -14,8 +14,9 @@ from enactord.cli.opening import open_scope
 from enactord.cli.program import Verbs, config_path, examples, on_site
 from enactord.cli.publish import author_or_user
 from enactord.cli.terminal import Out, deny, tell_done, warn
+from enactord.config.reader import load_config
 from enactord.config.store import open_config_store
-from enactord.config.tables import Config, load_config
+from enactord.config.tables import Config
 from enactord.core.content import pack_address
 from enactord.core.errors import EnactordError, StoreDown, StoreRefused
 from enactord.core.fence import Owner

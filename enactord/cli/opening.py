@@ -9,8 +9,9 @@ from typing import TypeVar
 from enactord.cli.program import config_path
 from enactord.cli.terminal import warn
 from enactord.clock import SystemClock
+from enactord.config.reader import load_config
 from enactord.config.store import open_config_store
-from enactord.config.tables import Config, load_config
+from enactord.config.tables import Config
 from enactord.core.errors import ConfigError, EnactordError
 from enactord.engine.settings import Settings, ZonePorts
 from enactord.operations.scope import Scope

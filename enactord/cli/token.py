@@ -8,7 +8,7 @@ import click
 
 from enactord.cli.program import F, Verbs, config_path, examples, on_site
 from enactord.cli.terminal import Out, deny, show, tell_done
-from enactord.config.tables import load_config
+from enactord.config.reader import load_config
 from enactord.core.moment import utc
 from enactord.core.tokens import Role, Token, Tokens, check_token_name
 from enactord.operations.scope import Denied

@@ -7,11 +7,11 @@ from enactord.stores.by_url import open_store
 
 async def open_config_store(config: Config) -> KeyValue:
     """Open the plan store, which may be away at this time. Raises `ConfigError`."""
-    store = config.store
+    store, access = config.store, config.store.access
     return await open_store(
         store.url,
-        tls=store.tls,
+        tls=access.tls,
         username=store.username,
-        password=store.password,
+        password=access.password,
         timeout_s=store.timeout_s,
     )

@@ -3,21 +3,18 @@
 import difflib
 import os
 import re
-import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol, TypeVar
 
-from enactord.config.zone import Address
-from enactord.core.names import check_id
-from enactord.core.settings import Key
+from enactord.core import settings as kinds
+from enactord.core.settings import Declared, Key, declared
 from enactord.core.tokens import GIVEN_MADE_BY, GIVEN_SAFE, BadTokens, Token, Tokens, given_token, parse_tokens
 from enactord.operations.tokens import WRITABLE_BY_OTHERS, writable
-from enactord.store.keys import valid_scope
+from enactord.wire.address import Address, parse_address
 from enactord.wire.tls import BadCertificate, check_authorities, check_pair
 
-if TYPE_CHECKING:
-    from enactord.config.tables import Reader
+T = TypeVar("T")
 
 ADDRESSES_MAX = 16
 TEXTS_MAX = 64
@@ -27,12 +24,40 @@ _LIKE_A_PATH = re.compile(r"^(%d/|\.{0,2}/)|\.|^[a-z-]{1,16}$")
 """A text that is meant as a path; a secret by mistake in its place is longer, and has digits or capitals."""
 
 
+class Document(Protocol):
+    """The config that a table is of: where its problems go, and what its files hold."""
+
+    @property
+    def base(self) -> Path:
+        """The folder that paths are relative to."""
+        ...
+
+    @property
+    def for_daemon(self) -> bool: ...
+
+    def key_line(self, table: str, key: str, index: int) -> int: ...
+
+    def add(self, line: int, key: str, text: str) -> None:
+        """Note a problem."""
+        ...
+
+    def warn(self, text: str) -> None: ...
+
+    def content(self, path: Path) -> bytes:
+        """Return what a file holds. Raises OSError."""
+        ...
+
+    def uses(self, keys: tuple[str, ...], paths: tuple[Path, ...]) -> None:
+        """Note that these files are used."""
+        ...
+
+
 class Table:
     """One table: typed access to its keys; a value of a wrong kind is a problem, and the default is used on."""
 
     def __init__(
         self,
-        reader: "Reader",
+        reader: Document,
         name: str,
         values: Mapping[str, Any],
         index: int,
@@ -42,6 +67,7 @@ class Table:
         self._name = name
         self._values = values
         self._index = index
+        self._pairs: dict[tuple[str, str], tuple[bytes, bytes]] = {}
         for key in values:
             if key not in known:
                 self.problem(key, f"unknown key{nearest(key, known)}")
@@ -50,6 +76,45 @@ class Table:
     def keys(self) -> tuple[str, ...]:
         """The keys that are given."""
         return tuple(self._values)
+
+    @property
+    def for_daemon(self) -> bool:
+        """Whether an enactor is to run by it; tools for people need less."""
+        return self._reader.for_daemon
+
+    def read(self, table: type[T]) -> dict[str, Any]:
+        """Return the values of a class's fields: what is given for its keys, or their defaults. Problems are told."""
+        return {key.field: self._value(key) for key in declared(table)}
+
+    def _value(self, key: Declared) -> Any:
+        required = key.required and (self.for_daemon or not key.for_daemon)
+        match key.kind:
+            case kinds.Integer() | kinds.Number() | kinds.Flag() as kind:
+                return self.scalar(key.name, kind, key.default)
+            case kinds.Text(parse=parse):
+                return self.text(key.name, key.default, required=required, parse=parse)
+            case kinds.Choice(words=words):
+                return self.text(key.name, key.default, required=required, choices=tuple(words))
+            case kinds.Texts():
+                return self.texts(key.name)
+            case kinds.Place():
+                return self.path(key.name) or key.default
+            case kinds.Addresses(listed=True):
+                return self.addresses(key.name)
+            case kinds.Addresses(several=True):
+                return self.one_or_more(key.name, key.default, required=required)
+            case kinds.Addresses():
+                return (self.address(key.name, key.default[0], required=required),)
+            case kinds.SecretFile():
+                return self.secret(key.name, required=required)
+            case kinds.AuthoritiesFile():
+                return self.authorities(key.name)
+            case kinds.PairFile(keys=(cert, secret)):
+                return self.pair(cert, secret)[key.name == secret]
+            case kinds.TokensFile():
+                return self.tokens(key.name, read=self.for_daemon)
+            case kinds.GivenTokenFile():
+                return self.given_token(key.name, read=self.for_daemon)
 
     def line(self, key: str) -> int:
         return self._reader.key_line(self._name, key, self._index)
@@ -67,8 +132,9 @@ class Table:
         *,
         required: bool = False,
         choices: tuple[str, ...] = (),
-        check: Callable[[str], str] | None = None,
-    ) -> str:
+        parse: Callable[[str], Any] = str,
+    ) -> Any:
+        """Return what a text means, as `parse` reads it; it raises ValueError for one that means nothing."""
         value = self._values.get(key)
         if value is None:
             if required:
@@ -81,24 +147,20 @@ class Table:
         if choices and value not in choices:
             self.problem(key, f"{shown(value)} must be one of {', '.join(choices)}")
             return default
-        wrong = check(value) if check else ""
-        if wrong:
-            self.problem(key, wrong)
-        return value
-
-    def integer(self, key: str, default: int, *, low: int, high: int) -> int:
-        value = self._values.get(key, default)
-        if type(value) is not int or not low <= value <= high:
-            self.problem(key, f"must be an integer from {low} to {high}, is {shown(value)}{_quoted(value)}")
+        try:
+            return parse(value)
+        except ValueError as error:
+            self.problem(key, str(error))
             return default
-        return value
 
-    def number(self, key: str, default: float, *, low: float, high: float) -> float:
+    def scalar(self, key: str, kind: kinds.Integer | kinds.Number | kinds.Flag, default: Any) -> Any:
+        """Return a number or a flag."""
         value = self._values.get(key, default)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-            self.problem(key, f"must be a number from {low:g} to {high:g}, is {shown(value)}{_quoted(value)}")
+        try:
+            return kind.checked(value)
+        except ValueError:
+            self.problem(key, f"must be {kind.takes}, is {shown(value)}{_quoted(value)}")
             return default
-        return float(value)
 
     def texts(self, key: str) -> tuple[str, ...]:
         """Return texts that are given as a list."""
@@ -110,32 +172,12 @@ class Table:
         return tuple(value)
 
     def value(self, key: Key[Any]) -> Any:
-        """Return the value of a declared key."""
-        value = self._values.get(key.name, key.default)
-        try:
-            return key.checked(value)
-        except ValueError:
-            self.problem(key.name, f"must be {key.takes}, is {shown(value)}{_quoted(value)}")
-            return key.default
-
-    def flag(self, key: str, *, default: bool) -> bool:
-        value = self._values.get(key, default)
-        if not isinstance(value, bool):
-            self.problem(key, f"must be true or false, is {shown(value)}{_quoted(value)}")
-            return default
-        return value
-
-    def identity(self, key: str, *, required: bool) -> str:
-        """Return an enactor's id, in which %H stands for this machine's name (in Kubernetes: the pod's)."""
-        value = self.text(key, "", required=required).replace("%H", socket.gethostname())
-        wrong = check_id(value) if value else ""
-        if wrong:
-            self.problem(key, wrong)
-        return value
+        """Return the value of a limit."""
+        return self.scalar(key.name, key.kind, key.default)
 
     def path(self, key: str) -> Path | None:
         """Return a path relative to the config's folder, or below systemd's credentials where it begins with %d/."""
-        value = self.text(key, "")
+        value: str = self.text(key, "")
         if "\0" in value:
             self.problem(key, "no path has a zero byte")
             return None
@@ -162,7 +204,12 @@ class Table:
         return content or b""
 
     def pair(self, cert: str, key: str) -> tuple[bytes, bytes]:
-        """Return a certificate and its key, which belong together."""
+        """Return a certificate and its key, which belong together; they are read once."""
+        if (cert, key) not in self._pairs:
+            self._pairs[cert, key] = self._read_pair(cert, key)
+        return self._pairs[cert, key]
+
+    def _read_pair(self, cert: str, key: str) -> tuple[bytes, bytes]:
         paths = {name: path for name in (cert, key) if (path := self.path(name)) is not None}
         if len(paths) == 1:
             self.problem(
@@ -327,22 +374,6 @@ def _of_the_file(error: OSError) -> bool:
     return isinstance(error, FileNotFoundError | PermissionError)
 
 
-def parse_address(value: str) -> Address | None:
-    """Return the address that a text names; None where it is none."""
-    match = re.match(r"(?:\[(?P<v6>[0-9a-fA-F:.]+)\]|(?P<host>[^:\[\]\s]+)):(?P<port>\d{1,5})\Z", value)
-    if match is None or not 0 < int(match["port"]) < 65_536 or not _is_host(match["v6"], match["host"]):
-        return None
-    return Address(host=match["v6"] or match["host"], port=int(match["port"]))
-
-
-def _is_host(v6: str | None, host: str) -> bool:
-    """Whether a host can be looked up at all: else the first connection to it fails as no network does."""
-    try:
-        return bool(socket.inet_pton(socket.AF_INET6, v6) if v6 else host.encode("idna") and host.isprintable())
-    except (OSError, UnicodeError):
-        return False
-
-
 def _quoted(value: object) -> str:
     """Return what to do about a number or a flag that is given as a text."""
     bare = isinstance(value, str) and re.fullmatch(r"-?\d+(\.\d+)?|true|false", value)
@@ -359,10 +390,6 @@ def shown(value: object) -> str:
 
 def cut(text: str, length: int = SHOWN_MAX) -> str:
     return text if len(text) <= length else text[:length] + "…"
-
-
-def check_scope(value: str) -> str:
-    return "" if valid_scope(value) else "must be 1 to 63 of a-z, 0-9, '.', '_' and '-'"
 
 
 def nearest(word: str, known: Mapping[str, Any] | tuple[str, ...]) -> str:

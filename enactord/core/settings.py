@@ -1,10 +1,170 @@
-"""Keys: what can be set, each said once, with its default, its bounds and its meaning; and values for them."""
+"""What can be set: each key is declared once, with the values that it takes, its default and its meaning.
 
-from collections.abc import Sequence
+Limits of guards are a `Key` each, gathered in `Values`. A table of the config is a frozen dataclass whose fields are
+declared by the functions below (`integer`, `number`, `text`, `declare`). Reader, documents and reload walk them.
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, Self, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeVar, cast
 
 T = TypeVar("T", int, float, bool)
+
+
+def _plain(number: float) -> str:
+    """Return a number without an exponent."""
+    return str(int(number)) if number == int(number) else f"{number:g}"
+
+
+@dataclass(frozen=True, slots=True)
+class Integer:
+    """Integers from `low` to `high`, both included."""
+
+    low: int
+    high: int
+
+    @property
+    def takes(self) -> str:
+        return f"an integer from {self.low} to {self.high}"
+
+    def checked(self, value: Any) -> int:
+        """Return a value that it takes. Raises ValueError for any other."""
+        if type(value) is not int or not self.low <= value <= self.high:
+            raise ValueError(f"must be {self.takes}")
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """Numbers from `low` to `high`, both included."""
+
+    low: float
+    high: float
+
+    @property
+    def takes(self) -> str:
+        return f"a number from {_plain(self.low)} to {_plain(self.high)}"
+
+    def checked(self, value: Any) -> float:
+        """Return a value that it takes. Raises ValueError for any other."""
+        if type(value) not in (int, float) or not self.low <= value <= self.high:
+            raise ValueError(f"must be {self.takes}")
+        return float(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """True or false."""
+
+    takes: str = "true or false"
+
+    def checked(self, value: Any) -> bool:
+        """Return a value that it takes. Raises ValueError for any other."""
+        if type(value) is not bool:
+            raise ValueError(f"must be {self.takes}")
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Texts that `parse` reads; it returns what the text means, and raises ValueError for one that means nothing."""
+
+    parse: Callable[[str], Any]
+    takes: str
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One of some words."""
+
+    words: Sequence[str]
+
+    @property
+    def takes(self) -> str:
+        return f"one of {', '.join(self.words)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """A list of texts."""
+
+    takes: str = "a list of texts"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A path, relative to the config's folder."""
+
+    takes: str = "a path"
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """ "host:port"; with `several`, or a list of such; with `listed`, always a list."""
+
+    several: bool = False
+    listed: bool = False
+
+    @property
+    def takes(self) -> str:
+        if self.listed:
+            return 'a list of "host:port"'
+        return '"host:port", or a list of them' if self.several else '"host:port" (an IPv6 address in brackets)'
+
+
+@dataclass(frozen=True, slots=True)
+class SecretFile:
+    """The path of a file that holds one secret; its value is what the file holds."""
+
+    takes: str = "a path"
+
+
+@dataclass(frozen=True, slots=True)
+class AuthoritiesFile:
+    """The path of a file of certificates that are trusted; its value is what the file holds."""
+
+    takes: str = "a path"
+
+
+@dataclass(frozen=True, slots=True)
+class PairFile:
+    """The path of a certificate, or of its key: `keys` names both, certificate first. The value is what it holds."""
+
+    keys: tuple[str, str]
+    takes: str = "a path"
+
+
+@dataclass(frozen=True, slots=True)
+class TokensFile:
+    """The path of the file of tokens; its value is the tokens."""
+
+    takes: str = "a path"
+
+
+@dataclass(frozen=True, slots=True)
+class GivenTokenFile:
+    """The path of a file of one token as it is; its value is the token."""
+
+    takes: str = "a path"
+
+
+Kind = (
+    Integer
+    | Number
+    | Flag
+    | Text
+    | Choice
+    | Texts
+    | Place
+    | Addresses
+    | SecretFile
+    | AuthoritiesFile
+    | PairFile
+    | TokensFile
+    | GivenTokenFile
+)
+"""What values a key takes, and how they are read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -22,22 +182,25 @@ class Key(Generic[T]):
     high_is_strict: bool = False
 
     @property
+    def kind(self) -> Integer | Number | Flag:
+        if isinstance(self.default, bool):
+            return Flag()
+        if isinstance(self.default, int):
+            return Integer(int(self.low), int(self.high))
+        return Number(self.low, self.high)
+
+    @property
     def takes(self) -> str:
         """Which values it takes, in words: "true or false", "an integer from 1 to 9", "a number from 0 to 1"."""
-        if isinstance(self.default, bool):
-            return "true or false"
-        if isinstance(self.default, int):
-            return f"an integer from {int(self.low)} to {int(self.high)}"
-        return f"a number from {self.low:g} to {self.high:g}"
+        return self.kind.takes
 
     def checked(self, value: Any) -> T:
         """Return a value that it takes. Raises ValueError for any other."""
-        kind = type(self.default)
-        kinds = (int, float) if kind is float else (kind,)
-        if type(value) not in kinds or not (kind is bool or self.low <= value <= self.high):
-            raise ValueError(f"{self.name} must be {self.takes}")
-        found: T = kind(value)
-        return found
+        try:
+            found: Any = self.kind.checked(value)
+        except ValueError as error:
+            raise ValueError(f"{self.name} {error}") from None
+        return cast("T", found)
 
 
 class Values:
@@ -75,3 +238,61 @@ class Values:
     def __repr__(self) -> str:
         others = {key.name: value for key, value in self._values.items() if value != key.default}
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in others.items())})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declared:
+    """A key of a table of the config, as its field declares it.
+
+    `field`: the field's name, which is not always the key's: the field `password` holds what the file behind the key
+    `password_file` held. `required`: the table cannot be without it; `for_daemon`: tools for people can.
+    `reload`: it may change while the enactor runs.
+    """
+
+    name: str
+    field: str
+    kind: Kind
+    default: Any
+    meaning: str
+    required: bool = False
+    for_daemon: bool = False
+    reload: bool = False
+
+
+def declared(table: type[Any]) -> tuple[Declared, ...]:
+    """Return the keys that a table's class declares, in their order."""
+    return tuple(
+        Declared(field=field.name, default=field.default, **({"name": field.name} | field.metadata["key"]))
+        for field in dataclasses.fields(table)
+        if "key" in field.metadata
+    )
+
+
+def declare(kind: Kind, default: Any, meaning: str, *, name: str = "", secret: bool = False, **more: bool) -> Any:
+    """Declare a key as a field of a table's class. `secret`: its value is never shown. `more`: as `Declared` has it."""
+    stated = {"kind": kind, "meaning": " ".join(meaning.split())} | ({"name": name} if name else {}) | more
+    return dataclasses.field(default=default, repr=not secret, metadata={"key": stated})
+
+
+def integer(default: int, *, low: int, high: int, meaning: str, reload: bool = False) -> Any:
+    """Declare a key that takes an integer."""
+    return declare(Integer(low, high), default, meaning, reload=reload)
+
+
+def number(default: float, *, low: float, high: float, meaning: str, reload: bool = False) -> Any:
+    """Declare a key that takes a number."""
+    return declare(Number(low, high), default, meaning, reload=reload)
+
+
+def text(
+    default: str = "",
+    *,
+    meaning: str,
+    parse: Callable[[str], Any] = str,
+    takes: str = "a text",
+    required: bool = False,
+    for_daemon: bool = False,
+    reload: bool = False,
+) -> Any:
+    """Declare a key that takes a text."""
+    return declare(Text(parse, takes), default, meaning, required=required, for_daemon=for_daemon, reload=reload)

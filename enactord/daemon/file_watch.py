@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from enactord.config.files import Source, paths_of, read_bounded
-from enactord.config.tables import Config, read_source
+from enactord.config.reader import read_source
+from enactord.config.tables import Config
 from enactord.core.errors import ConfigError
 from enactord.core.events import FileRefused, FilesTaken
 from enactord.daemon.reload import Live

@@ -11,43 +11,22 @@ import ssl
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from enactord.backends.rfc2136.primaries import SeveralServers
-from enactord.backends.rfc2136.zone import Rfc2136Zone
-from enactord.backends.skydns.zone import SkydnsZone
-from enactord.config.tables import Config, HttpConfig, LogConfig, ZoneConfig
+from enactord.backends import ALL
+from enactord.backends.backend import ZoneConfig
+from enactord.config.tables import TABLES, Config, HttpConfig, LogConfig
 from enactord.core.errors import ConfigError
 from enactord.core.events import Happening
-from enactord.core.settings import Values
+from enactord.core.guards import Limits
+from enactord.core.settings import Values, declared
 from enactord.daemon.certificates import Certificate, certificates_of, expired
-from enactord.daemon.wiring import zone_key
 from enactord.engine.enactor import Enactor
 from enactord.http.app import Pages, open_tls
-from enactord.stores.by_url import Renewable
+from enactord.ports import Renewable
 from enactord.telemetry.lines import LineWriter
 from enactord.telemetry.log import LogObserver, make_logger
 from enactord.wire.tls import BadCertificate, load_pair
 
-_WHOLE = frozenset({"guard", "prune", "repair", "log"})
-"""Tables of which every key may change."""
 _CERTIFICATE = frozenset({"tls_cert_file", "tls_key_file"})
-_KEYS: Mapping[str, frozenset[str]] = {
-    "http": _CERTIFICATE | {"tokens_file", "token_file", "read_needs_token"},
-    "store": frozenset({"ca_file", "cert_file", "key_file", "password_file"}),
-    # The embedded server's own key may not: it was given at the start.
-    "zone": frozenset({"tsig_name", "tsig_algorithm", "tsig_secret_file"}),
-}
-_FILES = {
-    "ca": "ca_file",
-    "cert": "cert_file",
-    "key": "key_file",
-    "password": "password_file",
-    "tls_cert": "tls_cert_file",
-    "tls_key": "tls_key_file",
-    "token": "token_file",
-    "tokens": "tokens_file",
-    "tsig_secret": "tsig_secret_file",
-}
-"""Fields that hold what a file held, and the key that names the file."""
 
 
 class LiveLog:
@@ -128,14 +107,9 @@ class Live:
         refused = self.refusals(config)
         if refused:
             raise ConfigError(tuple(refused))
-        keys_of = {zone.name: zone_key(config, zone) for zone in config.zones if zone.backend == "rfc2136"}
         self._take_certificate(config.http)
         # From here on nothing can fail.
-        for name, key in keys_of.items():
-            port = self._enactor.ports.zones[name].zone
-            assert isinstance(port, Rfc2136Zone | SeveralServers), "this backend signs with no TSIG key"
-            port.key = key
-        self._renew_stores(config)
+        self._renew_secrets(config)
         self._enactor.retune(config.settings)
         self._pages.retune(config.http)
         self._log.use(config.log)
@@ -156,13 +130,13 @@ class Live:
         found.extend(expired(self.certificates, now))
         return found
 
-    def _renew_stores(self, config: Config) -> None:
-        """Give certificates and password to the store, and to where zones keep their records in it."""
-        ports = self._enactor.ports
-        zones = [zone.zone for zone in ports.zones.values()]
-        for store in (ports.store, *(zone.store for zone in zones if isinstance(zone, SkydnsZone))):
-            if isinstance(store, Renewable):
-                store.renew(config.store.tls, config.store.password)
+    def _renew_secrets(self, config: Config) -> None:
+        """Give certificates, password and keys to the store and to the zones."""
+        ports, access = self._enactor.ports, config.store.access
+        if isinstance(ports.store, Renewable):
+            ports.store.renew(access.tls, access.password)
+        for zone in config.zones:
+            ALL[zone.backend].renew(ports.zones[zone.name].zone, zone, access)
 
     def _take_certificate(self, http: HttpConfig) -> None:
         """Take up what the files hold now, where that is new, be it under the same paths: new connections get it."""
@@ -181,15 +155,16 @@ class Live:
         table, _, name = key.rpartition(".")
         if name in _CERTIFICATE and self._tls is None:
             return False  # a socket without TLS cannot take it up
-        if table.startswith("zone["):
-            backends = {_zone_table(zone): zone.backend for zone in self.config.zones}
-            return backends.get(table) == "rfc2136" and reloadable("zone", name)
-        return reloadable(table, name)
+        zones = {_zone_table(zone): zone for zone in self.config.zones}
+        return reloadable(type(zones[table]) if table in zones else TABLES.get(table, Limits), name)
 
 
-def reloadable(table: str, key: str) -> bool:
-    """Return whether a key of a table may change while enactord runs (a zone's: where its backend is rfc2136)."""
-    return table in _WHOLE or key in _KEYS.get(table, ())
+def reloadable(table: type[Any], key: str) -> bool:
+    """Whether a key of a table's class may change while enactord runs.
+
+    Of guards every key may: a running enactor takes its limits from the store.
+    """
+    return table is Limits or any(one.name == key and one.reload for one in declared(table))
 
 
 def changed_keys(before: Config, after: Config) -> list[str]:
@@ -214,6 +189,8 @@ def _zone_table(zone: ZoneConfig) -> str:
 
 
 def _values(table: str, part: Any) -> dict[str, Any]:
-    declared = isinstance(part, Values)
-    named = part.by_name() if declared else {f.name: getattr(part, f.name) for f in dataclasses.fields(part)}
-    return {f"{table}.{_FILES.get(name, name)}": value for name, value in named.items()}
+    if isinstance(part, Values):
+        return {f"{table}.{name}": value for name, value in part.by_name().items()}
+    names = {key.field: key.name for key in declared(type(part))}
+    found = {f"{table}.{names.get(one.name, one.name)}": getattr(part, one.name) for one in dataclasses.fields(part)}
+    return found | ({f"{table}.backend": part.backend} if isinstance(part, ZoneConfig) else {})

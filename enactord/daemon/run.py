@@ -11,7 +11,8 @@ from prometheus_client import GCCollector, PlatformCollector, ProcessCollector
 
 from enactord import __version__
 from enactord.clock import SystemClock
-from enactord.config.tables import Config, read_text
+from enactord.config.reader import read_text
+from enactord.config.tables import Config
 from enactord.core.errors import ConfigError, EnactordError
 from enactord.daemon.collector import tune_collector
 from enactord.daemon.file_watch import FileWatch

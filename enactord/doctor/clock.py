@@ -42,7 +42,7 @@ async def check_store_clock(config: Config, clock: Clock) -> Sequence[Check]:
 
     async def one(endpoint: str) -> Sequence[Check]:
         try:
-            theirs_s = await ask_clock(endpoint, config.store.tls, config.store.timeout_s)
+            theirs_s = await ask_clock(endpoint, config.store.access.tls, config.store.timeout_s)
         except StoreDown:
             return []  # which the checks of the store tell
         return [judge_clock(f"etcd {endpoint}", theirs_s, clock.now())]

@@ -2,10 +2,10 @@
 
 import asyncio
 
-from enactord.backends.rfc2136.connections import READ_CONNECTIONS_MAX, WRITE_CONNECTIONS_MAX
-from enactord.config.tables import Address
 from enactord.doctor.check import Check, Group, State
+from enactord.wire.address import Address
 from enactord.wire.answer import TYPE_SOA, pack_query, pack_question
+from enactord.wire.connections import READ_CONNECTIONS_MAX, WRITE_CONNECTIONS_MAX
 from enactord.wire.stream import MaybeReceived, NeverSent, Stream
 
 WANTED = WRITE_CONNECTIONS_MAX + READ_CONNECTIONS_MAX

@@ -5,9 +5,10 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 
+from enactord.backends.backend import ZoneConfig
 from enactord.clock import SystemClock
 from enactord.config.store import open_config_store
-from enactord.config.tables import Config, ZoneConfig
+from enactord.config.tables import Config
 from enactord.core.errors import EnactordError, StoreDown, StoreRefused
 from enactord.daemon.certificates import certificates_of
 from enactord.doctor.aside import beside
@@ -99,13 +100,12 @@ async def _zones(
                 fix = "see the zones before them; then run the doctor again"
                 found.append(Check(group=Group.ZONES, subject="others", state=State.UNKNOWN, seen=seen, fix=fix))
                 break
-            limit_s = min(_SERVER_LIMIT_S, _ZONE_ANSWERS * zone.timeout_s * len(zone.server))
+            limit_s = min(_SERVER_LIMIT_S, _ZONE_ANSWERS * zone.timeout_s * max(1, len(zone.own_servers)))
             found += await told(Group.ZONES, zone.name, limit_s, check_zone(config, zone, clock, identity.own))
         first = zones[0]
-        if first.backend in ("rfc2136", "embedded"):
-            for server in first.server:
-                asked = check_connections(server, first.name, first.timeout_s)
-                found += await told(Group.CONNECTIONS, str(server), 3 * first.timeout_s, _listed(asked))
+        for server in first.own_servers:
+            asked = check_connections(server, first.name, first.timeout_s)
+            found += await told(Group.CONNECTIONS, str(server), 3 * first.timeout_s, _listed(asked))
     return found
 
 

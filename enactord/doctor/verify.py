@@ -4,13 +4,14 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from enactord.backends.backend import ZoneConfig
 from enactord.backends.readers.bulk import BulkReader
 from enactord.backends.rfc2136.signed_soa import Soa, behind, soa_of
-from enactord.config.tables import Address, ZoneConfig
 from enactord.core.errors import ZoneDown
 from enactord.core.fence import FenceSeen, parse_fence
 from enactord.core.names import fence_name
 from enactord.doctor.check import Check, Group, State
+from enactord.wire.address import Address
 from enactord.wire.answer import TYPE_SOA, TYPE_TXT
 
 _LAG_MAX_S = 5.0
@@ -28,7 +29,7 @@ class Primary:
 
 async def check_verify(zone: ZoneConfig, primary: Primary | None) -> Sequence[Check]:
     """Ask the verify servers that are none of the zone's own; without `primary` there is nothing to compare with."""
-    own = zone.server if zone.backend in ("rfc2136", "embedded") else ()
+    own = zone.own_servers
     others = [server for server in zone.verify if server not in own]
     return await asyncio.gather(*(_check(zone, server, primary) for server in others))
 

@@ -8,22 +8,26 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from enactord.backends.backend import ZoneConfig
 from enactord.backends.rfc2136.denials import RCODE_TEXTS
+from enactord.backends.rfc2136.keys import UpdatedZone
 from enactord.backends.rfc2136.primaries import FRESH_COPY_S, SeveralServers
 from enactord.backends.rfc2136.signed_soa import Word, ask_signed_soa
 from enactord.backends.rfc2136.zone import Rfc2136Zone
-from enactord.config.tables import Address, Config, ZoneConfig
+from enactord.config.files import is_there
+from enactord.config.tables import Config
 from enactord.core.errors import ZoneDown
 from enactord.core.fence import FenceSeen, OtherFence, Owner, Stranger, find_stranger, parse_fence
 from enactord.core.names import fence_name
 from enactord.core.records import NO_RECORDS, Change, Committed, Expect, Reason, Refused, Transaction, Unknown
-from enactord.daemon.wiring import open_zones, owns_no_key, zone_key
+from enactord.daemon.wiring import open_zones
 from enactord.doctor.aside import beside
 from enactord.doctor.check import Check, Group, State
 from enactord.doctor.clock import judge_clock
 from enactord.doctor.verify import Primary, check_verify
 from enactord.engine.evidence import NEGATIVE_TTL_MAX_S
 from enactord.ports import Clock, Duty, Zone
+from enactord.wire.address import Address
 from enactord.wire.stream import Stream
 from enactord.wire.tsig import TsigFault
 
@@ -31,19 +35,25 @@ DOCTOR_LABEL = "_enactord-doctor"
 """Of the name, just below a zone, that the doctor asks to be allowed to change."""
 
 
+def lacks_key(config: Config, zone: UpdatedZone) -> bool:
+    """Whether a zone's key is still to be made. Raises `PermissionError` where this user may not look."""
+    made = zone.own_key_file(config.enactor.state_dir)
+    return made is not None and not is_there(made)
+
+
 async def check_zone(config: Config, zone: ZoneConfig, clock: Clock, installation: str | None) -> list[Check]:
     """Look at one zone on each of its servers, and at its verify servers.
 
     `installation`: our id; "": there is none yet; None: nobody tells it.
     """
-    if await beside(lambda: owns_no_key(config, zone)):
+    if isinstance(zone, UpdatedZone) and await beside(lambda: lacks_key(config, zone)):
         seen = "the embedded server has not run yet: it makes its key at its first start"
         return [_told(f"{zone.name}", State.UNKNOWN, seen, "start the enactor first: enactord run --config FILE")]
     async with open_zones(replace(config, zones=(zone,))) as opened:
         port = opened[zone.name].zone
-        if isinstance(port, SeveralServers):
+        if isinstance(zone, UpdatedZone) and isinstance(port, SeveralServers):
             return await _several(config, zone, clock, port, installation)
-        if isinstance(port, Rfc2136Zone):
+        if isinstance(zone, UpdatedZone) and isinstance(port, Rfc2136Zone):
             found = await _Server(config, zone, clock, zone.first_server, port, installation).look()
             return [*found.checks, *found.duty_checks, *await check_verify(zone, found.primary)]
         return await _fence_alone(config, zone, port, installation)
@@ -60,7 +70,7 @@ class _Found:
 
 
 async def _several(
-    config: Config, zone: ZoneConfig, clock: Clock, port: SeveralServers, installation: str | None
+    config: Config, zone: UpdatedZone, clock: Clock, port: SeveralServers, installation: str | None
 ) -> list[Check]:
     """Look at each server that may be the primary.
 
@@ -101,7 +111,7 @@ class _Server:
     def __init__(
         self,
         config: Config,
-        zone: ZoneConfig,
+        zone: UpdatedZone,
         clock: Clock,
         server: Address,
         port: Rfc2136Zone,
@@ -114,7 +124,7 @@ class _Server:
         self._port = port
         self._at = f"zone[{zone.name}]"
         self._installation = installation
-        self._tsig = zone_key(config, zone)
+        self._tsig = zone.tsig(config.enactor.state_dir)
         self._duty_checks: list[Check] = []
         self._checks: list[Check] = []
 

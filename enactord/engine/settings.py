@@ -8,7 +8,7 @@ from enactord.core.fence import FenceRecord
 from enactord.core.guards import VELOCITY_WINDOW, Limits
 from enactord.core.render import ANSWERS_MAX
 from enactord.core.retention import Keep
-from enactord.ports import Clock, KeyValue, LocalCopy, Observer, Primaries, ServedReader, Zone
+from enactord.ports import Clock, KeyValue, LocalCopy, Observer, Primaries, Verifier, Zone
 
 HEAD_START_S = 0.25
 FIRST_ANSWERS_S = 30.0
@@ -64,15 +64,6 @@ class Settings:
         """Return the same with other limits; history is kept for as long as these look back."""
         window_s = limits[VELOCITY_WINDOW] if self.keep.window_s else 0.0
         return replace(self, limits=limits, keep=replace(self.keep, window_s=window_s))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verifier:
-    """One authoritative server that is asked: in bulk, and, by a stack that shares no code, in part."""
-
-    server: str
-    bulk: ServedReader
-    sample: ServedReader
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,9 +6,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 
 from enactord.core.errors import ZoneDown
 from enactord.core.records import Records, Served
-from enactord.engine.settings import Verifier
 from enactord.engine.together import together
-from enactord.ports import ServedReader
+from enactord.ports import ServedReader, Verifier
 
 SAMPLE_ALL_UP_TO = 128
 """Up to so many names the second stack is asked for all of them, and the bulk reader not at all."""

@@ -13,8 +13,8 @@ from enactord.core.ledger import Version
 from enactord.core.records import Records, Served
 from enactord.engine.evidence import NAMES_KEPT_MAX, Otherwise
 from enactord.engine.health import Health
-from enactord.engine.settings import Verifier, ZonePorts
-from enactord.ports import ServedReader
+from enactord.engine.settings import ZonePorts
+from enactord.ports import ServedReader, Verifier
 
 _PATIENCE_S = 2.0
 """How long a portion of names waits for the other servers once the zone's own has answered: repair comes first."""

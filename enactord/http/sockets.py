@@ -6,8 +6,8 @@ import socket
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 
-from enactord.config.tables import Address
 from enactord.core.errors import ConfigError
+from enactord.wire.address import Address
 
 ANY_V6 = "::"
 BACKLOG = 128

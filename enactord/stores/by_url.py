@@ -1,20 +1,12 @@
 """The plan store that a URL names."""
 
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 from enactord.core.errors import ConfigError
 from enactord.ports import KeyValue
 from enactord.wire.tls import Tls
 
 _FORMS = "etcd://host:2379,host:2379 or sqlite:///absolute/path"
-
-
-@runtime_checkable
-class Renewable(Protocol):
-    """A store that goes over to other certificates and another password while it is used."""
-
-    def renew(self, tls: Tls, password: str) -> None: ...
 
 
 async def open_store(

@@ -18,7 +18,10 @@ import dns.tsig
 import dns.update
 from prometheus_client import CollectorRegistry
 
-from enactord.config.tables import Config, ZoneConfig, load_config
+from enactord.backends.backend import ZoneConfig
+from enactord.backends.rfc2136.keys import UpdatedZone
+from enactord.config.reader import load_config
+from enactord.config.tables import Config
 from enactord.core.content import unpack_address
 from enactord.core.records import Committed, Outcome, Reason, Refused, Transaction, Unknown
 from enactord.daemon.wiring import open_ports
@@ -37,6 +40,7 @@ class Naive(Unfenced):
 
     def __init__(self, zone: Zone, config: ZoneConfig) -> None:
         super().__init__(zone)
+        assert isinstance(config, UpdatedZone)
         self._config = config
         self._keyring = {dns.name.from_text(config.tsig_name): dns.tsig.Key(config.tsig_name, config.tsig_secret)}
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from enactord.backends.route53 import Route53Api, Route53Zone
+from enactord.backends.route53.api import Route53Api
+from enactord.backends.route53.zone import Route53Zone
 from enactord.core.names import fence_name
 from enactord.core.records import NO_RECORDS, Records
 from enactord.ports import Zone

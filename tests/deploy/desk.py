@@ -12,7 +12,8 @@ from click.testing import CliRunner
 
 from enactord.cli.ctl import main as ctl
 from enactord.clock import SystemClock
-from enactord.config.tables import Config, load_config
+from enactord.config.reader import load_config
+from enactord.config.tables import Config
 from enactord.core.plan import Manifest, read_plan
 from enactord.store.keys import Keys
 from enactord.store.plans import Orders, Plans

@@ -14,7 +14,8 @@ import pytest
 import yaml
 
 from enactord import __version__
-from enactord.config.tables import Config, load_config
+from enactord.config.reader import load_config
+from enactord.config.tables import Config
 from tests.deploy.process import service
 from tests.deploy.tools import ROOT, kustomize, run
 from tests.servers.certificates import Authority
@@ -195,7 +196,7 @@ def test_the_network_lets_through_what_the_config_names_and_no_more(
         for peer in rule["to"]
         for port in rule["ports"]
     }
-    servers = {server for zone in config.zones for server in (*zone.server, *zone.verify_servers)}
+    servers = {server for zone in config.zones for server in (*zone.own_servers, *zone.verify_servers)}
     needed = {f"{server}/{protocol}" for server in servers for protocol in ("TCP", "UDP")}
     needed |= {f"{host}/TCP" for host in config.store.url.removeprefix("etcd://").split(",")}
     assert allowed == needed

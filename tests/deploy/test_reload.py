@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from enactord.config.tables import Config
+from enactord.backends.embedded import EmbeddedConfig
+from enactord.backends.rfc2136.keys import Rfc2136Config
+from enactord.config.tables import Config, EnactorConfig, HttpConfig, StoreConfig
 from enactord.core.settings import Values
 from enactord.daemon.reload import changed_keys, reloadable
 from tests.deploy.desk import Desk, reload
@@ -122,15 +124,17 @@ def test_every_key_that_can_be_set_is_seen_to_change(desk: Desk) -> None:
 def test_who_and_where_it_is_never_changes_while_it_runs() -> None:
     """An enactor of another scope, store or zone is another enactor."""
     for table, key in (
-        ("enactor", "id"),
-        ("enactor", "scope"),
-        ("enactor", "state_dir"),
-        ("store", "url"),
-        ("store", "username"),
-        ("zone", "name"),
-        ("zone", "backend"),
-        ("zone", "server"),
-        ("zone", "answers_max"),
-        ("http", "listen"),
+        (EnactorConfig, "id"),
+        (EnactorConfig, "scope"),
+        (EnactorConfig, "state_dir"),
+        (StoreConfig, "url"),
+        (StoreConfig, "username"),
+        (Rfc2136Config, "name"),
+        (Rfc2136Config, "backend"),
+        (Rfc2136Config, "server"),
+        (Rfc2136Config, "answers_max"),
+        (EmbeddedConfig, "tsig_secret_file"),
+        (HttpConfig, "listen"),
     ):
         assert not reloadable(table, key), f"{table}.{key}"
+    assert reloadable(Rfc2136Config, "tsig_secret_file")

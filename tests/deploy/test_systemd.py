@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from enactord.config.tables import load_config
+from enactord.config.reader import load_config
 from enactord.http.app import STUCK_S
 from tests.deploy.tools import ROOT, run
 from tests.servers.dns_server import SECRET

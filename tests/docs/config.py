@@ -1,49 +1,19 @@
-"""docs/config.md: each key with what it takes, as the reader of the config itself says it."""
+"""docs/config.md: each key with what it takes, from the declarations that the reader of the config goes by."""
 
-import ast
-import dataclasses
-import inspect
-import re
 import tempfile
-import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
-from enactord.config.tables import (
-    BACKENDS,
-    Address,
-    EnactorConfig,
-    HttpConfig,
-    LogConfig,
-    PruneConfig,
-    RepairConfig,
-    StoreConfig,
-    ZoneConfig,
-    load_config,
-)
+from enactord.backends import ALL
+from enactord.backends.backend import Backend, ZoneConfig
+from enactord.config.reader import load_config
+from enactord.config.schema import shown_default
+from enactord.config.tables import TABLE_ORDER, keys_of
+from enactord.config.zone import BACKEND_KEY
 from enactord.core.errors import ConfigError
-from enactord.core.guards import Limits
-from enactord.core.settings import Key
-from enactord.core.tokens import Tokens
-from enactord.daemon.reload import reloadable
+from enactord.core.settings import Declared, declared
 from tests.docs.markdown import code, table
 
-DECLARED: Mapping[str, Sequence[Key[Any]]] = {"guard": Limits.KEYS}
-"""Tables whose keys are declared one by one."""
-CLASSES: Mapping[str, type[Any]] = {
-    "enactor": EnactorConfig,
-    "store": StoreConfig,
-    "zone": ZoneConfig,
-    "guard": Limits,
-    "prune": PruneConfig,
-    "repair": RepairConfig,
-    "http": HttpConfig,
-    "log": LogConfig,
-}
-
-_WRONG = ("1979-05-27", '"?"')
-"""A value of a kind that no key takes, and a text that says nothing."""
 _INTRODUCTION = """\
 # Config
 
@@ -64,7 +34,8 @@ says `file.refused` once, `/readyz` says why, and what was read before is used o
 new certificates without a break; while the store does not take the new ones, the old connection is kept."""
 _MORE = {
     "zone": (
-        "One `[[zone]]` for each zone. Keys with Reload may change where the backend is `rfc2136`.\n\n"
+        "One `[[zone]]` for each zone. `backend` says how it is written. The keys of all backends\n"
+        "come first, and below them those of each backend.\n\n"
         "Zones of one `server`, and servers in `verify`, share their TCP connections. To each address there are\n"
         "at most 2 for writing and 2 for reading, and one more of each while a connection hangs. There are 2 in all\n"
         "while there is little to do, and none after a minute without use. A zone that hangs keeps at most\n"
@@ -74,105 +45,60 @@ _MORE = {
 }
 
 
+_HEAD = ("key", "takes", "default", "reload", "what it is")
+
+
 def config_page() -> list[str]:
     """Return the lines of the page."""
     lines = _INTRODUCTION.splitlines()
-    for name in CLASSES:
-        lines += ["", f"## `{_header(name)}`", ""]
+    for name in TABLE_ORDER:
+        header = f"[[{name}]]" if name == "zone" else f"[{name}]"
+        lines += ["", f"## `{header}`", ""]
         if name in _MORE:
             lines += [_MORE[name], ""]
-        lines += table(("key", "takes", "default", "reload", "what it is"), [_row(name, key) for key in keys(name)])
+        if name == "zone":
+            lines += _zone()
+        else:
+            lines += _table(keys_of(name), "in the store" if name == "guard" else "")
     return lines
 
 
-def keys(name: str) -> list[str]:
-    """Return the keys of a table, as the reader lists them to one who gives another."""
-    return _known(f'{_header(name)}\n"?" = 1\n')
+def _zone() -> list[str]:
+    first, *others = declared(ZoneConfig)
+    lines = _table((first, BACKEND_KEY, *others))
+    for backend in ALL.values():
+        lines += ["", f'### `backend = "{backend.name}"`', "", f"{backend.meaning[0].upper()}{backend.meaning[1:]}."]
+        lines += [f"No `{key}`: {why}." for key, why in backend.zone.WITHOUT.items()]
+        lines += ["", *_table(_own(backend))]
+    return lines
 
 
-def tables() -> list[str]:
-    """Return the tables, likewise."""
-    return _known('["?"]\n')
+def _own(backend: Backend) -> list[Declared]:
+    """Return the keys of a backend that not every backend has, or not so."""
+    common = {key.name: key for key in declared(ZoneConfig)}
+    return [key for key in declared(backend.zone) if common.get(key.name) != key]
 
 
-def _known(text: str) -> list[str]:
-    (told,) = [problem for problem in problems(text) if "; known: " in problem]
-    return told.partition("; known: ")[2].split(", ")
+def _table(keys: Iterable[Declared], reload: str = "") -> list[str]:
+    return table(_HEAD, [_row(key, reload) for key in keys])
 
 
-def _header(name: str) -> str:
-    return f"[[{name}]]" if name == "zone" else f"[{name}]"
+def _row(key: Declared, reload: str) -> tuple[str, ...]:
+    return code(key.name), key.kind.takes, _default(key), reload or ("yes" if key.reload else ""), key.meaning
 
 
-def _row(name: str, key: str) -> tuple[str, ...]:
-    field = key.removesuffix("_file")  # of a key that names a file, the field holds what was in it
-    default = _required(name, key) or code(_default(name, field))
-    return code(key), takes(name, key), default, _reload(name, key), meanings(name)[field]
-
-
-def _reload(name: str, key: str) -> str:
-    if name == "guard":
-        return "in the store"
-    return "yes" if reloadable(name, key) else ""
-
-
-def meanings(name: str) -> dict[str, str]:
-    """Return what is said of the keys of a table: in their declarations, or in docstrings beneath a class's fields."""
-    if name in DECLARED:
-        return {key.name: key.meaning for key in DECLARED[name]}
-    (made,) = ast.parse(textwrap.dedent(inspect.getsource(CLASSES[name]))).body
-    assert isinstance(made, ast.ClassDef)
-    found = {}
-    for statement, after in zip(made.body, [*made.body[1:], None], strict=True):
-        if not isinstance(statement, ast.AnnAssign) or not isinstance(statement.target, ast.Name):
-            continue
-        said = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
-        found[statement.target.id] = " ".join(str(after.value.value).split()) if said else ""  # type: ignore[union-attr]
-    return found
-
-
-def takes(name: str, key: str) -> str:
-    """Return what a key takes: what the reader says to wrong values of it."""
-    if key.endswith("_file") or key == "state_dir":
-        return "a path"
-    if (name, key) == ("zone", "name"):
-        return "a domain name"
-    told = [problem for value in _WRONG for problem in _problems(name, key, value)]
-    if not told:
-        return "a text"
-    text = re.sub(r"^'\?' |, is .*$", "", told[-1]).removeprefix("must be ")
-    return re.sub(r"[\d.]+e\+\d+", lambda number: f"{float(number[0]):.0f}", text)
-
-
-def _variants(name: str) -> list[tuple[str, str]]:
-    """Return what a table can begin with: a zone by each backend, with the backend's name."""
-    if name != "zone":
-        return [("", f"{_header(name)}\n")]
-    return [(backend, f'{_header(name)}\nbackend = "{backend}"\n') for backend in BACKENDS]
-
-
-def _problems(name: str, key: str, value: str) -> list[str]:
-    """Return the problems of one key, of the first backend that takes it where it is a zone's."""
-    for _, header in _variants(name):
-        text = f"{_header(name)}\n" if key == "backend" else header
-        told = problems(f"{text}{key} = {value}\n")
-        found = [said for where, _, said in (p.partition(f" {name}.{key}: ") for p in told) if said and where]
-        if not any(said.startswith("is not for") for said in found):
-            return found
-    raise AssertionError(f"no backend takes {key}")
-
-
-def _required(name: str, key: str) -> str:
-    """Return that a key is required, and by which backends where not by all."""
-    if (name, key) == ("zone", "backend"):
-        return "(required)"
-    variants = _variants(name)
-    needing = [
-        backend for backend, text in variants if any(f"{name}.{key}: is missing" in told for told in problems(text))
-    ]
-    if len(needing) == len(variants):
-        return "(required)"
-    return f"(required by {', '.join(needing)})" if needing else ""
+def _default(key: Declared) -> str:
+    match shown_default(key):
+        case _ if key.required:
+            return "(required)"
+        case None:
+            return ""
+        case bool(value):
+            return code(str(value).lower())
+        case float(value):
+            return code(f"{value:g}")
+        case value:
+            return code(value)
 
 
 def problems(text: str) -> tuple[str, ...]:
@@ -185,25 +111,3 @@ def problems(text: str) -> tuple[str, ...]:
         except ConfigError as error:
             return error.problems
     return ()
-
-
-def _default(name: str, field: str) -> str:
-    match _default_value(name, field):
-        case dataclasses.MISSING | None | b"" | () | "":
-            return ""
-        case bool(value):
-            return str(value).lower()
-        case (Address() as value,):
-            return str(value)
-        case float(value):
-            return f"{value:g}"
-        case Tokens(all=()):
-            return "none"
-        case value:
-            return str(value)
-
-
-def _default_value(name: str, field: str) -> Any:
-    if name in DECLARED:
-        return next(key.default for key in DECLARED[name] if key.name == field)
-    return next(one.default for one in dataclasses.fields(CLASSES[name]) if one.name == field)

@@ -1,10 +1,12 @@
 """Every file that is made from another: the pages of the reference, and the alerts as Kubernetes takes them."""
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import yaml
 
+from enactord.config.schema import config_schema
 from tests.docs.cli import cli_page
 from tests.docs.config import config_page
 from tests.docs.metrics import RULES, metrics_page
@@ -17,7 +19,8 @@ _PAGES: dict[str, Callable[[], Sequence[str]]] = {
     "docs/metrics.md": metrics_page,
 }
 _RULE = "deploy/kubernetes/monitoring/prometheusrule.yaml"
-FILES = (*_PAGES, _RULE)
+_SCHEMA = "docs/config.schema.json"
+FILES = (*_PAGES, _RULE, _SCHEMA)
 
 
 class _Dumper(yaml.SafeDumper):
@@ -34,6 +37,8 @@ def made(path: str) -> str:
     """Return what a file of `FILES` should hold."""
     if path == _RULE:
         return prometheus_rule()
+    if path == _SCHEMA:
+        return json.dumps(config_schema(), indent=2, ensure_ascii=False) + "\n"
     return "\n".join([f"<!-- Made from the code {_NOTE} -->", "", *_PAGES[path]()]) + "\n"
 
 

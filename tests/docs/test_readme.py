@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from enactord.cli import ctl, daemon
-from enactord.config.tables import load_config
+from enactord.config.reader import load_config
 from tests.docs.reference import ROOT
 from tests.docs.runbook import commands
 from tests.docs.test_runbook import parse

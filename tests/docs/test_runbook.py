@@ -8,10 +8,10 @@ import click
 import pytest
 import yaml
 
+from enactord.config.tables import TABLE_ORDER, keys_of
 from enactord.core import events
 from enactord.daemon import reload, run
 from tests.docs.cli import PROGRAMS
-from tests.docs.config import keys, tables
 from tests.docs.metrics import RULES, metrics_page
 from tests.docs.runbook import RUNBOOK, TEXT, commands, sections
 
@@ -130,7 +130,7 @@ def test_every_metric_key_and_event_in_it_exists() -> None:
     assert mentioned <= told
     known = set(re.findall(r"enactord_\w+", "\n".join(metrics_page())))
     assert set(re.findall(r"`(enactord_\w+)`", TEXT)) <= known
-    all_keys = {f"{table}.{key}" for table in tables() for key in keys(table)}
-    named = set(re.findall(rf"`((?:{'|'.join(tables())})\.\w+)`", TEXT))
+    all_keys = {f"{table}.{key.name}" for table in TABLE_ORDER for key in keys_of(table)}
+    named = set(re.findall(rf"`((?:{'|'.join(TABLE_ORDER)})\.\w+)`", TEXT))
     assert named
     assert named <= all_keys

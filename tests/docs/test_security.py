@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from enactord.core.guards import LIMITS
-from tests.docs.config import keys, meanings, tables
+from enactord.config.tables import TABLE_ORDER, keys_of
+from enactord.core.guards import LIMITS, replaced
 from tests.docs.metrics import RULES
 from tests.docs.reference import ROOT
 from tests.docs.runbook import commands
@@ -23,8 +23,8 @@ def test_every_command_in_it_exists(command: str) -> None:
 
 
 def test_every_key_alert_and_file_in_it_exists() -> None:
-    all_keys = {f"{table}.{key}" for table in tables() for key in keys(table)}
-    named = set(re.findall(rf"`((?:{'|'.join(tables())})\.\w+)`", TEXT))
+    all_keys = {f"{table}.{key.name}" for table in TABLE_ORDER for key in keys_of(table)}
+    named = set(re.findall(rf"`((?:{'|'.join(TABLE_ORDER)})\.\w+)`", TEXT))
     assert {"http.read_needs_token", "http.tls_cert_file"} <= named <= all_keys
     rules = RULES.read_text(encoding="utf-8")
     alerts = set(re.findall(r"`(Enactord\w+)`", TEXT))
@@ -41,7 +41,7 @@ def test_what_a_planner_may_change_is_what_the_guards_let_pass() -> None:
     told = {
         "a fifth of the names may go": limits["endpoints_removed_max_ratio"] == 0.2,
         "three tenths may change": limits["endpoints_replaced_max_ratio"] == 0.3,
-        "up to three names always may": "three may always move" in meanings("guard")["endpoints_replaced_max_ratio"],
+        "up to three names always may": "three may always move" in replaced.GUARD.keys[0].meaning,
         "half of a name's capacity": limits["capacity_removed_max_ratio"] == 0.5,
         "within five minutes": limits["velocity_window_s"] == 300,
     }

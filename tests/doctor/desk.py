@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from enactord.backends.rfc2136.zone import Rfc2136Zone
-from enactord.config.tables import load_config
+from enactord.config.reader import load_config
 from enactord.core.fence import Fence
 from enactord.core.kv import Item
 from enactord.core.records import Committed, Transaction

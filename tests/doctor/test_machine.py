@@ -139,7 +139,7 @@ _NOBODY = 65534
 _AS_ANOTHER = """
 import asyncio, json, os, sys
 from pathlib import Path
-from enactord.config.tables import load_config
+from enactord.config.reader import load_config
 from enactord.doctor import examine
 config = load_config(Path(sys.argv[1]))
 if os.geteuid() == 0:

@@ -12,7 +12,7 @@ import dns.tsig
 import dns.update
 import pytest
 
-from enactord.config.tables import load_config
+from enactord.config.reader import load_config
 from enactord.core.fence import NO_PLAN, Fence
 from enactord.core.kv import Put
 from enactord.doctor import State, examine

@@ -26,8 +26,8 @@ from enactord.core.records import Committed, Outcome, Served, Transaction
 from enactord.core.retention import Keep
 from enactord.daemon.collector import tune_collector
 from enactord.engine.enactor import Enactor
-from enactord.engine.settings import Ports, Settings, Verifier, ZonePorts, ZoneSettings
-from enactord.ports import KeyValue, LocalCopy, Observer, Zone
+from enactord.engine.settings import Ports, Settings, ZonePorts, ZoneSettings
+from enactord.ports import KeyValue, LocalCopy, Observer, Verifier, Zone
 from enactord.stores.by_url import open_store
 from enactord.wire.tsig import TsigKey
 from tests.world import DictCopy, tolerant

@@ -10,7 +10,8 @@ from typing import Any, Protocol
 
 import pytest
 
-from enactord.backends.route53 import Route53Api, Route53Zone
+from enactord.backends.route53.api import Route53Api
+from enactord.backends.route53.zone import Route53Zone
 from enactord.backends.skydns.zone import SkydnsZone
 from enactord.core.content import unpack_address
 from enactord.core.fence import Fence, parse_fence

@@ -7,9 +7,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from enactord.config.tables import CONFIG_BYTES_MAX, PROBLEMS_MAX, Address, Config, load_config
+from enactord.backends.rfc2136.keys import Rfc2136Config
+from enactord.config.reader import CONFIG_BYTES_MAX, PROBLEMS_MAX, load_config
+from enactord.config.tables import Config
 from enactord.core.errors import ConfigError
 from enactord.core.names import parse_name, wire_name
+from enactord.wire.address import Address
 from enactord.wire.tsig import TsigKey
 from tests.hostile.effort import damaged, tries
 from tests.tokens import write_tokens
@@ -77,7 +80,7 @@ def load(folder: Path, text: bytes) -> Config | None:
     assert config.settings.zones
     for zone in config.zones:
         assert len(wire_name(parse_name(zone.name))) <= 255
-        if zone.backend == "rfc2136":
+        if isinstance(zone, Rfc2136Config):
             TsigKey(name=zone.tsig_name, algorithm=zone.tsig_algorithm, secret=zone.tsig_secret)
         for server in zone.verify_servers:
             assert can_be_asked_for(server)

@@ -9,10 +9,11 @@ from typing import Any
 import aiohttp
 from prometheus_client import CollectorRegistry
 
-from enactord.config.tables import Address, HttpConfig
+from enactord.config.tables import HttpConfig
 from enactord.http.app import Pages, serve_http
 from enactord.http.feed import Feed
 from enactord.telemetry.metrics import Metrics
+from enactord.wire.address import Address
 from tests.servers.dns_server import free_port
 from tests.tokens import bearer, secret_of, tokens
 from tests.world import Member

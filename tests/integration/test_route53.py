@@ -10,7 +10,8 @@ import pytest
 from botocore.config import Config
 from moto import mock_aws
 
-from enactord.backends.route53 import Route53Api, Route53Zone
+from enactord.backends.route53.api import Route53Api
+from enactord.backends.route53.zone import Route53Zone
 from enactord.core.errors import ZoneDown
 from enactord.core.fence import Fence
 from enactord.core.names import fence_name

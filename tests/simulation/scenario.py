@@ -25,7 +25,8 @@ from enactord.core.render import render
 from enactord.core.retention import Keep
 from enactord.engine.enactor import Enactor
 from enactord.engine.pruner import Pruner
-from enactord.engine.settings import HEAD_START_S, Ports, Settings, Verifier, ZonePorts, ZoneSettings
+from enactord.engine.settings import HEAD_START_S, Ports, Settings, ZonePorts, ZoneSettings
+from enactord.ports import Verifier
 from enactord.store.control import Freeze, freeze, thaw
 from enactord.store.keys import Keys
 from enactord.store.layout import (

@@ -32,7 +32,8 @@ from enactord.core.refusal import Refusal
 from enactord.core.retention import Keep
 from enactord.engine.applying import Interrupted
 from enactord.engine.enactor import Enactor
-from enactord.engine.settings import Ports, Settings, Verifier, ZonePorts, ZoneSettings
+from enactord.engine.settings import Ports, Settings, ZonePorts, ZoneSettings
+from enactord.ports import Verifier
 from enactord.store.keys import Keys, installation_value
 from enactord.store.plans import Orders, Plans
 from enactord.stores.memory import MemoryStore

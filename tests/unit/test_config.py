@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from enactord.config.tables import Address, load_config
+from enactord.backends.rfc2136.keys import Rfc2136Config
+from enactord.config.reader import load_config
 from enactord.core.errors import ConfigError
 from enactord.core.retention import Keep
+from enactord.wire.address import Address
 
 GOOD = """
 [enactor]
@@ -59,9 +61,10 @@ def test_a_good_config_is_read_whole(folder: Path) -> None:
     (folder / "c.toml").write_text(GOOD)
     config = load_config(folder / "c.toml")
     assert config.enactor.state_dir == folder / "state"
-    assert config.store.password == "hunter2"
+    assert config.store.password == b"hunter2"
     first, second = config.zones
     assert first.name == "example.test."
+    assert isinstance(first, Rfc2136Config)
     assert first.tsig_secret == b"0123456789abcdef0123456789abcdef"
     assert first.verify_servers == (Address(host="192.0.2.2", port=53), Address(host="2001:db8::1", port=5353))
     assert second.verify_servers == (Address(host="127.0.0.1", port=5354),)

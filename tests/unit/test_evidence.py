@@ -24,10 +24,11 @@ from enactord.engine import enactor as engine
 from enactord.engine import evidence, witnesses
 from enactord.engine.evidence import Evidence, State
 from enactord.engine.health import HELD_S, Health, Settled
-from enactord.engine.settings import Verifier, ZonePorts
+from enactord.engine.settings import ZonePorts
 from enactord.engine.witnesses import Witnesses
 from enactord.operations import documents
 from enactord.operations.documents import status_document
+from enactord.ports import Verifier
 from enactord.store.mirror import Presence
 from tests.world import ZONE, Gated, JumpingClock, Member, Recorder, Secondary, World, fleet, plan
 

@@ -6,9 +6,9 @@ from contextlib import ExitStack
 
 import pytest
 
-from enactord.config.zone import Address
 from enactord.core.errors import ConfigError
 from enactord.http.sockets import explain, open_sockets
+from enactord.wire.address import Address
 from tests.servers.dns_server import free_port
 
 V4, V6 = "127.0.0.1", "::1"

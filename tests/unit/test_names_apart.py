@@ -15,11 +15,12 @@ from enactord.core.ledger import Entry
 from enactord.core.records import NO_RECORDS, Outcome, Reason, Records, Refused, Transaction, Unknown
 from enactord.engine.probing import Narrowing
 from enactord.engine.readback import read_back
-from enactord.engine.settings import Verifier, ZonePorts, ZoneSettings
+from enactord.engine.settings import ZonePorts, ZoneSettings
 from enactord.engine.writer import Fate, ZoneWriter
 from enactord.operations import acts as operations
 from enactord.operations.documents import held_notes, status_document
 from enactord.operations.scope import Scope
+from enactord.ports import Verifier
 from tests.world import SCOPE, ZONE, Gated, Recorder, World, fleet, plan, unfailing
 
 REFUSED = Refused(reason=Reason.DENIED, detail="REFUSED for key enactor: …", answer="REFUSED")

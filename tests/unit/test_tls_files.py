@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from enactord.config.tables import load_config
+from enactord.config.reader import load_config
 from enactord.daemon.certificates import Certificate, certificates_of
 from enactord.wire.tls import BadCertificate, check_authorities, check_pair, expiries
 from tests.servers.certificates import Authority

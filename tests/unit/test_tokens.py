@@ -9,7 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 from enactord.cli.ctl import main
-from enactord.config.tables import Config, load_config
+from enactord.config.reader import load_config
+from enactord.config.tables import Config
 from enactord.core.errors import ConfigError
 from enactord.core.tokens import PREFIX, TOKENS_MAX, BadTokens, Role, Tokens, hashed, parse_tokens, tokens_text
 from enactord.operations.scope import Denied

@@ -6,8 +6,8 @@ import subprocess
 
 import pytest
 
-from enactord.config.tsig_file import KeyFile, NoKey, parse_algorithm, parse_key_file
 from enactord.wire.tsig import ALGORITHMS
+from enactord.wire.tsig_file import KeyFile, NoKey, parse_algorithm, parse_key_file
 
 SECRET = bytes(range(32))
 SLASHES = b"\xff" * 32

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from enactord.config.tables import Config, load_config
+from enactord.backends.rfc2136.keys import Rfc2136Config
+from enactord.config.reader import load_config
+from enactord.config.tables import Config
 from enactord.core.errors import ConfigError, ZoneUnproved
 from enactord.core.records import Refused, Transaction
 from enactord.core.render import WEIGHTED
@@ -178,6 +180,7 @@ def test_a_key_is_what_its_file_and_its_table_say_together(
 ) -> None:
     """What the file tells may be left out; names and algorithms are compared as DNS compares them."""
     (zone,) = load(tmp_path, keyed(tmp_path, file, keys)).zones
+    assert isinstance(zone, Rfc2136Config)
     assert (zone.tsig_name, zone.tsig_algorithm, len(zone.tsig_secret)) == (*expected, 32)
 
 

@@ -9,7 +9,6 @@ import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from enactord.backends.rfc2136.connections import QUESTIONS_IN_FLIGHT_MAX, READ_CONNECTIONS_MAX, ServerConnections
 from enactord.backends.rfc2136.denials import answer_unproved, question_denied, tsig_error
 from enactord.core.errors import ZoneDown, ZoneUnproved
 from enactord.core.records import NO_RECORDS, Served, served_with
@@ -27,6 +26,7 @@ from enactord.wire.answer import (
     pack_question,
     parse_answer,
 )
+from enactord.wire.connections import QUESTIONS_IN_FLIGHT_MAX, READ_CONNECTIONS_MAX, ServerConnections
 from enactord.wire.signed_questions import SignedQuestions
 from enactord.wire.stream import MaybeReceived, NeverSent, Stream
 from enactord.wire.tsig import TsigError, TsigKey

@@ -32,7 +32,6 @@ way can show a fence or a content that is not there.
 from collections.abc import Mapping, Sequence
 
 from enactord.backends.readers.bulk import BulkReader, Signing
-from enactord.backends.rfc2136.connections import ServerConnections
 from enactord.backends.rfc2136.denials import (
     RCODE_TEXTS,
     TSIG_FIXES,
@@ -58,6 +57,7 @@ from enactord.core.records import (
 )
 from enactord.ports import Clock, Duty, Said
 from enactord.wire.answer import TYPE_A, TYPE_TXT, BrokenAnswer
+from enactord.wire.connections import ServerConnections
 from enactord.wire.expire import pack_expire_query, parse_expiry
 from enactord.wire.stream import MaybeReceived, NeverSent, Stream
 from enactord.wire.tsig import TsigError, TsigKey, sign, verify

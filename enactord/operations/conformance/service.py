@@ -2,12 +2,12 @@
 
 import asyncio
 
-from enactord.backends.rfc2136.connections import UPDATES_IN_FLIGHT_MAX
 from enactord.core.records import Change, Records
 from enactord.operations.conformance.bench import NOERROR, Bench, rcode_text
 from enactord.operations.conformance.prerequisites import ONE, TWO
 from enactord.operations.conformance.verdict import Property, Tried, failed, passed, unknown
 from enactord.wire.answer import RCODE_NOERROR, TYPE_A, TYPE_TXT
+from enactord.wire.connections import UPDATES_IN_FLIGHT_MAX
 from enactord.wire.plain_update import absent, add, delete, exactly, pack_plain, text
 from enactord.wire.update import pack_after
 
