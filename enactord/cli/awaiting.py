@@ -2,10 +2,14 @@
 
 import asyncio
 import functools
+import os
+import signal
+import threading
 import time
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
+from types import FrameType
 from typing import TYPE_CHECKING, Any, cast
 
 import click
@@ -124,11 +128,23 @@ class Patience:
 @contextmanager
 def _interrupted(done: Document) -> Iterator[None]:
     """Where somebody ends the waiting, say that the plan is published all the same."""
+    published = f"plan {done['generation']} is published; see what becomes of it: enactorctl status"
+
+    def told_to_end(number: int, frame: FrameType | None) -> None:
+        complain(published)
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+    here = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGTERM, told_to_end) if here else None
     try:
         yield
     except (asyncio.CancelledError, KeyboardInterrupt):
-        complain(f"plan {done['generation']} is published; see what becomes of it: enactorctl status")
+        complain(published)
         raise
+    finally:
+        if here:
+            signal.signal(signal.SIGTERM, before)
 
 
 def waiting(command: F) -> F:

@@ -27,6 +27,12 @@ def backup(file: Path) -> None:
     Plans, ledger, fences and freeze; not the leases of running enactors. An existing FILE
     is replaced once the new one is whole.
     """
+    if str(file) == "-":
+        raise click.UsageError(
+            "the backup is written to a file, and is there whole or not at all; name one, as ./backup"
+        )
+    if file.exists() and not file.is_file():
+        raise click.UsageError(f"{file} is no regular file, and would be replaced by one; name another")
     with progress("backing up") as bar:
         saved = asyncio.run(_backup(file, bar.stage))
     tell_done(lambda: saved.document() | {"file": str(file)}, lambda out: _print_saved(out, file, saved))
@@ -34,7 +40,8 @@ def backup(file: Path) -> None:
 
 async def _backup(file: Path, stage: Stage) -> Saved:
     async with open_tools() as tools:
-        return await archive.backup(tools.scope, file, stage=stage)
+        # A link is followed: what it leads to is replaced, and the link stays.
+        return await archive.backup(tools.scope, await asyncio.to_thread(file.resolve), stage=stage)
 
 
 def _print_saved(out: Out, file: Path, saved: Saved) -> None:

@@ -21,13 +21,14 @@ from pathlib import Path
 
 import click
 
+from enactord.cli.plan_file import parse_document
 from enactord.cli.program import common, examples
 from enactord.cli.terminal import lines_beside, rendered_line
 from enactord.clock import SystemClock
 from enactord.core.errors import ConfigError, InvalidPlan, StoreDown
 from enactord.core.guards import Limits
 from enactord.core.names import zone_of
-from enactord.core.plan import PLAN_BYTES_MAX, Draft, parse_plan
+from enactord.core.plan import PLAN_BYTES_MAX, Draft
 from enactord.core.refusal import Refusal
 from enactord.dns_server import EmbeddedServer
 from enactord.operations.news import follow_news
@@ -135,7 +136,7 @@ def dev(
 def _read_plan(path: Path) -> Draft:
     if path.stat().st_size > PLAN_BYTES_MAX:
         raise InvalidPlan((f"{path}: more than {PLAN_BYTES_MAX:,} bytes",))
-    draft = parse_plan(path.read_bytes())
+    draft = parse_document(str(path), path.read_bytes())
     if draft.base is not None or not draft.endpoints:
         raise InvalidPlan((f"{path}: dev wants a whole plan: endpoints, and no base",))
     return draft

@@ -98,6 +98,7 @@ def seal(zone: str, reason: str, author: str | None) -> int:
     deed = _Deed(Deed.EMERGENCY_SEAL, parse_name(zone), author_or_user(author), reason)
 
     async def run() -> Taken | Denied:
+        await _warn_of_enactors()
         async with _opened(deed.zone) as (owner, ports):
             return await acts.seal(ports, owner, acts.hold_text(deed.author, reason))
 
@@ -131,6 +132,18 @@ def release(zone: str, reason: str, author: str | None) -> int:
         return deny(done)
     tell_done(lambda: done.document() | {"store_told": told}, lambda out: _print_released(out, done, told=told))
     return 0
+
+
+async def _warn_of_enactors() -> None:
+    """Say where the store tells of enactors that are alive: then `freeze` stops them, and there is no emergency."""
+    with suppress(TimeoutError, EnactordError, OSError):
+        async with asyncio.timeout(_STORE_PATIENCE_S), open_scope() as scope:
+            alive = sorted(presence.id for presence in (await scope.mirror()).enactors)
+            if alive:
+                warn(
+                    f"enactors are alive ({', '.join(alive)}) and the plan store answers: `enactorctl freeze` stops"
+                    " them, and `enactorctl override` changes one name, without taking the fence"
+                )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """What a person typed that cannot be used, and what to type in its place: files, verbs, generations, reasons."""
 
 import difflib
+import errno
 import os
 from collections.abc import Collection
 from typing import Any
@@ -10,13 +11,17 @@ import click
 
 def file_problem(error: OSError) -> str:
     """Return what is wrong with a file that a person named, and what to do; other errors as they are."""
-    if not error.filename or error.errno is None:
+    if error.errno is not None and not error.filename:
+        return f"{error.strerror}{'; make room on that disk' if error.errno == errno.ENOSPC else ''}"
+    if error.errno is None:
         return str(error)
     hint = {
         FileNotFoundError: "; correct the path",
         PermissionError: "; run this as a user who may",
         IsADirectoryError: "; name a file in it",
-    }.get(type(error), "")
+        FileExistsError: "; it is no folder: name another",
+        NotADirectoryError: "; part of the path is no folder: correct it",
+    }.get(type(error), "; make room on that disk" if error.errno == errno.ENOSPC else "")
     return f"{os.fsdecode(error.filename)}: {error.strerror}{hint}"
 
 

@@ -14,6 +14,7 @@ from enactord.config.store import open_config_store
 from enactord.config.tables import Config
 from enactord.core.errors import ConfigError, EnactordError
 from enactord.engine.settings import Settings, ZonePorts
+from enactord.operations.copied import copied_installation
 from enactord.operations.scope import Scope
 from enactord.store.fences import Fences
 from enactord.store.keys import Keys
@@ -41,6 +42,23 @@ class Tools:
         async with open_zones(self.config) as zones:
             await asyncio.gather(*(self._settle(zone, ports) for zone, ports in zones.items()))
             yield zones
+
+    async def wiped_store(self) -> str:
+        """Return why nothing should be published into this store: an enactor's copy here knows of a fuller one.
+
+        Whatever is published into a store that was wiped is lost, once the store is restored.
+        """
+        store, keys = self.scope.store, self.scope.keys
+        if await store.get([keys.installation]):
+            return ""
+        enactor = self.config.enactor
+        copied = await asyncio.to_thread(copied_installation, enactor.state_dir, enactor.scope)
+        if not copied:
+            return ""
+        return (
+            f"the plan store has no installation's id, and the local copy in {enactor.state_dir} is of installation"
+            f" {copied}: the store was wiped, or is another one; enactorctl restore --from-copy, or correct store.url"
+        )
 
     async def _settle(self, zone: str, ports: ZonePorts) -> None:
         """Go by the server that the zone is written on. Raises `ConfigError` where this config does not name it."""

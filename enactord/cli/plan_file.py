@@ -3,6 +3,8 @@
 import sys
 from pathlib import Path
 
+import click
+
 from enactord.core.errors import InvalidPlan
 from enactord.core.plan import PLAN_BYTES_MAX, Draft, parse_plan
 
@@ -19,6 +21,8 @@ def parse_document(path: str, document: bytes) -> Draft:
 def read_document(path: str) -> bytes:
     """Return a plan file ("-": stdin), no more of it than shows that it is too large. Raises OSError."""
     if path == "-":
+        if sys.stdin is None:
+            raise click.UsageError("stdin is closed, and the plan was to come from it; name a file")
         return sys.stdin.buffer.read(PLAN_BYTES_MAX + 1)
     with Path(path).open("rb") as file:
         return file.read(PLAN_BYTES_MAX + 1)

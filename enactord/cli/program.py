@@ -3,13 +3,16 @@
 0 ok; 1 the answer is "no"; 2 wrong usage or config; 3 the store, a server or the enactor cannot be reached.
 """
 
+import errno
 import importlib
 import io
 import os
+import signal
 import sys
 import textwrap
 import traceback
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -61,6 +64,10 @@ class Problem:
     kind: str
     message: str
     problems: tuple[str, ...] = ()
+
+
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS})
+"""Failures of a disk: nothing that was typed is wrong."""
 
 
 class Answered(EnactordError):
@@ -121,7 +128,8 @@ def translate(error: Exception) -> Problem | None:
         case EnactordError():
             return Problem(code=UNREACHABLE, kind="failed", message=message)
         case OSError():
-            return Problem(code=USAGE, kind="file", message=file_problem(error))
+            code = NO if error.errno in _NO_ROOM else USAGE
+            return Problem(code=code, kind="file", message=file_problem(error))
     return None
 
 
@@ -170,6 +178,8 @@ class Program(Verbs):
 
         if not standalone_mode:
             return invoke()
+        with suppress(ValueError):  # not the main thread
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         terminal.prepare()
         options = arguments[: arguments.index("--")] if "--" in arguments else arguments
         as_json = "--json" in options
@@ -188,6 +198,8 @@ class Program(Verbs):
         except terminal.Untold as error:
             code = _untold(error)
         except Exception as error:
+            if isinstance(error, OSError) and not error.filename and {"--help", "-h", "--version"} & set(options):
+                sys.exit(_untold(terminal.Untold(error)))  # printed by click itself
             problem = translate(error)
             if problem is None:
                 terminal.complain_text(visible(traceback.format_exc(), lines=True))

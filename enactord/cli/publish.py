@@ -15,6 +15,7 @@ from enactord.cli.source import ask
 from enactord.cli.terminal import Bar, Out, deny, progress, show, tell_done, warn
 from enactord.core.contribution import is_handle
 from enactord.core.plan import GENERATION_MAX, Draft
+from enactord.core.refusal import Refusal
 from enactord.operations.acts import Denied, How, Published, approve, approve_refused
 from enactord.operations.acts import publish as publish_draft
 from enactord.store.plans import Orders
@@ -99,6 +100,8 @@ def _what(plan: str, *, approved: bool) -> tuple[str | int | Draft, bytes]:
             f"{plan} is a generation: bring it back with `enactorctl rollback {plan} --reason …`,"
             f" or approve it with `enactorctl publish {plan} --approve --reason …`"
         )
+    if not plan:
+        raise click.UsageError("no plan is named: give its file, or - for stdin")
     document = read_document(plan)
     return parse_document(plan, document), document
 
@@ -137,6 +140,9 @@ async def _by_store(
     tools: "Tools",
 ) -> dict[str, Any] | Denied:
     scope = tools.scope
+    foreign = await tools.wiped_store()
+    if foreign:
+        return Denied(refusals=(Refusal(guard="installation", detail=foreign),))
     if isinstance(what, str):
         done = await approve_refused(scope, what, author=author_or_user(author), reason=reason, how=how)
     elif approved or isinstance(what, int):

@@ -45,6 +45,7 @@ class Remote:
 
     def __init__(self, client: Client) -> None:
         self._client = client
+        self._warned = False
 
     def get(self, *path: str | int, query: Query | None = None) -> Document:
         """Return the document of a page."""
@@ -111,6 +112,9 @@ class Remote:
             if answer.status != 429 or not left:
                 break
             time.sleep(min(answer.retry_s, _RETRY_S_MAX))
+        if answer.store_away and not self._warned:
+            self._warned = True
+            warn("the plan store does not answer this enactor: what it shows is of before (see: enactorctl status)")
         if answer.status < 300:
             return answer.document
         raise no(answer, method, target)
@@ -135,8 +139,8 @@ def no(answer: Answer, method: str, target: str) -> Exception:
                 Problem(code=NO, kind="role", message=f"the enactor does not let this token do it: {detail}")
             )
         case 404 | 405:
-            message = f"the enactor does not know {method} {target}: it is older than this enactorctl; upgrade it, or"
-            message += " run the command where its config is"
+            message = f"{method} {target} is not known there: the URL has a path too many, or the enactor is older than"
+            message += " this enactorctl; correct --url, upgrade it, or run the command where its config is"
             return Answered(_unreachable("version", message))
         case 409:
             return Answered(Problem(code=NO, kind="unreadable", message=f"{detail}; publish the whole content anew"))

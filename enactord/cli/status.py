@@ -45,7 +45,12 @@ def problems_of(document: dict[str, Any]) -> list[str]:
 
 def _from_enactor(enactor: "Remote") -> dict[str, Any]:
     document = enactor.get("status")
-    document.pop("self", None)  # what that enactor alone knows
+    own = document.pop("self")  # newer than what it last said of itself in the store, which may be away
+    asked = next((one for one in document["enactors"] if one["id"] == own["id"]), None)
+    if asked is None:
+        asked = {"id": own["id"], "working_on": own["working_on"] or None}
+        document["enactors"].append(asked)
+    asked |= {"stale": False, "degraded": own["reasons"]}
     return document
 
 

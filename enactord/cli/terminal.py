@@ -264,6 +264,12 @@ def warn(text: str) -> None:
         complain(("warning: ", "yellow"), text)
 
 
+def note(text: str) -> None:
+    """Say beside an answer what is no part of it, to people on stderr."""
+    if not wants_json():
+        complain(text)
+
+
 def agrees(question: str) -> bool:
     """Ask a person who sits at a terminal; where nobody does, the command itself is the answer."""
     if wants_json() or not (_on_terminal(sys.stdin) and _on_terminal(sys.stderr)):

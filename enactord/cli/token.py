@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from enactord.cli.program import F, Verbs, config_path, examples, on_site
-from enactord.cli.terminal import Out, deny, show, tell_done
+from enactord.cli.program import NO, F, Verbs, config_path, examples, on_site
+from enactord.cli.terminal import Out, Untold, complain, deny, note, show, tell_done
 from enactord.config.reader import load_config
 from enactord.core.moment import utc
 from enactord.core.tokens import Role, Token, Tokens, check_token_name
@@ -78,11 +78,14 @@ def create(name: str, role: str, replace: bool, file: Path | None) -> int:
         return deny(made)
     document = _document(made.token) | {"token": made.secret, "file": str(path)}
 
-    def people(out: Out) -> None:
-        out.line(made.secret)
-        out.line(f"token {name}, role {role}: keep it now, it is shown only once; its hash is in {path}")
-
-    tell_done(lambda: document, people)
+    try:
+        show(document, lambda out: out.line(made.secret))
+    except Untold as error:
+        complain(("error: ", "red"), f"the token is in {path}, and could not be shown: {error}")
+        complain(f"nobody knows it; make it anew: enactorctl token create {name} --role {role} --replace")
+        return NO
+    # Beside the token itself, so that `token create … > FILE` makes a file for --token-file.
+    note(f"token {name}, role {role}: keep it now, it is shown only once; its hash is in {path}")
     return 0
 
 

@@ -26,6 +26,8 @@ SILENCE_S = 20.0
 RETRY_S = 1.0
 """Where an answer does not say after how long to come again."""
 ANSWER_BYTES_MAX = 64 * 1024 * 1024
+STORE_AWAY = "Enactord-Store-Away"
+"""The header of an answer that an enactor gives while its store does not answer."""
 _LINE_BYTES_MAX = 8 * 1024 * 1024
 """A message of the stream is one line; the state of a scope of a thousand zones is one."""
 _PORTION_BYTES = 65_536
@@ -49,11 +51,15 @@ class Base:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What came back: the status, the document, and after how many seconds to come again, if it is refused for now."""
+    """What came back: the status, the document, and after how many seconds to come again, if it is refused for now.
+
+    `store_away`: the enactor answers by what it knew before its store went away.
+    """
 
     status: int
     document: dict[str, Any]
     retry_s: float = RETRY_S
+    store_away: bool = False
 
 
 class Client:
@@ -166,7 +172,12 @@ class Client:
             raise self._strange(response)
         retry = response.headers.get("Retry-After", "")
         document = self._document(bytes(body))
-        return Answer(status=response.status, document=document, retry_s=float(retry) if retry.isdecimal() else RETRY_S)
+        return Answer(
+            status=response.status,
+            document=document,
+            retry_s=float(retry) if retry.isdecimal() else RETRY_S,
+            store_away=STORE_AWAY in response.headers,
+        )
 
     def _line(self, response: http.client.HTTPResponse, until: float | None) -> bytes:
         silent = time.monotonic() + SILENCE_S
@@ -208,7 +219,8 @@ class Client:
                 raise _lost(order, f"{base} gave no answer within {limit_s:g} s") from error
         except http.client.HTTPException as error:
             if isinstance(error, http.client.RemoteDisconnected | http.client.IncompleteRead):
-                raise _lost(order, f"{base} ended the connection before its answer was there") from error
+                hint = "" if base.tls else "; does it serve TLS (https://…)?"
+                raise _lost(order, f"{base} ended the connection before its answer was there{hint}") from error
             raise NoEnactor(f"{base} answers with what is no HTTP; does it speak TLS (https://…)?") from error
         except OSError as error:
             raise _lost(order, f"the connection to {base} broke: {error.strerror or error}") from error

@@ -53,7 +53,7 @@ _HINTS: Mapping[type[OSError], str] = {
 def read_text(path: Path) -> str:
     """Return the text of a config file. Raises `ConfigError`."""
     try:
-        return read_bounded(path, CONFIG_BYTES_MAX).decode("utf-8")
+        return read_bounded(path, CONFIG_BYTES_MAX).decode("utf-8-sig")
     except OSError as error:
         raise ConfigError((f"{path}: {error.strerror}{_HINTS.get(type(error), '')}",)) from error
     except UnicodeDecodeError as error:

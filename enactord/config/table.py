@@ -98,7 +98,7 @@ class Table:
             case kinds.Texts():
                 return self.texts(key.name)
             case kinds.Place():
-                return self.path(key.name) or key.default
+                return self._folder(key.name) or key.default
             case kinds.Addresses(listed=True):
                 return self.addresses(key.name)
             case kinds.Addresses(several=True):
@@ -188,6 +188,20 @@ class Table:
                 return None
             return Path(credentials) / value.removeprefix("%d/")
         return self._reader.base / value if value else None
+
+    def _folder(self, key: str) -> Path | None:
+        """Return the path of a folder, which need not be there yet."""
+        path = self.path(key)
+        if path is None and key in self._values:
+            self.problem(key, "names no folder; leave the line out, or name one")
+        try:
+            if path is not None and path.exists() and not path.is_dir():
+                self.problem(key, f"{path} is no folder; name another")
+        except PermissionError:
+            return path  # who may not look is told by whoever has to write there
+        except OSError as error:
+            self.problem(key, f"{error.strerror}; name another")
+        return path
 
     def authorities(self, key: str) -> bytes:
         """Return the certificates of a file that names whom to trust."""

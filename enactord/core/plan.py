@@ -48,6 +48,7 @@ GENERATION_MAX = 10**18
 """Generations stay below this, so that 20 digits always hold one and every language can count them."""
 MAX_PROBLEMS = 20
 _PROBLEMS_SHOWN = 3
+_SHOWN_MAX = 60
 """Of one endpoint that is malformed, in the reason for which it is held."""
 PROBLEM_LENGTH_MAX = 400
 """Longest text of one problem: what is wrong may be a value of megabytes, which nobody wants to read back."""
@@ -219,13 +220,16 @@ def parse_plan(document: bytes, *, bytes_max: int = PLAN_BYTES_MAX) -> Draft:
     if values > PLAN_VALUES_MAX:
         raise InvalidPlan((f"size: {values:,} values, at most {PLAN_VALUES_MAX:,}",))
     try:
-        plan = json.loads(document.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
+        plan = json.loads(document.decode("utf-8-sig"), object_pairs_hook=_unique, parse_constant=_no_constant)
     except UnicodeDecodeError as error:
-        raise InvalidPlan((f"not UTF-8: {error}",)) from error
+        raise InvalidPlan(
+            (f"not UTF-8: byte {error.start} is no part of a character; save the file as UTF-8",)
+        ) from error
     except RecursionError as error:
         raise InvalidPlan(("nested too deeply",)) from error
     except ValueError as error:
-        raise InvalidPlan((f"not JSON: {error}; a plan is one JSON object, and YAML is not read",)) from error
+        said = str(error) if isinstance(error, json.JSONDecodeError) else "a number has too many digits"
+        raise InvalidPlan((f"not JSON: {said}; a plan is one JSON object, and YAML is not read",)) from error
     if not isinstance(plan, dict):
         raise InvalidPlan(("not a JSON object",))
     return read_plan(plan)
@@ -238,7 +242,8 @@ def read_plan(plan: Mapping[str, Any]) -> Draft:
     """
     problems = _Problems()
     if plan.get("schema") != SCHEMA:
-        problems.add(f"schema: {plan.get('schema')!r}, must be {SCHEMA!r}")
+        said = f"is {_json(plan['schema'])}" if "schema" in plan else "is missing"
+        problems.add(f'schema: {said}; it must be "{SCHEMA}"')
     for key in plan:
         if key not in _TOP_KEYS:
             problems.add(f"{key}: unknown key (known: {', '.join(sorted(_TOP_KEYS))})")
@@ -284,7 +289,8 @@ def _endpoints(given: Mapping[str, Any], problems: _Problems) -> tuple[dict[str,
             problems.add(f"endpoints: {error}")
             continue
         if name in endpoints or name in withdrawn:
-            problems.add(f"endpoints: duplicate: {name!r} is there twice")
+            spelt = "" if text == name else f" (as {text!r}, too)"
+            problems.add(f"endpoints: duplicate: {name!r} is there twice{spelt}")
         elif name.startswith(FENCE_LABEL + "."):
             problems.add(f"endpoints: {name!r}: the label {FENCE_LABEL!r} is kept for the fence")
         else:
@@ -324,6 +330,15 @@ def _text(plan: Mapping[str, Any], key: str, problems: _Problems, *, required: b
     return value
 
 
+def _json(value: Any) -> str:
+    """Return a value of a plan as the plan has it, cut where it is long."""
+    try:
+        text = json.dumps(value)
+    except (ValueError, RecursionError):
+        return "a value that is too long"
+    return text if len(text) <= _SHOWN_MAX else text[:_SHOWN_MAX] + "…"
+
+
 def _is_unicode(text: str) -> bool:
     """Whether a text can be written anywhere: JSON's escapes can make halves of a surrogate pair, which cannot."""
     try:
@@ -335,7 +350,7 @@ def _is_unicode(text: str) -> bool:
 def _generation(plan: Mapping[str, Any], key: str, problems: _Problems) -> int | None:
     value = plan.get(key)
     if value is not None and (type(value) is not int or not 0 < value < GENERATION_MAX):
-        problems.add(f"{key}: {value!r} is no integer from 1 to {GENERATION_MAX - 1}")
+        problems.add(f"{key}: {_json(value)} is no integer from 1 to {GENERATION_MAX - 1}")
         return None
     return value
 
@@ -358,19 +373,23 @@ def _content(endpoint: Any, problems: _Problems) -> Content | None:
             problems.add(f"{key}: unknown key (known: {', '.join(sorted(_ENDPOINT_KEYS))})")
     ttl_s = endpoint.get("ttl_s")
     if type(ttl_s) is not int or not 0 <= ttl_s <= TTL_MAX_S:
-        problems.add(f"ttl_s: {ttl_s!r} is no integer from 0 to {TTL_MAX_S}")
+        said = f"{_json(ttl_s)} is no" if "ttl_s" in endpoint else "is missing: an"
+        problems.add(f"ttl_s: {said} integer from 0 to {TTL_MAX_S}")
         return None
     targets = endpoint.get("targets")
     if not isinstance(targets, list) or len(targets) > TARGETS_MAX:
-        problems.add(f"targets: must be a list of at most {TARGETS_MAX}")
+        said = "must be a" if "targets" in endpoint else "is missing: a"
+        problems.add(f"targets: {said} list of at most {TARGETS_MAX}")
         return None
     found: dict[bytes, Target] = {}
+    doubled: set[str] = set()
     for target in targets:
         read = _target(target, problems)
         if read is None:
             return None
         packed, value = read
-        if packed in found:
+        if packed in found and value.address not in doubled:
+            doubled.add(value.address)
             problems.add(f"duplicate: address {value.address} is there twice")
         found[packed] = value
     return Content(ttl_s=ttl_s, targets=tuple(found[packed] for packed in sorted(found, key=_family_first)))
@@ -386,7 +405,8 @@ def _target(target: Any, problems: _Problems) -> tuple[bytes, Target] | None:
         return None
     address, weight, ident = target.get("address"), target.get("weight"), target.get("id", "")
     if type(weight) is not int or not 0 <= weight <= WEIGHT_MAX:
-        problems.add(f"weight: {weight!r} is no integer from 0 to {WEIGHT_MAX}")
+        said = f"{_json(weight)} is no" if "weight" in target else "is missing: an"
+        problems.add(f"weight: {said} integer from 0 to {WEIGHT_MAX}")
         return None
     if not isinstance(ident, str) or len(ident) > ID_LENGTH_MAX or not _is_unicode(ident):
         problems.add(f"id: must be a text of at most {ID_LENGTH_MAX} characters")

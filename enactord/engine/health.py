@@ -148,6 +148,11 @@ class Health:
         self.id_problem = problem
 
     @property
+    def store_refused(self) -> bool:
+        """Whether the store answers and is not this installation's."""
+        return self._store_refused
+
+    @property
     def identity_problems(self) -> list[str]:
         """What is said of the installation's id, and of this enactor's, in order."""
         return [problem for problem in (self.installation_problem, self.id_problem) if problem]

@@ -62,7 +62,11 @@ class Refiller:
         """Return what to do where the plan that a zone is fenced by cannot be read; "": another version wrote it."""
         if PLAN.prefix + pad(record.generation) in self._mirror.other_formats:
             return ""
-        return f"{zone}: fenced by {record.txt.text}, a plan that the store does not have; publish the next one"
+        return (
+            f"{zone}: fenced by {record.txt.text}, a plan that the store does not have. If the store was set back to an"
+            " older state: enactorctl restore --from-copy --replace, on the machine of the enactor that was up last;"
+            " else publish the next plan"
+        )
 
     def settled(self, zone: str, record: FenceRecord) -> bool:
         """Whether all of the zone is recorded as applied at the very plan of its record."""

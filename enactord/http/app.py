@@ -16,8 +16,9 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from enactord import __version__
+from enactord.client.enactor import STORE_AWAY
 from enactord.config.tables import HttpConfig
-from enactord.core.errors import ConfigError
+from enactord.core.errors import ConfigError, StoreNotOurs
 from enactord.core.events import StepFailed
 from enactord.engine.enactor import Enactor
 from enactord.engine.evidence import ServerView, State
@@ -91,9 +92,9 @@ class Pages:
         self._access = Access(config.bearers, read_needs_token=config.read_needs_token)
         self._plans = PlanPages(enactor.mirror, scope.plans)
         self._reading = Reading(enactor.mirror, scope.plans, zones, enactor.account.seen, enactor.account.amiss)
-        self._writing = Writing(self.scope, self._access, plan_bytes_max=config.plan_bytes_max)
-        self._steering = Steering(enactor, self.scope, self._access)
-        self._overriding = Overriding(enactor.mirror, self.scope, self._access)
+        self._writing = Writing(self._ordered_scope, self._access, plan_bytes_max=config.plan_bytes_max)
+        self._steering = Steering(enactor, self._ordered_scope, self._access)
+        self._overriding = Overriding(enactor.mirror, self._ordered_scope, self._access)
         self._acts = Acts(scope)
         self._refused = RefusedPublications(enactor.mirror, scope.plans)
         self._streams = Streams(
@@ -108,6 +109,15 @@ class Pages:
     def scope(self) -> Scope:
         """Return the scope with the limits that are in force."""
         return replace(self._configured_scope, limits=self._enactor.settings.limits)
+
+    def _ordered_scope(self) -> Scope:
+        """Return the scope for an order.
+
+        Raises `StoreNotOurs` while the store is another installation's, or was wiped: what is stored there is lost.
+        """
+        if self._enactor.health.store_refused:
+            raise StoreNotOurs(self._enactor.health.store_problem)
+        return self.scope()
 
     def retune(self, config: HttpConfig) -> None:
         """Let in whom this config lets in from now on."""
@@ -124,6 +134,7 @@ class Pages:
         ]
         app = web.Application(middlewares=middlewares)
         app.on_response_prepare.append(add_headers)
+        app.on_response_prepare.append(self._tell_age)
         app.cleanup_ctx.append(self._feeding)
         app.on_shutdown.append(self._close_streams)
         app.add_routes(
@@ -152,6 +163,11 @@ class Pages:
         yield
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)
+
+    async def _tell_age(self, request: web.Request, response: web.StreamResponse) -> None:
+        """Say with each answer of the API whether the store answers: without it, what is shown is of before."""
+        if request.path.startswith("/api/") and not self._enactor.store_up:
+            response.headers[STORE_AWAY] = "true"
 
     async def _close_streams(self, app: web.Application) -> None:
         self._feed.close()

@@ -7,7 +7,15 @@ from typing import Any
 
 from aiohttp import web
 
-from enactord.core.errors import InvalidPlan, PlanUnreadable, StoreDown, StoreRefused, StoreUnknown, ZoneDown
+from enactord.core.errors import (
+    InvalidPlan,
+    PlanUnreadable,
+    StoreDown,
+    StoreNotOurs,
+    StoreRefused,
+    StoreUnknown,
+    ZoneDown,
+)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 OnFailure = Callable[[BaseException], None]
@@ -83,6 +91,8 @@ def from_outside(handler: Handler) -> Handler:
             raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"no plan: {detail}", problems=problems) from error
         except PlanUnreadable as error:
             raise Problem(HTTPStatus.CONFLICT, str(error)) from error
+        except StoreNotOurs as error:
+            raise _away(f"nothing is stored: {error}", "store-not-ours") from error
         except (StoreDown, StoreRefused) as error:
             raise _away(f"the plan store: {error}", _store_kind(error)) from error
         except ZoneDown as error:

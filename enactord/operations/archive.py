@@ -180,9 +180,11 @@ async def _backup_once(scope: Scope, path: Path, stage: Stage) -> Saved:
             os.fsync(file.fileno())
             size = file.tell()
         fresh.replace(path)
-    except BaseException:
+    except BaseException as error:
         with suppress(OSError):
             fresh.unlink(missing_ok=True)
+        if isinstance(error, OSError) and not error.filename:
+            error.filename = str(path)
         raise
     return Saved(
         scope=scope.name,

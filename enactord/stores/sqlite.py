@@ -225,6 +225,8 @@ def _told(path: Path, error: sqlite3.Error) -> StoreDown | StoreRefused:
             return StoreDown(f"{path}: {error}: another process keeps it; find that process with: fuser -v {path}")
         case sqlite3.SQLITE_CANTOPEN if not path.parent.is_dir():
             return StoreDown(f"{path}: the directory {path.parent} is not there; mount it, or make it")
+        case sqlite3.SQLITE_CANTOPEN if path.is_dir():
+            return StoreRefused(f"{path} is a directory; name a file in it")
         case sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM | sqlite3.SQLITE_READONLY:
             return StoreRefused(f"{path}: {error}; let the user that runs enactord read and write {path.parent}")
         case sqlite3.SQLITE_FULL:

@@ -295,3 +295,31 @@ async def test_an_endpoint_is_overridden_from_a_laptop(world: World, laptop: Lap
     assert (await laptop.ok("override", "end", ident, "--reason", "over", "--wait"))["waited"]["served"]
     assert world.servers[ZONE].serve(NAME).texts() == ("192.0.2.1", "192.0.2.2", "192.0.2.3")
     assert (await laptop.no(1, "override", "end", ident))["refusals"][0]["guard"] == "override"
+
+
+async def test_an_enactor_without_its_store_is_not_shown_as_well(world: World, laptop: Laptop) -> None:
+    """What it knows itself counts, at once; and whatever else it shows is told to be of before."""
+    member = world.members["a"]
+    assert (await laptop.ok("status", "--check"))["problems"] == []
+    member.store.cut()
+    await world.until(lambda: not member.enactor.store_up)
+    done = await laptop.run("status", "--check")
+    assert done.exit_code == 1, done.output
+    assert "degraded (a): store: " in done.stdout
+    assert "what it shows is of before" in done.stderr
+    assert "what it shows is of before" in (await laptop.run("plans")).stderr
+    member.store.mend()
+    await world.until(lambda: member.enactor.store_up)
+    assert "of before" not in (await laptop.run("plans")).stderr
+
+
+async def test_nothing_is_stored_in_a_store_that_is_not_the_enactors(
+    world: World, laptop: Laptop, tmp_path: Path
+) -> None:
+    """What is published into a wiped store would be gone once the store is restored."""
+    member = world.members["a"]
+    member.enactor.health.store_is_refused("the plan store is empty: enactorctl restore --from-copy")
+    words: list[tuple[str, ...]] = [("publish", file(tmp_path, plan(fleet(10, 2)))), ("rollback", "1", "--reason", "x")]
+    for order in (*words, ("freeze", "--reason", "x")):
+        told = (await laptop.no(3, *order))["message"]
+        assert "nothing is stored: the plan store is empty" in told, order

@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -125,6 +126,52 @@ def test_what_was_carried_out_exits_0_whatever_becomes_of_its_answer(shell: Shel
     assert shell.json("status")["frozen"] is None
     does("restore", str(shell.folder / "saved"), "--replace")
     does("prune")
+
+
+@pytest.mark.parametrize("to", [">/dev/full", ">&-"])
+def test_a_token_that_nobody_saw_is_no_success(shell: Shell, to: str) -> None:
+    """The answer is the deed here: it says how the token is made anew."""
+    tokens = str(shell.folder / "tokens")
+    done = shell.run("token", "create", "alice", "--role", "viewer", "--file", tokens, to=to)
+    assert done.returncode == 1, done.stderr
+    assert "--replace" in done.stderr
+
+
+def test_a_token_alone_goes_to_stdout(shell: Shell) -> None:
+    """So that what is redirected into a file is what --token-file takes."""
+    done = shell.run("token", "create", "alice", "--role", "viewer", "--file", str(shell.folder / "tokens"), to="")
+    assert re.fullmatch(r"enactord_\S+\n", done.stdout)
+    assert "keep it now" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "told"), [("-", "is written to a file"), ("/dev/null", "no regular file"), ("/dev/stdout", "regular file")]
+)
+def test_a_backup_replaces_no_device_and_no_pipe(shell: Shell, name: str, told: str) -> None:
+    done = shell.run("backup", name, to="")
+    assert done.returncode == 2, done.stdout
+    assert told in done.stderr
+    assert not Path("/dev/null").is_file()
+
+
+def test_a_backup_through_a_link_leaves_the_link(shell: Shell) -> None:
+    shell.json("publish", shell.plan(1))
+    link, real = shell.folder / "link", shell.folder / "real"
+    link.symlink_to(real)
+    shell.json("backup", str(link))
+    assert link.is_symlink()
+    assert real.stat().st_size > 100
+
+
+def test_a_closed_stdin_is_told(shell: Shell) -> None:
+    done = shell.run("publish", "-", "--dry-run", to="<&-")
+    assert (done.returncode, "stdin is closed" in done.stderr) == (2, True), done.stderr
+
+
+@pytest.mark.parametrize("words", [("--help",), ("status", "--help"), ("--version",)])
+def test_help_that_cannot_be_written_is_no_wrong_usage(shell: Shell, words: tuple[str, ...]) -> None:
+    done = shell.run(*words, to=">/dev/full")
+    assert (done.returncode, "could not be written" in done.stderr) == (1, True), done.stderr
 
 
 @pytest.mark.parametrize("to", [">/dev/full", ">&-"])

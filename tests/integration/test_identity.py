@@ -183,6 +183,9 @@ async def test_a_wiped_etcd_erases_no_copy_and_is_seeded_from_it(site: Site, etc
         etcd.start()
         await enactor.until(says(enactor, "the plan store is empty"))
         assert "enactorctl restore --from-copy" in enactor.standing()
+        refused = json.dumps(await run(config, "publish", str(config.with_name("plan.json")), code=1))
+        assert "the store was wiped" in refused
+        assert "restore --from-copy" in refused
         await enactor.until(lambda: enactor.event("installation.refused"))
         site.empty(NAME)
         await enactor.until(lambda: site.serves(2))

@@ -194,6 +194,14 @@ MISTAKES: Mapping[str, Sequence[Mistake]] = {
             fix="must be one of rfc2136",
         ),
         Mistake(
+            wrong="The folder of the local copy is a file.",
+            make=edit('state_dir = "state"', 'state_dir = "plan.json"'),
+            command=CHECK,
+            code=2,
+            place="enactor.state_dir: /etc/enactord/plan.json",
+            fix="is no folder; name another",
+        ),
+        Mistake(
             wrong="The server has no port.",
             make=lambda bench: bench.edit(f'server = "{bench.server}"', 'server = "192.0.2.53"'),
             command=CHECK,
@@ -357,8 +365,8 @@ MISTAKES: Mapping[str, Sequence[Mistake]] = {
             make=plan(schema="enactord.plan/v9"),
             command=PUBLISH,
             code=1,
-            place="plan.json: schema: 'enactord.plan/v9'",
-            fix="must be",
+            place='plan.json: schema: is "enactord.plan/v9"',
+            fix="it must be",
         ),
         Mistake(
             wrong="A name of the plan is in no zone of the config.",
@@ -593,15 +601,6 @@ MISTAKES: Mapping[str, Sequence[Mistake]] = {
             code=1,
             place="127.0.0.1:9",
             fix="take it out of zone[us-east-1.example.com.].verify",
-            servers=True,
-        ),
-        Mistake(
-            wrong="The folder of the local copy is a file.",
-            make=edit('state_dir = "state"', 'state_dir = "plan.json"'),
-            command=DOCTOR,
-            code=1,
-            place="enactor.state_dir",
-            fix="do: move the file away, or name another folder in enactor.state_dir",
             servers=True,
         ),
         Mistake(
