@@ -1,60 +1,24 @@
 """The zones that the zone suite runs over: one that no test has touched, and one whose server a test may stop."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
 
 import pytest
 
-from tests.contract.route53_site import Route53Site
-from tests.contract.skydns_site import SkydnsSite
-from tests.contract.zone_sites import (
-    BindSite,
-    DnsSite,
-    EmbeddedProcessSite,
-    EmbeddedSite,
-    KnotSite,
-    MemorySite,
-    OwnSite,
-    PowerDnsSite,
-    Site,
-)
-from tests.servers.bind import Bind
+from tests.contract.sites import EVERY, names
+from tests.contract.sites.base import DnsSite, ProcessSite, Servers, Site
+from tests.contract.sites.memory import MemorySite
 from tests.servers.choosy import ChoosyBind, ChoosyKnot, ChoosyPowerDns
-from tests.servers.etcd import Etcd
-from tests.servers.knot import Knot
-from tests.servers.powerdns import PowerDns
 from tests.servers.route53_double import use_credentials
 
 ZONES = [f"z{number:03}.test." for number in range(150)]
-OVER_DNS = ("embedded", "bind", "knot", "powerdns")
-OF_RECORDS = ("memory", *OVER_DNS, "route53")
-"""Where the fence is a record of the zone, and names may be wildcards."""
-ALL = (*OF_RECORDS, "skydns")
-
-_fresh = {kind: iter(ZONES) for kind in ALL}
+_fresh = {kind: iter(ZONES) for kind in EVERY}
 
 
 @pytest.fixture(scope="session")
-def bind_server() -> Iterator[Bind]:
-    with Bind(ZONES) as server:
-        yield server
-
-
-@pytest.fixture(scope="session")
-def knot_server() -> Iterator[Knot]:
-    with Knot(ZONES) as server:
-        yield server
-
-
-@pytest.fixture(scope="session")
-def powerdns_server() -> Iterator[PowerDns]:
-    with PowerDns(ZONES) as server:
-        yield server
-
-
-@pytest.fixture(scope="session")
-def skydns_server() -> Iterator[Etcd]:
-    with Etcd() as server:
-        yield server
+def servers() -> Iterator[Servers]:
+    with ExitStack() as stack:
+        yield Servers(ZONES, stack)
 
 
 @pytest.fixture(autouse=True)
@@ -63,57 +27,37 @@ def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     use_credentials(monkeypatch)
 
 
-async def open_site(request: pytest.FixtureRequest) -> Site:
-    """A zone that no test has touched."""
-    kind = request.param
-    zone = next(_fresh[kind])
-    match kind:
-        case "memory":
-            return MemorySite(zone)
-        case "embedded":
-            return await EmbeddedSite.open(zone)
-        case "bind":
-            return BindSite(zone, request.getfixturevalue("bind_server"))
-        case "knot":
-            return KnotSite(zone, request.getfixturevalue("knot_server"))
-        case "powerdns":
-            return PowerDnsSite(zone, request.getfixturevalue("powerdns_server"))
-        case "route53":
-            return await Route53Site.open(zone)
-        case _:
-            return SkydnsSite(zone, request.getfixturevalue("skydns_server"))
-
-
-@pytest.fixture(params=ALL)
-async def site(request: pytest.FixtureRequest) -> AsyncIterator[Site]:
-    opened = await open_site(request)
+async def _opened(kind: str, servers: Servers) -> AsyncIterator[Site]:
+    """Yield a zone that no test has touched."""
+    opened = await EVERY[kind].open(next(_fresh[kind]), servers)
     yield opened
     await opened.close()
 
 
-@pytest.fixture(params=OF_RECORDS)
-async def record_site(request: pytest.FixtureRequest) -> AsyncIterator[Site]:
-    opened = await open_site(request)
-    yield opened
-    await opened.close()
+@pytest.fixture(params=names())
+async def site(request: pytest.FixtureRequest, servers: Servers) -> AsyncIterator[Site]:
+    async for opened in _opened(request.param, servers):
+        yield opened
 
 
-CUT_BY = ("memory", "bind", "knot", "powerdns")
-"""Where a zone may hold delegations, and DNAMEs (which PowerDNS, as it comes, does not follow)."""
+@pytest.fixture(params=names(fence_in_zone=True))
+async def record_site(request: pytest.FixtureRequest, servers: Servers) -> AsyncIterator[Site]:
+    """Where the fence is a record of the zone, and names may be wildcards."""
+    async for opened in _opened(request.param, servers):
+        yield opened
 
 
-@pytest.fixture(params=CUT_BY)
-async def cut_site(request: pytest.FixtureRequest) -> AsyncIterator[Site]:
-    opened = await open_site(request)
-    yield opened
-    await opened.close()
+@pytest.fixture(params=names(cut="NS"))
+async def cut_site(request: pytest.FixtureRequest, servers: Servers) -> AsyncIterator[Site]:
+    """Where a zone may hold delegations."""
+    async for opened in _opened(request.param, servers):
+        yield opened
 
 
-@pytest.fixture(params=CUT_BY[:-1])
-async def dname_site(request: pytest.FixtureRequest) -> AsyncIterator[Site]:
-    opened = await open_site(request)
-    yield opened
-    await opened.close()
+@pytest.fixture(params=names(cut="DNAME"))
+async def dname_site(request: pytest.FixtureRequest, servers: Servers) -> AsyncIterator[Site]:
+    async for opened in _opened(request.param, servers):
+        yield opened
 
 
 @pytest.fixture(params=["memory", "bind", "knot"])
@@ -121,7 +65,7 @@ async def refusing_site(request: pytest.FixtureRequest) -> AsyncIterator[Site]:
     """A zone whose server refuses some names to our key, and with each the message that holds it."""
     kind, zone = request.param, "choosy.test."
     servers = {"bind": ChoosyBind, "knot": ChoosyKnot}
-    opened = MemorySite.refusing(zone) if kind == "memory" else OwnSite.open(zone, servers[kind])
+    opened = MemorySite.refusing(zone) if kind == "memory" else ProcessSite.alone(zone, servers[kind])
     yield opened
     await opened.close()
 
@@ -131,31 +75,21 @@ async def dropping_site(request: pytest.FixtureRequest) -> AsyncIterator[Site]:
     """A zone whose server leaves some names out in silence, and answers success."""
     zone = "choosy.test."
     memory = request.param == "memory"
-    opened = MemorySite.dropping(zone) if memory else OwnSite.open(zone, ChoosyPowerDns)
+    opened = MemorySite.dropping(zone) if memory else ProcessSite.alone(zone, ChoosyPowerDns)
     yield opened
     await opened.close()
 
 
-@pytest.fixture(params=OVER_DNS)
-async def dns_site(request: pytest.FixtureRequest) -> AsyncIterator[DnsSite]:
-    opened = await open_site(request)
-    assert isinstance(opened, DnsSite)
-    yield opened
-    await opened.close()
+@pytest.fixture(params=names(rfc2136=True))
+async def dns_site(request: pytest.FixtureRequest, servers: Servers) -> AsyncIterator[DnsSite]:
+    async for opened in _opened(request.param, servers):
+        assert isinstance(opened, DnsSite)
+        yield opened
 
 
-@pytest.fixture(params=ALL)
+@pytest.fixture(params=names())
 async def own_site(request: pytest.FixtureRequest) -> AsyncIterator[Site]:
     """A site whose server is this test's alone, to stop or kill."""
-    own: dict[str, Callable[[str], Site]] = {
-        "memory": MemorySite,
-        "embedded": EmbeddedProcessSite.own,
-        "bind": BindSite.own,
-        "knot": KnotSite.own,
-        "powerdns": PowerDnsSite.own,
-        "skydns": SkydnsSite.own,
-    }
-    kind, zone = request.param, "own.test."
-    opened = await Route53Site.open(zone) if kind == "route53" else own[kind](zone)
+    opened = await EVERY[request.param].own("own.test.")
     yield opened
     await opened.close()

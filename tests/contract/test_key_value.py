@@ -469,7 +469,13 @@ def set_format(path: Path, number: int) -> None:
     [
         pytest.param(take_away, bring_back, StoreDown, "directory .*/mnt is not there; mount it", id="directory away"),
         pytest.param(damage, put_sound_file_back, StoreRefused, "left as it is: .*enactorctl restore", id="damaged"),
-        pytest.param(put_folder_there, remove_folder, StoreRefused, "let the user .* read and write", id="permission"),
+        pytest.param(
+            put_folder_there,
+            remove_folder,
+            StoreRefused,
+            "let the user .* read and write|is a directory; name a file",
+            id="permission",
+        ),
         pytest.param(
             lambda path: set_format(path, 2),
             lambda path: set_format(path, 1),

@@ -13,7 +13,7 @@ from enactord.core.names import fence_name
 from enactord.core.records import NO_RECORDS, Change, Committed, Records, Served, Transaction
 from enactord.ports import Zone
 from enactord.wire.tsig import find_tsig
-from tests.contract.zone_sites import DnsSite, FixedClock, OwnSite, PowerDnsSite
+from tests.contract.sites.base import DnsSite, FixedClock, ProcessSite, is_powerdns
 from tests.servers.bind import Bind, PrivateBind, ViewsBind
 from tests.servers.dns_server import FOREIGN_SECRET, SECRET
 from tests.servers.proxy import Proxy
@@ -59,7 +59,7 @@ async def test_a_question_with_a_wrong_key_or_clock_names_what_to_mend(
     await opened(dns_site, www=ONE)
     clock = FixedClock(ahead_s=ahead_s)
     zone = dns_site.client(key_name=key_name, clock=clock, secret=secret)
-    told = "PowerDNS does not say which" if isinstance(dns_site, PowerDnsSite) else told
+    told = "PowerDNS does not say which" if is_powerdns(dns_site) else told
     for ask in (zone.read_fence(), zone.read([f"www.{dns_site.zone}"])):
         with pytest.raises(ZoneUnproved, match=f"NOTAUTH to key {key_name}.: .*{told}"):
             await ask
@@ -76,15 +76,15 @@ async def test_any_key_that_the_server_knows_may_ask(dns_site: DnsSite) -> None:
 
 
 @pytest.fixture(params=[PrivateBind, ViewsBind])
-async def keyed_site(request: pytest.FixtureRequest) -> AsyncIterator[OwnSite]:
+async def keyed_site(request: pytest.FixtureRequest) -> AsyncIterator[ProcessSite]:
     """A zone that only those see who sign."""
     kind: type[Bind] = request.param
-    site = OwnSite.open("keyed.test.", kind)
+    site = ProcessSite.alone("keyed.test.", kind)
     yield site
     await site.close()
 
 
-async def test_reads_and_writes_meet_the_same_zone(keyed_site: OwnSite) -> None:
+async def test_reads_and_writes_meet_the_same_zone(keyed_site: ProcessSite) -> None:
     """Whatever the server shows to others: fence after fence is opened, and what was written is read."""
     zone = await opened(keyed_site, www=ONE)
     www, missing = f"www.{keyed_site.zone}", f"missing.{keyed_site.zone}"
@@ -95,7 +95,7 @@ async def test_reads_and_writes_meet_the_same_zone(keyed_site: OwnSite) -> None:
     assert await zone.read([www, missing]) == expected
 
 
-async def test_who_does_not_sign_is_told_so_or_sees_another_zone(keyed_site: OwnSite) -> None:
+async def test_who_does_not_sign_is_told_so_or_sees_another_zone(keyed_site: ProcessSite) -> None:
     """A reader without a key; with a signed one behind it, it still gets what it is refused."""
     zone = await opened(keyed_site, www=ONE)
     www = f"www.{keyed_site.zone}"

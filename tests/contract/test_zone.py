@@ -29,7 +29,7 @@ from enactord.core.records import (
     Unknown,
 )
 from enactord.ports import ServedReader, Zone
-from tests.contract.zone_sites import DnsSite, FixedClock, PowerDnsSite, Site
+from tests.contract.sites.base import DnsSite, FixedClock, Site, is_powerdns
 from tests.servers.choosy import FORBIDDEN, OK
 
 A1, A2, A3 = bytes((192, 0, 2, 1)), bytes((192, 0, 2, 2)), bytes((192, 0, 2, 3))
@@ -553,7 +553,7 @@ async def test_write_with_an_unknown_key_is_denied(dns_site: DnsSite) -> None:
     outcome = await dns_site.client(key_name="nobody").write(Transaction(fence_seen=(), fence_after=fence(1)))
     assert isinstance(outcome, Refused)
     assert outcome.reason is Reason.DENIED
-    assert ("an unknown key" if isinstance(dns_site, PowerDnsSite) else "BADKEY") in outcome.detail
+    assert ("an unknown key" if is_powerdns(dns_site) else "BADKEY") in outcome.detail
 
 
 async def test_write_with_a_wrong_clock_is_denied(dns_site: DnsSite) -> None:

@@ -15,7 +15,7 @@ from enactord.doctor import Check, Report, State, examine
 from enactord.store.keys import Keys, installation_value
 from enactord.stores.local_copy import SqliteLocalCopy
 from enactord.wire.tsig import TsigKey
-from tests.contract.zone_sites import FixedClock
+from tests.contract.sites.base import FixedClock
 from tests.servers.dns_server import SECRET
 
 ZONE = "example.test."

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from enactord.operations.conformance import Conformance, Target, Verdict, conform
 from enactord.wire.tsig import TsigKey
-from tests.contract.zone_sites import FixedClock
+from tests.contract.sites.base import FixedClock
 from tests.docs.markdown import code, table
 from tests.servers.bind import Bind
 from tests.servers.dns_server import FOREIGN_SECRET, DnsServer

@@ -30,7 +30,7 @@ from enactord.operations.scope import Denied
 from enactord.wire.answer import TYPE_TXT
 from enactord.wire.plain_update import text
 from enactord.wire.tsig import TsigKey
-from tests.contract.zone_sites import FixedClock
+from tests.contract.sites.base import FixedClock
 from tests.daily import daily
 from tests.doctor.desk import ZONE, Desk, raise_fence
 from tests.servers.bind import Bind

@@ -20,10 +20,11 @@ from enactord.core.records import Reason, Refused, Transaction
 from enactord.ports import KeyValue, Zone
 from enactord.stores.by_url import open_store
 from tests.chaos.children import Child, command
-from tests.contract.zone_sites import PowerDnsSite
+from tests.contract.sites.base import ProcessSite
 from tests.daily import daily
 from tests.servers.dns_server import SECRET, free_port
 from tests.servers.etcd import Etcd
+from tests.servers.powerdns import PowerDns
 from tests.servers.route53_double import Faults, Route53Double, use_credentials
 from tests.servers.route53_double.hosted_zone import Change, RecordSet
 
@@ -102,7 +103,7 @@ async def unweighted(zone: Zone, name: str) -> Weights:
 
 
 class OnPowerDns:
-    def __init__(self, site: PowerDnsSite, secret_file: Path) -> None:
+    def __init__(self, site: ProcessSite, secret_file: Path) -> None:
         self._site = site
         self._zone = site.client()
         secret_file.write_text(SECRET)
@@ -151,7 +152,7 @@ async def backend(
 ) -> AsyncIterator[Backend]:
     async with AsyncExitStack() as stack:
         if request.param == "powerdns":
-            site = PowerDnsSite.own(ZONE)
+            site = ProcessSite.alone(ZONE, PowerDns)
             stack.push_async_callback(site.close)
             yield OnPowerDns(site, tmp_path / "tsig.secret")
         elif request.param == "route53":

@@ -15,7 +15,7 @@ from bench.naive.layout import alias_key
 from bench.naive.memory import Answer, GivenPlans, MemoryServer, MemoryZone
 from bench.naive.ports import Key, Outcome, Plan, Plans, Transaction, Zone, plan_of
 from enactord.core.plan import read_plan
-from tests.contract.zone_sites import FixedClock, tsig_key
+from tests.contract.sites.base import FixedClock, tsig_key
 from tests.servers.dns_server import FOREIGN_SECRET, SECRET, DnsServer
 from tests.world import plan
 

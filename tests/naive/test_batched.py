@@ -11,7 +11,7 @@ from bench.naive.ports import Key, Rrset, Transaction, ZoneFailed
 from enactord.core.content import pack_address
 from enactord.core.names import FENCE_LABEL, fence_name
 from enactord.core.records import Change, Records
-from tests.contract.zone_sites import FixedClock, tsig_key
+from tests.contract.sites.base import FixedClock, tsig_key
 from tests.naive.sites import DnsSite
 from tests.servers.dns_server import SECRET, DnsServer
 

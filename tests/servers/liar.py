@@ -10,7 +10,7 @@ from enactord.wire.names import HEADER_BYTES, read_fixed, read_name, skip_name
 from enactord.wire.plain_update import ANY, IN, NONE, TYPE_ANY
 from enactord.wire.stream import MaybeReceived, NeverSent, Stream
 from enactord.wire.tsig import TsigError, TsigKey, find_tsig, sign, verify
-from tests.contract.zone_sites import FixedClock
+from tests.contract.sites.base import FixedClock
 
 _CLOCK = FixedClock()
 _UPDATE = 5

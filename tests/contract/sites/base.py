@@ -1,10 +1,12 @@
-"""Where the zone suite runs: for each kind of server its clients, and edits past the fence."""
+"""What the zone suite runs on: a zone on one server, its clients, and edits past the fence."""
 
 import asyncio
 import base64
 import time
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
 
 import dns.asyncquery
 import dns.message
@@ -15,20 +17,15 @@ import dns.rdatatype
 import dns.tsig
 import dns.update
 
-from enactord.backends.memory import MemoryServer, MemoryZone
 from enactord.backends.rfc2136.zone import Rfc2136Zone
 from enactord.core.names import fence_name
-from enactord.core.records import NO_RECORDS, Reason, Records, Refused
-from enactord.dns_server import EmbeddedServer
+from enactord.core.records import NO_RECORDS, Records
 from enactord.ports import Clock, Zone
 from enactord.wire.tsig import TsigKey
-from tests.servers.bind import Bind
-from tests.servers.choosy import FORBIDDEN
 from tests.servers.dns_server import FOREIGN_SECRET, SECRET, DnsServer
-from tests.servers.embedded import KEYS, Embedded
-from tests.servers.knot import Knot
 from tests.servers.powerdns import PowerDns
 
+T = TypeVar("T")
 _TIMEOUT_S = 5.0
 
 
@@ -70,55 +67,6 @@ class Site(Protocol):
     async def start(self) -> None: ...
 
     async def close(self) -> None: ...
-
-
-class MemorySite:
-    """The double. It has no process: stopped or killed, it keeps what it acknowledged."""
-
-    records_max = 2500
-
-    def __init__(self, zone: str) -> None:
-        self.zone = zone
-        self._server = MemoryServer(zone)
-
-    @classmethod
-    def refusing(cls, zone: str) -> "MemorySite":
-        site = cls(zone)
-        for label in FORBIDDEN:
-            site._server.refuse(f"{label}.{zone}", Refused(reason=Reason.DENIED, detail="REFUSED", answer="REFUSED"))
-        return site
-
-    @classmethod
-    def dropping(cls, zone: str) -> "MemorySite":
-        site = cls(zone)
-        for label in FORBIDDEN:
-            site._server.drop(f"{label}.{zone}", "A", "AAAA")
-        return site
-
-    def client(self) -> Zone:
-        return MemoryZone(self._server)
-
-    async def put_foreign(self, name: str, *, records: Records = NO_RECORDS, cname: str | None = None) -> None:
-        self._server.put_foreign(name, records=records, cname=cname)
-
-    async def put_cut(self, owner: str, kind: str) -> None:
-        self._server.put_cut(owner, kind)
-
-    async def put_fence(self, texts: Sequence[Sequence[str]]) -> None:
-        self._server.put_fence(
-            tuple(b"".join(bytes((len(part),)) + part.encode() for part in parts) for parts in texts)
-        )
-
-    async def stop(self) -> None:
-        self._server.up = False
-
-    kill = stop
-
-    async def start(self) -> None:
-        self._server.up = True
-
-    async def close(self) -> None:
-        pass
 
 
 class DnsSite:
@@ -224,8 +172,15 @@ class DnsSite:
         assert answer.rcode() == dns.rcode.NOERROR, dns.rcode.to_text(answer.rcode())
 
 
-class _ProcessSite(DnsSite):
+class ProcessSite(DnsSite):
     """A zone of a child process, shared by many tests or a test's own."""
+
+    @classmethod
+    def alone(cls, zone: str, kind: type[DnsServer]) -> "ProcessSite":
+        """Start a server for this zone."""
+        server = kind([zone])
+        server.start()
+        return cls(zone, server, owned=True)
 
     def __init__(self, zone: str, server: DnsServer, *, owned: bool = False) -> None:
         super().__init__(zone, server.host, server.port)
@@ -250,65 +205,62 @@ class _ProcessSite(DnsSite):
             await asyncio.to_thread(self.server.remove)
 
 
-class OwnSite(_ProcessSite):
-    """A zone of a server that is this site's alone."""
-
-    @classmethod
-    def open(cls, zone: str, kind: type[DnsServer]) -> "OwnSite":
-        server = kind([zone])
-        server.start()
-        return cls(zone, server, owned=True)
-
-
-class BindSite(_ProcessSite):
-    @classmethod
-    def own(cls, zone: str) -> "BindSite":
-        server = Bind([zone])
-        server.start()
-        return cls(zone, server, owned=True)
-
-
-class KnotSite(_ProcessSite):
-    @classmethod
-    def own(cls, zone: str) -> "KnotSite":
-        server = Knot([zone])
-        server.start()
-        return cls(zone, server, owned=True)
-
-
-class PowerDnsSite(_ProcessSite):
-    @classmethod
-    def own(cls, zone: str) -> "PowerDnsSite":
-        server = PowerDns([zone])
-        server.start()
-        return cls(zone, server, owned=True)
-
-
-class EmbeddedSite(DnsSite):
-    """The embedded server in the test's own loop, without a state directory."""
-
-    def __init__(self, zone: str, server: EmbeddedServer) -> None:
-        super().__init__(zone, "127.0.0.1", server.port)
-        self._server = server
-
-    @classmethod
-    async def open(cls, zone: str) -> "EmbeddedSite":
-        server = EmbeddedServer(zones=[zone], keys=KEYS, state_dir=None)
-        await server.start("127.0.0.1", 0)
-        return cls(zone, server)
-
-    async def close(self) -> None:
-        await super().close()
-        await self._server.close()
-
-
-class EmbeddedProcessSite(_ProcessSite):
-    @classmethod
-    def own(cls, zone: str) -> "EmbeddedProcessSite":
-        server = Embedded([zone])
-        server.start()
-        return cls(zone, server, owned=True)
-
-
 def tsig_key(name: str, secret: str) -> TsigKey:
     return TsigKey(name=name + ".", algorithm="hmac-sha256", secret=base64.b64decode(secret))
+
+
+class Servers:
+    """The servers that many tests share; each is started for the first that asks for it."""
+
+    def __init__(self, zones: Sequence[str], stack: ExitStack) -> None:
+        self._zones = zones
+        self._stack = stack
+        self._started: dict[object, Any] = {}
+
+    def of(self, kind: type[DnsServer]) -> DnsServer:
+        """Return the DNS server of a kind, with all zones."""
+        return self.shared(kind, lambda: kind(self._zones))
+
+    def shared(self, of: object, make: Callable[[], AbstractContextManager[T]]) -> T:
+        """Return what is shared under this key."""
+        if of not in self._started:
+            self._started[of] = self._stack.enter_context(make())
+        found: T = self._started[of]
+        return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """One kind of server that the suite runs on.
+
+    `open` returns a zone that no test has touched; `own` a zone whose server is the test's alone, to stop or kill.
+    `cuts`: what a zone may hold above names: delegations ("NS"), and "DNAME".
+    """
+
+    name: str
+    open: Callable[[str, Servers], Awaitable[Site]]
+    own: Callable[[str], Awaitable[Site]]
+    cuts: frozenset[str] = frozenset()
+
+
+def shared(kind: type[DnsServer]) -> Callable[[str, Servers], Awaitable[Site]]:
+    """Return what opens a zone on the shared server of a kind."""
+
+    async def opened(zone: str, servers: Servers) -> Site:
+        return ProcessSite(zone, servers.of(kind))
+
+    return opened
+
+
+def alone(kind: type[DnsServer]) -> Callable[[str], Awaitable[Site]]:
+    """Return what opens a zone on a server of its own."""
+
+    async def opened(zone: str) -> Site:
+        return ProcessSite.alone(zone, kind)
+
+    return opened
+
+
+def is_powerdns(site: Site) -> bool:
+    """Whether a site's server is PowerDNS."""
+    return isinstance(site, ProcessSite) and isinstance(site.server, PowerDns)

@@ -7,6 +7,7 @@ from enactord.backends.route53.zone import Route53Zone
 from enactord.core.names import fence_name
 from enactord.core.records import NO_RECORDS, Records
 from enactord.ports import Zone
+from tests.contract.sites.base import Kind, Servers, Site
 from tests.servers.route53_double import Route53Double
 from tests.servers.route53_double.hosted_zone import Change, RecordSet
 
@@ -73,3 +74,10 @@ class Route53Site:
             await zone.close()
         await self._api.close()
         await self.double.stop()
+
+
+async def _open(zone: str, servers: Servers) -> Site:
+    return await Route53Site.open(zone)
+
+
+KINDS = (Kind(name="route53", open=_open, own=Route53Site.open),)

@@ -10,6 +10,7 @@ from enactord.core.kv import Delete, Operation, Put
 from enactord.core.records import NO_RECORDS, Records
 from enactord.ports import Zone
 from enactord.stores.etcd import EtcdStore
+from tests.contract.sites.base import Kind, Servers, Site
 from tests.servers.etcd import Etcd
 
 _READY_LIMIT_S = 20.0
@@ -92,3 +93,14 @@ class SkydnsSite:
         except StoreDown:
             return False
         return True
+
+
+async def _open(zone: str, servers: Servers) -> Site:
+    return SkydnsSite(zone, servers.shared(Etcd, Etcd))
+
+
+async def _own(zone: str) -> Site:
+    return SkydnsSite.own(zone)
+
+
+KINDS = (Kind(name="skydns", open=_open, own=_own),)
