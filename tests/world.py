@@ -61,6 +61,16 @@ class WallClock:
         return 1_800_000_000.0 + asyncio.get_running_loop().time()
 
 
+class TickingClock(WallClock):
+    """A clock that never says the same time twice, as the time of day does not."""
+
+    _last = 0.0
+
+    def now(self) -> float:
+        self._last = max(super().now(), self._last + 1e-5)
+        return self._last
+
+
 class JumpingClock(WallClock):
     """An enactor's own clock, which somebody may set."""
 
@@ -283,7 +293,7 @@ class World:
         self.store = MemoryStore()
         self.servers = {zone: MemoryServer(zone) for zone in zones}
         self.secondaries: dict[str, Secondary] = {}
-        self.clock = WallClock()
+        self.clock: WallClock = TickingClock()
         self.keys = Keys(scope)
         self.plans = Plans(self.store, self.keys, self.clock, zones=zones)
         self.settings = {

@@ -15,6 +15,8 @@ from enactord.core.errors import ZoneDown, ZoneUnproved
 from enactord.core.records import NO_RECORDS, Records, Served
 from tests.servers.tcp_peer import Peer, Script, serving
 
+pytestmark = pytest.mark.real_time
+
 NAMES = [f"n{k:03}.example.test." for k in range(200)]
 EXPECTED = {name: Served(records=Records(ttl_s=30, a=(b"\xc0\0\2\1",), aaaa=())) for name in NAMES}
 SHORT_S = 0.2

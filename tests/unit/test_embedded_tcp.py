@@ -14,6 +14,8 @@ import pytest
 
 from tests.embedded_lab import LIMIT_S, SIGNER, ZONE, Wire, apply, look_up, put, serving, texts, update
 
+pytestmark = pytest.mark.real_time
+
 SOA_QUERY = dns.message.make_query(ZONE, "SOA", use_edns=False).to_wire()
 
 

@@ -135,7 +135,7 @@ async def test_a_malformed_endpoint_is_held_and_the_rest_applies(world: World) -
     assert world.servers[ZONE].serve(f"new.{ZONE}").records.empty
     held = member.recorder.of(EndpointHeld)
     assert {(hold.name, hold.guard) for hold in held} == {(name, "malformed"), (f"new.{ZONE}", "malformed")}
-    assert "weight: None is no integer" in held[0].detail
+    assert "weight: is missing: an integer" in held[0].detail
     await world.publish(plan(fleet(20, 3)))
     await world.applied(3)
     assert world.serves(fleet(20, 3))

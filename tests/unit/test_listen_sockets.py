@@ -11,6 +11,8 @@ from enactord.http.sockets import explain, open_sockets
 from enactord.wire.address import Address
 from tests.servers.dns_server import free_port
 
+pytestmark = pytest.mark.real_time
+
 V4, V6 = "127.0.0.1", "::1"
 SHORT_S = 2.0
 

@@ -83,16 +83,22 @@ def test_each_answer_that_is_no_document_has_its_exit_code_and_fix(
 
 
 @pytest.mark.parametrize(
-    ("enactors", "code"),
+    ("enactors", "reasons", "code"),
     [
-        ([], 1),
-        ([{"id": "a", "stale": False}], 0),
-        ([{"id": "a", "stale": True}], 1),
-        ([{"id": "a", "stale": False, "degraded": ["store: no answer"]}], 1),
+        ([{"id": "a", "stale": False}], [], 0),
+        ([{"id": "a", "stale": True}], [], 0),
+        ([{"id": "a", "stale": False}], ["store: no answer"], 1),
+        ([], ["store: no answer"], 1),
+        ([{"id": "a", "stale": False}, {"id": "b", "stale": True}], [], 1),
+        ([{"id": "a", "stale": False}, {"id": "b", "stale": False, "degraded": ["log: lost"]}], [], 1),
     ],
 )
-def test_status_checks_over_http_as_by_the_config(enactors: list[dict[str, Any]], code: int) -> None:
-    with Canned(found(enactors=enactors, self={"id": "a"})) as peer:
+def test_status_checks_over_http_by_what_the_asked_enactor_knows_now(
+    enactors: list[dict[str, Any]], reasons: list[str], code: int
+) -> None:
+    """Of the others, by what they last said of themselves in the store."""
+    own = {"id": "a", "reasons": reasons, "working_on": 0}
+    with Canned(found(enactors=enactors, self=own)) as peer:
         done = CliRunner().invoke(ctl, ["--url", peer.url, "status", "--check", "--json"])
     assert done.exit_code == code
     document = json.loads(done.stdout)
@@ -105,7 +111,7 @@ PLANNERS = "planner  state    \ndefault  publishes\n"
 
 def test_a_question_imports_no_store() -> None:
     """Nor aiohttp: from a laptop, the answer is there in less time than that import takes."""
-    with Canned(found(enactors=[])) as peer:
+    with Canned(found(enactors=[], self={"id": "a", "reasons": [], "working_on": 0})) as peer:
         words = f"['--url', {peer.url!r}, 'status', '--json']"
         program = (
             f"import sys; from enactord.cli.ctl import main; main({words}, standalone_mode=False); print(*sys.modules)"

@@ -9,6 +9,8 @@ import pytest
 from enactord.wire.stream import STALL_S, MaybeReceived, NeverSent, Stream
 from tests.servers.tcp_peer import Peer, serving
 
+pytestmark = pytest.mark.real_time
+
 TIMEOUT_S = 5.0
 SHORT_S = 0.2
 

@@ -298,6 +298,7 @@ async def test_lag_is_watched_on_after_a_failure() -> None:
     assert failures.totals["lag"] == 1
 
 
+@pytest.mark.real_time
 async def test_lag_tells_how_long_the_loop_was_blocked() -> None:
     """A loop that is blocked past a timer wakes it late by as much; nothing but the lateness is told."""
     lags: list[float] = []

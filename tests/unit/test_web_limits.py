@@ -8,6 +8,8 @@ from enactord.http.limits import BURST_S, WRONG_TOKEN_COST, rated
 from enactord.http.problems import Problem
 from tests.daily import daily
 
+pytestmark = pytest.mark.real_time
+
 STALE = {"Authorization": "Bearer stale"}
 RIGHT = {"Authorization": "Bearer right"}
 
