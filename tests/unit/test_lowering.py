@@ -17,7 +17,7 @@ from enactord.operations.lowering import QUIET_S, Lowered, lower, sound_top
 from enactord.operations.scope import Denied, Scope
 from enactord.store.control import Freeze, freeze, thaw
 from enactord.store.plans import Orders, Plans
-from tests.world import SCOPE, ZONE, JumpingClock, World, fleet, plan, tolerant
+from tests.world import SCOPE, ZONE, JumpingClock, TickingClock, World, fleet, plan, tolerant
 
 OTHER = "other.test."
 FAR = GENERATION_MAX - 1
@@ -25,12 +25,16 @@ STEP = Limits()[STEP_MAX]
 BOTH = fleet(5, 1) | fleet(5, 1, zone=OTHER)
 
 
+class Clock(JumpingClock, TickingClock):
+    """A clock that is set, and never says the same time twice."""
+
+
 class Stuck(World):
     """A scope of two zones; the operator's clock goes on as fast as the operator waits."""
 
     def __init__(self) -> None:
         super().__init__(zones=(ZONE, OTHER), repair_interval_s=0.2)
-        self.clock: JumpingClock = JumpingClock()
+        self.clock: Clock = Clock()
         self.waited_s = 0.0
 
     async def begin(self) -> None:
