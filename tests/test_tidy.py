@@ -22,7 +22,7 @@ TESTS = sorted((ROOT / "tests").rglob("*.py"))
 LINES_MAX = 600
 
 MAY_CATCH_ALL = {
-    "enactord/engine/loops.py": "a loop of the engine that fails is logged and started again",
+    "enactord/engine/supervise.py": "a loop of the engine that fails is logged and started again",
     "enactord/engine/pipelines.py": "a pass that fails is told, and tried again; the other zones go on",
     "enactord/cli/program.py": "a command ends with a sentence and an exit code, not with a traceback",
     "enactord/cli/terminal.py": "what was carried out must not look failed because its answer cannot be shown",

@@ -17,10 +17,10 @@ from enactord.core.fence import (
 )
 from enactord.core.guards import in_step
 from enactord.core.plan import Manifest
-from enactord.engine.opening import Opener, Opening, describe
+from enactord.engine.desired import plan_at
 from enactord.engine.primaries import PrimaryChoice
+from enactord.engine.raise_fence import FenceRaiser, Raising, describe
 from enactord.engine.refilling import Refiller
-from enactord.engine.rightful import plan_at
 from enactord.engine.settings import Ports, Settings
 from enactord.store.mirror import Mirror
 
@@ -74,7 +74,7 @@ class BasisFinder:
         settings: Settings,
         ports: Ports,
         mirror: Mirror,
-        opener: Opener,
+        opener: FenceRaiser,
         refiller: Refiller,
         choice: PrimaryChoice,
         *,
@@ -165,7 +165,7 @@ class BasisFinder:
         if self._store_up():
             opened = await self._opener.replant(zone, record)
             problem = self._described(zone, opened.found) if opened.found is not None else ""
-            return replace(basis, writable=opened.how is Opening.OPEN), problem
+            return replace(basis, writable=opened.how is Raising.RAISED), problem
         if await self._opener.replant_alone(zone, record, seen):
             return basis, ""
         stands = "the fence record is gone" if not seen else f"at the fence's name stands {describe(seen)}"

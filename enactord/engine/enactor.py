@@ -1,11 +1,8 @@
-"""The enactor: read this first.
+"""One enactor of a scope: its parts, and the loops that run side by side. How a plan goes its way is in `apply.py`.
 
-    watch -> read plan -> guards -> claim -> open -> diff -> begin, write, verify, commit -> settle
-
-Every enactor is active, and any one can finish the job alone. Six loops run side by side:
-the mirror follows the store, the session keeps its lease, plans are applied, served
-names are looked at, old plans are pruned, and a copy is kept on local disk. None of them
-is trusted by the others: what is written is compared by the store and the DNS server.
+Every enactor is active, and any one can finish the job alone. The cache follows the store, the session keeps its lease,
+plans are applied, served names are looked at, fences are asked for, old plans are pruned, and a copy is kept on local
+disk. None of the loops is trusted by the others: what is written is compared by the store and the DNS server.
 """
 
 import asyncio
@@ -13,64 +10,59 @@ import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from enactord.core.errors import (
     Compacted,
     EnactordError,
-    IdTaken,
     LeaseLost,
     PlanUnreadable,
     StoreDown,
-    StoreNotOurs,
     StoreRefused,
-    ZoneDown,
-    ZoneOdd,
 )
 from enactord.core.events import LimitsChanged, StepFailed, WasFrozen, WasThawed
 from enactord.core.guards import Limits
 from enactord.core.refusal import Refusal
 from enactord.engine.account import Account
-from enactord.engine.applying import Applier
-from enactord.engine.choosing import Choosing
+from enactord.engine.choose import Choosing
 from enactord.engine.claims import Claims
-from enactord.engine.copying import Copier
 from enactord.engine.evidence import Evidence
 from enactord.engine.fence_watch import FenceWatch
-from enactord.engine.health import ASKED_ASPECTS, FENCE_ASPECTS, Aspect, Health
+from enactord.engine.follow import Follower
+from enactord.engine.health import Health
 from enactord.engine.identity import Identity
-from enactord.engine.loops import supervised
-from enactord.engine.opening import Opener
-from enactord.engine.pace import Backoff, Gate
+from enactord.engine.look import Looks
+from enactord.engine.pace import Gate
+from enactord.engine.passes import Deps
 from enactord.engine.pipelines import Pipelines
 from enactord.engine.planning import Planning
 from enactord.engine.primaries import PrimaryChoice
-from enactord.engine.probing import Ground
-from enactord.engine.pruner import Pruner
-from enactord.engine.repairer import Repairer
+from enactord.engine.prune import Pruner
+from enactord.engine.raise_fence import FenceRaiser
+from enactord.engine.repair import Repairer
 from enactord.engine.retries import Retries
 from enactord.engine.settings import Ports, Settings
-from enactord.engine.sharing import Sharing
-from enactord.engine.writer import ZoneDenied, ZoneWriter
+from enactord.engine.share import Sharing
+from enactord.engine.snapshot import Copier
+from enactord.engine.supervise import supervised
+from enactord.engine.write import ZoneWriter
 from enactord.store.control import Freeze
 from enactord.store.keys import Keys
+from enactord.store.ledger import Ledger
 from enactord.store.limits import Ruling, differences, seed
 from enactord.store.mirror import Mirror
 from enactord.store.reports import REPORT_EVERY_S
-from enactord.store.session import RENEWED_S, Session
+from enactord.store.session import Session
 
 _REASONS_MAX, _REASON_LENGTH_MAX = 8, 300
 """What of its troubles an enactor tells the others through the store."""
 _ZONES_TOLD_MAX = 100
 _IDLE_S = 1.0
-_RETRY_FIRST_S = 0.05
-_RETRY_CAP_S = 5.0
-_LOOKS_AT_ONCE = 8
-_LOOK_PATIENCE_S = 1.0
-_UNSETTLED_PAUSE_S = 5.0
-"""The pause before a zone is looked at again of which some server does not show yet what its own server does."""
-_NEGATIVE_TTL_EVERY_S = 300.0
-_RELOAD_S = 300.0
-"""A full re-read of the store, whatever the watch says: watches have lost events (etcd 3.4.31, 3.4.36)."""
+_ZONES_AT_ONCE = 16
+"""Zones on their way at once; a zone that waits for its server for long gives its place to others."""
+_SLICES_AT_ONCE = 6
+"""Slices of all zones under way at once, likewise."""
+_PATIENCE_S = 1.0
 
 
 class Enactor:
@@ -84,8 +76,6 @@ class Enactor:
         servers = {zone: [verifier.server for verifier in ports.zones[zone].verifiers] for zone in sorted(ports.zones)}
         self.health = Health(ports.observer, Evidence(servers, ports.clock))
         self.progress = 0.0
-        self._verified = dict.fromkeys(ports.zones, 0)
-        """By zone, the newest generation all of which was seen served, on every server that counts."""
         self._rng = rng
         self._keys = Keys(settings.scope)
         self.writers = {zone: ZoneWriter(ports.zones[zone], ports.observer, rng) for zone in sorted(ports.zones)}
@@ -104,22 +94,31 @@ class Enactor:
         self._planning = Planning(settings, ports, self.mirror)
         self._claims = Claims(self.session)
         self._sharing = Sharing(settings.id, self.mirror)
-        self._opener = Opener(settings, ports, self.mirror)
-        self._wanted = {zone: asyncio.Event() for zone in self.writers}
-        """Zones that are to be looked at without waiting for their turn."""
-        self._applier = Applier(
-            settings,
-            ports,
+        self._follower = Follower(
+            ports.store,
             self.mirror,
-            self._planning,
+            self.session,
             self._claims,
-            self._sharing,
-            self.writers,
-            self._opener,
             self.health,
             rng,
-            self.retries,
-            look=self._look_soon,
+            claim_ttl_s=settings.claim_ttl_s,
+            facts=self._facts,
+        )
+        self._raiser = FenceRaiser(settings, ports, self.mirror)
+        self._deps = Deps(
+            settings=settings,
+            ports=ports,
+            mirror=self.mirror,
+            planning=self._planning,
+            claims=self._claims,
+            writers=self.writers,
+            health=self.health,
+            rng=rng,
+            retries=self.retries,
+            ledger=Ledger(ports.store, self._keys, self.mirror),
+            zones=Gate(_ZONES_AT_ONCE, patience_s=_PATIENCE_S),
+            slices=Gate(_SLICES_AT_ONCE, patience_s=_PATIENCE_S),
+            look=lambda zone: self._looks.soon(zone),
         )
         self._pipelines = self._new_pipelines()
         self._choosing = Choosing(
@@ -136,15 +135,26 @@ class Enactor:
             ports,
             self.mirror,
             self.writers,
-            self._opener,
+            self._raiser,
             PrimaryChoice(settings, ports, self.mirror, store_up=lambda: self.store_up),
             rng,
             store_up=lambda: self.store_up,
             health=self.health,
             retries=self.retries,
         )
-        self.fence_watch = FenceWatch(settings, ports, self.mirror, self.health, look=self._look_soon)
-        self._looks = Gate(_LOOKS_AT_ONCE, patience_s=_LOOK_PATIENCE_S)
+        self.fence_watch = FenceWatch(
+            settings, ports, self.mirror, self.health, look=lambda zone: self._looks.soon(zone)
+        )
+        self._looks = Looks(
+            settings,
+            ports.zones,
+            self.mirror,
+            self.writers,
+            self.repairer,
+            self.health,
+            rng,
+            generation=lambda: self._pipelines.generation,
+        )
         self._pruner = Pruner(
             ports.store,
             settings.scope,
@@ -154,9 +164,7 @@ class Enactor:
             observer=ports.observer,
         )
         self._copier = Copier(ports, self.mirror)
-        self._reload = asyncio.Event()
         self._freeze: Freeze | None = None
-        self._negative_ttl_at: dict[str, float] = {}
         self.account = Account(self)
         self.surroundings: Callable[[], Sequence[str]] = tuple
         """What is wrong around it that it does not know by itself: its config, certificates, secrets, log."""
@@ -167,7 +175,8 @@ class Enactor:
             self.ports,
             self.mirror,
             self._planning,
-            self._applier,
+            self._deps,
+            self._raiser,
             self._claims,
             self._sharing,
             self.retries,
@@ -179,11 +188,11 @@ class Enactor:
         """Run until cancelled; then let go of the claims."""
         await self._copier.restore()
         loops: Sequence[tuple[str, Callable[[], Awaitable[None]]]] = (
-            ("follow", self._follow),
+            ("follow", self._follower.follow),
             ("identity", self._identity.run),
-            ("session", self._keep_session),
+            ("session", self._follower.keep_session),
             ("apply", self._apply_loop),
-            *((f"repair {zone}", partial(self._repair_loop, zone)) for zone in self.writers),
+            *((f"repair {zone}", partial(self._looks.run, zone)) for zone in self.writers),
             ("fences", self.fence_watch.run),
             ("report", self._report_loop),
             ("prune", self._prune_loop),
@@ -252,116 +261,14 @@ class Enactor:
             fence_questions_per_s=settings.fence_questions_per_s,
         )
         assert tuned == settings, "this needs another enactor"
-        self.settings = self._applier.settings = settings
+        self.settings = self._deps.settings = settings
         self.repairer.retune(settings)
+        self._looks.settings = settings
         self._planning.settings = self._choosing.settings = self._pipelines.settings = settings
-        self._opener.settings = self.fence_watch.settings = settings
+        self._raiser.settings = self.fence_watch.settings = settings
         self._pruner.keep = settings.keep
         self.retries.interval_s = settings.repair_interval_s
         self._choosing.forget()
-
-    # -- the store
-
-    async def _follow(self) -> None:
-        """Keep the mirror current; when the store is away, say so and go on from where it was."""
-        backoff = Backoff(self._rng, first_s=_RETRY_FIRST_S, cap_s=_RETRY_CAP_S)
-        while True:
-            try:
-                if self.mirror.loaded:
-                    # A watch that is resumed is no answer: without one, a store that is away would count as up at
-                    # each attempt, and be tried again without a pause. Meanwhile it may have become another one.
-                    await self._check_same_store()
-                else:
-                    await self.mirror.load(self.ports.store)
-                    self._reload.clear()
-                self._store_is_up()
-                backoff.reset()
-                await self._follow_until_reload()
-            except Compacted:
-                self.mirror.loaded = False
-            except StoreNotOurs as error:
-                self.mirror.loaded = False
-                self.health.store_is_refused(str(error))
-                await asyncio.sleep(backoff.next_s())
-            except (StoreDown, StoreRefused) as error:
-                self.health.store_is_down(error)
-                await asyncio.sleep(backoff.next_s())
-
-    async def _check_same_store(self) -> None:
-        """Ask for the installation's id; a store that shows another, or none, is read afresh, and judged by that."""
-        known = self.mirror.stored_installation
-        item = (await self.ports.store.get([self._keys.installation])).get(self._keys.installation)
-        if (item and item.value) != (known and known.value):
-            await self.mirror.load(self.ports.store)
-
-    async def _follow_until_reload(self) -> None:
-        """Follow the watch; return when a reload is asked for or due."""
-        following = asyncio.create_task(self.mirror.follow(self.ports.store))
-        reload = asyncio.create_task(self._reload.wait())
-        try:
-            await asyncio.wait({following, reload}, timeout=_RELOAD_S, return_when=asyncio.FIRST_COMPLETED)
-            self.mirror.loaded = False
-            if following.done():
-                self.mirror.loaded = True
-                following.result()
-        finally:
-            for task in (following, reload):
-                task.cancel()
-            await asyncio.gather(following, reload, return_exceptions=True)
-
-    async def _keep_session(self) -> None:
-        """Keep the lease, and check that the watch has not lost its way."""
-        while True:
-            if not self.mirror.knows_installation:
-                await self.mirror.wait_until(lambda: self.mirror.knows_installation, _IDLE_S)
-                continue
-            try:
-                degraded = [reason[:_REASON_LENGTH_MAX] for reason in self.reasons()[:_REASONS_MAX]]
-                states = self.account.zone_states()
-                zones = {zone: state for zone, (state, _) in list(states.items())[:_ZONES_TOLD_MAX]}
-                await self.session.keep(
-                    {
-                        "working_on": self.working_on,
-                        "head": self.mirror.head,
-                        "degraded": degraded,
-                        "zones": zones,
-                        "zones_left_out": len(states) - len(zones),
-                        "fence_interval_s": max(self.fence_intervals_s().values(), default=0.0),
-                    }
-                )
-                self.health.note_id("")
-                await self.session.release_all_but(self._claims.generations, self.mirror.all_claims)
-                await self._check_watch()
-                self._store_is_up()
-            except (StoreDown, StoreRefused) as error:
-                self.health.store_is_down(error)
-            except LeaseLost:
-                continue
-            except IdTaken as error:
-                self.health.note_id(str(error))
-                await asyncio.sleep(min(_IDLE_S, self.settings.claim_ttl_s / 3))
-                continue
-            except StoreNotOurs:
-                self._reload.set()  # to read it afresh tells more
-            await asyncio.sleep(min(RENEWED_S, self.settings.claim_ttl_s / 3))
-
-    async def _check_watch(self) -> None:
-        """Ask for the newest plan; a mirror that is behind it, or ahead of the store, is read afresh."""
-        before = self.mirror.revision
-        page = await self.ports.store.range(self._keys.head)
-        if not self.mirror.loaded:
-            return
-        if page.revision < before:
-            self._reload.set()  # the store is older than what we saw: restored from a backup
-            return
-        if page.items and page.items[0].mod_revision > self.mirror.revision:
-            wanted = page.items[0].mod_revision
-            if not await self.mirror.wait_until(lambda: self.mirror.revision >= wanted, _IDLE_S):
-                self._reload.set()
-
-    def _store_is_up(self) -> None:
-        if self.mirror.loaded:
-            self.health.store_is_up(self.mirror.revision)
 
     # -- plans
 
@@ -411,76 +318,6 @@ class Enactor:
 
     # -- repair and prune
 
-    async def _repair_loop(self, zone: str) -> None:
-        """Look at a zone at a slow, bounded pace of its own."""
-        await asyncio.sleep(self._rng.uniform(0.0, min(1.0, self.settings.repair_interval_s)))
-        wanted = self._wanted[zone]
-        while True:
-            wanted.clear()
-            async with self._looks.place():
-                unsettled = await self._look(zone)
-            pause_s = self.settings.repair_interval_s * self._rng.uniform(0.8, 1.0)
-            try:
-                async with asyncio.timeout(min(pause_s, _UNSETTLED_PAUSE_S) if unsettled else pause_s):
-                    await wanted.wait()
-            except TimeoutError:
-                pass
-
-    def _look_soon(self, zone: str) -> None:
-        self._wanted[zone].set()
-
-    async def _look(self, zone: str) -> bool:
-        """Look at a zone; returns whether another look is due soon."""
-        self.writers[zone].budget.trickle()
-        applied = self.mirror.applied(zone)
-        try:
-            look = await self.repairer.look(zone, cut=self._wanted[zone].is_set)
-        except ZoneDown as error:
-            self.health.zone_cannot_be_asked(zone, error)
-            if not isinstance(error, ZoneOdd):
-                for verifier in self.ports.zones[zone].own_verifiers:
-                    self.health.server_is_silent(zone, verifier.server, str(error))
-        except ZoneDenied as error:
-            self.health.zone_is_down(zone, Aspect.WRITING, str(error))
-        except (StoreDown, StoreRefused) as error:
-            self.health.store_is_down(error)
-        else:
-            self.health.zone_is_up(zone, *ASKED_ASPECTS)
-            if look.cut:
-                return False  # nothing was found out of its fence
-            await self._read_negative_ttl(zone)
-            if look.problem:
-                aspect = Aspect.IDENTITY if look.foreign else Aspect.HELD if look.held else Aspect.FENCE
-                self.health.fence_is_not_ours(zone, aspect, look.problem)
-                return False
-            self.health.zone_is_up(zone, *FENCE_ASPECTS)
-            if self.health.has(zone, Aspect.WRITING) and await self._takes_updates(zone):
-                self.health.zone_is_up(zone, Aspect.WRITING)
-            if not (look.drifts or look.unsettled) and self.mirror.applied(zone) == applied:
-                self._verified[zone] = max(self._verified[zone], applied)
-            return look.unsettled
-        return False
-
-    async def _read_negative_ttl(self, zone: str) -> None:
-        """Now and then, ask how long an empty answer of the zone is kept by those who saw one."""
-        now = asyncio.get_running_loop().time()
-        if now < self._negative_ttl_at.get(zone, 0.0):
-            return
-        self._negative_ttl_at[zone] = now + _NEGATIVE_TTL_EVERY_S
-        try:
-            negative_ttl_s = await self.ports.zones[zone].zone.negative_ttl_s()
-        except ZoneDown:
-            return  # the next look tells
-        self.health.evidence.note_negative_ttl(zone, negative_ttl_s)
-
-    async def _takes_updates(self, zone: str) -> bool:
-        """Ask a server that refused our updates whether it takes them now, where others have left nothing to write."""
-        record = self.mirror.fence(zone)
-        if record is None or self.mirror.applied(zone) < self._pipelines.generation:
-            return False  # the next pass tells
-        standing = await self.writers[zone].prober.ground(record.txt)
-        return standing.ground in (Ground.FINE, Ground.MOVED)
-
     async def _report_loop(self) -> None:
         """Tell those who publish of the fences, while the store answers."""
         await self.fence_watch.asked(patience_s=REPORT_EVERY_S)
@@ -507,6 +344,20 @@ class Enactor:
 
     # -- what it says of itself
 
+    def _facts(self) -> dict[str, Any]:
+        """What it tells the others through the store."""
+        degraded = [reason[:_REASON_LENGTH_MAX] for reason in self.reasons()[:_REASONS_MAX]]
+        states = self.account.zone_states()
+        zones = {zone: state for zone, (state, _) in list(states.items())[:_ZONES_TOLD_MAX]}
+        return {
+            "working_on": self.working_on,
+            "head": self.mirror.head,
+            "degraded": degraded,
+            "zones": zones,
+            "zones_left_out": len(states) - len(zones),
+            "fence_interval_s": max(self.fence_intervals_s().values(), default=0.0),
+        }
+
     @property
     def store_up(self) -> bool:
         """Whether the store answers."""
@@ -515,7 +366,7 @@ class Enactor:
     @property
     def verified(self) -> int:
         """The newest generation all of which this enactor has seen served, in every zone; 0: none."""
-        return min(self._verified.values(), default=0)
+        return self._looks.verified
 
     @property
     def working_on(self) -> int:

@@ -13,8 +13,8 @@ from enactord.core.errors import ZoneDown
 from enactord.core.fence import FenceSeen, parse_fence
 from enactord.core.guards import in_step
 from enactord.engine.health import Health
-from enactord.engine.loops import apart
 from enactord.engine.settings import Ports, Settings
+from enactord.engine.supervise import apart
 from enactord.store.mirror import Mirror
 from enactord.store.reports import Report
 

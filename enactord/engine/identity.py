@@ -16,8 +16,8 @@ from enactord.core.events import InstallationMade
 from enactord.core.fence import FenceSeen, OtherFence, Owner, Stranger, describe_fence, find_stranger
 from enactord.core.kv import Put, absent, valued
 from enactord.engine.health import Health
+from enactord.engine.run_all import run_all
 from enactord.engine.settings import Ports, Settings
-from enactord.engine.together import together
 from enactord.store.keys import installation_value, parse_installation
 from enactord.store.mirror import Mirror
 
@@ -120,7 +120,7 @@ class Identity:
 
         try:
             async with asyncio.timeout(self._settings.first_answers_s):
-                await together(ask(zone) for zone in sorted(self._ports.zones))
+                await run_all(ask(zone) for zone in sorted(self._ports.zones))
         except TimeoutError:
             pass  # one that answers later with another id is refused alone
         return answers

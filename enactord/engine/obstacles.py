@@ -13,7 +13,7 @@ from enactord.core.ledger import Hold
 from enactord.core.records import Expect, Records, Served
 from enactord.core.refusal import COVERED, FOREIGN, SERVER, ZONE_GUARDS, Refusal
 from enactord.engine.retries import Retries
-from enactord.engine.writer import ZoneWriter, covered_detail
+from enactord.engine.write import ZoneWriter, covered_detail
 
 _TRIED = (Kind.WRITE, Kind.REMOVE, Kind.SETTLE)
 

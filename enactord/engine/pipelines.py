@@ -12,14 +12,16 @@ from dataclasses import dataclass
 from enactord.core.errors import EnactordError, LeaseLost, PlanUnreadable, StoreDown
 from enactord.core.events import PlanSuperseded, ZonesKept
 from enactord.core.plan import Manifest
-from enactord.engine.applying import Accepted, Applier, Interrupted
+from enactord.engine.apply import apply
 from enactord.engine.claims import Claims
 from enactord.engine.health import Aspect, Health
 from enactord.engine.pace import Backoff
+from enactord.engine.passes import Accepted, Deps, Interrupted
 from enactord.engine.planning import Planning, PlanView
+from enactord.engine.raise_fence import FenceRaiser
 from enactord.engine.retries import Retries
 from enactord.engine.settings import Ports, Settings
-from enactord.engine.sharing import Sharing
+from enactord.engine.share import Sharing
 from enactord.store.fences import QUIET_A_TRANSACTION, Fences, Quiet
 from enactord.store.keys import Keys
 from enactord.store.ledger_index import NOTHING, Summary
@@ -55,7 +57,8 @@ class Pipelines:
         ports: Ports,
         mirror: Mirror,
         planning: Planning,
-        applier: Applier,
+        deps: Deps,
+        raiser: FenceRaiser,
         claims: Claims,
         sharing: Sharing,
         retries: Retries,
@@ -66,7 +69,8 @@ class Pipelines:
         self._ports = ports
         self._mirror = mirror
         self._planning = planning
-        self._applier = applier
+        self._deps = deps
+        self._raiser = raiser
         self._claims = claims
         self._sharing = sharing
         self._retries = retries
@@ -178,7 +182,8 @@ class Pipelines:
                     self._health.zone_is_up(zone, Aspect.PASS)
 
     def _begin(self, lane: _Lane, plan: Accepted, view: PlanView, zone: str, *, again: bool) -> None:
-        lane.task = asyncio.create_task(self._applier.apply(plan, view, zone, again=again), name=f"apply {zone}")
+        way = apply(plan, view, zone, self._deps, self._raiser, self._sharing, again=again)
+        lane.task = asyncio.create_task(way, name=f"apply {zone}")
         lane.task.add_done_callback(lambda _: self._mirror.wake())
 
     async def _settle_quiet(self, plan: Accepted) -> None:

@@ -15,7 +15,7 @@ from enactord.core.measures import Loss, Size
 from enactord.core.names import zone_of
 from enactord.core.plan import Manifest, ZonePart, parse_chunk
 from enactord.core.refusal import Refusal
-from enactord.engine.rightful import plan_at
+from enactord.engine.desired import plan_at
 from enactord.engine.settings import Ports, Settings
 from enactord.store.chunks import read_chunks
 from enactord.store.keys import Keys

@@ -23,9 +23,9 @@ from enactord.core.fence import Anchor, Fence, FenceRecord, raised
 from enactord.core.kv import Compare, unmodified
 from enactord.core.ledger import Entry, Version
 from enactord.core.plan import Manifest, parse_chunk
-from enactord.engine.rightful import Drift, Rightful
+from enactord.engine.desired import Drift, Rightful
 from enactord.engine.settings import Ports
-from enactord.engine.writer import ZoneWriter
+from enactord.engine.write import ZoneWriter
 from enactord.store.keys import Keys, pad, parse_applied, read_chunk
 from enactord.store.layout import PLAN
 from enactord.store.ledger_index import OTHER_FORMAT

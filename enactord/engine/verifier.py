@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 
 from enactord.core.errors import ZoneDown
 from enactord.core.records import Records, Served
-from enactord.engine.together import together
+from enactord.engine.run_all import run_all
 from enactord.ports import ServedReader, Verifier
 
 SAMPLE_ALL_UP_TO = 128
@@ -35,7 +35,7 @@ async def seen_served(
     """
     seen = set(wanted) if verifiers else set()
     looks = (_seen_on(verifier, wanted, timeout_s, rng, given_up, shows) for verifier in verifiers)
-    for found in await together(looks):
+    for found in await run_all(looks):
         seen &= found
     return seen
 

@@ -33,7 +33,7 @@ from enactord.core.guards import in_step
 from enactord.core.kv import MAX_REQUEST_BYTES, Delete, Item, Operation, Put, valued
 from enactord.core.moment import utc
 from enactord.core.refusal import Refusal
-from enactord.engine.opening import confirm
+from enactord.engine.raise_fence import confirm
 from enactord.engine.settings import ZonePorts
 from enactord.operations import audit
 from enactord.operations.scope import Denied, Scope, Stage, silent

@@ -23,9 +23,9 @@ from enactord.core.fence import (
 )
 from enactord.core.records import NO_RECORDS, Change, Committed, Reason, Records, Refused, Served, Transaction, Unknown
 from enactord.core.refusal import Refusal
-from enactord.engine.opening import describe
+from enactord.engine.raise_fence import describe
 from enactord.engine.settings import ZonePorts
-from enactord.engine.writer import ZoneDenied
+from enactord.engine.write import ZoneDenied
 from enactord.operations.scope import Denied
 
 _ATTEMPTS = 5

@@ -28,9 +28,9 @@ from enactord.core.kv import MAX_OPERATIONS, Compare, Delete, Operation, Put, ab
 from enactord.core.plan import GENERATION_MAX
 from enactord.core.records import Committed, Reason, Refused, Transaction
 from enactord.core.refusal import Refusal
-from enactord.engine.opening import RAISE_WITHIN_S, describe
+from enactord.engine.raise_fence import RAISE_WITHIN_S, describe
 from enactord.engine.settings import ZonePorts
-from enactord.engine.writer import ZoneDenied
+from enactord.engine.write import ZoneDenied
 from enactord.operations import audit
 from enactord.operations.scope import Denied, Scope, Stage, silent
 from enactord.store.audit import Deed, Facts

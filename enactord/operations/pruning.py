@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from enactord.core.retention import Keep
-from enactord.engine.pruner import Pruner, Verdict
+from enactord.engine.prune import Pruner, Verdict
 from enactord.operations import audit
 from enactord.operations.scope import Scope, Unheard
 from enactord.store.audit import Deed, Facts

@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 from enactord.core.kv import Item
 from enactord.engine.evidence import Evidence
 from enactord.engine.health import Health
-from enactord.engine.opening import Opener
 from enactord.engine.primaries import PrimaryChoice
-from enactord.engine.repairer import Look, Repairer
+from enactord.engine.raise_fence import FenceRaiser
+from enactord.engine.repair import Look, Repairer
 from enactord.engine.settings import Ports, Settings, ZonePorts
-from enactord.engine.writer import ZoneWriter
+from enactord.engine.write import ZoneWriter
 from enactord.operations import audit
 from enactord.operations.scope import Scope, Unheard, silent
 from enactord.store.audit import Deed, Facts
@@ -46,7 +46,7 @@ async def repair(
     ports = Ports(store=scope.store, zones=zones, clock=scope.clock, observer=observer, copy=_NoCopy())
     writers = {name: ZoneWriter(zones[name], observer, rng) for name in sorted(zones)}
     mirror = await scope.mirror()
-    opener = Opener(settings, ports, mirror)
+    opener = FenceRaiser(settings, ports, mirror)
     choice = PrimaryChoice(settings, ports, mirror, store_up=lambda: True)
     servers = {name: [verifier.server for verifier in zone.verifiers] for name, zone in zones.items()}
     health = Health(observer, Evidence(servers, scope.clock))

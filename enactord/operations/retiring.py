@@ -16,7 +16,7 @@ from enactord.core.ledger import Entry
 from enactord.core.records import NO_RECORDS, Change, Expect, Served
 from enactord.core.refusal import Refusal
 from enactord.engine.settings import ZonePorts
-from enactord.engine.writer import Fate, FenceMoved, ZoneWriter
+from enactord.engine.write import Fate, FenceMoved, ZoneWriter
 from enactord.operations import audit
 from enactord.operations.emergency import hold_text, raise_by_hand
 from enactord.operations.scope import Denied, Scope, Stage, Unheard, silent

@@ -25,9 +25,9 @@ from enactord.core.guards import in_step
 from enactord.core.kv import Put, absent, valued
 from enactord.core.records import Committed, Reason, Refused, Transaction
 from enactord.core.refusal import Refusal
-from enactord.engine.opening import describe
+from enactord.engine.raise_fence import describe
 from enactord.engine.settings import ZonePorts, draw_mark
-from enactord.engine.writer import ZoneDenied
+from enactord.engine.write import ZoneDenied
 from enactord.operations import audit
 from enactord.operations.scope import Denied, Scope
 from enactord.store.audit import Deed

@@ -17,7 +17,7 @@ from enactord.core.ledger import Entry
 from enactord.core.plan import read_plan
 from enactord.core.records import Change, Records
 from enactord.engine.enactor import Enactor
-from enactord.engine.writer import Fate
+from enactord.engine.write import Fate
 from enactord.store.keys import Keys
 from enactord.store.plans import Orders, Plans
 from enactord.stores.memory import MemoryStore

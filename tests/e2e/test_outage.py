@@ -15,7 +15,7 @@ import pytest
 from enactord.core.events import PruneRefused, StaleWriteRefused, StepFailed
 from enactord.core.plan import Manifest, read_plan
 from enactord.core.retention import Keep
-from enactord.engine.pruner import Pruner
+from enactord.engine.prune import Pruner
 from enactord.ports import KeyValue
 from enactord.store.keys import Keys
 from enactord.store.ledger_index import read_bucket

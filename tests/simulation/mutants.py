@@ -61,9 +61,9 @@ MUTANTS: tuple[Mutant, ...] = (
         what="the zone's own fence is not raised",
         edits=(
             Edit(
-                module="enactord.engine.opening",
+                module="enactord.engine.raise_fence",
                 old="        opened = await self._raise(zone, record, word)\n",
-                new="        opened = Opened(how=Opening.OPEN)\n",
+                new="        opened = Raised(how=Raising.RAISED)\n",
             ),
         ),
         seed=5,
@@ -73,7 +73,7 @@ MUTANTS: tuple[Mutant, ...] = (
         what="an open does not look at what stands in the zone",
         edits=(
             Edit(
-                module="enactord.engine.opening",
+                module="enactord.engine.raise_fence",
                 old="found.generation >= fence.generation:",
                 new="found.generation >= 10**9:",
             ),
@@ -97,9 +97,8 @@ MUTANTS: tuple[Mutant, ...] = (
         what="diff without waiting until the watch shows one's own open",
         edits=(
             Edit(
-                module="enactord.engine.applying",
-                old="if not await self._mirror.wait_until("
-                "partial(self._shows, permit), _SHOW_OPEN_TIMEOUT_S, zone=zone):",
+                module="enactord.engine.open_zone",
+                old="if not await mirror.wait_until(partial(_shows, mirror, permit), SHOWN_WITHIN_S, zone=zone):",
                 new="if False:",
             ),
         ),
@@ -109,14 +108,14 @@ MUTANTS: tuple[Mutant, ...] = (
         what="no pending mark before a write",
         edits=(
             Edit(
-                module="enactord.engine.slices",
+                module="enactord.engine.slice",
                 old="bucket[step.name] = with_pending(entry, version)",
                 new="bucket.update({step.name: step.entry} if step.entry else {})",
             ),
             Edit(
-                module="enactord.engine.slices",
-                old="        if entry.pending != write.version and not",
-                new="        if False and not",
+                module="enactord.engine.outcome",
+                old="    if entry.pending != write.version and not",
+                new="    if False and not",
             ),
         ),
         seed=0,
@@ -182,7 +181,7 @@ MUTANTS: tuple[Mutant, ...] = (
         what="prune does not ask whether every fence is above",
         edits=(
             Edit(module="enactord.core.retention", old="if fences[zone] <= generation:", new="if False:"),
-            Edit(module="enactord.engine.pruner", old="generation == evidence.head:", new="False:"),
+            Edit(module="enactord.engine.prune", old="generation == evidence.head:", new="False:"),
         ),
         seed=0,
     ),
@@ -258,14 +257,14 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         name="repair-value",
         what="repair does not require the value that it read",
-        edits=(Edit(module="enactord.engine.repairer", old="expect=Expect.EXACT", new="expect=Expect.OWNED"),),
+        edits=(Edit(module="enactord.engine.repair", old="expect=Expect.EXACT", new="expect=Expect.OWNED"),),
     ),
     Mutant(
         name="repair-ledger",
         what="repair does not ask the store whether the ledger is as it knows it",
         edits=(
             Edit(
-                module="enactord.engine.repairer",
+                module="enactord.engine.repair",
                 old="            if not await self._ledger.unchanged(zone, record, buckets):\n",
                 new="            if False:\n",
             ),
@@ -277,7 +276,7 @@ MUTANTS: tuple[Mutant, ...] = (
         what="repair does not mind what its mirror learned while the names were read",
         edits=(
             Edit(
-                module="enactord.engine.repairer",
+                module="enactord.engine.repair",
                 old="!= record or any(index.revision(b) != read[b] for b in buckets)",
                 new="== ''",
             ),
@@ -289,7 +288,7 @@ MUTANTS: tuple[Mutant, ...] = (
         what="repair puts back what the ledger has, whatever the plan at the fence says",
         edits=(
             Edit(
-                module="enactord.engine.repairer",
+                module="enactord.engine.repair",
                 old="wanted = rightful.version(entry, answer)",
                 new="wanted = entry.applied",
             ),
@@ -299,14 +298,14 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         name="prune-set-back",
         what="prune does not mind a store that was set back to a backup meanwhile",
-        edits=(Edit(module="enactord.engine.pruner", old="if last is not None:", new="if False:"),),
+        edits=(Edit(module="enactord.engine.prune", old="if last is not None:", new="if False:"),),
     ),
     Mutant(
         name="old-word",
         what="a fence is planted where none stands by what the store said long ago",
         edits=(
             Edit(
-                module="enactord.engine.opening",
+                module="enactord.engine.raise_fence",
                 old="            if found is None and (alone or not word.counts(PLANT_WITHIN_S)):\n",
                 new="            if False:\n",
             ),
@@ -317,12 +316,12 @@ MUTANTS: tuple[Mutant, ...] = (
         what="an enactor without the store plants the fence that it knows where none stands",
         edits=(
             Edit(
-                module="enactord.engine.opening",
+                module="enactord.engine.raise_fence",
                 old="if found is None or not in_step(record.txt.generation, found.generation, self.settings.limits):",
                 new="if False:",
             ),
             Edit(
-                module="enactord.engine.opening",
+                module="enactord.engine.raise_fence",
                 old="_Word(self._ports.clock), alone=True)",
                 new="_Word(self._ports.clock))",
             ),
@@ -334,7 +333,7 @@ MUTANTS: tuple[Mutant, ...] = (
         what="an enactor without the store writes over what is served under a fence that it does not know",
         edits=(
             Edit(
-                module="enactord.engine.repairer",
+                module="enactord.engine.repair",
                 old='if (basis.known or drift.kind == "emptied")',
                 new="if True",
             ),
@@ -352,13 +351,13 @@ MUTANTS: tuple[Mutant, ...] = (
         what="after an unknown answer the write is sent again unread",
         edits=(
             Edit(
-                module="enactord.engine.writer",
+                module="enactord.engine.write",
                 old="Unknown(detail=detail, answered=answered):\n"
                 "                    fates |= await self._read_back(fence, left)\n",
                 new="Unknown(detail=detail, answered=answered):\n",
             ),
             Edit(
-                module="enactord.engine.writer",
+                module="enactord.engine.write",
                 old="            self._unknown[change.name] = None",
                 new="            pass",
             ),
@@ -370,9 +369,9 @@ MUTANTS: tuple[Mutant, ...] = (
         what="claims that nobody knows of are left",
         edits=(
             Edit(
-                module="enactord.engine.enactor",
-                old="                await self.session.release_all_but("
-                "self._claims.generations, self.mirror.all_claims)\n",
+                module="enactord.engine.follow",
+                old="                await self._session.release_all_but("
+                "self._claims.generations, self._mirror.all_claims)\n",
                 new="",
             ),
         ),
@@ -412,9 +411,9 @@ MUTANTS: tuple[Mutant, ...] = (
                 new="held=hold)",
             ),
             Edit(
-                module="enactord.engine.slices",
-                old="        if entry.pending != write.version and not _late(",
-                new="        if entry.pending != write.version or False and _late(",
+                module="enactord.engine.outcome",
+                old="    if entry.pending != write.version and not _late(",
+                new="    if entry.pending != write.version or False and _late(",
             ),
         ),
         seed=7,
@@ -451,8 +450,8 @@ MUTANTS: tuple[Mutant, ...] = (
         what="the slots of a ledger are not brought to those of the plan before it is written",
         edits=(
             Edit(
-                module="enactord.engine.applying",
-                old="if permit.record.slots != slots or not self._mirror.ledger.levels(zone) <= {slots, OTHER_FORMAT}:",
+                module="enactord.engine.open_zone",
+                old="if permit.record.slots != slots or not mirror.ledger.levels(zone) <= {slots, OTHER_FORMAT}:",
                 new="if False:",
             ),
             Edit(
@@ -468,7 +467,7 @@ MUTANTS: tuple[Mutant, ...] = (
         what="a refusal that a name may have brought about is taken for one of the key",
         edits=(
             Edit(
-                module="enactord.engine.writer",
+                module="enactord.engine.write",
                 old='            case Ground.FINE:\n                return ""\n',
                 new='            case Ground.FINE:\n                raise ZoneDenied(f"{self.name}: denied")\n',
             ),
@@ -480,7 +479,7 @@ MUTANTS: tuple[Mutant, ...] = (
         what="a refused batch is held whole",
         edits=(
             Edit(
-                module="enactord.engine.writer",
+                module="enactord.engine.write",
                 old="        if len(batch) == 1:\n            return {batch[0]",
                 new="        if len(batch) > 1:\n            return {change.name: refused for change in batch}\n"
                 "        if len(batch) == 1:\n            return {batch[0]",
@@ -504,7 +503,7 @@ MUTANTS: tuple[Mutant, ...] = (
         what="repair passes over names with a write under way",
         edits=(
             Edit(
-                module="enactord.engine.repairer",
+                module="enactord.engine.repair",
                 old="        versions = entry.may_serve if self._store_up() else (entry.applied,)\n",
                 new="        if entry.pending is not None and self._store_up():\n            return False\n"
                 "        versions = entry.may_serve if self._store_up() else (entry.applied,)\n",
@@ -516,7 +515,7 @@ MUTANTS: tuple[Mutant, ...] = (
         what="all names of a batch that the server refuses are held, not only the refused one",
         edits=(
             Edit(
-                module="enactord.engine.writer",
+                module="enactord.engine.write",
                 old="if len(batch) == 1:\n            return {batch[0].name: await self._alone(fence, batch[0], refused)}",  # noqa: E501
                 new="if batch:\n            return {one.name: await self._alone(fence, one, refused) for one in batch}",
             ),
@@ -527,8 +526,8 @@ MUTANTS: tuple[Mutant, ...] = (
         name="zones-apart",
         what="zones wait for one another: for one whose server does not answer, too",
         edits=(
-            Edit(module="enactord.engine.applying", old="_ZONES_AT_ONCE = 16", new="_ZONES_AT_ONCE = 1"),
-            Edit(module="enactord.engine.applying", old="_PATIENCE_S = 1.0", new="_PATIENCE_S = 1e9"),
+            Edit(module="enactord.engine.enactor", old="_ZONES_AT_ONCE = 16", new="_ZONES_AT_ONCE = 1"),
+            Edit(module="enactord.engine.enactor", old="\n_PATIENCE_S = 1.0", new="\n_PATIENCE_S = 1e9"),
         ),
         seed=32,
     ),
@@ -568,7 +567,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 old="    return hold.guard == FOREIGN and step.kind is Kind.WRITE and step.expect is Expect.NEW\n",
                 new="    return False\n",
             ),
-            Edit(module="enactord.engine.slices", old="(self.again or not self._refused_before(step))", new="True"),
+            Edit(module="enactord.engine.passes", old="(self.again or not self._refused_before(step))", new="True"),
         ),
         covered="an economy: a pass that left nothing to do is not begun again before the next repair interval",
     ),

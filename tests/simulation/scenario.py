@@ -24,7 +24,7 @@ from enactord.core.refusal import ZONE_GUARDS, Refusal
 from enactord.core.render import render
 from enactord.core.retention import Keep
 from enactord.engine.enactor import Enactor
-from enactord.engine.pruner import Pruner
+from enactord.engine.prune import Pruner
 from enactord.engine.settings import HEAD_START_S, Ports, Settings, ZonePorts, ZoneSettings
 from enactord.ports import Verifier
 from enactord.store.control import Freeze, freeze, thaw

@@ -30,8 +30,9 @@ from enactord.core.plan import Manifest, read_plan
 from enactord.core.records import NO_RECORDS, Committed, Outcome, Records, Served, Transaction, Unknown
 from enactord.core.refusal import Refusal
 from enactord.core.retention import Keep
-from enactord.engine.applying import Interrupted
+from enactord.engine.apply import apply
 from enactord.engine.enactor import Enactor
+from enactord.engine.passes import Interrupted
 from enactord.engine.settings import Ports, Settings, ZonePorts, ZoneSettings
 from enactord.ports import Verifier
 from enactord.store.keys import Keys, installation_value
@@ -373,7 +374,7 @@ async def _play(world: SmallWorld, director: Director) -> tuple[list[str], list[
         await enactor.session.keep({})
         await enactor.mirror.load(enactor.ports.store)
         enactor.health.store_is_up(enactor.mirror.revision)
-        start(enactor.settings.id, enactor._follow())
+        start(enactor.settings.id, enactor._follower.follow())
     for number, content in enumerate(world.plans, start=1):
         await _publish(store, history, content)
         if number <= world.applied:
@@ -400,7 +401,7 @@ async def _play(world: SmallWorld, director: Director) -> tuple[list[str], list[
         director.let_go()
         for enactor in enactors.values():
             start(enactor.settings.id, enactor._apply_loop())
-            start(enactor.settings.id, enactor._repair_loop(ZONE))
+            start(enactor.settings.id, enactor._looks.run(ZONE))
         await asyncio.sleep(90.0)
         violations = _unlike(world, server)
     except Seen:
@@ -436,7 +437,7 @@ async def _do(enactor: Enactor, act: str) -> None:
             assert manifest is not None
             chosen = await enactor._choosing._judge(manifest)
             assert not isinstance(chosen, Refusal)
-            await enactor._applier.apply(*chosen, ZONE, again=True)
+            await apply(*chosen, ZONE, enactor._deps, enactor._raiser, enactor._sharing, again=True)
         elif verb == "look":
             await enactor.repairer.look(ZONE, paced=False)
         else:

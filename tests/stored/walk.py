@@ -19,7 +19,7 @@ from enactord.core.overrides import Override
 from enactord.core.plan import Manifest, read_plan
 from enactord.core.refusal import Refusal
 from enactord.core.retention import Keep
-from enactord.engine.pruner import Pruner
+from enactord.engine.prune import Pruner
 from enactord.operations.archive import Restored, backup, restore
 from enactord.operations.scope import Scope
 from enactord.store.control import Freeze, freeze_value

@@ -23,7 +23,7 @@ from enactord.core.plan import Approval
 from enactord.core.records import NO_RECORDS, Outcome, Records, Served, Transaction, Unknown
 from enactord.core.refusal import Refusal
 from enactord.core.retention import Keep
-from enactord.engine.pruner import Pruner
+from enactord.engine.prune import Pruner
 from enactord.store.control import Freeze, freeze, thaw
 from enactord.store.fences import Fences
 from enactord.store.ledger_index import bucket_value

@@ -20,8 +20,7 @@ from enactord.core.events import (
 )
 from enactord.core.ledger import Entry
 from enactord.core.records import NO_RECORDS, Outcome, Served, Transaction
-from enactord.engine import enactor as engine
-from enactord.engine import evidence, witnesses
+from enactord.engine import evidence, look, witnesses
 from enactord.engine.evidence import Evidence, State
 from enactord.engine.health import HELD_S, Health, Settled
 from enactord.engine.settings import ZonePorts
@@ -350,7 +349,7 @@ async def test_an_enactor_that_says_nothing_new_is_stale(world: CopiedWorld) -> 
 
 async def test_an_empty_answer_that_is_kept_for_long_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
     """The zone's negative-caching time: who saw a name empty waits so long after the repair."""
-    monkeypatch.setattr(engine, "_NEGATIVE_TTL_EVERY_S", 0.0)
+    monkeypatch.setattr(look, "_NEGATIVE_TTL_EVERY_S", 0.0)
     world = World(repair_interval_s=0.05)
     member = await begun(world)
     assert member.enactor.account.notes() == []

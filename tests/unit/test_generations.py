@@ -12,7 +12,7 @@ from enactord.core.guards.step import STEP_MAX
 from enactord.core.kv import Put
 from enactord.core.plan import GENERATION_MAX, Approval, Manifest, read_plan
 from enactord.core.records import Records
-from enactord.engine.opening import Opening
+from enactord.engine.raise_fence import Raising
 from enactord.store.fences import Fences
 from enactord.store.keys import record_value
 from enactord.store.plans import Orders
@@ -244,7 +244,7 @@ async def test_who_slept_asks_the_store_again_before_planting_where_no_fence_sta
         return await read()
 
     zone.read_fence = sleepy  # type: ignore[method-assign]
-    opened = await member.enactor._opener.replant(ZONE, record)
-    assert opened.how is (Opening.STORE if moved else Opening.OPEN)
+    opened = await member.enactor._raiser.replant(ZONE, record)
+    assert opened.how is (Raising.STORE if moved else Raising.RAISED)
     assert server.fence == (() if moved else record.txt.seen)
     await world.close()

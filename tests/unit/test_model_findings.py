@@ -8,7 +8,7 @@ import pytest
 from enactord.core.events import EndpointDrifted, EndpointHeld, Verified
 from enactord.core.fence import Fence, parse_fence
 from enactord.core.records import Change, Outcome, Reason, Records, Refused, Transaction
-from enactord.engine.opening import Opener, Opening
+from enactord.engine.raise_fence import FenceRaiser, Raising
 from enactord.store.session import Session
 from tests.world import SCOPE, ZONE, JumpingClock, Member, World, fleet, plan, tolerant, unfailing
 
@@ -116,9 +116,9 @@ async def test_repair_refills_with_what_was_served_what_a_plan_is_about_to_write
     assert claim is not None
     fence = Fence(scope=SCOPE, generation=2, plan=second.mark)
     before = judge.enactor.mirror.fence(ZONE)
-    opener = Opener(judge.enactor.settings, judge.enactor.ports, judge.enactor.mirror)
-    opened = await opener.open(ZONE, fence, claim, before)
-    assert opened.how is Opening.OPEN
+    opener = FenceRaiser(judge.enactor.settings, judge.enactor.ports, judge.enactor.mirror)
+    opened = await opener.raise_fence(ZONE, fence, claim, before)
+    assert opened.how is Raising.RAISED
     await session.close()
     await judge.enactor.mirror.load(world.store)
     world.servers[ZONE].put_foreign(NAME)

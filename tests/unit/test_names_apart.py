@@ -14,9 +14,9 @@ from enactord.core.guards import Limits
 from enactord.core.ledger import Entry
 from enactord.core.records import NO_RECORDS, Outcome, Reason, Records, Refused, Transaction, Unknown
 from enactord.engine.probing import Narrowing
-from enactord.engine.readback import read_back
+from enactord.engine.read_back import read_back
 from enactord.engine.settings import ZonePorts, ZoneSettings
-from enactord.engine.writer import Fate, ZoneWriter
+from enactord.engine.write import Fate, ZoneWriter
 from enactord.operations import acts as operations
 from enactord.operations.documents import held_notes, status_document
 from enactord.operations.scope import Scope

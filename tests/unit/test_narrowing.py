@@ -26,7 +26,7 @@ from enactord.core.records import (
 )
 from enactord.engine.probing import Ground, Narrowing
 from enactord.engine.settings import ZonePorts, ZoneSettings
-from enactord.engine.writer import Fate, FenceMoved, Written, ZoneDenied, ZoneWriter
+from enactord.engine.write import Fate, FenceMoved, Written, ZoneDenied, ZoneWriter
 from tests.world import Recorder
 
 ZONE = "example.test."

@@ -5,7 +5,7 @@ import pytest
 from enactord.core.kv import Delete, Operation, Put, prefix_end
 from enactord.core.manifest import pack_manifest
 from enactord.core.retention import Keep
-from enactord.engine.pruner import Pruner, Verdict
+from enactord.engine.prune import Pruner, Verdict
 from enactord.store.layout import PLAN
 from tests.world import SCOPE, ZONE, Member, World, fleet, plan
 

@@ -16,7 +16,7 @@ from enactord.core.ledger import Bucket, Entry, Version
 from enactord.core.plan import Manifest, content_digest, plan_digest, read_plan
 from enactord.core.refusal import Refusal
 from enactord.core.retention import Keep
-from enactord.engine.pruner import Pruner
+from enactord.engine.prune import Pruner
 from enactord.store.control import Freeze, freeze
 from enactord.store.fences import QUIET_A_TRANSACTION, Fences, Quiet
 from enactord.store.keys import Keys, applied_value, manifest_value, record_value

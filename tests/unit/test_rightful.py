@@ -9,7 +9,7 @@ from enactord.core.guards import Limits
 from enactord.core.ledger import Entry, Hold, Version
 from enactord.core.plan import Manifest
 from enactord.core.records import NO_RECORDS, Records, Served
-from enactord.engine.rightful import Rightful
+from enactord.engine.desired import Rightful
 from enactord.store.mirror import Mirror
 from tests.world import ZONE
 

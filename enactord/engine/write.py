@@ -21,8 +21,8 @@ from enactord.core.fence import Anchor, Fence, FenceSeen, parse_fence
 from enactord.core.records import Change, Committed, Outcome, Reason, Refused, Served, Transaction, Unknown
 from enactord.engine.pace import Backoff, Limiter, RetryBudget
 from enactord.engine.probing import Ground, Narrowing, Prober
+from enactord.engine.run_all import run_all
 from enactord.engine.settings import ZonePorts
-from enactord.engine.together import together
 from enactord.ports import Observer
 
 _ATTEMPTS_MAX = 6
@@ -135,7 +135,7 @@ class ZoneWriter:
         size = self.ports.settings.batch_names_max
         batches = [changes[start : start + size] for start in range(0, len(changes), size)]
         fates: dict[str, Written] = {}
-        for written in await together(send(batch) for batch in batches):
+        for written in await run_all(send(batch) for batch in batches):
             fates.update(written)
         assert len(fates) == len(changes), (len(fates), len(changes))
         return fates

@@ -8,8 +8,8 @@ from enactord.core.events import PlanRefused, PlanSeen
 from enactord.core.guards import WEIGH_CHANGE
 from enactord.core.plan import Manifest
 from enactord.core.refusal import Refusal
-from enactord.engine.applying import Accepted
 from enactord.engine.pace import Patience, Stride
+from enactord.engine.passes import Accepted
 from enactord.engine.planning import Planning, PlanView
 from enactord.engine.settings import Ports, Settings
 from enactord.store.layout import HEAD

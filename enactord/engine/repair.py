@@ -21,18 +21,18 @@ from enactord.core.records import Change, Expect, Requirement, Served
 from enactord.core.refusal import COVERED, FOREIGN, SERVER
 from enactord.engine.amending import Amender
 from enactord.engine.basis import Basis, BasisFinder
+from enactord.engine.desired import Drift, DriftKind, Rightful
 from enactord.engine.evidence import NAMES_KEPT_MAX, Looked, Otherwise
 from enactord.engine.health import Health
 from enactord.engine.obstacles import has_left
-from enactord.engine.opening import Opener
 from enactord.engine.pace import Pacer
 from enactord.engine.primaries import PrimaryChoice
+from enactord.engine.raise_fence import FenceRaiser
 from enactord.engine.refilling import Refiller
 from enactord.engine.retries import Retries
-from enactord.engine.rightful import Drift, DriftKind, Rightful
 from enactord.engine.settings import Ports, Settings
 from enactord.engine.witnesses import Witnesses
-from enactord.engine.writer import Fate, FenceMoved, ZoneWriter, covered_detail, dropped_detail
+from enactord.engine.write import Fate, FenceMoved, ZoneWriter, covered_detail, dropped_detail
 from enactord.store.keys import Keys
 from enactord.store.ledger import BUCKETS_A_TRANSACTION, Ledger
 from enactord.store.mirror import Mirror
@@ -86,7 +86,7 @@ class Repairer:
         ports: Ports,
         mirror: Mirror,
         writers: Mapping[str, ZoneWriter],
-        opener: Opener,
+        opener: FenceRaiser,
         choice: PrimaryChoice,
         rng: random.Random,
         *,

@@ -18,7 +18,7 @@ from enactord.core.records import Records, Requirement, Served
 from enactord.engine.probing import Narrowing
 from enactord.engine.settings import ZonePorts
 from enactord.engine.verifier import Shows, seen_served
-from enactord.engine.writer import Fate, Written, ZoneWriter, covered_detail, dropped_detail
+from enactord.engine.write import Fate, Written, ZoneWriter, covered_detail, dropped_detail
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,146 +1,29 @@
-"""One slice of a plan: some buckets of a zone, taken through begin, write, verify and commit."""
+"""One slice of a plan: some buckets of a zone, taken through begin, write, read back and record."""
 
 import asyncio
-import random
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from enactord.core.buckets import BucketId
-from enactord.core.content import Capacity
-from enactord.core.diff import Kind, Step, conforms, diff_bucket
+from enactord.core.diff import Kind, Step
 from enactord.core.errors import ZoneDown
 from enactord.core.events import BatchCommitted, EndpointHeld
-from enactord.core.guards import Limits
-from enactord.core.ledger import (
-    REMOVAL,
-    Bucket,
-    Entry,
-    Hold,
-    Outlived,
-    Version,
-    says_exactly,
-    with_answer,
-    with_applied,
-    with_cover,
-    with_pending,
-    with_refusal,
-    with_unserved,
-)
-from enactord.core.plan import Manifest
+from enactord.core.ledger import Bucket, Entry, Hold, Version, with_answer, with_cover, with_pending
 from enactord.core.records import NO_RECORDS, Change, Records, Served
-from enactord.core.refusal import COVERED, FOREIGN, SERVER, ZONE_GUARDS, Refusal
+from enactord.core.refusal import COVERED, Refusal
 from enactord.core.render import render
 from enactord.engine.obstacles import still_held
-from enactord.engine.probing import Narrowing
-from enactord.engine.readback import read_back
-from enactord.engine.retries import Retries
-from enactord.engine.settings import Ports, Settings, ZonePorts
-from enactord.engine.verifier import Shows
-from enactord.engine.writer import Fate, Written, ZoneWriter, covered_detail
-from enactord.store.ledger import Ledger, Permit
-from enactord.store.mirror import Mirror
+from enactord.engine.outcome import REFUSED, Write, outcome
+from enactord.engine.passes import Pass
+from enactord.engine.read_back import read_back
+from enactord.engine.settings import ZonePorts
+from enactord.engine.write import Fate, Written, covered_detail
 
-_COMMIT_ATTEMPTS = 5
-_REFUSED = (Fate.CONFLICT, Fate.REJECTED, Fate.DROPPED)
+_RECORD_ATTEMPTS = 5
 
 SliceResult = Literal["done", "conflict", "nothing"]
-
-
-@dataclass(slots=True, kw_only=True)
-class Tally:
-    """What a pass has done so far."""
-
-    written: int = 0
-    held: int = 0
-    open: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pass:
-    """What every slice of one pass over a plan in a zone shares."""
-
-    manifest: Manifest
-    permit: Permit
-    settings: Settings
-    ports: Ports
-    writer: ZoneWriter
-    ledger: Ledger
-    mirror: Mirror
-    rng: random.Random
-    wanted: Callable[[BucketId], Mapping[str, str]]
-    """Name to content text of a bucket of the plan."""
-    outlived: Mapping[str, Outlived] = field(default_factory=dict)
-    """What is known of names that were gone, and come back within the guards' window."""
-    again: bool = True
-    """Whether names that the zone refused at this very generation are tried again."""
-    tally: Tally = field(default_factory=Tally)
-    own: dict[str, None] = field(default_factory=dict)
-    """Names that this enactor itself marked pending in this pass."""
-    refused: dict[str, None] = field(default_factory=dict)
-    """Names that the server refused in this pass: not asked again before the next."""
-    retries: Retries
-    left_out: Collection[str] = ()
-    """Verify servers that have not answered for long."""
-    shows: Shows = Served.shows
-    """Whether an answer counts as some records."""
-    narrowing: Narrowing = field(default_factory=Narrowing)
-    """The messages left for finding out which names the server refuses."""
-
-    @property
-    def generation(self) -> int:
-        return self.manifest.generation
-
-    @property
-    def limits(self) -> Limits:
-        return self.settings.limits
-
-    @property
-    def zone(self) -> str:
-        return self.permit.zone
-
-    @property
-    def zone_ports(self) -> ZonePorts:
-        return self.ports.zones[self.permit.zone]
-
-    def diff(self, bucket_id: BucketId, entries: Mapping[str, Entry]) -> list[Step]:
-        """Return the steps of a bucket, those of names that were refused left out."""
-        steps = diff_bucket(
-            self.wanted(bucket_id),
-            entries,
-            generation=self.generation,
-            limits=self.limits,
-            now=self.ports.clock.now(),
-            approved=self.manifest.approved,
-            answers_max=self.zone_ports.settings.answers_max,
-            outlived=self.outlived,
-        )
-        return [
-            step for step in steps if step.name not in self.refused and (self.again or not self._refused_before(step))
-        ]
-
-    def _refused_before(self, step: Step) -> bool:
-        held = None if step.entry is None or step.entry.pending is not None else step.entry.held
-        return held is not None and held.guard in ZONE_GUARDS and held.generation == self.generation
-
-    def open_at(self, bucket_id: BucketId) -> bool:
-        """Whether a bucket may need steps; judges nothing."""
-        wanted = self.wanted(bucket_id)
-        packed = self.mirror.ledger.unread(bucket_id)
-        if packed is not None and says_exactly(packed, wanted):
-            return False
-        return not conforms(wanted, self.mirror.ledger.bucket(bucket_id))
-
-
-class _Write(NamedTuple):
-    """One change under way: its step, the version that it brings, and its records."""
-
-    step: Step
-    bucket_id: BucketId
-    version: Version
-    records: Records
 
 
 async def run_slice(work: Pass, bucket_ids: Sequence[BucketId]) -> SliceResult:
@@ -153,7 +36,7 @@ async def run_slice(work: Pass, bucket_ids: Sequence[BucketId]) -> SliceResult:
     steps = {bucket_id: work.diff(bucket_id, bucket) for bucket_id, bucket in buckets.items()}
     asked = [step for some in steps.values() for step in some]
     taken = await still_held(work.writer, work.permit.record.txt, work.retries, asked, partial(_after, work))
-    writes: list[_Write] = []
+    writes: list[Write] = []
     held: list[tuple[str, Hold]] = []
     for bucket_id, bucket in buckets.items():
         for step in steps[bucket_id]:
@@ -168,7 +51,7 @@ async def run_slice(work: Pass, bucket_ids: Sequence[BucketId]) -> SliceResult:
         _announce(work, name, hold)
     work.own.update((write.step.name, None) for write in writes)
     if writes:
-        await _write_and_commit(work, writes)
+        await _write_and_record(work, writes)
     return "done"
 
 
@@ -177,7 +60,7 @@ def _mark(
     step: Step,
     bucket_id: BucketId,
     bucket: Bucket,
-    writes: list[_Write],
+    writes: list[Write],
     held: list[tuple[str, Hold]],
 ) -> None:
     """Put into the bucket what a step says, and gather what must be written."""
@@ -190,7 +73,7 @@ def _mark(
                 answers_max=work.zone_ports.settings.answers_max,
             )
             bucket[step.name] = with_pending(entry, version)
-            writes.append(_Write(step=step, bucket_id=bucket_id, version=version, records=_after(work, step)))
+            writes.append(Write(step=step, bucket_id=bucket_id, version=version, records=_after(work, step)))
         case Kind.HOLD:
             assert step.refusal is not None
             hold = _hold(work, step.refusal, entry)
@@ -269,7 +152,7 @@ async def _resolve(work: Pass, buckets: dict[BucketId, Bucket]) -> None:
             buckets[bucket_id][entry.name] = resolved
 
 
-async def _write_and_commit(work: Pass, writes: Sequence[_Write]) -> None:
+async def _write_and_record(work: Pass, writes: Sequence[Write]) -> None:
     loop = asyncio.get_running_loop()
     ports = work.zone_ports
     changes = [Change(name=write.step.name, after=write.records, expect=write.step.expect) for write in writes]
@@ -295,16 +178,16 @@ async def _write_and_commit(work: Pass, writes: Sequence[_Write]) -> None:
     fates, seen = {**fates, **back.unserved}, back.seen
     now = work.ports.clock.now()
     verified_s = loop.time()
-    by_bucket: dict[BucketId, list[_Write]] = defaultdict(list)
+    by_bucket: dict[BucketId, list[Write]] = defaultdict(list)
     for write in writes:
         by_bucket[write.bucket_id].append(write)
-    await _commit(work, by_bucket, fates, seen, await _instead(ports, writes, fates), int(now))
+    await _record(work, by_bucket, fates, seen, await _instead(ports, writes, fates), int(now))
     work.tally.written += len(committed) - len(back.unserved)
-    work.tally.open += sum(fate.fate is Fate.OPEN for fate in fates.values())
+    work.tally.unresolved += sum(fate.fate is Fate.OPEN for fate in fates.values())
     for write in writes:
         work.own.pop(write.step.name, None)
         fate = fates[write.step.name]
-        if fate.fate in _REFUSED or fate.cut:
+        if fate.fate in REFUSED or fate.cut:
             work.refused[write.step.name] = None
             work.retries.refused(write.step.name, write.step.content, write.step.expect)
         elif fate.fate is Fate.COMMITTED:
@@ -328,12 +211,12 @@ def _before(name: str, entry: Entry | None) -> list[Records]:
     return known if entry is not None and entry.owned else [*known, NO_RECORDS]
 
 
-async def _instead(ports: ZonePorts, writes: Sequence[_Write], fates: Mapping[str, Written]) -> Mapping[str, Served]:
+async def _instead(ports: ZonePorts, writes: Sequence[Write], fates: Mapping[str, Written]) -> Mapping[str, Served]:
     """Read names whose write was refused, and where an earlier one, whose end nobody knows, may have landed."""
     names = [
         write.step.name
         for write in writes
-        if fates[write.step.name].fate in _REFUSED
+        if fates[write.step.name].fate in REFUSED
         and write.step.entry is not None
         and (write.step.entry.pending is not None or write.step.entry.earlier)
     ]
@@ -343,9 +226,9 @@ async def _instead(ports: ZonePorts, writes: Sequence[_Write], fates: Mapping[st
         return {}  # they stay pending
 
 
-async def _commit(
+async def _record(
     work: Pass,
-    by_bucket: Mapping[BucketId, Sequence[_Write]],
+    by_bucket: Mapping[BucketId, Sequence[Write]],
     fates: Mapping[str, Written],
     seen: set[str],
     instead: Mapping[str, Served],
@@ -353,14 +236,16 @@ async def _commit(
 ) -> None:
     """Record what became of the writes. A bucket that others changed meanwhile is read and tried again."""
     index = work.mirror.ledger
-    for _ in range(_COMMIT_ATTEMPTS):
+    for _ in range(_RECORD_ATTEMPTS):
         read = {bucket_id: index.revision(bucket_id) for bucket_id in by_bucket}
         buckets: dict[BucketId, Bucket] = {}
         held: list[tuple[str, Hold]] = []
         for bucket_id, writes in by_bucket.items():
             bucket = index.bucket(bucket_id)
-            if _record(work, bucket, writes, fates, seen, instead, now_s, held):
-                buckets[bucket_id] = bucket
+            entered = _entered(work, bucket, writes, fates, seen, instead, now_s)
+            if entered is not None:
+                buckets[bucket_id], newly_held = entered
+                held += newly_held
         if not buckets:
             return
         if await work.ledger.commit(work.permit, buckets, {bucket_id: read[bucket_id] for bucket_id in buckets}):
@@ -371,61 +256,36 @@ async def _commit(
     # Claim or fence have moved: the marks stay pending, and whoever comes next writes these names again.
 
 
-def _record(
+def _entered(
     work: Pass,
     bucket: Bucket,
-    writes: Sequence[_Write],
+    writes: Sequence[Write],
     fates: Mapping[str, Written],
     seen: set[str],
     instead: Mapping[str, Served],
     now_s: int,
-    held: list[tuple[str, Hold]],
-) -> bool:
-    """Enter the fates into a bucket; returns whether that changes it."""
-    changed = False
+) -> tuple[Bucket, list[tuple[str, Hold]]] | None:
+    """Return a bucket with what became of its writes, and the names that are held by that; None: nothing changes."""
+    entries, held, changed = dict(bucket), list[tuple[str, Hold]](), False
     for write in writes:
         name = write.step.name
-        entry = bucket.get(name, Entry(name=name))
-        fate = fates[name]
-        if entry.pending != write.version and not _late(entry, write.version, fate):
-            continue  # another enactor committed it (or a newer generation began): its word is newer
-        match fate.fate:
-            case Fate.COMMITTED if write.version.content == REMOVAL:
-                bucket.pop(name, None)
-            case Fate.COMMITTED | Fate.DROPPED if fate.cut or (fate.partly and not entry.owned):
-                # It stands in the zone, or a part of it does: it is ours, and not served as it should be.
-                hold = _hold(work, Refusal(guard=COVERED if fate.cut else SERVER, detail=fate.detail), entry)
-                capacity = _capacity(write)
-                bucket[name] = with_unserved(entry, write.version, hold, now_s=now_s, capacity=capacity)
-                held.append((name, hold))
-            case Fate.COMMITTED:
-                capacity = _capacity(write)
-                seen_now = name in seen
-                bucket[name] = with_applied(entry, write.version, seen=seen_now, now_s=now_s, capacity=capacity)
-            case Fate.CONFLICT | Fate.REJECTED | Fate.DROPPED if entry.earlier and name not in instead:
-                continue
-            case Fate.CONFLICT | Fate.REJECTED | Fate.DROPPED:
-                guard = FOREIGN if fate.fate is Fate.CONFLICT else SERVER
-                remedy = f"; adopt it with: enactorctl adopt {name}" if guard == FOREIGN else ""
-                if fate.cut:
-                    guard, remedy = COVERED, ""
-                hold = _hold(work, Refusal(guard=guard, detail=fate.detail + remedy), entry)
-                if hold != entry.held:
-                    held.append((name, hold))
-                if entry.earlier:
-                    entry = with_answer(entry._replace(pending=None), instead[name]) or Entry(name=name)
-                bucket[name] = with_refusal(entry, write.version, hold)
-            case Fate.OPEN:
-                continue
+        before = entries.get(name, Entry(name=name))
+        found = outcome(
+            before,
+            write,
+            fates[name],
+            instead.get(name),
+            seen=name in seen,
+            now_s=now_s,
+            hold=partial(_hold, work),
+        )
+        if found is None:
+            continue
         changed = True
-    return changed
-
-
-def _capacity(write: _Write) -> Capacity:
-    return write.step.parsed.capacity(write.version.answers_max) if write.step.parsed else Capacity()
-
-
-def _late(entry: Entry, version: Version, fate: Written) -> bool:
-    """Whether a write landed that another enactor, refused by the zone before, had already given up."""
-    landed = fate.fate is Fate.COMMITTED and entry.pending is None
-    return landed and entry.applied != version and (entry.live or version.content != REMOVAL)
+        if found.entry is None:
+            entries.pop(name, None)
+        else:
+            entries[name] = found.entry
+        if found.held is not None:
+            held.append((name, found.held))
+    return (entries, held) if changed else None

@@ -1,4 +1,4 @@
-"""Opening a zone: the store's fence first, then the zone's own, each by a compare of what stands there.
+"""Raising a fence: the store's record first, then the zone's own TXT, each by a compare of what stands there.
 
 A fence goes up and never down by itself. So whatever raises one asks the store first, and the store's word
 counts for a while only: an enactor that slept over it must ask again.
@@ -24,7 +24,7 @@ from enactord.core.guards import in_step
 from enactord.core.kv import Compare, absent, valued
 from enactord.core.records import Committed, Reason, Refused, Transaction, Unknown
 from enactord.engine.settings import Ports, Settings, ZonePorts
-from enactord.engine.writer import ZoneDenied
+from enactord.engine.write import ZoneDenied
 from enactord.ports import Clock
 from enactord.store.control import parse_freeze
 from enactord.store.fences import Fences, fence_is, not_lowered
@@ -39,10 +39,10 @@ PLANT_WITHIN_S = 1.0
 """How long it counts where no fence stands in the zone: a newer one may have stood there since, and be lost."""
 
 
-class Opening(StrEnum):
-    """How an attempt to open a zone ended."""
+class Raising(StrEnum):
+    """How an attempt to raise a zone's fence ended."""
 
-    OPEN = "open"
+    RAISED = "raised"
     STORE = "store"
     """The store said no: frozen, the claim or the plan is gone, its fence has moved or is being lowered."""
     AHEAD = "ahead"
@@ -54,10 +54,10 @@ class Opening(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Opened:
-    """The end of an attempt: the store's record where the zone is open, or the fence that stands in the way."""
+class Raised:
+    """The end of an attempt: the store's record where the fence is raised, or the fence that stands in the way."""
 
-    how: Opening
+    how: Raising
     found: Stranger | None = None
     record: FenceRecord | None = None
     problem: str = ""
@@ -80,7 +80,7 @@ class _Word:
         return all(later - earlier <= within_s for earlier, later in zip(self._given, now, strict=True))
 
 
-class Opener:
+class FenceRaiser:
     """Raises fences for one enactor, in the store and in its zones."""
 
     def __init__(self, settings: Settings, ports: Ports, mirror: Mirror) -> None:
@@ -90,32 +90,32 @@ class Opener:
         self._mirror = mirror
         self._fences = Fences(ports.store, self._keys)
 
-    async def open(self, zone: str, fence: Fence, claim: Claim, seen: FenceRecord | None) -> Opened:
+    async def raise_fence(self, zone: str, fence: Fence, claim: Claim, seen: FenceRecord | None) -> Raised:
         """Raise a zone's fence to the claimed generation. Raises `ZoneDown`, `ZoneDenied`, `StoreDown`.
 
         `seen` is the store's fence by which the plan was judged: if it has moved since, the answer is no.
         """
         if not self._ports.zones[zone].may_write(seen):
-            return Opened(how=Opening.STORE)
+            return Raised(how=Raising.STORE)
         word = _Word(self._ports.clock)
         record = await self._fences.open(zone, fence, claim, seen)
         if record is None:
-            return Opened(how=Opening.STORE)
+            return Raised(how=Raising.STORE)
         opened = await self._raise(zone, record, word)
-        found = opened.found if opened.how is Opening.AHEAD else None
+        found = opened.found if opened.how is Raising.AHEAD else None
         assert not isinstance(found, OtherFence)
         if found is not None and (found == fence or found.generation < fence.generation):
             # The plan kept the zone's TXT, and another stands there: the TXT of this plan is above both, or this one.
             record = await self._fences.retext(zone, record, fence, claim)
             if record is None:
-                return Opened(how=Opening.STORE)
+                return Raised(how=Raising.STORE)
             opened = await self._raise(zone, record, word)  # the TXT of this plan, now
         problem = ""
-        if opened.how is Opening.AHEAD and isinstance(opened.found, Fence):
+        if opened.how is Raising.AHEAD and isinstance(opened.found, Fence):
             problem = await self.follow(zone, opened.found)
-        return Opened(how=opened.how, found=opened.found, record=record, problem=problem)
+        return Raised(how=opened.how, found=opened.found, record=record, problem=problem)
 
-    async def replant(self, zone: str, record: FenceRecord) -> Opened:
+    async def replant(self, zone: str, record: FenceRecord) -> Raised:
         """Bring the fence in the zone back to the store's, which is asked, from an older, absent or garbled one.
 
         Raises `ZoneDown`, `ZoneDenied`, `StoreDown`.
@@ -124,10 +124,10 @@ class Opener:
         keys = self._keys
         freeze = (await self._ports.store.get([keys.freeze])).get(keys.freeze)
         if freeze is not None and parse_freeze(freeze.value).mode == "all":
-            return Opened(how=Opening.STORE)
+            return Raised(how=Raising.STORE)
         still = absent(keys.freeze) if freeze is None else valued(keys.freeze, freeze.value)
         if not await self._stands(zone, record, still):
-            return Opened(how=Opening.STORE)
+            return Raised(how=Raising.STORE)
         return await self._raise(zone, record, word)
 
     async def replant_alone(self, zone: str, record: FenceRecord, seen: FenceSeen) -> bool:
@@ -139,7 +139,7 @@ class Opener:
         found = parse_fence(seen)
         if found is None or not in_step(record.txt.generation, found.generation, self.settings.limits):
             return False
-        return (await self._raise(zone, record, _Word(self._ports.clock), alone=True)).how is Opening.OPEN
+        return (await self._raise(zone, record, _Word(self._ports.clock), alone=True)).how is Raising.RAISED
 
     async def follow(self, zone: str, found: Fence) -> str:
         """Tell the store of a fence found ahead of it, so that the next publication goes above both; "", or why not.
@@ -167,41 +167,41 @@ class Opener:
         as_known = (fence_is(self._keys, zone, record), not_lowered(self._keys, zone), *more)
         return (await self._ports.store.transact(as_known, ())).succeeded
 
-    async def _raise(self, zone: str, record: FenceRecord, word: _Word, *, alone: bool = False) -> Opened:
+    async def _raise(self, zone: str, record: FenceRecord, word: _Word, *, alone: bool = False) -> Raised:
         """Bring the fence in the zone to the record's from any older, absent or garbled one.
 
         `alone`: the store is away; then nothing is planted where no fence of ours stands.
         """
         ports, fence = self._ports.zones[zone], record.txt
         if not ports.names(fence.primary):
-            return Opened(how=Opening.STORE)  # it is written on a server that this config does not name
+            return Raised(how=Raising.STORE)  # it is written on a server that this config does not name
         for _ in range(_ATTEMPTS):
             seen = await ports.zone.read_fence()
             if seen == fence.seen:
-                return Opened(how=Opening.OPEN)
+                return Raised(how=Raising.RAISED)
             stranger = find_stranger(seen, self._mirror.owner)
             if stranger is not None:
-                return Opened(how=Opening.FOREIGN, found=stranger)
+                return Raised(how=Raising.FOREIGN, found=stranger)
             found = parse_fence(seen)
             if found is not None and found.hold:
-                return Opened(how=Opening.HELD, found=found)
+                return Raised(how=Raising.HELD, found=found)
             if found is not None and found.generation >= fence.generation:
-                return Opened(how=Opening.AHEAD, found=found)
+                return Raised(how=Raising.AHEAD, found=found)
             if found is None and (alone or not word.counts(PLANT_WITHIN_S)):
                 # Who slept since the store was asked may see the gap that a newer fence has left.
                 if alone or not await self._stands(zone, record):
-                    return Opened(how=Opening.STORE)
+                    return Raised(how=Raising.STORE)
                 word = _Word(self._ports.clock)
             if not word.counts():
                 # What was read may have been lowered since the store was asked. What was read before that
                 # never stands again, so an update that requires it cannot land.
-                return Opened(how=Opening.STORE)
+                return Raised(how=Raising.STORE)
             match await ports.zone.write(Transaction(fence_seen=seen, fence_after=fence, primary=fence.primary)):
                 case Committed():
                     self._ports.observer.observe(
                         FenceOpened(zone=zone, generation=fence.generation, before=describe(seen))
                     )
-                    return Opened(how=Opening.OPEN)
+                    return Raised(how=Raising.RAISED)
                 case Refused(reason=Reason.DENIED | Reason.CONTENT, detail=detail):
                     raise ZoneDenied(f"{zone}: {detail}")
                 case _:

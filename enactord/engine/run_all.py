@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-async def together(steps: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+async def run_all(steps: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     """Run all steps; return their results in order.
 
     When one raises, the others are cancelled and that error is raised, not a group:
