@@ -16,7 +16,7 @@ from enactord.wire.tls import Tls
 
 if TYPE_CHECKING:
     # A class for each event: a short command, which observes nothing, would spend a tenth of its time on them.
-    from enactord.core.events import Happening
+    from enactord.core.events import Event
 
 
 class Reading(Protocol):
@@ -112,7 +112,7 @@ class Verifier:
     sample: ServedReader
 
 
-class Zone(ServedReader, Protocol):
+class ZoneBackend(ServedReader, Protocol):
     """One zone of an authoritative server that compares and writes in one transaction."""
 
     async def read_fence(self) -> FenceSeen:
@@ -206,7 +206,7 @@ class Clock(Protocol):
 class Observer(Protocol):
     """Hears what the engine did; must not raise, must not block."""
 
-    def observe(self, happening: "Happening") -> None: ...
+    def observe(self, event: "Event") -> None: ...
 
 
 class LocalCopy(Protocol):

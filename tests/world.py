@@ -10,7 +10,7 @@ from typing import Any
 
 from enactord.backends.memory import MemoryServer, MemoryZone
 from enactord.core.errors import StoreDown, StoreFull, ZoneDown
-from enactord.core.events import Happening, StepFailed
+from enactord.core.events import Event, StepFailed
 from enactord.core.fence import FenceSeen
 from enactord.core.guards import Limits
 from enactord.core.kv import Item, Operation, Put
@@ -22,8 +22,8 @@ from enactord.core.retention import Keep
 from enactord.engine.enactor import Enactor
 from enactord.engine.settings import Ports, Settings, ZonePorts, ZoneSettings
 from enactord.ports import Verifier
+from enactord.store.cache import Cache
 from enactord.store.keys import Keys
-from enactord.store.mirror import Mirror
 from enactord.store.plans import Orders, Plans
 from enactord.stores.memory import MemoryStore
 
@@ -84,16 +84,16 @@ class JumpingClock(WallClock):
 class Recorder:
     """An observer that keeps everything, and tells it on to those who listen."""
 
-    happenings: list[Happening] = field(default_factory=list)
-    listeners: list[Callable[[Happening], None]] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    listeners: list[Callable[[Event], None]] = field(default_factory=list)
 
-    def observe(self, happening: Happening) -> None:
-        self.happenings.append(happening)
+    def observe(self, event: Event) -> None:
+        self.events.append(event)
         for tell in self.listeners:
-            tell(happening)
+            tell(event)
 
-    def of(self, *kinds: type[Happening]) -> list[Any]:
-        return [h for h in self.happenings if isinstance(h, kinds)]
+    def of(self, *kinds: type[Event]) -> list[Any]:
+        return [h for h in self.events if isinstance(h, kinds)]
 
 
 @dataclass
@@ -370,10 +370,10 @@ class World:
                 return False
         return True
 
-    async def view(self) -> Mirror:
-        mirror = Mirror(self.keys)
-        await mirror.load(self.store)
-        return mirror
+    async def view(self) -> Cache:
+        cache = Cache(self.keys)
+        await cache.load(self.store)
+        return cache
 
     async def held(self, name: str, timeout_s: float = 10.0) -> Hold:
         """Wait until an endpoint is held, and return why."""
@@ -391,7 +391,7 @@ class World:
         deadline = asyncio.get_running_loop().time() + timeout_s
         while not condition():
             if asyncio.get_running_loop().time() > deadline:
-                said = {n: m.recorder.happenings[-8:] for n, m in self.members.items()}
+                said = {n: m.recorder.events[-8:] for n, m in self.members.items()}
                 raise AssertionError(f"waited {timeout_s} s in vain; last events: {said}")
             await asyncio.sleep(0.01)
 
@@ -399,11 +399,11 @@ class World:
         """Wait until the store shows the generation applied in every zone."""
         deadline = asyncio.get_running_loop().time() + timeout_s
         while True:
-            mirror = await self.view()
-            if all(mirror.applied(zone) == generation for zone in self.servers):
+            cache = await self.view()
+            if all(cache.applied(zone) == generation for zone in self.servers):
                 return
             if asyncio.get_running_loop().time() > deadline:
-                reasons = {n: (m.enactor.reasons(), m.recorder.happenings[-6:]) for n, m in self.members.items()}
+                reasons = {n: (m.enactor.reasons(), m.recorder.events[-6:]) for n, m in self.members.items()}
                 raise AssertionError(f"generation {generation} was not applied in {timeout_s} s: {reasons}")
             await asyncio.sleep(0.01)
 

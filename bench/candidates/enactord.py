@@ -184,7 +184,7 @@ class Enactord:
         self.counts[event] = self.counts.get(event, 0) + 1
         if event == "plan.applied":
             self.applied.setdefault(line["generation"], time.perf_counter())
-        elif event == "batch.committed":
+        elif event == "slice.committed":
             self.batches.setdefault(line["generation"], []).append(line)
         self._heard.set()
 

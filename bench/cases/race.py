@@ -170,7 +170,7 @@ async def _enactord(bench: Bench, site: Site, case: str, fleet: Fleet) -> None:
 
                 await _go_on(bench, watch, publish)
                 _write_down(bench, site, case, "enactord 3, etcd", watch, fleet.version(fleet.names[0]))
-                refused = member.counts.get("batch.refused", 0)
+                refused = member.counts.get("write.refused_stale", 0)
                 bench.record(site.name, case, "enactord 3, etcd", "late refusals it heard of", "", refused)
         finally:
             await member.close()

@@ -19,10 +19,10 @@ from enactord.core.ledger import Bucket, Entry, Version, pack_bucket, parse_buck
 from enactord.core.plan import chunk_digest, chunk_texts, pack_chunk, parse_chunk, parse_plan, unpack_chunk
 from enactord.core.records import Transaction
 from enactord.ports import KeyValue
+from enactord.store.cache import Cache
 from enactord.store.fences import Fences
 from enactord.store.keys import Keys
 from enactord.store.ledger import BUCKETS_A_TRANSACTION, Ledger, Permit
-from enactord.store.mirror import Mirror
 from enactord.store.plans import Orders, Plans
 from enactord.store.session import Session
 from enactord.stores.by_url import open_store
@@ -199,10 +199,10 @@ def test_ledger_transaction(
     """One begin or commit: claim, fence, freeze and revisions compared, the buckets of a large slice written."""
     some = dict(list(buckets.items())[:BUCKETS_A_TRANSACTION])
     with asyncio.Runner() as runner:
-        store, ledger, mirror, permit = runner.run(_opened(store_url, document))
+        store, ledger, cache, permit = runner.run(_opened(store_url, document))
 
         async def begin() -> bool:
-            read = {bucket_id: mirror.ledger.revision(bucket_id) for bucket_id in some}
+            read = {bucket_id: cache.ledger.revision(bucket_id) for bucket_id in some}
             return await ledger.begin(permit, some, read)
 
         where = "SQLite" if isinstance(store, SqliteStore) else "etcd"
@@ -213,11 +213,11 @@ def test_ledger_transaction(
             runner.run(store.close())
 
 
-async def _opened(store_url: str, document: bytes) -> tuple[KeyValue, Ledger, Mirror, Permit]:
+async def _opened(store_url: str, document: bytes) -> tuple[KeyValue, Ledger, Cache, Permit]:
     """Return a store with a plan that is claimed and whose fence is open."""
     store = await open_store(store_url)
     keys, clock = Keys("bench"), SystemClock()
-    mirror = Mirror(keys)
+    cache = Cache(keys)
     published = await Plans(store, keys, clock, zones=[ZONE]).publish(parse_plan(document), Orders())
     session = Session(store, keys, clock, enactor="e1", ttl_s=600)
     await session.keep({})
@@ -226,5 +226,5 @@ async def _opened(store_url: str, document: bytes) -> tuple[KeyValue, Ledger, Mi
     fence = Fence(scope="bench", generation=1, plan=getattr(published, "mark", ""))
     record = await Fences(store, keys).open(ZONE, fence, claim, None)
     assert record is not None
-    await mirror.load(store)
-    return store, Ledger(store, keys, mirror), mirror, Permit(claim=claim, zone=ZONE, record=record)
+    await cache.load(store)
+    return store, Ledger(store, keys, cache), cache, Permit(claim=claim, zone=ZONE, record=record)

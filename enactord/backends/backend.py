@@ -14,7 +14,7 @@ from enactord.core.errors import InvalidName
 from enactord.core.names import fence_name, parse_name, wire_name
 from enactord.core.render import ANSWERS_MAX, ANSWERS_MAX_LIMIT
 from enactord.core.settings import Addresses, declare, integer, number, text
-from enactord.ports import Clock, KeyValue, Primaries, Verifier, Zone
+from enactord.ports import Clock, KeyValue, Primaries, Verifier, ZoneBackend
 from enactord.wire.address import Address
 from enactord.wire.connections import ServerConnections
 from enactord.wire.names import MAX_NAME_BYTES
@@ -76,29 +76,31 @@ class ZoneConfig:
         required=True,
         parse=_parse_zone,
         takes="a domain name",
-        meaning="The zone; endpoints belong to the zone with the longest matching name.",
+        meaning="Name of the zone. An endpoint belongs to the zone with the longest matching name.",
     )
     batch_names_max: int = integer(
-        50, low=1, high=200, meaning="Names of one message. BIND does best with 20 to 25, Knot with 50 to 100."
+        50, low=1, high=200, meaning="Most names in one message. BIND is fastest with 20 to 25, Knot with 50 to 100."
     )
-    in_flight_max: int = integer(16, low=1, high=1000, meaning="Messages under way at once; the pace adapts below it.")
+    in_flight_max: int = integer(
+        16, low=1, high=1000, meaning="Most messages under way at once. Below that limit the pace adapts."
+    )
     timeout_s: float = number(
-        5.0, low=0.1, high=300, meaning="Longest wait for one answer of a DNS server, or of Route 53."
+        5.0, low=0.1, high=300, meaning="Time limit for one answer of a DNS server, or of Route 53."
     )
     verify: tuple[Address, ...] = declare(
         Addresses(listed=True),
         (),
-        "Authoritative servers that are asked after each write; without it, what was written to.",
+        "Authoritative servers that are asked after each write. By default: the server that was written to.",
     )
     verify_timeout_s: float = number(
-        3.0, low=0.1, high=600, meaning="How long a written name may take to be seen there."
+        3.0, low=0.1, high=600, meaning="Time limit for a written name to appear on these servers."
     )
     answers_max: int = integer(
         ANSWERS_MAX,
         low=1,
         high=ANSWERS_MAX_LIMIT,
-        meaning="""Addresses that one name is served with at most, of each family; of more targets a weighted sample
-        is drawn.""",
+        meaning="""Most addresses that one name serves, of each family. If it has more targets, a weighted sample is
+        drawn.""",
     )
 
     @classmethod
@@ -184,7 +186,7 @@ class Site:
 class Connected:
     """A zone that is connected, and what is asked after each write to it."""
 
-    zone: Zone
+    zone: ZoneBackend
     verifiers: Sequence[Verifier]
     primaries: Primaries | None = None
 

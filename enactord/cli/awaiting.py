@@ -270,12 +270,12 @@ def _await_enactor(enactor: "Remote", generation: int, bar: Bar, *, limit_s: flo
 
 async def _statuses(scope: Scope) -> AsyncGenerator[Document]:
     """Yield the scope's status, now and after changes. Raises `StoreDown`, `Compacted`."""
-    mirror = await scope.mirror()
-    following: asyncio.Task[Any] = asyncio.ensure_future(mirror.follow(scope.store))
+    cache = await scope.cache()
+    following: asyncio.Task[Any] = asyncio.ensure_future(cache.follow(scope.store))
     try:
         while not following.done():
-            yield status_document(mirror, scope.zones, scope.clock.now())
-            waiting = asyncio.ensure_future(mirror.wait_change(_AGAIN_S))
+            yield status_document(cache, scope.zones, scope.clock.now())
+            waiting = asyncio.ensure_future(cache.wait_change(_AGAIN_S))
             await asyncio.wait((following, waiting), return_when=asyncio.FIRST_COMPLETED)
             waiting.cancel()
             await asyncio.sleep(_LOOKS_APART_S)

@@ -95,7 +95,7 @@ async def _from_store(generation: int, other: int | None, tools: "Tools") -> dic
         after = await _contents(scope, generation)
         if after is None:
             return generation
-        return {"from": "ledger", "to": generation} | diff_plans(owned_contents(await scope.mirror()), after)
+        return {"from": "ledger", "to": generation} | diff_plans(owned_contents(await scope.cache()), after)
     contents: list[Mapping[str, str]] = []
     for number in (generation, other):
         content = await _contents(scope, number)

@@ -138,7 +138,7 @@ async def _warn_of_enactors() -> None:
     """Say where the store tells of enactors that are alive: then `freeze` stops them, and there is no emergency."""
     with suppress(TimeoutError, EnactordError, OSError):
         async with asyncio.timeout(_STORE_PATIENCE_S), open_scope() as scope:
-            alive = sorted(presence.id for presence in (await scope.mirror()).enactors)
+            alive = sorted(presence.id for presence in (await scope.cache()).enactors)
             if alive:
                 warn(
                     f"enactors are alive ({', '.join(alive)}) and the plan store answers: `enactorctl freeze` stops"

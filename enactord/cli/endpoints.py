@@ -58,8 +58,8 @@ def _from_enactor(names: Sequence[str], state: str | None, zone: str | None, ena
 
 
 async def _from_store(names: Sequence[str], tools: "Tools") -> list[dict[str, Any]]:
-    mirror = await tools.scope.mirror()
-    entries, overrides = find_entries(mirror, names or None), mirror.overrides
+    cache = await tools.scope.cache()
+    entries, overrides = find_entries(cache, names or None), cache.overrides
     return [endpoint_document(entry, tools.scope.zones, overrides) for entry in entries.values()]
 
 

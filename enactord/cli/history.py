@@ -48,7 +48,7 @@ def _from_enactor(name: str, enactor: "Remote") -> dict[str, Any]:
 
 
 async def _from_store(name: str, tools: "Tools") -> dict[str, Any]:
-    return await history_document(await tools.scope.mirror(), tools.scope.plans, name, tools.scope.zones)
+    return await history_document(await tools.scope.cache(), tools.scope.plans, name, tools.scope.zones)
 
 
 def _print(out: Out, document: dict[str, Any]) -> None:

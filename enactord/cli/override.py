@@ -187,7 +187,7 @@ def list_() -> None:
 
 
 async def _from_store(tools: "Tools") -> dict[str, Any]:
-    return {"overrides": [one.document() for one in (await tools.scope.mirror()).overrides]}
+    return {"overrides": [one.document() for one in (await tools.scope.cache()).overrides]}
 
 
 def _print(out: Out, found: list[dict[str, Any]]) -> None:

@@ -42,7 +42,7 @@ def planners() -> None:
 
 
 async def _from_store(tools: "Tools") -> dict[str, Any]:
-    return {"planners": planners_document((await tools.scope.mirror()).paused)}
+    return {"planners": planners_document((await tools.scope.cache()).paused)}
 
 
 @click.group(

@@ -34,7 +34,7 @@ def _plans_from_enactor(enactor: "Remote") -> list[dict[str, Any]]:
 
 
 async def _plans_from_store(tools: "Tools") -> list[dict[str, Any]]:
-    return plans_document(await tools.scope.mirror())
+    return plans_document(await tools.scope.cache())
 
 
 def _print_plans(out: Out, found: list[dict[str, Any]]) -> None:
@@ -94,9 +94,9 @@ def _from_enactor(generation: int, full: bool, enactor: "Remote") -> dict[str, A
 
 async def _from_store(generation: int, full: bool, tools: "Tools") -> dict[str, Any] | None:
     scope = tools.scope
-    mirror = await scope.mirror()
-    found = plans_document(mirror, [generation])
-    manifest = mirror.manifest(generation) if found and "unreadable" not in found[0] else None
+    cache = await scope.cache()
+    found = plans_document(cache, [generation])
+    manifest = cache.manifest(generation) if found and "unreadable" not in found[0] else None
     if manifest is None:
         return found[0] if found else None
     if full:

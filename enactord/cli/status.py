@@ -57,7 +57,7 @@ def _from_enactor(enactor: "Remote") -> dict[str, Any]:
 async def _from_store(tools: "Tools") -> dict[str, Any]:
     from enactord.operations.documents import status_document  # with all that is stored: who asks an enactor needs none
 
-    return status_document(await tools.scope.mirror(), tools.scope.zones, tools.scope.clock.now())
+    return status_document(await tools.scope.cache(), tools.scope.zones, tools.scope.clock.now())
 
 
 def _print(out: Out, document: dict[str, Any]) -> None:

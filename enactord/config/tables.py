@@ -78,20 +78,20 @@ class EnactorConfig:
         takes="1 to 63 letters, digits, '.', '_' or '-'",
         required=True,
         for_daemon=True,
-        meaning="""Of its own for each enactor of a scope; %H in it stands for this machine's name (in Kubernetes, the
-        pod's).""",
+        meaning="""Name of this enactor, unique in its scope. %H in it stands for the machine's name (in Kubernetes: the
+        pod's name).""",
     )
     scope: str = text(
         parse=_parse_scope,
         takes="1 to 63 of a-z, 0-9, '.', '_' and '-'",
         required=True,
-        meaning="The installation that it belongs to: its plans, its enactors, its zones.",
+        meaning="Name of the scope: the plans, the enactors and the zones that belong together.",
     )
     state_dir: Path = declare(
         Place(),
         Path("/var/lib/enactord"),
-        """For the local copy that repair works from while the store is away; the embedded server's zones are here
-        too.""",
+        """Folder for the local copy, from which repair works while the store is away. The embedded server keeps its
+        zones here, too.""",
     )
 
 
@@ -103,13 +103,13 @@ class StoreConfig:
         parse=_parse_store_url,
         takes="etcd://host:2379,host:2379 or sqlite:///absolute/path",
         required=True,
-        meaning="""Where plans, claims and the ledger are kept; hosts best by address, so that no name it manages is
-        needed.""",
+        meaning="""The plan store. Give its hosts by address: then enactord never depends on a name that it manages
+        itself.""",
     )
     ca: bytes = declare(
         AuthoritiesFile(),
         b"",
-        "Certificates that the store's is checked against; with it, TLS is used.",
+        "File of the authorities that the store's certificate must come from. With this key, TLS is used.",
         name="ca_file",
         secret=True,
         reload=True,
@@ -117,7 +117,7 @@ class StoreConfig:
     cert: bytes = declare(
         PairFile(("cert_file", "key_file")),
         b"",
-        "Own certificate, where the store asks for one. Goes together with key_file.",
+        "File of the client certificate, where the store asks for a certificate. Needs key_file.",
         name="cert_file",
         secret=True,
         reload=True,
@@ -125,19 +125,17 @@ class StoreConfig:
     key: bytes = declare(
         PairFile(("cert_file", "key_file")),
         b"",
-        "Key of the own certificate.",
+        "File of the client certificate's key.",
         name="key_file",
         secret=True,
         reload=True,
     )
-    username: str = text(meaning="Where the store asks for a name and a password.")
+    username: str = text(meaning="User name, where the store asks for a name and a password.")
     password: bytes = declare(
-        SecretFile(), b"", "File that holds the password.", name="password_file", secret=True, reload=True
+        SecretFile(), b"", "File of the password for that user name.", name="password_file", secret=True, reload=True
     )
-    timeout_s: float = number(5.0, low=0.1, high=120, meaning="Longest wait for one answer of the store.")
-    claim_ttl_s: int = integer(
-        10, low=2, high=3600, meaning="How long a claim outlives an enactor that says nothing any more."
-    )
+    timeout_s: float = number(5.0, low=0.1, high=120, meaning="Time limit for one answer of the store.")
+    claim_ttl_s: int = integer(10, low=2, high=3600, meaning="Time after which the claim of a silent enactor expires.")
 
     @property
     def access(self) -> Access:
@@ -152,19 +150,17 @@ class PruneConfig:
     """Table [prune]."""
 
     keep_plans: int = integer(
-        20, low=0, high=100_000, reload=True, meaning="The newest plans that stay in any case; 0 is safe."
+        20, low=0, high=100_000, reload=True, meaning="Number of newest plans that are always kept; 0 is safe."
     )
     keep_s: float = number(
         86_400.0,
         low=0,
         high=86_400 * 365,
         reload=True,
-        meaning="""History for a rollback: one plan an hour for so long, one a minute for an hour; 0: none. Plans of the
-        guards' velocity_window_s always stay.""",
+        meaning="""Age up to which one plan an hour is kept for a rollback; of the last hour, one plan a minute. 0: none
+        is kept for that. The plans of the guards' velocity_window_s are always kept.""",
     )
-    interval_s: float = number(
-        60.0, low=0.1, high=86_400, reload=True, meaning="Pause between two looks for plans that nothing can need."
-    )
+    interval_s: float = number(60.0, low=0.1, high=86_400, reload=True, meaning="Time between two prunings.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,26 +172,26 @@ class RepairConfig:
         low=0.1,
         high=86_400,
         reload=True,
-        meaning="""Pause between two looks at all that is served (300 where a zone is Route 53's, which counts
-        requests).""",
+        meaning="""Time between two scans of a zone, in which every name is compared with what it should serve. With a
+        route53 zone the default is 300: Route 53 limits requests.""",
     )
     names_per_s: float = number(
-        500.0, low=1, high=1_000_000, reload=True, meaning="Bound on the questions of such a look."
+        500.0, low=1, high=1_000_000, reload=True, meaning="Most names that are asked for in a second during a scan."
     )
     fence_interval_s: float = number(
         5.0,
         low=0.1,
         high=86_400,
         reload=True,
-        meaning="How often each zone is asked for its fence: one that is lost protects nothing until it is back.",
+        meaning="Time between two questions for a zone's fence. A lost fence protects nothing until it is back.",
     )
     fence_questions_per_s: float = number(
         20.0,
         low=0.1,
         high=100_000,
         reload=True,
-        meaning="""Bound on these questions to one server; for more zones on it, the interval grows (`enactorctl
-        status`).""",
+        meaning="""Most questions for fences that one server gets in a second. With many zones on a server the interval
+        grows; `enactorctl status` shows it.""",
     )
 
 
@@ -209,13 +205,13 @@ class HttpConfig:
     listen: tuple[Address, ...] = declare(
         Addresses(several=True),
         (LISTEN,),
-        "Where HTTP is served, a text or a list. `[::]:8451` serves IPv6 and IPv4, `0.0.0.0:8451` IPv4 alone.",
+        "Addresses on which HTTP is served. `[::]:8451` serves IPv6 and IPv4, `0.0.0.0:8451` IPv4 alone.",
     )
     hosts: tuple[str, ...] = declare(
         Texts(),
         (),
-        """Names under which browsers ask for the pages, besides localhost, this machine's name and any address; `*`:
-        all. Another name in a request is refused (421), unless it carries a token: a foreign page could be behind
+        """Host names that browsers may use for the page, besides localhost, this machine's name and any address; `*`:
+        all names. A request with another name and without a token is refused (421): a foreign page could be behind
         it.""",
     )
     tokens: Tokens = declare(
@@ -230,8 +226,8 @@ class HttpConfig:
     token: Token | None = declare(
         GivenTokenFile(),
         None,
-        """File of one token as it is, which another program made (a Kubernetes secret, a secret store). Its bearer is a
-        planner of the name planner: it publishes, and does no more.""",
+        """File of one token in clear, made by another program (a Kubernetes secret, a secret store). It has the name
+        planner and the role planner: its bearer may publish, and no more.""",
         name="token_file",
         secret=True,
         reload=True,
@@ -239,33 +235,35 @@ class HttpConfig:
     read_needs_token: bool = declare(
         Flag(),
         False,
-        """Whether reading needs a token, too, of any role. Only `/healthz` is open then, and of `/readyz` the
+        """Whether reading needs a token, too, of any role. Then `/healthz` alone is open, and of `/readyz` the
         status and the process.""",
         reload=True,
     )
     tls_cert: bytes = declare(
         PairFile(_TLS_KEYS),
         b"",
-        "Certificate; with it, HTTPS is served. Goes together with tls_key_file.",
+        "File of the certificate. With this key, HTTPS is served. Needs tls_key_file.",
         name="tls_cert_file",
         secret=True,
         reload=True,
     )
     tls_key: bytes = declare(
-        PairFile(_TLS_KEYS), b"", "Key of the certificate.", name="tls_key_file", secret=True, reload=True
+        PairFile(_TLS_KEYS), b"", "File of that certificate's key.", name="tls_key_file", secret=True, reload=True
     )
-    connections_max: int = integer(256, low=8, high=65_536, meaning="Connections open at once.")
-    events_clients_max: int = integer(32, low=1, high=4096, meaning="Clients that follow the stream of events at once.")
+    connections_max: int = integer(256, low=8, high=65_536, meaning="Most connections that are open at once.")
+    events_clients_max: int = integer(
+        32, low=1, high=4096, meaning="Most clients that follow the stream of events at once."
+    )
     requests_per_s: float = number(
         200.0,
         low=1,
         high=1_000_000,
-        meaning="""Of one client's address; a burst of twice as many passes. Of those with a wrong token, a fiftieth of
-        it.""",
+        meaning="""Request rate allowed for one client address; bursts may be twice as large. With a wrong token, one
+        fiftieth of it.""",
     )
-    request_timeout_s: float = number(30.0, low=1, high=600, meaning="Longest time for one request.")
+    request_timeout_s: float = number(30.0, low=1, high=600, meaning="Time limit for one request.")
     plan_bytes_max: int = integer(
-        PLAN_BYTES_MAX, low=1024, high=PLAN_BYTES_MAX, meaning="Largest plan that is taken over HTTP, in bytes."
+        PLAN_BYTES_MAX, low=1024, high=PLAN_BYTES_MAX, meaning="Size limit of a plan over HTTP, in bytes."
     )
 
     @property
@@ -278,9 +276,12 @@ class HttpConfig:
 class LogConfig:
     """Table [log]; `format` "": JSON off a terminal."""
 
-    level: str = declare(Choice(LEVELS), "info", "The least of what is logged.", reload=True)
+    level: str = declare(Choice(LEVELS), "info", "Lowest severity that is logged.", reload=True)
     format: str = declare(
-        Choice(("json", "console")), "", "Without it: console on a terminal, JSON elsewhere.", reload=True
+        Choice(("json", "console")),
+        "",
+        "Form of the log. By default: console on a terminal, JSON elsewhere.",
+        reload=True,
     )
 
 

@@ -12,7 +12,7 @@ Severity = Literal["info", "warning", "error"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Happening:
+class Event:
     """Base of all events."""
 
     id: ClassVar[str]
@@ -20,8 +20,8 @@ class Happening:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PlanSeen(Happening):
-    """A newer plan is the newest."""
+class PlanSeen(Event):
+    """A plan with a higher generation appeared in the store; told once."""
 
     id: ClassVar[str] = "plan.seen"
     generation: int
@@ -32,7 +32,7 @@ class PlanSeen(Happening):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PlanRefused(Happening):
+class PlanRefused(Event):
     """A plan as a whole will not be applied."""
 
     id: ClassVar[str] = "plan.refused"
@@ -43,7 +43,7 @@ class PlanRefused(Happening):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FenceOpened(Happening):
+class FenceOpened(Event):
     """The zone's fence was raised (or put back) to a generation."""
 
     id: ClassVar[str] = "fence.opened"
@@ -53,7 +53,7 @@ class FenceOpened(Happening):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ZonesKept(Happening):
+class ZonesKept(Event):
     """A plan changes nothing in these zones: they were settled in the store, and their TXT was left as it is."""
 
     id: ClassVar[str] = "zones.kept"
@@ -62,7 +62,7 @@ class ZonesKept(Happening):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FenceAhead(Happening):
+class FenceAhead(Event):
     """The zone's fence stands above every generation in the store: nothing can be applied at or below it."""
 
     id: ClassVar[str] = "fence.ahead"
@@ -73,7 +73,7 @@ class FenceAhead(Happening):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PrimaryChosen(Happening):
+class PrimaryChosen(Event):
     """From now on a zone is written on another server, or on one that was chosen for the first time."""
 
     id: ClassVar[str] = "primary.chosen"
@@ -85,7 +85,7 @@ class PrimaryChosen(Happening):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WriteFinished(Happening):
+class WriteFinished(Event):
     """One DNS transaction got its answer (or did not). Counted; logged only when it was not committed."""
 
     id: ClassVar[str] = "write.finished"
@@ -98,10 +98,10 @@ class WriteFinished(Happening):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StaleWriteRefused(Happening):
+class StaleWriteRefused(Event):
     """The DNS server refused a write below its fence: the control that this product exists for."""
 
-    id: ClassVar[str] = "batch.refused"
+    id: ClassVar[str] = "write.refused_stale"
     severity: ClassVar[Severity] = "warning"
     zone: str
     generation: int
@@ -110,7 +110,7 @@ class StaleWriteRefused(Happening):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NarrowingPaused(Happening):
+class NarrowingPaused(Event):
     """So many names are refused that finding them goes on in the next pass; those not told apart yet stay pending."""
 
     id: ClassVar[str] = "narrowing.paused"
@@ -121,10 +121,10 @@ class NarrowingPaused(Happening):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BatchCommitted(Happening):
+class SliceCommitted(Event):
     """Some endpoints of a plan were written, verified and committed to the ledger."""
 
-    id: ClassVar[str] = "batch.committed"
+    id: ClassVar[str] = "slice.committed"
     zone: str
     generation: int
     endpoints: int
@@ -136,7 +136,7 @@ class BatchCommitted(Happening):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EndpointHeld(Happening):
+class EndpointHeld(Event):
     """An endpoint stays on its last known good."""
 
     id: ClassVar[str] = "endpoint.held"
@@ -149,7 +149,7 @@ class EndpointHeld(Happening):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EndpointDrifted(Happening):
+class EndpointDrifted(Event):
     """A name is not served as the ledger has it."""
 
     id: ClassVar[str] = "endpoint.drifted"
@@ -162,7 +162,7 @@ class EndpointDrifted(Happening):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EndpointRepaired(Happening):
+class EndpointRepaired(Event):
     """A name that was not served as the ledger has it was put back."""
 
     id: ClassVar[str] = "endpoint.repaired"
@@ -175,7 +175,7 @@ class EndpointRepaired(Happening):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TtlKept(Happening):
+class TtlKept(Event):
     """The server keeps another TTL than is asked for, whatever is put there: its own rule, and no drift."""
 
     id: ClassVar[str] = "ttl.kept"
@@ -187,7 +187,7 @@ class TtlKept(Happening):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TtlTaken(Happening):
+class TtlTaken(Event):
     """The server takes a TTL that it would not keep before."""
 
     id: ClassVar[str] = "ttl.taken"
@@ -196,10 +196,10 @@ class TtlTaken(Happening):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verified(Happening):
+class Verified(Event):
     """A look at what a zone serves has come to its end. `unread`: names for which no answer came."""
 
-    id: ClassVar[str] = "zone.verified"
+    id: ClassVar[str] = "zone.scanned"
     zone: str
     names: int
     empty: int
@@ -209,7 +209,7 @@ class Verified(Happening):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ServerNotWell(Happening):
+class ServerNotWell(Event):
     """A server that is asked after each write does not answer ("away"), or shows older content ("behind")."""
 
     id: ClassVar[str] = "server.not_well"
@@ -221,7 +221,7 @@ class ServerNotWell(Happening):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ServerWell(Happening):
+class ServerWell(Event):
     """A server answers again ("away"), or has caught up ("behind")."""
 
     id: ClassVar[str] = "server.well"
@@ -231,7 +231,7 @@ class ServerWell(Happening):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ServerNudged(Happening):
+class ServerNudged(Event):
     """The server holds what was written and serves what was before: its fence was written anew, as it stands.
 
     BIND 9.18 with inline-signing leaves out a change in its signed copy until the zone changes once more.
@@ -244,7 +244,7 @@ class ServerNudged(Happening):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PlanApplied(Happening):
+class PlanApplied(Event):
     """Every endpoint of a zone conforms to a plan or is held."""
 
     id: ClassVar[str] = "plan.applied"
@@ -256,7 +256,7 @@ class PlanApplied(Happening):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PlanSuperseded(Happening):
+class PlanSuperseded(Event):
     """Work on a plan ended because a newer one is there."""
 
     id: ClassVar[str] = "plan.superseded"
@@ -265,14 +265,14 @@ class PlanSuperseded(Happening):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PlanPruned(Happening):
+class PlanPruned(Event):
     id: ClassVar[str] = "plan.pruned"
     generation: int
     chunks: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PruneRefused(Happening):
+class PruneRefused(Event):
     """A plan that is old enough to go must stay."""
 
     id: ClassVar[str] = "prune.refused"
@@ -282,7 +282,7 @@ class PruneRefused(Happening):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ClaimLost(Happening):
+class ClaimLost(Event):
     id: ClassVar[str] = "claim.lost"
     severity: ClassVar[Severity] = "warning"
     generation: int
@@ -290,7 +290,7 @@ class ClaimLost(Happening):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FormatUnknown(Happening):
+class FormatUnknown(Event):
     """The store holds values that another version has written: they are left alone until that version runs."""
 
     id: ClassVar[str] = "format.unknown"
@@ -302,7 +302,7 @@ class FormatUnknown(Happening):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FormatKnown(Happening):
+class FormatKnown(Event):
     """Of a kind of stored thing, the store holds no value of that format any more."""
 
     id: ClassVar[str] = "format.known"
@@ -311,7 +311,7 @@ class FormatKnown(Happening):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class InstallationMade(Happening):
+class InstallationMade(Event):
     """An installation that had no id has this one from now on."""
 
     id: ClassVar[str] = "installation.made"
@@ -319,7 +319,7 @@ class InstallationMade(Happening):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class InstallationRefused(Happening):
+class InstallationRefused(Event):
     """The store is not the one of this enactor's installation, or it is not certain that it is."""
 
     id: ClassVar[str] = "installation.refused"
@@ -328,14 +328,14 @@ class InstallationRefused(Happening):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class InstallationAccepted(Happening):
+class InstallationAccepted(Event):
     """What was refused is the store of this enactor's installation again."""
 
     id: ClassVar[str] = "installation.accepted"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EnactorSameId(Happening):
+class EnactorSameId(Event):
     """Another process is alive under the id of this enactor."""
 
     id: ClassVar[str] = "enactor.same_id"
@@ -344,27 +344,27 @@ class EnactorSameId(Happening):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EnactorOwnId(Happening):
+class EnactorOwnId(Event):
     """This process alone has its id again."""
 
     id: ClassVar[str] = "enactor.own_id"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StoreWentDown(Happening):
+class StoreWentDown(Event):
     id: ClassVar[str] = "store.down"
     severity: ClassVar[Severity] = "error"
     detail: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StoreCameUp(Happening):
+class StoreCameUp(Event):
     id: ClassVar[str] = "store.up"
     revision: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ZoneWentDown(Happening):
+class ZoneWentDown(Event):
     id: ClassVar[str] = "zone.down"
     severity: ClassVar[Severity] = "error"
     zone: str
@@ -372,13 +372,13 @@ class ZoneWentDown(Happening):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ZoneCameUp(Happening):
+class ZoneCameUp(Event):
     id: ClassVar[str] = "zone.up"
     zone: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WasFrozen(Happening):
+class WasFrozen(Event):
     id: ClassVar[str] = "frozen"
     severity: ClassVar[Severity] = "warning"
     mode: str
@@ -387,12 +387,12 @@ class WasFrozen(Happening):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WasThawed(Happening):
+class WasThawed(Event):
     id: ClassVar[str] = "thawed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LimitsChanged(Happening):
+class LimitsChanged(Event):
     """The guards judge by other limits from now on; `changes`: each key with what it was and is."""
 
     id: ClassVar[str] = "limits.changed"
@@ -403,7 +403,7 @@ class LimitsChanged(Happening):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Retried(Happening):
+class Retried(Event):
     """An attempt against the store or a zone is made again after a failure."""
 
     id: ClassVar[str] = "retry"
@@ -413,7 +413,7 @@ class Retried(Happening):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FilesTaken(Happening):
+class FilesTaken(Event):
     """Secrets or certificates that the config names have changed on disk, and are used from now on."""
 
     id: ClassVar[str] = "files.taken"
@@ -421,7 +421,7 @@ class FilesTaken(Happening):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FileRefused(Happening):
+class FileRefused(Event):
     """A file that the config names has changed so that it cannot be used; what was read before goes on being used."""
 
     id: ClassVar[str] = "file.refused"
@@ -431,7 +431,7 @@ class FileRefused(Happening):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OverrideStays(Happening):
+class OverrideStays(Event):
     """The time of an override is over, and guards refuse its end: it stays in force until an operator ends it."""
 
     id: ClassVar[str] = "override.stays"
@@ -442,7 +442,7 @@ class OverrideStays(Happening):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StepFailed(Happening):
+class StepFailed(Event):
     """A bug or a state that no rule foresees: the step is given up and tried again later."""
 
     id: ClassVar[str] = "step.failed"

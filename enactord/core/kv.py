@@ -102,7 +102,7 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
+class KeyChange:
     """One change of a key; `item` is None where it was deleted (or its lease expired)."""
 
     key: str
@@ -114,7 +114,7 @@ class Changes:
     """All that happened under a prefix up to `revision`, since the last such value, in order."""
 
     revision: int
-    events: tuple[Event, ...]
+    events: tuple[KeyChange, ...]
 
 
 def prefix_end(prefix: str) -> str:

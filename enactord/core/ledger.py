@@ -44,7 +44,7 @@ _NAME_LENGTH_MAX = 254  # with its final dot: RFC 1035 section 2.3.4
 _PEAK = r"\d{1,12}:\d{1,15}:\d{1,5}"
 _PEAKS = re.compile(rf"{_PEAK}(?:,{_PEAK})*+\Z")
 _SETTLED = re.compile(rf"{_GENERATION}/{_ANSWERS}/([^\t]*+)\t=\t-\t-\t(?:-\Z|{_PEAKS.pattern})")
-"""A line behind its name where nothing is pending, held or yet to be seen; what it says is applied is its group."""
+"""A line behind its name where nothing is pending, held or yet to be seen; group 1 is the applied content."""
 
 
 class Version(NamedTuple):
@@ -183,8 +183,8 @@ def with_cover(entry: Entry, hold: Hold) -> Entry:
 def with_answer(entry: Entry, answer: Served) -> Entry | None:
     """The entry once no write of it can land any more and the name was read; None: nothing is left to say of it.
 
-    What is served is what was applied last, if the entry knows it. Whatever else is served
-    has drifted from what the entry says.
+    If the answer equals a version that was pending, this version becomes the applied one. Else the applied one stays,
+    and the difference is drift.
     """
     versions = [*entry.earlier, *([entry.pending] if entry.pending else [])]
     for version in reversed(versions):

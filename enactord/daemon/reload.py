@@ -15,7 +15,7 @@ from enactord.backends import ALL
 from enactord.backends.backend import ZoneConfig
 from enactord.config.tables import TABLES, Config, HttpConfig, LogConfig
 from enactord.core.errors import ConfigError
-from enactord.core.events import Happening
+from enactord.core.events import Event
 from enactord.core.guards import Limits
 from enactord.core.settings import Values, declared
 from enactord.daemon.certificates import Certificate, certificates_of, expired
@@ -44,8 +44,8 @@ class LiveLog:
         self.logger = make_logger(config.level, config.format, self.lines, **self._bound)
         self._observer = LogObserver(self.logger)
 
-    def observe(self, happening: Happening) -> None:
-        self._observer.observe(happening)
+    def observe(self, event: Event) -> None:
+        self._observer.observe(event)
 
     def tell(self, level: str, event: str, /, **facts: Any) -> None:
         """Log what no event of the engine is."""

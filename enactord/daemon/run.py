@@ -101,7 +101,7 @@ async def _serve(config: Config, read: Callable[[], Config], log: LiveLog) -> No
             asyncio.create_task(_follow_config(reread, read, live, files, log, notifier), name="config"),
             asyncio.create_task(_follow_files(files, log), name="files"),
             asyncio.create_task(
-                end_expired(pages.scope, enactor.mirror, enactor.settings.id, observer), name="overrides"
+                end_expired(pages.scope, enactor.cache, enactor.settings.id, observer), name="overrides"
             ),
             asyncio.create_task(watch_lag(metrics.lag.observe, failures), name="lag"),
             asyncio.create_task(
@@ -188,8 +188,8 @@ def _warn(log: LiveLog, config: Config) -> None:
 
 def standing_line(enactor: Enactor) -> str:
     """Return where an enactor stands, in one line for people."""
-    mirror = enactor.mirror
-    applied = min(mirror.applied(zone) for zone in enactor.writers)
+    cache = enactor.cache
+    applied = min(cache.applied(zone) for zone in enactor.writers)
     troubles = enactor.reasons()
-    where = f"plan {applied} applied, newest {mirror.head}, {mirror.ledger.totals.owned} endpoints"
+    where = f"plan {applied} applied, newest {cache.head}, {cache.ledger.totals.owned} endpoints"
     return f"{where}; degraded: {'; '.join(troubles)}" if troubles else where

@@ -26,7 +26,7 @@ from enactord.doctor.check import Check, Group, State
 from enactord.doctor.clock import judge_clock
 from enactord.doctor.verify import Primary, check_verify
 from enactord.engine.evidence import NEGATIVE_TTL_MAX_S
-from enactord.ports import Clock, Duty, Zone
+from enactord.ports import Clock, Duty, ZoneBackend
 from enactord.wire.address import Address
 from enactord.wire.stream import Stream
 from enactord.wire.tsig import TsigFault
@@ -286,7 +286,7 @@ class _Server:
         self._checks.append(_told(self._subject(what), state, seen, fix if state is not State.OK else ""))
 
 
-async def _fence_alone(config: Config, zone: ZoneConfig, port: Zone, installation: str | None) -> list[Check]:
+async def _fence_alone(config: Config, zone: ZoneConfig, port: ZoneBackend, installation: str | None) -> list[Check]:
     """Look at a zone whose backend is no DNS server: its fence is read, with the rights that writes need to begin."""
     subject = f"{zone.name} by {zone.backend}: fence"
     try:

@@ -39,7 +39,7 @@ class Account:
         passing = self._enactor.health.loop_problems | {
             f"damaged {key}": f"store: the value at {key} cannot be read; the next publication writes it anew:"
             " enactorctl publish PLAN.json"
-            for key, kind in damaged(self._enactor.mirror).items()
+            for key, kind in damaged(self._enactor.cache).items()
             if kind is not LIMITS  # told above, with another remedy
         }
         for zone, (_, problem) in self.zone_states().items():
@@ -51,17 +51,17 @@ class Account:
         for zone, ports in self._enactor.ports.zones.items():
             told = ports.own_verifiers if self._enactor.health.cannot_be_asked(zone) else []
             found.extend(self._enactor.health.server_problems(zone, but=[verifier.server for verifier in told]))
-        if self._enactor.store_up and self._enactor.mirror.head_lost:
+        if self._enactor.store_up and self._enactor.cache.head_lost:
             passing["head"] = _HEAD_LOST
         if self._enactor.copy_problem:
             passing["copy"] = self._enactor.copy_problem
         found.extend(self._enactor.health.settled(passing))
-        freeze = self._enactor.mirror.freeze
+        freeze = self._enactor.cache.freeze
         if freeze is not None:
             found.append(f"frozen ({freeze.mode}) by {freeze.author}: {freeze.reason}")
         refusal = self._enactor.head_refusal
         if refusal is not None:
-            found.append(f"plan {self._enactor.mirror.head} is refused: {refusal}")
+            found.append(f"plan {self._enactor.cache.head} is refused: {refusal}")
         found.extend(self._enactor.surroundings())
         return found
 
@@ -99,19 +99,19 @@ class Account:
     @property
     def look_interval_s(self) -> float:
         """How long it takes, in seconds, until every zone has been looked at once more."""
-        names = self._enactor.mirror.ledger.totals.owned
+        names = self._enactor.cache.ledger.totals.owned
         return self._enactor.settings.repair_interval_s + names / self._enactor.settings.repair_names_per_s
 
     def lag_s(self) -> dict[str, float]:
         """Return how long, by zone, a plan has been waiting that the zone has not applied; 0: it has the newest."""
         now = self._enactor.ports.clock.now()
-        generations = self._enactor.mirror.generations
+        generations = self._enactor.cache.generations
         lags = {}
         for zone in self._enactor.writers:
             manifest = None
-            for generation in generations[bisect_right(generations, self._enactor.mirror.applied(zone)) :]:
+            for generation in generations[bisect_right(generations, self._enactor.cache.applied(zone)) :]:
                 try:
-                    manifest = self._enactor.mirror.manifest(generation)
+                    manifest = self._enactor.cache.manifest(generation)
                 except PlanUnreadable:
                     continue
                 break
@@ -120,15 +120,15 @@ class Account:
 
     def published_at(self) -> float | None:
         """Return when the newest plan was published, in seconds since the epoch; None: not known."""
-        mirror = self._enactor.mirror
+        cache = self._enactor.cache
         try:
-            manifest = mirror.manifest(mirror.newest)
+            manifest = cache.manifest(cache.newest)
         except PlanUnreadable:
             return None
         return None if manifest is None else manifest.published_at
 
     def status(self) -> dict[str, object]:
-        """Return what this enactor itself knows besides the mirror, for the status document."""
+        """Return what this enactor itself knows besides the cache, for the status document."""
         return {
             "id": self._enactor.settings.id,
             "identity_up": self._enactor.health.identity_up,

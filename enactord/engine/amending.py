@@ -8,20 +8,20 @@ from enactord.core.events import EndpointHeld
 from enactord.core.fence import FenceRecord
 from enactord.core.ledger import Bucket, Entry, Hold
 from enactord.engine.settings import Ports
+from enactord.store.cache import Cache
 from enactord.store.fences import fence_is
 from enactord.store.keys import Keys
 from enactord.store.ledger import Ledger
-from enactord.store.mirror import Mirror
 
 
 class Amender:
     """Amends the ledger of one enactor's scope, each zone under its fence."""
 
-    def __init__(self, ports: Ports, keys: Keys, mirror: Mirror) -> None:
+    def __init__(self, ports: Ports, keys: Keys, cache: Cache) -> None:
         self._ports = ports
         self._keys = keys
-        self._mirror = mirror
-        self._ledger = Ledger(ports.store, keys, mirror)
+        self._cache = cache
+        self._ledger = Ledger(ports.store, keys, cache)
 
     async def hold(self, zone: str, record: FenceRecord, guard: str, details: Mapping[str, str]) -> None:
         """Enter names as held that the zone does not serve, whatever is put there: their drift is none to repair."""
@@ -61,7 +61,7 @@ class Amender:
         self, zone: str, record: FenceRecord, names: Iterable[str], change: Callable[[Entry], Entry]
     ) -> bool:
         """Change the entries of names, under the zone's fence; returns whether the store took it."""
-        index = self._mirror.ledger
+        index = self._cache.ledger
         by_bucket: dict[BucketId, list[str]] = defaultdict(list)
         for name in names:
             bucket_id = index.find(zone, name)

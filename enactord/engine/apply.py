@@ -58,7 +58,7 @@ def _begin(plan: Accepted, permit: Permit, view: PlanView, deps: Deps, *, again:
         ports=deps.ports,
         writer=deps.writers[zone],
         ledger=deps.ledger,
-        mirror=deps.mirror,
+        cache=deps.cache,
         rng=deps.rng,
         wanted=view.wanted,
         outlived=plan.outlived,

@@ -22,7 +22,7 @@ from enactord.engine.primaries import PrimaryChoice
 from enactord.engine.raise_fence import FenceRaiser, Raising, describe
 from enactord.engine.refilling import Refiller
 from enactord.engine.settings import Ports, Settings
-from enactord.store.mirror import Mirror
+from enactord.store.cache import Cache
 
 _SHOW_TIMEOUT_S = 0.25
 
@@ -73,7 +73,7 @@ class BasisFinder:
         self,
         settings: Settings,
         ports: Ports,
-        mirror: Mirror,
+        cache: Cache,
         opener: FenceRaiser,
         refiller: Refiller,
         choice: PrimaryChoice,
@@ -82,7 +82,7 @@ class BasisFinder:
     ) -> None:
         self.settings = settings
         self._ports = ports
-        self._mirror = mirror
+        self._cache = cache
         self._opener = opener
         self._refiller = refiller
         self._choice = choice
@@ -93,14 +93,14 @@ class BasisFinder:
         settled = await self._choice.settle(zone)
         if settled.problem:
             return Finding(problem=settled.problem)
-        record = self._mirror.fence(zone)
+        record = self._cache.fence(zone)
         recorded = record is not None
-        if record is None and not self._mirror.ledger.stored(zone):
+        if record is None and not self._cache.ledger.stored(zone):
             return await self._unopened(zone)
-        freeze = self._mirror.freeze
+        freeze = self._cache.freeze
         writable = repair and (freeze is None or freeze.mode != "all")
         seen = await self._ports.zones[zone].zone.read_fence()
-        stranger = find_stranger(seen, self._mirror.owner)
+        stranger = find_stranger(seen, self._cache.owner)
         if stranger is not None:
             return Finding(problem=self._described(zone, stranger), foreign=True)
         standing = parse_fence(seen)
@@ -114,7 +114,7 @@ class BasisFinder:
         if problem:
             # The ledger as we have it says nothing about what should be served.
             return Finding(problem=problem, held=standing is not None and bool(standing.hold))
-        manifest = plan_at(self._mirror, record)
+        manifest = plan_at(self._cache, record)
         lacking = "" if manifest is not None else self._refiller.lacking(zone, record)
         if manifest is None and not self._refiller.settled(zone, record):
             return Finding(problem=lacking)  # followed to a zone ahead of the store: its ledger is older
@@ -134,13 +134,13 @@ class BasisFinder:
 
     async def _unopened(self, zone: str) -> Finding:
         """Look at a zone in which nothing was ever opened, hence nothing is owned: whether it is another's."""
-        stranger = find_stranger(await self._ports.zones[zone].zone.read_fence(), self._mirror.owner)
+        stranger = find_stranger(await self._ports.zones[zone].zone.read_fence(), self._cache.owner)
         return Finding() if stranger is None else Finding(problem=self._described(zone, stranger), foreign=True)
 
     async def _in_the_way(self, zone: str, record: FenceRecord, standing: Fence | None) -> str:
         """Return what keeps repair out of a zone: a fence that is held, or newer than anything seen here."""
-        limits, newest = self.settings.limits, self._mirror.newest
-        if zone in self._mirror.lowerings:
+        limits, newest = self.settings.limits, self._cache.newest
+        if zone in self._cache.lowerings:
             return (
                 f"{zone}: an operator is bringing its fence down, and nobody else may move it; to finish that:"
                 f" enactorctl fence lower {zone} --reason …"
@@ -151,13 +151,13 @@ class BasisFinder:
             return ""
         ahead = standing.generation > record.txt.generation
         if ahead and self._store_up():
-            known = self._mirror.fence(zone)
+            known = self._cache.fence(zone)
             if known is None or known.generation < standing.generation:
                 return await self._opener.follow(zone, standing) or self._described(zone, standing)
         return self._described(zone, standing) if standing.hold or ahead else ""
 
     def _described(self, zone: str, fence: Stranger) -> str:
-        return describe_fence(zone, fence, self._mirror.owner)
+        return describe_fence(zone, fence, self._cache.owner)
 
     async def _replant(self, basis: Basis, seen: FenceSeen) -> tuple[Basis, str]:
         """Bring back a fence that is not as known; returns what to stand on, and what is wrong with the zone."""
@@ -179,9 +179,9 @@ class BasisFinder:
         """Wait, a moment, for the store to show a fence that stands in the zone: an open raises the store's first."""
 
         def shown() -> bool:
-            record = self._mirror.fence(zone)
+            record = self._cache.fence(zone)
             return record is not None and record.generation >= standing.generation
 
         if self._store_up() and not standing.hold:
-            await self._mirror.wait_until(shown, _SHOW_TIMEOUT_S, zone=zone)
-        return self._mirror.fence(zone)
+            await self._cache.wait_until(shown, _SHOW_TIMEOUT_S, zone=zone)
+        return self._cache.fence(zone)

@@ -12,8 +12,8 @@ from enactord.engine.pace import Patience, Stride
 from enactord.engine.passes import Accepted
 from enactord.engine.planning import Planning, PlanView
 from enactord.engine.settings import Ports, Settings
+from enactord.store.cache import Cache
 from enactord.store.layout import HEAD
-from enactord.store.mirror import Mirror
 from enactord.store.plans import Plans
 
 _PATIENCE_FIRST_S = 0.1
@@ -28,7 +28,7 @@ class Choosing:
         self,
         settings: Settings,
         ports: Ports,
-        mirror: Mirror,
+        cache: Cache,
         planning: Planning,
         zones: Collection[str],
         *,
@@ -37,9 +37,9 @@ class Choosing:
     ) -> None:
         self.settings = settings
         self._ports = ports
-        self._mirror = mirror
+        self._cache = cache
         self._planning = planning
-        self._plans = Plans(ports.store, mirror.keys, ports.clock)
+        self._plans = Plans(ports.store, cache.keys, ports.clock)
         self._zones = zones
         self._has_work = has_work
         self._is_down = is_down
@@ -61,18 +61,18 @@ class Choosing:
 
     async def choose(self, known: int) -> tuple[Accepted, PlanView] | None:
         """Return the newest acceptable plan above the known generation, if there is work on it. Raises `StoreDown`."""
-        mirror = self._mirror
-        self._note_open(mirror.opened_max)
-        marked = mirror.refused_revision(mirror.opened_max)
+        cache = self._cache
+        self._note_open(cache.opened_max)
+        marked = cache.refused_revision(cache.opened_max)
         if marked:  # somebody who knew better has opened it
-            await self._plans.unmark_refused(mirror.opened_max, marked)
-        if HEAD.prefix in mirror.other_formats:
+            await self._plans.unmark_refused(cache.opened_max, marked)
+        if HEAD.prefix in cache.other_formats:
             return None  # which plan is the newest, another version knows
-        for generation in reversed(mirror.generations):
+        for generation in reversed(cache.generations):
             if generation <= known:
                 return None
             try:
-                manifest = mirror.manifest(generation)
+                manifest = cache.manifest(generation)
                 if manifest is None:
                     continue
                 self._note_plan(manifest)
@@ -89,12 +89,12 @@ class Choosing:
                 self._refused.pop(generation, None)
                 return chosen
             self._refuse(generation, chosen)
-            if chosen.guard in WEIGH_CHANGE and generation not in mirror.refused:
+            if chosen.guard in WEIGH_CHANGE and generation not in cache.refused:
                 await self._plans.mark_refused(generation, chosen, self.settings.id)
         return None
 
     async def _judge(self, manifest: Manifest) -> tuple[Accepted, PlanView] | Refusal:
-        fences = {zone: self._mirror.fence(zone) for zone in self._zones}
+        fences = {zone: self._cache.fence(zone) for zone in self._zones}
         view = await self._planning.read(manifest, self._zones)
         refusal = await self._planning.judge(view, fences)
         if refusal is not None:
@@ -121,8 +121,8 @@ class Choosing:
         now = asyncio.get_running_loop().time()
         found = False
         for zone, stride in self._strides.items():
-            if self._mirror.applied(zone) < self._opened and not self._is_down(zone):
-                stride.note((self._mirror.fence(zone), self._mirror.ledger.zone_revision(zone)), now)
+            if self._cache.applied(zone) < self._opened and not self._is_down(zone):
+                stride.note((self._cache.fence(zone), self._cache.ledger.zone_revision(zone)), now)
                 found = found or not stride.stands(now)
         return found
 

@@ -19,8 +19,8 @@ from enactord.core.ledger import REMOVAL, Entry, Version
 from enactord.core.plan import Manifest, chunk_digest, chunk_text, parse_chunk
 from enactord.core.records import Records, Served
 from enactord.core.refusal import ZONE_GUARDS
+from enactord.store.cache import Cache
 from enactord.store.keys import read_chunk
-from enactord.store.mirror import Mirror
 
 DriftKind = Literal["emptied", "drifted"]
 
@@ -37,28 +37,28 @@ class Drift:
     """What is wanted, as the ledger has it."""
 
 
-def plan_at(mirror: Mirror, record: FenceRecord) -> Manifest | None:
+def plan_at(cache: Cache, record: FenceRecord) -> Manifest | None:
     """Return the plan that is opened in a zone; None where the store has another of that number, or none."""
     try:
-        manifest = mirror.manifest(record.generation)
+        manifest = cache.manifest(record.generation)
     except PlanUnreadable:
         return None
     return manifest if manifest is not None and manifest.mark == record.plan else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rightful:
+class DesiredState:
     """Judges the names of one zone at one moment."""
 
     zone: str
-    mirror: Mirror
+    cache: Cache
     manifest: Manifest
     """The plan that is opened in the zone."""
     limits: Limits
     answers_max: int
     now: float
     store_up: bool
-    """Whether the store will be asked, before anything is written, that the ledger is as the mirror has it."""
+    """Whether the store will be asked, before anything is written, that the ledger is as the cache has it."""
     refused: Callable[[str, str], bool]
     """Whether the zone has refused a content at a name, as far as is known here."""
     _conforming: dict[BucketId, bool] = field(default_factory=dict)
@@ -114,7 +114,7 @@ class Rightful:
     def missing(self, entries: Iterable[Entry]) -> set[str]:
         """Return the digests of the chunks that must be read before these entries can be judged."""
         digests = {self._digest(entry) for entry in entries if not self._conforms(entry)}
-        return {digest for digest in digests if digest is not None and self.mirror.chunk(digest) is None}
+        return {digest for digest in digests if digest is not None and self.cache.chunk(digest) is None}
 
     def _bucket_id(self, entry: Entry) -> BucketId:
         return bucket_of(entry.name, self.zone, self.manifest.part(self.zone).slots)
@@ -131,7 +131,7 @@ class Rightful:
         digest = self._digest(entry)
         if digest is None:
             return REMOVAL
-        packed = self.mirror.chunk(digest)
+        packed = self.cache.chunk(digest)
         if packed is None:
             return None
         try:
@@ -145,7 +145,7 @@ class Rightful:
             return False
         bucket_id = self._bucket_id(entry)
         if bucket_id not in self._conforming:
-            bucket = self.mirror.ledger.bucket(bucket_id)
+            bucket = self.cache.ledger.bucket(bucket_id)
             contents = {name: other.applied.content for name, other in bucket.items() if other.applied is not None}
             text = chunk_text(dict(sorted(contents.items())))
             self._conforming[bucket_id] = chunk_digest(text) == self._digest(entry)

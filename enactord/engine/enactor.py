@@ -46,11 +46,11 @@ from enactord.engine.share import Sharing
 from enactord.engine.snapshot import Copier
 from enactord.engine.supervise import supervised
 from enactord.engine.write import ZoneWriter
+from enactord.store.cache import Cache
 from enactord.store.control import Freeze
 from enactord.store.keys import Keys
 from enactord.store.ledger import Ledger
 from enactord.store.limits import Ruling, differences, seed
-from enactord.store.mirror import Mirror
 from enactord.store.reports import REPORT_EVERY_S
 from enactord.store.session import Session
 
@@ -72,7 +72,7 @@ class Enactor:
         self.settings = settings
         self._configured = settings.limits
         self.ports = ports
-        self.mirror = Mirror(Keys(settings.scope))
+        self.cache = Cache(Keys(settings.scope))
         servers = {zone: [verifier.server for verifier in ports.zones[zone].verifiers] for zone in sorted(ports.zones)}
         self.health = Health(ports.observer, Evidence(servers, ports.clock))
         self.progress = 0.0
@@ -87,16 +87,16 @@ class Enactor:
             ttl_s=settings.claim_ttl_s,
             zones={zone: ports.zones[zone].settings.primaries for zone in self.writers},
             mark=ports.draw_mark(),
-            installation=lambda: self.mirror.installation,
+            installation=lambda: self.cache.installation,
         )
-        self._identity = Identity(settings, ports, self.mirror, self.health)
+        self._identity = Identity(settings, ports, self.cache, self.health)
         self.retries = Retries(rng, lambda: asyncio.get_running_loop().time(), interval_s=settings.repair_interval_s)
-        self._planning = Planning(settings, ports, self.mirror)
+        self._planning = Planning(settings, ports, self.cache)
         self._claims = Claims(self.session)
-        self._sharing = Sharing(settings.id, self.mirror)
+        self._sharing = Sharing(settings.id, self.cache)
         self._follower = Follower(
             ports.store,
-            self.mirror,
+            self.cache,
             self.session,
             self._claims,
             self.health,
@@ -104,18 +104,18 @@ class Enactor:
             claim_ttl_s=settings.claim_ttl_s,
             facts=self._facts,
         )
-        self._raiser = FenceRaiser(settings, ports, self.mirror)
+        self._raiser = FenceRaiser(settings, ports, self.cache)
         self._deps = Deps(
             settings=settings,
             ports=ports,
-            mirror=self.mirror,
+            cache=self.cache,
             planning=self._planning,
             claims=self._claims,
             writers=self.writers,
             health=self.health,
             rng=rng,
             retries=self.retries,
-            ledger=Ledger(ports.store, self._keys, self.mirror),
+            ledger=Ledger(ports.store, self._keys, self.cache),
             zones=Gate(_ZONES_AT_ONCE, patience_s=_PATIENCE_S),
             slices=Gate(_SLICES_AT_ONCE, patience_s=_PATIENCE_S),
             look=lambda zone: self._looks.soon(zone),
@@ -124,7 +124,7 @@ class Enactor:
         self._choosing = Choosing(
             settings,
             ports,
-            self.mirror,
+            self.cache,
             self._planning,
             list(self.writers),
             has_work=lambda manifest: self._pipelines.has_work(manifest),
@@ -133,22 +133,22 @@ class Enactor:
         self.repairer = Repairer(
             settings,
             ports,
-            self.mirror,
+            self.cache,
             self.writers,
             self._raiser,
-            PrimaryChoice(settings, ports, self.mirror, store_up=lambda: self.store_up),
+            PrimaryChoice(settings, ports, self.cache, store_up=lambda: self.store_up),
             rng,
             store_up=lambda: self.store_up,
             health=self.health,
             retries=self.retries,
         )
         self.fence_watch = FenceWatch(
-            settings, ports, self.mirror, self.health, look=lambda zone: self._looks.soon(zone)
+            settings, ports, self.cache, self.health, look=lambda zone: self._looks.soon(zone)
         )
         self._looks = Looks(
             settings,
             ports.zones,
-            self.mirror,
+            self.cache,
             self.writers,
             self.repairer,
             self.health,
@@ -163,7 +163,7 @@ class Enactor:
             clock=ports.clock,
             observer=ports.observer,
         )
-        self._copier = Copier(ports, self.mirror)
+        self._copier = Copier(ports, self.cache)
         self._freeze: Freeze | None = None
         self.account = Account(self)
         self.surroundings: Callable[[], Sequence[str]] = tuple
@@ -173,7 +173,7 @@ class Enactor:
         return Pipelines(
             self.settings,
             self.ports,
-            self.mirror,
+            self.cache,
             self._planning,
             self._deps,
             self._raiser,
@@ -223,7 +223,7 @@ class Enactor:
     @property
     def ruling(self) -> Ruling:
         """The guards' limits in force, and who set them."""
-        return self.mirror.ruling(self._configured)
+        return self.cache.ruling(self._configured)
 
     @property
     def configured_limits(self) -> Limits:
@@ -281,15 +281,15 @@ class Enactor:
                 self.progress = loop.time()
                 self._note_freeze()
                 self._note_limits()
-                self.health.note_formats(self.mirror.other_formats)
+                self.health.note_formats(self.cache.other_formats)
                 pipelines.reap()
-                if self._may_work and self.mirror.freeze is None:
+                if self._may_work and self.cache.freeze is None:
                     try:
-                        if not self.mirror.rules:
+                        if not self.cache.rules:
                             now = self.ports.clock.now()
                             await seed(self.ports.store, self._keys, self._configured, self.settings.id, now)
                         known = pipelines.generation
-                        if pipelines.judge_again or known > self.mirror.newest:  # a bad plan may have been set aside
+                        if pipelines.judge_again or known > self.cache.newest:  # a bad plan may have been set aside
                             known = 0
                         chosen = await self._choosing.choose(known)
                         if chosen is not None:
@@ -304,10 +304,10 @@ class Enactor:
     @property
     def _may_work(self) -> bool:
         """Whether plans may be applied: the store is there and our installation's, and so is this enactor's id."""
-        return self.store_up and self.mirror.loaded and self.mirror.knows_installation and not self.health.id_problem
+        return self.store_up and self.cache.loaded and self.cache.knows_installation and not self.health.id_problem
 
     def _note_freeze(self) -> None:
-        freeze = self.mirror.freeze
+        freeze = self.cache.freeze
         if freeze == self._freeze:
             return
         self._freeze = freeze
@@ -334,7 +334,7 @@ class Enactor:
         """Prune now and then, when there are more plans than are kept."""
         while True:
             await asyncio.sleep(self.settings.prune_interval_s * self._rng.uniform(0.5, 1.0))
-            if not self.store_up or len(self.mirror.generations) <= self.settings.keep.plans:
+            if not self.store_up or len(self.cache.generations) <= self.settings.keep.plans:
                 continue
             try:
                 await self._pruner.prune()
@@ -351,7 +351,7 @@ class Enactor:
         zones = {zone: state for zone, (state, _) in list(states.items())[:_ZONES_TOLD_MAX]}
         return {
             "working_on": self.working_on,
-            "head": self.mirror.head,
+            "head": self.cache.head,
             "degraded": degraded,
             "zones": zones,
             "zones_left_out": len(states) - len(zones),
@@ -386,7 +386,7 @@ class Enactor:
     @property
     def head_refusal(self) -> Refusal | None:
         """Why the newest plan as a whole is refused, or None."""
-        return self._choosing.refused.get(self.mirror.head)
+        return self._choosing.refused.get(self.cache.head)
 
     @property
     def unfinished(self) -> dict[str, int]:

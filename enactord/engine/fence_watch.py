@@ -15,7 +15,7 @@ from enactord.core.guards import in_step
 from enactord.engine.health import Health
 from enactord.engine.settings import Ports, Settings
 from enactord.engine.supervise import apart
-from enactord.store.mirror import Mirror
+from enactord.store.cache import Cache
 from enactord.store.reports import Report
 
 _SURE_S = 1.0
@@ -28,12 +28,12 @@ class FenceWatch:
     """Asks for the fences of one enactor's zones, in turn by server."""
 
     def __init__(
-        self, settings: Settings, ports: Ports, mirror: Mirror, health: Health, *, look: Callable[[str], None]
+        self, settings: Settings, ports: Ports, cache: Cache, health: Health, *, look: Callable[[str], None]
     ) -> None:
         """`look`: has a zone looked at, soon."""
         self.settings = settings
         self._ports = ports
-        self._mirror = mirror
+        self._cache = cache
         self._health = health
         self._look = look
         self._server = {zone: ports.zones[zone].settings.server or zone for zone in sorted(ports.zones)}
@@ -75,7 +75,7 @@ class FenceWatch:
     def report(self) -> Report:
         """Return what is known of the fences now, for those who publish."""
         now = asyncio.get_running_loop().time()
-        limits, newest = self.settings.limits, self._mirror.newest
+        limits, newest = self.settings.limits, self._cache.newest
         highest, unknown = 0, 0
         for zone in self._ports.zones:
             at, generation = self._answered.get(zone, (0.0, 0))
@@ -119,10 +119,10 @@ class FenceWatch:
         """Whether another fence stands in the zone than the store has; one that has been told of is strange no more."""
         seen = await self._ports.zones[zone].zone.read_fence()
         standing = parse_fence(seen)
-        ours = standing is not None and self._mirror.owner.owns(standing)
+        ours = standing is not None and self._cache.owner.owns(standing)
         generation = standing.generation if standing is not None and ours else 0
         self._answered[zone] = (asyncio.get_running_loop().time(), generation)
-        record = self._mirror.fence(zone)
+        record = self._cache.fence(zone)
         if record is None or seen == record.txt.seen:
             self._strange.pop(zone, None)
             return False

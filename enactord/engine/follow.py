@@ -10,7 +10,7 @@ from enactord.engine.claims import Claims
 from enactord.engine.health import Health
 from enactord.engine.pace import Backoff
 from enactord.ports import KeyValue
-from enactord.store.mirror import Mirror
+from enactord.store.cache import Cache
 from enactord.store.session import RENEWED_S, Session
 
 _IDLE_S = 1.0
@@ -26,7 +26,7 @@ class Follower:
     def __init__(
         self,
         store: KeyValue,
-        mirror: Mirror,
+        cache: Cache,
         session: Session,
         claims: Claims,
         health: Health,
@@ -37,7 +37,7 @@ class Follower:
     ) -> None:
         """`facts`: what the enactor says of itself to the others, at each renewal of its lease."""
         self._store = store
-        self._mirror = mirror
+        self._cache = cache
         self._session = session
         self._claims = claims
         self._health = health
@@ -47,24 +47,24 @@ class Follower:
         self._reload = asyncio.Event()
 
     async def follow(self) -> None:
-        """Keep the mirror current; when the store is away, say so and go on from where it was."""
+        """Keep the cache current; when the store is away, say so and go on from where it was."""
         backoff = Backoff(self._rng, first_s=_RETRY_FIRST_S, cap_s=_RETRY_CAP_S)
         while True:
             try:
-                if self._mirror.loaded:
-                    # A watch that is resumed is no answer: without one, a store that is away would count as up at
-                    # each attempt, and be tried again without a pause. Meanwhile it may have become another one.
+                if self._cache.loaded:
+                    # To resume a watch does not prove that the store answers: without this read, a dead store would
+                    # count as up at each attempt. Meanwhile the store may have become another one, too.
                     await self._check_same_store()
                 else:
-                    await self._mirror.load(self._store)
+                    await self._cache.load(self._store)
                     self._reload.clear()
                 self._store_is_up()
                 backoff.reset()
                 await self._follow_until_reload()
             except Compacted:
-                self._mirror.loaded = False
+                self._cache.loaded = False
             except StoreNotOurs as error:
-                self._mirror.loaded = False
+                self._cache.loaded = False
                 self._health.store_is_refused(str(error))
                 await asyncio.sleep(backoff.next_s())
             except (StoreDown, StoreRefused) as error:
@@ -73,20 +73,20 @@ class Follower:
 
     async def _check_same_store(self) -> None:
         """Ask for the installation's id; a store that shows another, or none, is read afresh, and judged by that."""
-        known = self._mirror.stored_installation
-        item = (await self._store.get([self._mirror.keys.installation])).get(self._mirror.keys.installation)
+        known = self._cache.stored_installation
+        item = (await self._store.get([self._cache.keys.installation])).get(self._cache.keys.installation)
         if (item and item.value) != (known and known.value):
-            await self._mirror.load(self._store)
+            await self._cache.load(self._store)
 
     async def _follow_until_reload(self) -> None:
         """Follow the watch; return when a reload is asked for or due."""
-        following = asyncio.create_task(self._mirror.follow(self._store))
+        following = asyncio.create_task(self._cache.follow(self._store))
         reload = asyncio.create_task(self._reload.wait())
         try:
             await asyncio.wait({following, reload}, timeout=_RELOAD_S, return_when=asyncio.FIRST_COMPLETED)
-            self._mirror.loaded = False
+            self._cache.loaded = False
             if following.done():
-                self._mirror.loaded = True
+                self._cache.loaded = True
                 following.result()
         finally:
             for task in (following, reload):
@@ -96,13 +96,13 @@ class Follower:
     async def keep_session(self) -> None:
         """Keep the lease, and check that the watch has not lost its way."""
         while True:
-            if not self._mirror.knows_installation:
-                await self._mirror.wait_until(lambda: self._mirror.knows_installation, _IDLE_S)
+            if not self._cache.knows_installation:
+                await self._cache.wait_until(lambda: self._cache.knows_installation, _IDLE_S)
                 continue
             try:
                 await self._session.keep(self._facts())
                 self._health.note_id("")
-                await self._session.release_all_but(self._claims.generations, self._mirror.all_claims)
+                await self._session.release_all_but(self._claims.generations, self._cache.all_claims)
                 await self._check_watch()
                 self._store_is_up()
             except (StoreDown, StoreRefused) as error:
@@ -118,19 +118,19 @@ class Follower:
             await asyncio.sleep(min(RENEWED_S, self._claim_ttl_s / 3))
 
     async def _check_watch(self) -> None:
-        """Ask for the newest plan; a mirror that is behind it, or ahead of the store, is read afresh."""
-        before = self._mirror.revision
-        page = await self._store.range(self._mirror.keys.head)
-        if not self._mirror.loaded:
+        """Ask for the newest plan; a cache that is behind it, or ahead of the store, is read afresh."""
+        before = self._cache.revision
+        page = await self._store.range(self._cache.keys.head)
+        if not self._cache.loaded:
             return
         if page.revision < before:
             self._reload.set()  # the store is older than what we saw: restored from a backup
             return
-        if page.items and page.items[0].mod_revision > self._mirror.revision:
+        if page.items and page.items[0].mod_revision > self._cache.revision:
             wanted = page.items[0].mod_revision
-            if not await self._mirror.wait_until(lambda: self._mirror.revision >= wanted, _IDLE_S):
+            if not await self._cache.wait_until(lambda: self._cache.revision >= wanted, _IDLE_S):
                 self._reload.set()
 
     def _store_is_up(self) -> None:
-        if self._mirror.loaded:
-            self._health.store_is_up(self._mirror.revision)
+        if self._cache.loaded:
+            self._health.store_is_up(self._cache.revision)

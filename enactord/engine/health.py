@@ -103,7 +103,7 @@ class Health:
         self._formats: dict[OtherFormat, str] = {}
 
     def store_is_up(self, revision: int) -> None:
-        """The store answered, and the mirror shows it."""
+        """The store answered, and the cache shows it."""
         if self.store_up:
             return
         if self._store_told_down or not self._store_refused:

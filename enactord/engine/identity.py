@@ -18,8 +18,8 @@ from enactord.core.kv import Put, absent, valued
 from enactord.engine.health import Health
 from enactord.engine.run_all import run_all
 from enactord.engine.settings import Ports, Settings
+from enactord.store.cache import Cache
 from enactord.store.keys import installation_value, parse_installation
-from enactord.store.mirror import Mirror
 
 _AGAIN_S = 1.0
 _OBJECTED_AGAIN_S = 30.0
@@ -31,10 +31,10 @@ _SHOWN_WITHIN_S = 1.0
 class Identity:
     """Sees to it, for one enactor, that its installation has an id."""
 
-    def __init__(self, settings: Settings, ports: Ports, mirror: Mirror, health: Health) -> None:
+    def __init__(self, settings: Settings, ports: Ports, cache: Cache, health: Health) -> None:
         self._settings = settings
         self._ports = ports
-        self._mirror = mirror
+        self._cache = cache
         self._health = health
         self._answered = False
         """Whether any zone answered when all were last asked."""
@@ -44,7 +44,7 @@ class Identity:
     async def run(self) -> None:
         """Look after the id until cancelled."""
         while True:
-            if not await self._mirror.wait_until(lambda: self._mirror.loaded, _AGAIN_S):
+            if not await self._cache.wait_until(lambda: self._cache.loaded, _AGAIN_S):
                 continue
             try:
                 if self._lost:
@@ -55,19 +55,19 @@ class Identity:
             except (StoreDown, StoreRefused):
                 pass  # the loop that follows the store finds that, too, and tells
             if self._objected:
-                await self._mirror.wait_until(lambda: not self._lost, _OBJECTED_AGAIN_S)
+                await self._cache.wait_until(lambda: not self._lost, _OBJECTED_AGAIN_S)
             else:
                 await asyncio.sleep(_AGAIN_S)
 
     @property
     def _lost(self) -> bool:
         """Whether the store has no id that any version can read."""
-        item = self._mirror.stored_installation
-        return self._mirror.loaded and (item is None or parse_installation(item.value) is None)
+        item = self._cache.stored_installation
+        return self._cache.loaded and (item is None or parse_installation(item.value) is None)
 
     async def _provide(self) -> None:
         """Put the id that is known into the store, or make one where the zones have none."""
-        fresh = self._mirror.installation
+        fresh = self._cache.installation
         if not fresh:
             fresh = self._ports.draw_mark()
             problem = await self._objection(fresh)
@@ -75,13 +75,13 @@ class Identity:
             self._objected = bool(problem and self._answered)
             if problem or not self._lost:
                 return
-        item, key = self._mirror.stored_installation, self._mirror.keys.installation
+        item, key = self._cache.stored_installation, self._cache.keys.installation
         as_seen = absent(key) if item is None else valued(key, item.value)
         put = Put(key=key, value=installation_value(fresh))
         if (await self._ports.store.transact((as_seen,), (put,))).succeeded:
             self._ports.observer.observe(InstallationMade(installation=fresh))
         # Where another enactor was first, its id is the one.
-        await self._mirror.wait_until(lambda: not self._lost, _SHOWN_WITHIN_S)
+        await self._cache.wait_until(lambda: not self._lost, _SHOWN_WITHIN_S)
         if not self._lost:
             self._health.note_installation("")
 

@@ -11,7 +11,7 @@ from enactord.engine.probing import Ground
 from enactord.engine.repair import Repairer
 from enactord.engine.settings import Settings, ZonePorts
 from enactord.engine.write import ZoneDenied, ZoneWriter
-from enactord.store.mirror import Mirror
+from enactord.store.cache import Cache
 
 _LOOKS_AT_ONCE = 8
 _PATIENCE_S = 1.0
@@ -27,7 +27,7 @@ class Looks:
         self,
         settings: Settings,
         zones: Mapping[str, ZonePorts],
-        mirror: Mirror,
+        cache: Cache,
         writers: Mapping[str, ZoneWriter],
         repairer: Repairer,
         health: Health,
@@ -38,7 +38,7 @@ class Looks:
         """`generation`: of the plan that is worked on; 0: none is."""
         self.settings = settings
         self._zones = zones
-        self._mirror = mirror
+        self._cache = cache
         self._writers = writers
         self._repairer = repairer
         self._health = health
@@ -77,7 +77,7 @@ class Looks:
     async def _look(self, zone: str) -> bool:
         """Look at a zone; returns whether another look is due soon."""
         self._writers[zone].budget.trickle()
-        applied = self._mirror.applied(zone)
+        applied = self._cache.applied(zone)
         try:
             look = await self._repairer.look(zone, cut=self._wanted[zone].is_set)
         except ZoneDown as error:
@@ -101,7 +101,7 @@ class Looks:
             self._health.zone_is_up(zone, *FENCE_ASPECTS)
             if self._health.has(zone, Aspect.WRITING) and await self._takes_updates(zone):
                 self._health.zone_is_up(zone, Aspect.WRITING)
-            if not (look.drifts or look.unsettled) and self._mirror.applied(zone) == applied:
+            if not (look.drifts or look.unsettled) and self._cache.applied(zone) == applied:
                 self._verified[zone] = max(self._verified[zone], applied)
             return look.unsettled
         return False
@@ -120,8 +120,8 @@ class Looks:
 
     async def _takes_updates(self, zone: str) -> bool:
         """Ask a server that refused our updates whether it takes them now, where others have left nothing to write."""
-        record = self._mirror.fence(zone)
-        if record is None or self._mirror.applied(zone) < self._generation():
+        record = self._cache.fence(zone)
+        if record is None or self._cache.applied(zone) < self._generation():
             return False  # the next pass tells
         standing = await self._writers[zone].prober.ground(record.txt)
         return standing.ground in (Ground.FINE, Ground.MOVED)

@@ -86,7 +86,7 @@ def outcome(
                 assert instead is not None
                 entry = with_answer(entry._replace(pending=None), instead) or Entry(name=entry.name)
             return Outcome(with_refusal(entry, write.version, held), new)
-        case Fate.OPEN:
+        case Fate.UNRESOLVED:
             return None
 
 

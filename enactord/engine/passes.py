@@ -21,8 +21,8 @@ from enactord.engine.retries import Retries
 from enactord.engine.settings import Ports, Settings, ZonePorts
 from enactord.engine.verifier import Shows
 from enactord.engine.write import ZoneWriter
+from enactord.store.cache import Cache
 from enactord.store.ledger import Ledger, Permit
-from enactord.store.mirror import Mirror
 
 
 class Interrupted(Exception):
@@ -52,7 +52,7 @@ class Deps:
 
     settings: Settings
     ports: Ports
-    mirror: Mirror
+    cache: Cache
     planning: Planning
     claims: Claims
     writers: Mapping[str, ZoneWriter]
@@ -88,7 +88,7 @@ class Pass:
     ports: Ports
     writer: ZoneWriter
     ledger: Ledger
-    mirror: Mirror
+    cache: Cache
     rng: random.Random
     wanted: Callable[[BucketId], Mapping[str, str]]
     """Name to content text of a bucket of the plan."""
@@ -148,7 +148,7 @@ class Pass:
     def needs_work(self, bucket_id: BucketId) -> bool:
         """Whether a bucket may need steps; judges nothing."""
         wanted = self.wanted(bucket_id)
-        packed = self.mirror.ledger.unread(bucket_id)
+        packed = self.cache.ledger.unread(bucket_id)
         if packed is not None and says_exactly(packed, wanted):
             return False
-        return not conforms(wanted, self.mirror.ledger.bucket(bucket_id))
+        return not conforms(wanted, self.cache.ledger.bucket(bucket_id))

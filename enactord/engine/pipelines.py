@@ -22,10 +22,10 @@ from enactord.engine.raise_fence import FenceRaiser
 from enactord.engine.retries import Retries
 from enactord.engine.settings import Ports, Settings
 from enactord.engine.share import Sharing
+from enactord.store.cache import Cache
 from enactord.store.fences import QUIET_A_TRANSACTION, Fences, Quiet
 from enactord.store.keys import Keys
 from enactord.store.ledger_index import NOTHING, Summary
-from enactord.store.mirror import Mirror
 
 _RETRY_FIRST_S = 0.05
 _RETRY_CAP_S = 5.0
@@ -55,7 +55,7 @@ class Pipelines:
         self,
         settings: Settings,
         ports: Ports,
-        mirror: Mirror,
+        cache: Cache,
         planning: Planning,
         deps: Deps,
         raiser: FenceRaiser,
@@ -67,7 +67,7 @@ class Pipelines:
     ) -> None:
         self.settings = settings
         self._ports = ports
-        self._mirror = mirror
+        self._cache = cache
         self._planning = planning
         self._deps = deps
         self._raiser = raiser
@@ -113,18 +113,18 @@ class Pipelines:
     def zone_has_work(self, manifest: Manifest, zone: str) -> bool:
         """Whether the plan may not be applied in a zone yet."""
         lane, generation = self._lanes[zone], manifest.generation
-        if self._mirror.of_other_version(zone) or zone in self._mirror.lowerings:
+        if self._cache.of_other_version(zone) or zone in self._cache.lowerings:
             return False
-        record = self._mirror.fence(zone)
+        record = self._cache.fence(zone)
         if not self._ports.zones[zone].may_write(record):
             return False  # a look finds out on which server the zone is written, or says why not
         if record is None:
             return True
         if record.generation > generation:
             return False  # a newer plan is opened there, or a fence was found that no plan of the store has
-        if self._mirror.applied(zone) != generation or self._health.fence_problem(zone):
+        if self._cache.applied(zone) != generation or self._health.fence_problem(zone):
             return True
-        totals = self._mirror.ledger.zone_totals(zone)
+        totals = self._cache.ledger.zone_totals(zone)
         # Entries were lost: what the ledger does not know is not conforming.
         unequal = totals.entries != manifest.part(zone).endpoints or totals.pending > 0
         if unequal and lane.worked_through != (generation, totals):
@@ -143,7 +143,7 @@ class Pipelines:
         head_start_s = self.settings.head_start_s
         generation = plan.manifest.generation
         for zone, lane in self._lanes.items():
-            unmoved = plan.fences[zone] == self._mirror.fence(zone) and not self._health.fence_problem(zone)
+            unmoved = plan.fences[zone] == self._cache.fence(zone) and not self._health.fence_problem(zone)
             if unmoved and self._planning.quiet(view, zone):
                 self._quiet.append(zone)
             lane.not_before = max(now, lane.not_before) if again else now
@@ -160,7 +160,7 @@ class Pipelines:
         now = asyncio.get_running_loop().time()
         if self._quiet and now >= self._quiet_at:
             await self._settle_quiet(plan)
-        moved = self._mirror.take_moved()
+        moved = self._cache.take_moved()
         if moved is None or now >= self._look_at_all_at:
             self._look = dict.fromkeys(self._lanes)
             self._look_at_all_at = now + _LOOK_AT_ALL_S
@@ -184,12 +184,12 @@ class Pipelines:
     def _begin(self, lane: _Lane, plan: Accepted, view: PlanView, zone: str, *, again: bool) -> None:
         way = apply(plan, view, zone, self._deps, self._raiser, self._sharing, again=again)
         lane.task = asyncio.create_task(way, name=f"apply {zone}")
-        lane.task.add_done_callback(lambda _: self._mirror.wake())
+        lane.task.add_done_callback(lambda _: self._cache.wake())
 
     async def _settle_quiet(self, plan: Accepted) -> None:
         """Settle zones in the store alone, many at a time, and singly after a conflict; the rest go the usual way."""
         generation, mark = plan.manifest.generation, plan.manifest.mark
-        zones = [zone for zone in self._quiet if self._mirror.applied(zone) < generation]
+        zones = [zone for zone in self._quiet if self._cache.applied(zone) < generation]
         kept = 0
         try:
             async with self._claims.on(generation) as claim:
@@ -214,7 +214,7 @@ class Pipelines:
         for zone in zones:
             record = plan.fences[zone]
             assert record is not None, zone
-            found[zone] = Quiet(record=record, ledger_revision=self._mirror.ledger.zone_revision(zone))
+            found[zone] = Quiet(record=record, ledger_revision=self._cache.ledger.zone_revision(zone))
         return found
 
     # -- what became of it
@@ -227,7 +227,7 @@ class Pipelines:
             turns.append(self._quiet_at)
         timeout_s = max(0.0, min([limit_s, *(turn - now for turn in turns)]))
         if not any(lane.task is not None and lane.task.done() for lane in self._lanes.values()):
-            await self._mirror.wait_change(timeout_s)
+            await self._cache.wait_change(timeout_s)
 
     def reap(self) -> None:
         """Take in how passes ended, and when the next of those zones may begin."""
@@ -259,7 +259,7 @@ class Pipelines:
             if not lane.unfinished:
                 assert self._plan is not None
                 generation = self._plan.manifest.generation
-                lane.worked_through = (generation, self._mirror.ledger.zone_totals(zone))
+                lane.worked_through = (generation, self._cache.ledger.zone_totals(zone))
                 lane.backoff.reset()
                 return
         lane.not_before = now + lane.backoff.next_s()

@@ -17,9 +17,9 @@ from enactord.core.plan import Manifest, ZonePart, parse_chunk
 from enactord.core.refusal import Refusal
 from enactord.engine.desired import plan_at
 from enactord.engine.settings import Ports, Settings
+from enactord.store.cache import Cache
 from enactord.store.chunks import read_chunks
 from enactord.store.keys import Keys
-from enactord.store.mirror import Mirror
 from enactord.store.weighing import Contents, Scales, may_have_removed, outlived, weigh
 
 
@@ -45,11 +45,11 @@ class PlanView:
 class Planning:
     """Reads and judges plans for one enactor."""
 
-    def __init__(self, settings: Settings, ports: Ports, mirror: Mirror) -> None:
+    def __init__(self, settings: Settings, ports: Ports, cache: Cache) -> None:
         self.settings = settings
         self._ports = ports
         self._keys = Keys(settings.scope)
-        self._mirror = mirror
+        self._cache = cache
 
     def suspects(self, manifest: Manifest, zone: str) -> list[BucketId]:
         """Return the buckets of a zone that may not conform to the plan.
@@ -61,10 +61,10 @@ class Planning:
         part = manifest.part(zone)
         every = [BucketId(zone, slot, part.slots) for slot in range(part.slots)]
         applied = self._applied_part(zone)
-        index = self._mirror.ledger
+        index = self._cache.ledger
         if applied is None or applied.slots != part.slots or not index.levels(zone) <= {part.slots}:
             return every
-        since = self._mirror.applied_revision(zone)
+        since = self._cache.applied_revision(zone)
         found = []
         for bucket in every:
             digest = part.chunk(bucket)
@@ -78,7 +78,7 @@ class Planning:
     def _applied_part(self, zone: str) -> ZonePart | None:
         """What the plan that is recorded as applied holds of the zone; None where it cannot be read."""
         try:
-            manifest = self._mirror.manifest(self._mirror.applied(zone))
+            manifest = self._cache.manifest(self._cache.applied(zone))
         except PlanUnreadable:
             return None
         return None if manifest is None else manifest.part(zone)
@@ -92,7 +92,7 @@ class Planning:
             for bucket in some
             if (digest := manifest.part(zone).chunk(bucket)) is not None
         }
-        texts = await read_chunks(self._ports.store, self._keys, digests, self._mirror.chunks(digests))
+        texts = await read_chunks(self._ports.store, self._keys, digests, self._cache.chunks(digests))
         return PlanView(manifest=manifest, zones=buckets, texts=texts)
 
     async def read_zone(self, view: PlanView, zone: str) -> PlanView:
@@ -104,27 +104,27 @@ class Planning:
 
     def size(self, view: PlanView, bucket: BucketId) -> int:
         """How many endpoints a bucket has, in the plan or in the ledger."""
-        return max(self._mirror.ledger.summary(bucket).entries, view.count(bucket))
+        return max(self._cache.ledger.summary(bucket).entries, view.count(bucket))
 
     def quiet(self, view: PlanView, zone: str) -> bool:
         """Whether the plan changes nothing in a zone in which all is as the plan before it says.
 
         Then its fence need not be raised in the DNS.
         """
-        record, mirror = self._mirror.fence(zone), self._mirror
+        record, cache = self._cache.fence(zone), self._cache
         if record is None or not 0 < record.generation < view.manifest.generation:
             return False
-        plan = plan_at(mirror, record)
-        if plan is None or mirror.applied(zone) != record.generation or plan.part(zone) != view.manifest.part(zone):
+        plan = plan_at(cache, record)
+        if plan is None or cache.applied(zone) != record.generation or plan.part(zone) != view.manifest.part(zone):
             return False
-        totals, part = mirror.ledger.zone_totals(zone), view.manifest.part(zone)
+        totals, part = cache.ledger.zone_totals(zone), view.manifest.part(zone)
         if not totals.settled or totals.entries != part.endpoints or record.slots != part.slots:
             return False
-        if not mirror.ledger.levels(zone) <= {part.slots}:
+        if not cache.ledger.levels(zone) <= {part.slots}:
             return False
         suspects = self.suspects(view.manifest, zone)
         return set(suspects) <= set(view.zones[zone]) and all(
-            conforms(view.wanted(bucket), mirror.ledger.bucket(bucket)) for bucket in suspects
+            conforms(view.wanted(bucket), cache.ledger.bucket(bucket)) for bucket in suspects
         )
 
     async def judge(self, view: PlanView, fences: Mapping[str, FenceRecord | None]) -> Refusal | None:
@@ -148,14 +148,14 @@ class Planning:
         removed = 0
         for bucket in (bucket for buckets in view.zones.values() for bucket in buckets):
             wanted = view.wanted(bucket)
-            entries = self._mirror.ledger.bucket(bucket)
+            entries = self._cache.ledger.bucket(bucket)
             removed += sum(entry.live and name not in wanted for name, entry in entries.items())
         planned = sum(view.manifest.part(zone).endpoints for zone in view.zones)
-        weighed = [(0, removed, self._mirror.ledger.totals_of(view.zones).live)]
+        weighed = [(0, removed, self._cache.ledger.totals_of(view.zones).live)]
         under_way: dict[int, Manifest] = {}
         for zone, record in fences.items():
-            plan = None if record is None else plan_at(self._mirror, record)
-            if plan is not None and self._mirror.applied(zone) != plan.generation:
+            plan = None if record is None else plan_at(self._cache, record)
+            if plan is not None and self._cache.applied(zone) != plan.generation:
                 under_way[plan.generation] = plan
         for plan in under_way.values():
             # Others may be at work on the plan that is opened, and the ledger that is known here
@@ -182,14 +182,14 @@ class Planning:
             return {}
         names: list[str] = []
         for bucket in (bucket for buckets in view.zones.values() for bucket in buckets):
-            entries = self._mirror.ledger.bucket(bucket)
+            entries = self._cache.ledger.bucket(bucket)
             names += [name for name in view.wanted(bucket) if name not in entries or not entries[name].owned]
         return await outlived(manifest, names, against, self._scales())
 
     def _baselines(self, manifest: Manifest, stored: Mapping[int, Manifest]) -> list[Manifest]:
         window_s = self.settings.limits[VELOCITY_WINDOW]
         plans = list(stored.values())
-        return baselines(plans, manifest.generation, manifest.published_at, window_s, self._mirror.refused)
+        return baselines(plans, manifest.generation, manifest.published_at, window_s, self._cache.refused)
 
     def _scales(self) -> Scales:
         return Scales(
@@ -204,26 +204,26 @@ class Planning:
         """Return the plans before one that can be read, back to the one in force when the window began."""
         window_s = self.settings.limits[VELOCITY_WINDOW]
         found: dict[int, Manifest] = {}
-        for generation in reversed(self._mirror.generations):
+        for generation in reversed(self._cache.generations):
             if generation >= manifest.generation:
                 continue
             try:
-                before = self._mirror.manifest(generation)
+                before = self._cache.manifest(generation)
             except PlanUnreadable:
                 continue
             if before is not None:
                 found[generation] = before
-                refused = generation in self._mirror.refused
+                refused = generation in self._cache.refused
                 if not refused and begins_memory(before, manifest.published_at, window_s):
                     break
         return found
 
     async def _read_chunks(self, digests: Collection[str]) -> Mapping[str, str]:
-        return await read_chunks(self._ports.store, self._keys, digests, self._mirror.chunks(digests))
+        return await read_chunks(self._ports.store, self._keys, digests, self._cache.chunks(digests))
 
     async def _applied_to(self, names: Collection[str]) -> Mapping[str, str]:
         """What the ledger has as applied, of some names."""
-        index, zones = self._mirror.ledger, frozenset(zone.name for zone in self.settings.zones)
+        index, zones = self._cache.ledger, frozenset(zone.name for zone in self.settings.zones)
         found = {}
         for name in names:
             bucket = index.find(zone_of(name, zones) or "", name)
@@ -234,4 +234,4 @@ class Planning:
 
     async def _applied_contents(self) -> Contents:
         """What the ledger has as applied, by zone."""
-        return self._mirror.ledger.applied_contents([zone.name for zone in self.settings.zones])
+        return self._cache.ledger.applied_contents([zone.name for zone in self.settings.zones])

@@ -12,9 +12,9 @@ from enactord.core.events import PrimaryChosen
 from enactord.core.fence import FenceRecord
 from enactord.engine.settings import Ports, Settings, ZonePorts
 from enactord.ports import Duty, Primaries, Said
+from enactord.store.cache import Cache
 from enactord.store.fences import Fences
 from enactord.store.keys import Keys
-from enactord.store.mirror import Mirror
 from enactord.store.session import enactors_naming
 
 _SHOW_TIMEOUT_S = 2.0
@@ -34,10 +34,10 @@ FINE = Settled()
 class PrimaryChoice:
     """Chooses for one enactor."""
 
-    def __init__(self, settings: Settings, ports: Ports, mirror: Mirror, *, store_up: Callable[[], bool]) -> None:
+    def __init__(self, settings: Settings, ports: Ports, cache: Cache, *, store_up: Callable[[], bool]) -> None:
         self._ports = ports
         self._keys = Keys(settings.scope)
-        self._mirror = mirror
+        self._cache = cache
         self._store_up = store_up
         self._fences = Fences(ports.store, self._keys)
         for zone, zone_ports in ports.zones.items():
@@ -50,7 +50,7 @@ class PrimaryChoice:
         With the store away, nothing is chosen. Raises `StoreDown`.
         """
         ports = self._ports.zones[zone]
-        record = self._mirror.fence(zone)
+        record = self._cache.fence(zone)
         if record is not None and not ports.names(record.primary):
             return await self._leave(zone, record, ports)
         ways = ports.primaries
@@ -101,24 +101,24 @@ class PrimaryChoice:
         return Settled(moved=await self._choose(zone, record, "", f"no config names {record.primary} any more"))
 
     async def _choose(self, zone: str, record: FenceRecord, name: str, why: str) -> bool:
-        """Record the choice, and wait until the mirror shows it; whoever chose first is followed."""
+        """Record the choice, and wait until the cache shows it; whoever chose first is followed."""
         chosen = await self._fences.choose(zone, record, name)
         if chosen is None:
             return False
         self._ports.observer.observe(PrimaryChosen(zone=zone, primary=name, before=record.primary, detail=why))
 
         def shown() -> bool:
-            now = self._mirror.fence(zone)
+            now = self._cache.fence(zone)
             return now is None or now != record
 
-        await self._mirror.wait_until(shown, _SHOW_TIMEOUT_S, zone=zone)
+        await self._cache.wait_until(shown, _SHOW_TIMEOUT_S, zone=zone)
         return True
 
     def _follow(self, zone: str, ways: Primaries, first: str = "") -> None:
         """Go by the record; until there is one, by a server that was found."""
 
         def recorded() -> str:
-            record = self._mirror.fence(zone)
+            record = self._cache.fence(zone)
             return "" if record is None else record.primary
 
         ways.go_by(recorded, first)

@@ -11,10 +11,10 @@ from enactord.core.ledger import references
 from enactord.core.refusal import Refusal
 from enactord.core.retention import HISTORY_GUARDS, RETIRE, Keep, Stored, history, judge_prune
 from enactord.ports import Clock, KeyValue, Observer
+from enactord.store.cache import Cache
 from enactord.store.keys import Keys
 from enactord.store.layout import APPLIED, FENCE, LEDGER
 from enactord.store.ledger_index import ledger_name
-from enactord.store.mirror import Mirror
 from enactord.store.plans import Plans
 
 _ATTEMPTS = 3
@@ -61,7 +61,7 @@ class Pruner:
         """
         verdicts: dict[int, Verdict] = {}
         for _ in range(_ATTEMPTS):
-            evidence = Mirror(self._keys)
+            evidence = Cache(self._keys)
             await evidence.load(self._store)
             lost_race = await self._prune_once(evidence, verdicts, dry_run=dry_run)
             if not lost_race:
@@ -75,7 +75,7 @@ class Pruner:
                 )
         return [verdicts[generation] for generation in sorted(verdicts)]
 
-    async def _prune_once(self, evidence: Mirror, verdicts: dict[int, Verdict], *, dry_run: bool) -> bool:
+    async def _prune_once(self, evidence: Cache, verdicts: dict[int, Verdict], *, dry_run: bool) -> bool:
         """Judge and delete on one reading; returns whether a delete lost to a change in the store."""
         generations = evidence.generations
         newest = generations[len(generations) - self.keep.plans :] if self.keep.plans else []
@@ -139,7 +139,7 @@ class Pruner:
             await self._plans.sweep(candidates)
         return lost
 
-    def _compares(self, evidence: Mirror) -> list[Compare]:
+    def _compares(self, evidence: Cache) -> list[Compare]:
         """What must not have changed, at the delete, since the plan was judged: fences, applied plans, the ledger.
 
         The ledger, as a bucket changed since then might have made an entry held, and so its own
@@ -158,20 +158,20 @@ class Pruner:
         return compares
 
 
-def _stored(mirror: Mirror) -> list[Stored]:
+def _stored(cache: Cache) -> list[Stored]:
     """Return the stored plans that can be read, and no enactor refused, as history sees them."""
     found = []
-    for generation in mirror.generations:
+    for generation in cache.generations:
         try:
-            manifest = mirror.manifest(generation)
+            manifest = cache.manifest(generation)
         except PlanUnreadable:
             continue
-        if manifest is not None and generation not in mirror.refused:  # it never was in force
+        if manifest is not None and generation not in cache.refused:  # it never was in force
             found.append(Stored.of(manifest))
     return found
 
 
-def _other_format(evidence: Mirror) -> Refusal | None:
+def _other_format(evidence: Cache) -> Refusal | None:
     """Return why no plan may go where another version has written something: it may need any plan."""
     for name, other in sorted(evidence.other_formats.items()):
         return Refusal(guard="format", detail=f"{name} is a {other}")
@@ -188,7 +188,7 @@ def _blocked(unread: Sequence[BucketId], left: Collection[str]) -> Refusal | Non
     return Refusal(guard="unreadable", detail=detail)
 
 
-def _chunks(evidence: Mirror, generation: int) -> tuple[set[str], PlanUnreadable | None]:
+def _chunks(evidence: Cache, generation: int) -> tuple[set[str], PlanUnreadable | None]:
     """Return the chunks that a plan names, or none and why its manifest cannot be read."""
     try:
         manifest = evidence.manifest(generation)

@@ -26,10 +26,10 @@ from enactord.core.records import Committed, Reason, Refused, Transaction, Unkno
 from enactord.engine.settings import Ports, Settings, ZonePorts
 from enactord.engine.write import ZoneDenied
 from enactord.ports import Clock
+from enactord.store.cache import Cache
 from enactord.store.control import parse_freeze
 from enactord.store.fences import Fences, fence_is, not_lowered
 from enactord.store.keys import Keys
-from enactord.store.mirror import Mirror
 from enactord.store.session import Claim
 
 _ATTEMPTS = 5
@@ -83,11 +83,11 @@ class _Word:
 class FenceRaiser:
     """Raises fences for one enactor, in the store and in its zones."""
 
-    def __init__(self, settings: Settings, ports: Ports, mirror: Mirror) -> None:
+    def __init__(self, settings: Settings, ports: Ports, cache: Cache) -> None:
         self.settings = settings
         self._ports = ports
         self._keys = Keys(settings.scope)
-        self._mirror = mirror
+        self._cache = cache
         self._fences = Fences(ports.store, self._keys)
 
     async def raise_fence(self, zone: str, fence: Fence, claim: Claim, seen: FenceRecord | None) -> Raised:
@@ -147,7 +147,7 @@ class FenceRaiser:
         A store that follows does not go back: so the server confirms the fence by an update that changes
         nothing, as anybody may answer a question. A fence that is out of reach is for a person to bring down.
         """
-        newest = self._mirror.newest
+        newest = self._cache.newest
         if not in_step(found.generation, newest, self.settings.limits):
             return out_of_reach(zone, found.generation, newest)
         ports = self._ports.zones[zone]
@@ -179,7 +179,7 @@ class FenceRaiser:
             seen = await ports.zone.read_fence()
             if seen == fence.seen:
                 return Raised(how=Raising.RAISED)
-            stranger = find_stranger(seen, self._mirror.owner)
+            stranger = find_stranger(seen, self._cache.owner)
             if stranger is not None:
                 return Raised(how=Raising.FOREIGN, found=stranger)
             found = parse_fence(seen)

@@ -23,13 +23,13 @@ from enactord.core.fence import Anchor, Fence, FenceRecord, raised
 from enactord.core.kv import Compare, unmodified
 from enactord.core.ledger import Entry, Version
 from enactord.core.plan import Manifest, parse_chunk
-from enactord.engine.desired import Drift, Rightful
+from enactord.engine.desired import DesiredState, Drift
 from enactord.engine.settings import Ports
 from enactord.engine.write import ZoneWriter
+from enactord.store.cache import Cache
 from enactord.store.keys import Keys, pad, parse_applied, read_chunk
 from enactord.store.layout import PLAN
 from enactord.store.ledger_index import OTHER_FORMAT
-from enactord.store.mirror import Mirror
 
 _PORTION_NAMES = 500
 
@@ -41,26 +41,26 @@ class Refiller:
         self,
         ports: Ports,
         keys: Keys,
-        mirror: Mirror,
+        cache: Cache,
         writers: Mapping[str, ZoneWriter],
         *,
         store_up: Callable[[], bool],
-        rightful: Callable[[str, Manifest], Rightful],
+        desired: Callable[[str, Manifest], DesiredState],
     ) -> None:
         self._ports = ports
         self._keys = keys
-        self._mirror = mirror
+        self._cache = cache
         self._writers = writers
         self._store_up = store_up
-        self._rightful = rightful
+        self._desired = desired
 
     def record(self, standing: Fence | None) -> FenceRecord | None:
         """Return what to go by where the store's record of a zone cannot be read: the fence in the zone itself."""
-        return None if standing is None or not self._mirror.owner.owns(standing) else raised(standing, 0)
+        return None if standing is None or not self._cache.owner.owns(standing) else raised(standing, 0)
 
     def lacking(self, zone: str, record: FenceRecord) -> str:
         """Return what to do where the plan that a zone is fenced by cannot be read; "": another version wrote it."""
-        if PLAN.prefix + pad(record.generation) in self._mirror.other_formats:
+        if PLAN.prefix + pad(record.generation) in self._cache.other_formats:
             return ""
         return (
             f"{zone}: fenced by {record.txt.text}, a plan that the store does not have. If the store was set back to an"
@@ -70,12 +70,12 @@ class Refiller:
 
     def settled(self, zone: str, record: FenceRecord) -> bool:
         """Whether all of the zone is recorded as applied at the very plan of its record."""
-        item = self._mirror.items.get(self._keys.applied(zone))
+        item = self._cache.items.get(self._keys.applied(zone))
         return item is not None and parse_applied(item.value) == (record.generation, record.plan)
 
     def known(self, zone: str) -> Iterator[dict[str, Entry]]:
         """Yield, in portions, the entries that the ledger owns and of which no write is under way."""
-        index = self._mirror.ledger
+        index = self._cache.ledger
         portion: dict[str, Entry] = {}
         for bucket in index.stored(zone):
             entries = index.bucket(bucket).items()
@@ -88,7 +88,7 @@ class Refiller:
 
     async def unknown(self, zone: str, manifest: Manifest) -> dict[str, Entry]:
         """Return entries for names of the plan that only a bucket of another version can tell of, as if applied."""
-        index = self._mirror.ledger
+        index = self._cache.ledger
         if OTHER_FORMAT not in index.levels(zone):
             return {}
         part = manifest.part(zone)
@@ -101,17 +101,17 @@ class Refiller:
             except PlanUnreadable:
                 continue
         wanted = {name: content for name, content in wanted.items() if index.find(zone, name) is None}
-        rightful = self._rightful(zone, manifest)
+        desired = self._desired(zone, manifest)
         steps = diff_bucket(
             wanted,
             {},
             generation=manifest.generation,
-            limits=rightful.limits,
-            now=rightful.now,
+            limits=desired.limits,
+            now=desired.now,
             approved=manifest.approved,
-            answers_max=rightful.answers_max,
+            answers_max=desired.answers_max,
         )
-        version = Version(generation=manifest.generation, content="", answers_max=rightful.answers_max)
+        version = Version(generation=manifest.generation, content="", answers_max=desired.answers_max)
         return {
             step.name: Entry(name=step.name, applied=version._replace(content=step.content))
             for step in steps
@@ -120,14 +120,14 @@ class Refiller:
 
     async def _chunks(self, digests: list[str]) -> dict[str, bytes]:
         """Return chunks by digest, as stored: those at hand, and with the store there those that it has."""
-        found = self._mirror.chunks(digests)
+        found = self._cache.chunks(digests)
         missing = [digest for digest in digests if digest not in found] if self._store_up() else []
         if missing:
             items = await self._ports.store.get([self._keys.chunk(digest) for digest in missing])
             found |= {digest: item.value for digest in missing if (item := items.get(self._keys.chunk(digest)))}
             for digest in missing:
                 if digest in found:
-                    self._mirror.keep_chunk(digest, found[digest])
+                    self._cache.keep_chunk(digest, found[digest])
         return found
 
     async def emptied(
@@ -148,13 +148,13 @@ class Refiller:
         empty = {name: answer for name, answer in own.items() if answer.empty}
         if not empty:
             return []
-        rightful = None if manifest is None else self._rightful(zone, manifest)
-        if rightful is not None:
-            await self._chunks(sorted(rightful.missing(entries[name] for name in empty)))
+        desired = None if manifest is None else self._desired(zone, manifest)
+        if desired is not None:
+            await self._chunks(sorted(desired.missing(entries[name] for name in empty)))
         drifts = []
         for name, answer in sorted(empty.items()):
             entry = entries[name]
-            version = entry.applied if rightful is None else rightful.version(entry, answer)
+            version = entry.applied if desired is None else desired.version(entry, answer)
             if version is None or version.records(name).empty:
                 continue
             records = version.records(name)
@@ -166,9 +166,9 @@ class Refiller:
     def _evidence(self, zone: str) -> list[Compare]:
         """What must not have changed since the names were judged: the zone's record, applied plan, and ledger."""
         keys = self._keys
-        items = (self._mirror.items.get(key) for key in (keys.fence(zone), keys.applied(zone)))
+        items = (self._cache.items.get(key) for key in (keys.fence(zone), keys.applied(zone)))
         fence, applied = (item.mod_revision if item else 0 for item in items)
-        since = self._mirror.revision + 1
+        since = self._cache.revision + 1
         return [
             unmodified(keys.fence(zone), fence),
             unmodified(keys.applied(zone), applied),

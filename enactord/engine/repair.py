@@ -21,7 +21,7 @@ from enactord.core.records import Change, Expect, Requirement, Served
 from enactord.core.refusal import COVERED, FOREIGN, SERVER
 from enactord.engine.amending import Amender
 from enactord.engine.basis import Basis, BasisFinder
-from enactord.engine.desired import Drift, DriftKind, Rightful
+from enactord.engine.desired import DesiredState, Drift, DriftKind
 from enactord.engine.evidence import NAMES_KEPT_MAX, Looked, Otherwise
 from enactord.engine.health import Health
 from enactord.engine.obstacles import has_left
@@ -33,9 +33,9 @@ from enactord.engine.retries import Retries
 from enactord.engine.settings import Ports, Settings
 from enactord.engine.witnesses import Witnesses
 from enactord.engine.write import Fate, FenceMoved, ZoneWriter, covered_detail, dropped_detail
+from enactord.store.cache import Cache
 from enactord.store.keys import Keys
 from enactord.store.ledger import BUCKETS_A_TRANSACTION, Ledger
-from enactord.store.mirror import Mirror
 
 _CHUNK_NAMES = 500
 _MARKED_MAX = 100_000
@@ -84,7 +84,7 @@ class Repairer:
         self,
         settings: Settings,
         ports: Ports,
-        mirror: Mirror,
+        cache: Cache,
         writers: Mapping[str, ZoneWriter],
         opener: FenceRaiser,
         choice: PrimaryChoice,
@@ -98,7 +98,7 @@ class Repairer:
         self._health = health
         self._ports = ports
         self._keys = Keys(settings.scope)
-        self._mirror = mirror
+        self._cache = cache
         self._writers = writers
         self._rng = rng
         self._store_up = store_up
@@ -111,11 +111,11 @@ class Repairer:
         self._looks = 0
         self._marked: dict[str, tuple[Version, ...]] = {}
         """Names found emptied with a write under way, and what they might serve then."""
-        self._ledger = Ledger(ports.store, self._keys, mirror)
-        self._amender = Amender(ports, self._keys, mirror)
+        self._ledger = Ledger(ports.store, self._keys, cache)
+        self._amender = Amender(ports, self._keys, cache)
         self._pacer = Pacer()
-        self._refiller = Refiller(ports, self._keys, mirror, writers, store_up=store_up, rightful=self._rightful)
-        self._bases = BasisFinder(settings, ports, mirror, opener, self._refiller, choice, store_up=store_up)
+        self._refiller = Refiller(ports, self._keys, cache, writers, store_up=store_up, desired=self._desired)
+        self._bases = BasisFinder(settings, ports, cache, opener, self._refiller, choice, store_up=store_up)
 
     def retune(self, settings: Settings) -> None:
         """Go by other limits and another pace from the next look on."""
@@ -232,7 +232,7 @@ class Repairer:
 
     def _portions(self, zone: str) -> list[list[BucketId]]:
         """Cut the zone's buckets into portions of about `_CHUNK_NAMES` names."""
-        index = self._mirror.ledger
+        index = self._cache.ledger
         portions: list[list[BucketId]] = [[]]
         size = 0
         for bucket in index.stored(zone):
@@ -251,13 +251,13 @@ class Repairer:
         return {
             name: entry
             for bucket in buckets
-            for name, entry in self._mirror.ledger.bucket(bucket).items()
+            for name, entry in self._cache.ledger.bucket(bucket).items()
             if entry.owned
         }
 
     def _buckets(self, zone: str, names: Iterable[str]) -> list[BucketId]:
         """The stored buckets that hold these names, in order."""
-        found = {self._mirror.ledger.find(zone, name) for name in names}
+        found = {self._cache.ledger.find(zone, name) for name in names}
         return sorted(bucket for bucket in found if bucket is not None)
 
     async def _look_again(self, basis: Basis, this: _Round, refused: Sequence[str]) -> set[str]:
@@ -290,11 +290,11 @@ class Repairer:
     ) -> tuple[list[Drift], set[str], list[str]]:
         """Look at names once; returns those that drifted, those put back, and those whose repair was refused.
 
-        `again`: they have been told of. `hidden`: they are written over where the zone holds what is wanted, and
-        does not show it.
+        `again`: drift events for them were already emitted. `hidden`: they are written over where the zone holds what
+        is wanted, and does not show it.
         """
         zone, record = basis.zone, basis.record
-        index = self._mirror.ledger
+        index = self._cache.ledger
         read = {bucket: index.revision(bucket) for bucket in buckets}
         asked = sorted(entries)
         answers, others = await this.witnesses.read(self._ports.zones[zone].zone, asked, alone=again)
@@ -305,9 +305,9 @@ class Repairer:
         if strange:  # a wildcard's answer is none of the name's own, and no prerequisite sees it
             served |= await self._writers[zone].prober.own(basis.anchor, strange)
         assert basis.manifest is not None
-        rightful = self._rightful(zone, basis.manifest)
+        desired = self._desired(zone, basis.manifest)
         suspects = {name: entries[name] for name in strange if self._suspect(zone, entries[name], served[name])}
-        await self._read_chunks(rightful, suspects.values())
+        await self._read_chunks(desired, suspects.values())
         drifts = []
         seen_late = []
         behind: dict[str, Mapping[str, Otherwise]] = {}
@@ -322,7 +322,7 @@ class Repairer:
             if answer.covered:
                 covered[name] = answer.covered
                 continue
-            drift = self._judge(rightful, entry, answer) if name in suspects else None
+            drift = self._judge(desired, entry, answer) if name in suspects else None
             if drift is not None and not self._stood_still(entry):
                 continue
             if drift is not None:
@@ -344,15 +344,15 @@ class Repairer:
                 else:
                     this.witnesses.late += 1
         covered = {name: cut for name, cut in covered.items() if _uncovered_until_now(entries[name])}
-        # What the mirror learned while the names were read is newer than what they were judged by.
-        if self._mirror.fence(zone) != record or any(index.revision(b) != read[b] for b in buckets):
+        # What the cache learned while the names were read is newer than what they were judged by.
+        if self._cache.fence(zone) != record or any(index.revision(b) != read[b] for b in buckets):
             this.aside.update(entries)
             return [], set(), []
         if not drifts and not seen_late and not covered and not behind:
             return [], set(), []
         for name, lagging in behind.items():
             this.witnesses.note(name, lagging)
-        if rightful.store_up and (drifts or seen_late or covered):
+        if desired.store_up and (drifts or seen_late or covered):
             # Whatever was read before this compare holds was not a write under way: a writer
             # marks its names in the store before it writes them.
             if not await self._ledger.unchanged(zone, record, buckets):
@@ -403,10 +403,10 @@ class Repairer:
             )
         return in_turn
 
-    def _rightful(self, zone: str, manifest: Manifest) -> Rightful:
-        return Rightful(
+    def _desired(self, zone: str, manifest: Manifest) -> DesiredState:
+        return DesiredState(
             zone=zone,
-            mirror=self._mirror,
+            cache=self._cache,
             manifest=manifest,
             limits=self.settings.limits,
             answers_max=self._ports.zones[zone].settings.answers_max,
@@ -415,13 +415,13 @@ class Repairer:
             refused=self._refused,
         )
 
-    def _judge(self, rightful: Rightful, entry: Entry, answer: Served) -> Drift | None:
+    def _judge(self, desired: DesiredState, entry: Entry, answer: Served) -> Drift | None:
         """Return the drift of a suspect name, or None where it is served as it may be."""
-        wanted = rightful.version(entry, answer)
+        wanted = desired.version(entry, answer)
         if wanted is None or wanted.records(entry.name).empty:
             return None
-        if self._health.kept_ttls.shows(rightful.zone, answer, wanted.records(entry.name)):
-            return None  # what would be written is not known, or stands there, or is nothing: none of them is repair
+        if self._health.kept_ttls.shows(desired.zone, answer, wanted.records(entry.name)):
+            return None  # nothing to repair: the target is unknown, already served, or empty
         kind: DriftKind = "emptied" if answer.empty else "drifted"
         records = wanted.records(entry.name)
         return Drift(name=entry.name, kind=kind, served=answer, wanted=records, content=wanted.content)
@@ -454,16 +454,16 @@ class Repairer:
     def _refused(self, name: str, content: str) -> bool:
         return self._retries.known(name, content) or self._put_in_vain.known(name, content)
 
-    async def _read_chunks(self, rightful: Rightful, entries: Iterable[Entry]) -> None:
-        """Read what is missing of the plan into the mirror; without it, a name is left as it is."""
-        missing = rightful.missing(entries) if self._store_up() else set()
+    async def _read_chunks(self, desired: DesiredState, entries: Iterable[Entry]) -> None:
+        """Read what is missing of the plan into the cache; without it, a name is left as it is."""
+        missing = desired.missing(entries) if self._store_up() else set()
         if not missing:
             return
         found = await self._ports.store.get([self._keys.chunk(digest) for digest in sorted(missing)])
         for digest in sorted(missing):
             item = found.get(self._keys.chunk(digest))
             if item is not None:
-                self._mirror.keep_chunk(digest, item.value)
+                self._cache.keep_chunk(digest, item.value)
 
     async def _put_back(
         self, basis: Basis, this: _Round, drifts: Sequence[Drift], *, hidden: bool
@@ -543,7 +543,7 @@ class Repairer:
 
     async def _look_at_held(self, basis: Basis, buckets: Sequence[BucketId]) -> None:
         """Have names tried again at once where what kept the zone from serving them is seen to be gone."""
-        index = self._mirror.ledger
+        index = self._cache.ledger
         holds: dict[str, Hold] = {}
         for bucket in buckets:
             if index.summary(bucket).held:

@@ -8,7 +8,7 @@ from enactord.core.fence import FenceRecord
 from enactord.core.guards import VELOCITY_WINDOW, Limits
 from enactord.core.render import ANSWERS_MAX
 from enactord.core.retention import Keep
-from enactord.ports import Clock, KeyValue, LocalCopy, Observer, Primaries, Verifier, Zone
+from enactord.ports import Clock, KeyValue, LocalCopy, Observer, Primaries, Verifier, ZoneBackend
 
 HEAD_START_S = 0.25
 FIRST_ANSWERS_S = 30.0
@@ -71,7 +71,7 @@ class ZonePorts:
     """The outside of one zone."""
 
     settings: ZoneSettings
-    zone: Zone
+    zone: ZoneBackend
     verifiers: Sequence[Verifier]
     primaries: Primaries | None = None
     """The choice among several servers; None: there is one."""

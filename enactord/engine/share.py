@@ -5,7 +5,7 @@ from hashlib import blake2b
 
 from enactord.core.buckets import BucketId
 from enactord.engine.passes import Pass
-from enactord.store.mirror import Mirror
+from enactord.store.cache import Cache
 
 _PEERS_MAX = 16
 
@@ -13,9 +13,9 @@ _PEERS_MAX = 16
 class Sharing:
     """The place of one enactor among those that are alive."""
 
-    def __init__(self, enactor: str, mirror: Mirror) -> None:
+    def __init__(self, enactor: str, cache: Cache) -> None:
         self._enactor = enactor
-        self._mirror = mirror
+        self._cache = cache
 
     def order(self, generation: int, buckets: Sequence[BucketId]) -> list[BucketId]:
         """Return buckets in this enactor's order: first those that are its own among the enactors alive.
@@ -35,16 +35,16 @@ class Sharing:
 
     def _others(self) -> list[str]:
         """Return the other enactors that are alive, as far as is known."""
-        return sorted({presence.id for presence in self._mirror.enactors} - {self._enactor})[:_PEERS_MAX]
+        return sorted({presence.id for presence in self._cache.enactors} - {self._enactor})[:_PEERS_MAX]
 
 
 def others_at_work(work: Pass, bucket: BucketId) -> bool:
     """Whether another enactor has marked something in the bucket at this generation."""
-    if not work.mirror.ledger.summary(bucket).pending:
+    if not work.cache.ledger.summary(bucket).pending:
         return False
     return any(
         entry.pending is not None and entry.pending.generation == work.generation and entry.name not in work.own
-        for entry in work.mirror.ledger.bucket(bucket).values()
+        for entry in work.cache.ledger.bucket(bucket).values()
     )
 
 

@@ -9,7 +9,7 @@ from typing import Literal
 from enactord.core.buckets import BucketId
 from enactord.core.diff import Kind, Step
 from enactord.core.errors import ZoneDown
-from enactord.core.events import BatchCommitted, EndpointHeld
+from enactord.core.events import EndpointHeld, SliceCommitted
 from enactord.core.ledger import Bucket, Entry, Hold, Version, with_answer, with_cover, with_pending
 from enactord.core.records import NO_RECORDS, Change, Records, Served
 from enactord.core.refusal import COVERED, Refusal
@@ -28,7 +28,7 @@ SliceResult = Literal["done", "conflict", "nothing"]
 
 async def run_slice(work: Pass, bucket_ids: Sequence[BucketId]) -> SliceResult:
     """Take the buckets through one slice; "conflict": the ledger has moved, look again."""
-    index = work.mirror.ledger
+    index = work.cache.ledger
     read = {bucket_id: index.revision(bucket_id) for bucket_id in bucket_ids}
     before = {bucket_id: index.bucket(bucket_id) for bucket_id in bucket_ids}
     buckets = {bucket_id: dict(bucket) for bucket_id, bucket in before.items()}
@@ -183,7 +183,7 @@ async def _write_and_record(work: Pass, writes: Sequence[Write]) -> None:
         by_bucket[write.bucket_id].append(write)
     await _record(work, by_bucket, fates, seen, await _instead(ports, writes, fates), int(now))
     work.tally.written += len(committed) - len(back.unserved)
-    work.tally.unresolved += sum(fate.fate is Fate.OPEN for fate in fates.values())
+    work.tally.unresolved += sum(fate.fate is Fate.UNRESOLVED for fate in fates.values())
     for write in writes:
         work.own.pop(write.step.name, None)
         fate = fates[write.step.name]
@@ -193,7 +193,7 @@ async def _write_and_record(work: Pass, writes: Sequence[Write]) -> None:
         elif fate.fate is Fate.COMMITTED:
             work.retries.done(write.step.name)
     work.ports.observer.observe(
-        BatchCommitted(
+        SliceCommitted(
             zone=work.zone,
             generation=work.generation,
             endpoints=len(committed) - len(back.unserved),
@@ -212,7 +212,7 @@ def _before(name: str, entry: Entry | None) -> list[Records]:
 
 
 async def _instead(ports: ZonePorts, writes: Sequence[Write], fates: Mapping[str, Written]) -> Mapping[str, Served]:
-    """Read names whose write was refused, and where an earlier one, whose end nobody knows, may have landed."""
+    """Read the names whose write was refused while an older write is unresolved: that one may have landed."""
     names = [
         write.step.name
         for write in writes
@@ -235,7 +235,7 @@ async def _record(
     now_s: int,
 ) -> None:
     """Record what became of the writes. A bucket that others changed meanwhile is read and tried again."""
-    index = work.mirror.ledger
+    index = work.cache.ledger
     for _ in range(_RECORD_ATTEMPTS):
         read = {bucket_id: index.revision(bucket_id) for bucket_id in by_bucket}
         buckets: dict[BucketId, Bucket] = {}
@@ -252,7 +252,7 @@ async def _record(
             for name, hold in held:
                 _announce(work, name, hold)
             return
-        await work.mirror.wait_change(0.02, zone=work.zone)
+        await work.cache.wait_change(0.02, zone=work.zone)
     # Claim or fence have moved: the marks stay pending, and whoever comes next writes these names again.
 
 

@@ -6,7 +6,7 @@ from enactord.core.errors import CopyUnreadable, PlanUnreadable
 from enactord.core.events import StepFailed
 from enactord.core.kv import Item
 from enactord.engine.settings import Ports
-from enactord.store.mirror import Mirror
+from enactord.store.cache import Cache
 
 _PAUSE_S = 0.5
 
@@ -14,21 +14,21 @@ _PAUSE_S = 0.5
 class Copier:
     """Keeps the local copy of one enactor."""
 
-    def __init__(self, ports: Ports, mirror: Mirror) -> None:
+    def __init__(self, ports: Ports, cache: Cache) -> None:
         self._ports = ports
-        self._mirror = mirror
+        self._cache = cache
         self._chunks: set[str] = set()
         self.problem = ""
         """Why the copy cannot be used, or changes not be saved; nothing while all is well."""
 
     async def restore(self) -> None:
-        """Start the mirror from what was last saved. A copy that cannot be used is told, and counts as empty."""
+        """Start the cache from what was last saved. A copy that cannot be used is told, and counts as empty."""
         try:
             items, chunks = await self._ports.copy.load()
         except CopyUnreadable as error:
             self._fails(str(error))
             return
-        self._mirror.restore(items, chunks)
+        self._cache.restore(items, chunks)
         self._chunks = set(chunks)
 
     async def run(self) -> None:
@@ -39,21 +39,21 @@ class Copier:
 
     async def save(self) -> None:
         """Save what has changed since the last time. A full disk is reported and tried again."""
-        mirror = self._mirror
-        if not mirror.dirty or not mirror.loaded:
+        cache = self._cache
+        if not cache.dirty or not cache.loaded:
             return
-        kinds = {key: mirror.keys.split(key)[0] for key in sorted(mirror.dirty)}
+        kinds = {key: cache.keys.split(key)[0] for key in sorted(cache.dirty)}
         changed: dict[str, Item | None] = {
-            key: mirror.items.get(key) for key, kind in kinds.items() if kind is not None and kind.copied
+            key: cache.items.get(key) for key, kind in kinds.items() if kind is not None and kind.copied
         }
         wanted = self._wanted_chunks()
-        chunks = {digest: packed for digest in sorted(wanted - self._chunks) if (packed := mirror.chunk(digest))}
+        chunks = {digest: packed for digest in sorted(wanted - self._chunks) if (packed := cache.chunk(digest))}
         keep = wanted if self._chunks - wanted else None
-        mirror.dirty.clear()
+        cache.dirty.clear()
         try:
             await self._ports.copy.save(changed, chunks, keep)
         except OSError as error:
-            mirror.dirty.update(changed)
+            cache.dirty.update(changed)
             self._fails(str(error))
             return
         self.problem = ""
@@ -68,9 +68,9 @@ class Copier:
     def _wanted_chunks(self) -> set[str]:
         """The chunks of the plans that the fences stand at."""
         wanted: set[str] = set()
-        for generation in sorted(set(self._mirror.fences.values())):
+        for generation in sorted(set(self._cache.fences.values())):
             try:
-                manifest = self._mirror.manifest(generation)
+                manifest = self._cache.manifest(generation)
             except PlanUnreadable:
                 continue
             if manifest is not None:

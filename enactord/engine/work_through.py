@@ -31,7 +31,7 @@ async def work_through(work: Pass, view: PlanView, sharing: Sharing, deps: Deps)
 
     Raises `Interrupted`, `FenceMoved`, `ZoneDown`, `ZoneDenied`, `StoreDown`.
     """
-    mirror = work.mirror
+    cache = work.cache
     left = sharing.order(work.generation, view.zones[work.zone])
     while True:
         check_formats(work)
@@ -42,14 +42,14 @@ async def work_through(work: Pass, view: PlanView, sharing: Sharing, deps: Deps)
             continue
         if not left or not any(others_at_work(work, bucket) for bucket in left):
             return
-        stuck = {bucket: mirror.ledger.revision(bucket) for bucket in left}
-        if not await mirror.wait_until(partial(_moved, work, stuck), _TAKE_OVER_S, zone=work.zone):
+        stuck = {bucket: cache.ledger.revision(bucket) for bucket in left}
+        if not await cache.wait_until(partial(_moved, work, stuck), _TAKE_OVER_S, zone=work.zone):
             await _run_slices(work, view, left, deps, take_over=True)
             return
 
 
 def _moved(work: Pass, revisions: Mapping[BucketId, int]) -> bool:
-    index = work.mirror.ledger
+    index = work.cache.ledger
     return any(index.revision(bucket) != revision for bucket, revision in revisions.items())
 
 

@@ -53,7 +53,7 @@ class Fate(StrEnum):
     """The server does not take these records."""
     DROPPED = "dropped"
     """The server acknowledged these records, and did not keep them."""
-    OPEN = "open"
+    UNRESOLVED = "unresolved"
     """Not known, or not written: the endpoint stays pending."""
 
 
@@ -142,7 +142,7 @@ class ZoneWriter:
 
     async def _once(self, fence: Anchor, batch: Sequence[Change]) -> dict[str, Written]:
         fates: dict[str, Written] = {}
-        written = Written(fate=Fate.OPEN)
+        written = Written(fate=Fate.UNRESOLVED)
         if self._doubted(batch):
             fates = await self._read_back(fence, batch)
         else:
@@ -153,12 +153,12 @@ class ZoneWriter:
                 case Refused(reason=Reason.CONDITION, detail=detail):
                     written = await self._refused(fence, batch, detail)
                 case Refused(reason=Reason.BUSY, detail=detail):
-                    written = Written(fate=Fate.OPEN, detail=detail)
+                    written = Written(fate=Fate.UNRESOLVED, detail=detail)
                 case Refused() as refused:
                     why = await self._content_refused(fence, batch, refused)
-                    written = Written(fate=Fate.OPEN if why else Fate.REJECTED, detail=why or _told(refused))
+                    written = Written(fate=Fate.UNRESOLVED if why else Fate.REJECTED, detail=why or _told(refused))
                 case Unknown(detail=detail, answered=answered):
-                    written = Written(fate=Fate.OPEN, detail=detail)
+                    written = Written(fate=Fate.UNRESOLVED, detail=detail)
                     fates = await self._read_back(fence, batch)
                     if answered and not self._doubted(batch):
                         why = await self._content_refused(fence, batch, None)
@@ -170,7 +170,7 @@ class ZoneWriter:
         try:
             await self._check_fence(fence, batch)
         except ZoneDown as error:
-            return Written(fate=Fate.OPEN, detail=str(error))
+            return Written(fate=Fate.UNRESOLVED, detail=str(error))
         return Written(fate=Fate.CONFLICT, detail=detail)
 
     async def _content_refused(self, fence: Anchor, batch: Sequence[Change], refused: Refused | None) -> str:
@@ -214,7 +214,7 @@ class ZoneWriter:
                     return fates | {change.name: COMMITTED for change in left}
                 case Refused(reason=Reason.CONDITION, detail=detail):
                     written = await self._refused(fence, left, detail)
-                    if written.fate is Fate.OPEN:
+                    if written.fate is Fate.UNRESOLVED:
                         return fates | {change.name: written for change in left}
                     return fates | await self._narrow(fence, narrowing, left, written)
                 case Refused(reason=Reason.BUSY, detail=detail):
@@ -246,7 +246,7 @@ class ZoneWriter:
                     continue  # still not readable: nothing may be written
                 if not left:
                     return fates
-        return fates | {change.name: Written(fate=Fate.OPEN, detail=detail) for change in left}
+        return fates | {change.name: Written(fate=Fate.UNRESOLVED, detail=detail) for change in left}
 
     async def _send(self, fence: Anchor, batch: Sequence[Change]) -> Outcome:
         """Send one transaction. Cancelled meanwhile, it is not forgotten: its answer is still awaited and counted."""
@@ -325,7 +325,7 @@ class ZoneWriter:
                     NarrowingPaused(zone=self.name, generation=fence.generation, detail=refused.detail)
                 )
             waiting = Written(
-                fate=Fate.OPEN, detail=f"refused with others, and not told from them yet: {refused.detail}"
+                fate=Fate.UNRESOLVED, detail=f"refused with others, and not told from them yet: {refused.detail}"
             )
             return {change.name: waiting for change in batch}
         middle = len(batch) // 2
@@ -342,7 +342,7 @@ class ZoneWriter:
         if refused.fate is Fate.REJECTED:
             return refused
         if served is None:
-            return Written(fate=Fate.OPEN, detail="refused, and could not be read")
+            return Written(fate=Fate.UNRESOLVED, detail="refused, and could not be read")
         if served.shows(change.after):
             return COMMITTED  # an earlier write of ours, re-sent, had landed
         return Written(fate=Fate.CONFLICT, detail=f"the zone holds {', '.join(served.texts()) or 'nothing'}")

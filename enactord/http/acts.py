@@ -1,4 +1,4 @@
-"""The audit log over HTTP: read from the store each time, as no mirror holds it."""
+"""The audit log over HTTP: read from the store each time, as no cache holds it."""
 
 import asyncio
 import re

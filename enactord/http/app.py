@@ -90,13 +90,13 @@ class Pages:
         )
         self._configured_scope = scope
         self._access = Access(config.bearers, read_needs_token=config.read_needs_token)
-        self._plans = PlanPages(enactor.mirror, scope.plans)
-        self._reading = Reading(enactor.mirror, scope.plans, zones, enactor.account.seen, enactor.account.amiss)
+        self._plans = PlanPages(enactor.cache, scope.plans)
+        self._reading = Reading(enactor.cache, scope.plans, zones, enactor.account.seen, enactor.account.amiss)
         self._writing = Writing(self._ordered_scope, self._access, plan_bytes_max=config.plan_bytes_max)
         self._steering = Steering(enactor, self._ordered_scope, self._access)
-        self._overriding = Overriding(enactor.mirror, self._ordered_scope, self._access)
+        self._overriding = Overriding(enactor.cache, self._ordered_scope, self._access)
         self._acts = Acts(scope)
-        self._refused = RefusedPublications(enactor.mirror, scope.plans)
+        self._refused = RefusedPublications(enactor.cache, scope.plans)
         self._streams = Streams(
             self._feed,
             self._state,
@@ -158,8 +158,8 @@ class Pages:
         return app
 
     async def _feeding(self, app: web.Application) -> AsyncIterator[None]:
-        """Have the feed follow the mirror while the pages are served."""
-        following = asyncio.create_task(self._feed.follow(self._enactor.mirror), name="feed")
+        """Have the feed follow the cache while the pages are served."""
+        following = asyncio.create_task(self._feed.follow(self._enactor.cache), name="feed")
         yield
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)
@@ -202,10 +202,10 @@ class Pages:
         """
         enactor = self._enactor
         reasons = enactor.reasons()
-        notes = [*held_notes(enactor.mirror), *pause_notes(enactor.mirror)]
+        notes = [*held_notes(enactor.cache), *pause_notes(enactor.cache)]
         notes += [
-            *refused_notes(enactor.mirror),
-            *override_notes(enactor.mirror, enactor.ports.clock.now()),
+            *refused_notes(enactor.cache),
+            *override_notes(enactor.cache, enactor.ports.clock.now()),
             *enactor.account.notes(),
         ]
         status = "degraded" if reasons else "ready"
@@ -237,8 +237,8 @@ class Pages:
         enactor = self._enactor
         states = {zone: state for zone, (state, _) in enactor.account.zone_states().items()}
         now = enactor.ports.clock.now()
-        document = status_document(enactor.mirror, sorted(enactor.writers), now, own=(enactor.settings.id, states))
-        own = {"version": __version__, "revision": enactor.mirror.revision, "repairs": self._feed.repairs}
+        document = status_document(enactor.cache, sorted(enactor.writers), now, own=(enactor.settings.id, states))
+        own = {"version": __version__, "revision": enactor.cache.revision, "repairs": self._feed.repairs}
         return document | {"self": enactor.account.status() | own}
 
 
@@ -264,7 +264,7 @@ def standing(enactor: Enactor) -> Standing:
     }
     evidence = enactor.health.evidence
     return Standing(
-        mirror=enactor.mirror,
+        cache=enactor.cache,
         store_up=enactor.store_up,
         verified=enactor.verified,
         pacing=pacing,
@@ -276,7 +276,7 @@ def standing(enactor: Enactor) -> Standing:
         store_full=enactor.health.store_full,
         copy_up=not enactor.copy_problem,
         identities=enactor.health.identities,
-        damaged=damaged(enactor.mirror).values(),
+        damaged=damaged(enactor.cache).values(),
         published_at=enactor.account.published_at(),
         lag_s=enactor.account.lag_s(),
         fence_interval_s=enactor.fence_intervals_s(),

@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from enactord.core.events import EndpointRepaired, Happening
+from enactord.core.events import EndpointRepaired, Event
 from enactord.operations.news import Glance, News, compare, glance, witness
-from enactord.store.mirror import Mirror
+from enactord.store.cache import Cache
 from enactord.telemetry.failures import Failures
 
 KEPT = 1000
@@ -33,7 +33,7 @@ class Told:
 
 
 class Feed:
-    """Hears an enactor and watches its mirror. Numbers rise by one; `run_id` tells one process from the next."""
+    """Hears an enactor and watches its cache. Numbers rise by one; `run_id` tells one process from the next."""
 
     def __init__(self, now: Callable[[], float], *, kept: int = KEPT, failures: Failures | None = None) -> None:
         self.run_id = secrets.token_hex(4)
@@ -50,12 +50,12 @@ class Feed:
 
     # -- what comes in
 
-    def observe(self, happening: Happening) -> None:
+    def observe(self, event: Event) -> None:
         """Take in what the enactor did or saw."""
-        said = witness(happening)
+        said = witness(event)
         if said is not None:
             self.tell(said)
-            if isinstance(happening, EndpointRepaired):
+            if isinstance(event, EndpointRepaired):
                 self._repairs.appendleft(said | {"at": self.now()})
 
     def tell(self, said: News) -> None:
@@ -70,19 +70,19 @@ class Feed:
         """Have the next turn come soon."""
         self._stirred.set()
 
-    async def follow(self, mirror: Mirror) -> None:
-        """Tell what changes in a mirror, until cancelled. What it shows first is no news.
+    async def follow(self, cache: Cache) -> None:
+        """Tell what changes in a cache, until cancelled. What it shows first is no news.
 
         After a failure it begins anew: what changed meanwhile is in the state, and is no news.
         """
-        mirror.on_change = self.stir
+        cache.on_change = self.stir
         while True:
             with self._failures.caught("feed"):
-                await self._follow(mirror)
+                await self._follow(cache)
             self._turn()
             await asyncio.sleep(_AFTER_FAILURE_S)
 
-    async def _follow(self, mirror: Mirror) -> None:
+    async def _follow(self, cache: Cache) -> None:
         before: Glance | None = None
         ledger_at = 0.0
         while True:
@@ -93,13 +93,13 @@ class Feed:
                 pass  # what is told of no event (why a pass did not finish) shows all the same
             self._stirred.clear()
             start = time.perf_counter()
-            if mirror.loaded or before is not None:
+            if cache.loaded or before is not None:
                 ledger = start >= ledger_at
-                after = glance(mirror, before, ledger=ledger)
+                after = glance(cache, before, ledger=ledger)
                 if ledger:
                     now = time.perf_counter()
                     ledger_at = now + (now - start) / _LEDGER_SHARE
-                for said in compare(before, after, mirror) if before is not None else ():
+                for said in compare(before, after, cache) if before is not None else ():
                     self.tell(said)
                 before = after
                 self._stirred.clear()

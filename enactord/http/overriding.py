@@ -19,7 +19,7 @@ from enactord.operations.acts import How
 from enactord.operations.override import end_override, override
 from enactord.operations.override_draft import Wanted
 from enactord.operations.scope import Denied, Scope
-from enactord.store.mirror import Mirror
+from enactord.store.cache import Cache
 
 _TAKES = ("name", "kind", "address", "weight", "lasts_s", "reason", "author", "approve", "dry_run")
 _AT_ONCE = 2
@@ -29,9 +29,9 @@ _AT_ONCE = 2
 class Overriding:
     """Overrides of one scope."""
 
-    def __init__(self, mirror: Mirror, scope: Callable[[], Scope], access: Access) -> None:
+    def __init__(self, cache: Cache, scope: Callable[[], Scope], access: Access) -> None:
         """`scope`: returns the scope with the limits that are in force."""
-        self._mirror = mirror
+        self._cache = cache
         self._scope_now = scope
         self._access = access
         self._orders = asyncio.Semaphore(_AT_ONCE)
@@ -50,7 +50,7 @@ class Overriding:
     async def overrides(self, request: web.Request) -> web.Response:
         """What operators override, by name."""
         Query(request)
-        return web.json_response({"overrides": [one.document() for one in self._mirror.overrides]})
+        return web.json_response({"overrides": [one.document() for one in self._cache.overrides]})
 
     async def begin(self, request: web.Request, token: Token) -> web.Response:
         """Override one endpoint: {"name": "…", "kind": "drain", "address": "…", "lasts_s": 7200, "reason": "…"}."""

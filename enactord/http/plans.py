@@ -12,7 +12,7 @@ from enactord.core.plan import GENERATION_MAX, NO_PART, Manifest, merge
 from enactord.http.problems import Problem, from_outside, missing
 from enactord.http.query import PAGE, PAGE_MAX, Query, whole_number
 from enactord.operations.documents import Document, contents_document, diff_plans, owned_in, plans_document
-from enactord.store.mirror import Mirror
+from enactord.store.cache import Cache
 from enactord.store.plans import Plans
 
 LEDGER = "ledger"
@@ -33,10 +33,10 @@ class _Pair(NamedTuple):
 
 
 class PlanPages:
-    """What can be read of plans, from the enactor's mirror; their chunks come from the store."""
+    """What can be read of plans, from the enactor's cache; their chunks come from the store."""
 
-    def __init__(self, mirror: Mirror, plans: Plans) -> None:
-        self._mirror = mirror
+    def __init__(self, cache: Cache, plans: Plans) -> None:
+        self._cache = cache
         self._plans = plans
         self._busy = asyncio.Semaphore(4)
 
@@ -55,12 +55,12 @@ class PlanPages:
         query = Query(request, ("before", "limit"))
         before = query.integer("before", GENERATION_MAX, low=1, high=GENERATION_MAX)
         limit = query.integer("limit", PAGE, low=1, high=PAGE_MAX)
-        stored = self._mirror.generations
+        stored = self._cache.generations
         older = [generation for generation in reversed(stored) if generation < before]
         page = older[:limit]
         return web.json_response(
             {
-                "plans": plans_document(self._mirror, page),
+                "plans": plans_document(self._cache, page),
                 "total": len(stored),
                 "next": page[-1] if len(older) > limit else None,
             }
@@ -70,7 +70,7 @@ class PlanPages:
         """One plan, without its content; `check`: whether each of its chunks can be read."""
         query = Query(request, ("check",))
         generation = _generation(request)
-        found = plans_document(self._mirror, [generation])
+        found = plans_document(self._cache, [generation])
         if not found:
             raise _no_plan(generation)
         document = found[0]
@@ -80,7 +80,7 @@ class PlanPages:
         return web.json_response(document)
 
     async def _checked(self, manifest: Manifest) -> Document:
-        """Read every chunk of a plan from the store, whatever the mirror has, and keep none."""
+        """Read every chunk of a plan from the store, whatever the cache has, and keep none."""
         digests = sorted(set(manifest.digests()))
         try:
             for start in range(0, len(digests), _BUCKETS_AT_ONCE):
@@ -114,7 +114,7 @@ class PlanPages:
         query = Query(request, ("from", "limit"))
         generation = _generation(request)
         limit = query.integer("limit", PAGE, low=0, high=PAGE_MAX)
-        earlier = [g for g in self._mirror.generations if g < generation]
+        earlier = [g for g in self._cache.generations if g < generation]
         origin = query.integer("from", earlier[-1] if earlier else 0, low=0, high=GENERATION_MAX - 1)
         after = self._manifest(generation)
         before = self._manifest(origin) if origin else None
@@ -168,7 +168,7 @@ class PlanPages:
     def _against_ledger(self, after: Manifest) -> list[_Pair]:
         """Return the buckets of the ledger and of a plan, cut as the plan cuts its zones."""
         pairs = []
-        for zone in sorted({*self._mirror.ledger.zones, *after.zones}):
+        for zone in sorted({*self._cache.ledger.zones, *after.zones}):
             part = after.part(zone)
             slots = part.slots or 1
             for slot in range(slots):
@@ -181,7 +181,7 @@ class PlanPages:
     async def _contents(self, digests: Iterable[str]) -> dict[str, str]:
         """Return name to content text of some chunks."""
         wanted = list(digests)
-        texts = await self._plans.texts(wanted, self._mirror.chunks(wanted))
+        texts = await self._plans.texts(wanted, self._cache.chunks(wanted))
         await asyncio.sleep(0)
         return merge(texts.values())
 
@@ -190,12 +190,12 @@ class PlanPages:
         before = await self._contents(digest for pair in pairs for digest in pair.old)
         for pair in pairs:
             if pair.ledger is not None:
-                before |= owned_in(self._mirror.ledger.bucket(pair.ledger))
+                before |= owned_in(self._cache.ledger.bucket(pair.ledger))
                 await asyncio.sleep(0)
         return diff_plans(before, await self._contents(digest for pair in pairs for digest in pair.new))
 
     def _manifest(self, generation: int) -> Manifest:
-        manifest = self._mirror.manifest(generation)
+        manifest = self._cache.manifest(generation)
         if manifest is None:
             raise _no_plan(generation)
         return manifest

@@ -23,7 +23,7 @@ from enactord.operations.documents import (
     history_document,
     version_content,
 )
-from enactord.store.mirror import Mirror
+from enactord.store.cache import Cache
 from enactord.store.plans import Plans
 
 HISTORY_PLANS_MAX = 50
@@ -32,11 +32,11 @@ AMISS = "amiss"
 
 
 class Reading:
-    """What can be read of endpoints, from the enactor's mirror; chunks of plans come from the store."""
+    """What can be read of endpoints, from the enactor's cache; chunks of plans come from the store."""
 
     def __init__(
         self,
-        mirror: Mirror,
+        cache: Cache,
         plans: Plans,
         zones: Sequence[str],
         seen: Callable[[Entry, str], Seen],
@@ -47,10 +47,10 @@ class Reading:
         """
         self._seen = seen
         self._amiss = amiss
-        self._mirror = mirror
+        self._cache = cache
         self._plans = plans
         self._zones = zones
-        self._roster = Roster(mirror)
+        self._roster = Roster(cache)
         self._busy = asyncio.Semaphore(4)
 
     def routes(self) -> list[web.RouteDef]:
@@ -76,7 +76,7 @@ class Reading:
             after=query.text("after").lower(),
             limit=limit,
         )
-        entries, overrides = find_entries(self._mirror, found.names), self._mirror.overrides
+        entries, overrides = find_entries(self._cache, found.names), self._cache.overrides
         return web.json_response(
             {
                 "endpoints": [self._document(entries[name], overrides) for name in found.names if name in entries],
@@ -89,7 +89,7 @@ class Reading:
         """What is held, by guard, the guard with most names first: how many, and one of them."""
         Query(request)
         groups = await self._roster.groups()
-        entries, overrides = find_entries(self._mirror, [group.first for group in groups]), self._mirror.overrides
+        entries, overrides = find_entries(self._cache, [group.first for group in groups]), self._cache.overrides
         return web.json_response(
             {
                 "groups": [
@@ -108,17 +108,17 @@ class Reading:
         """One endpoint: what is applied and last known good, and what the plan at hand wants of it."""
         Query(request)
         name = _endpoint_name(request)
-        entry = self._mirror.ledger.entry(name)
+        entry = self._cache.ledger.entry(name)
         if entry is None:
             raise _no_endpoint(name)
-        document = self._document(entry, self._mirror.overrides)
+        document = self._document(entry, self._cache.overrides)
         document["good_content"] = version_content(entry.good)
         document["wanted"] = None
         awaited = entry.pending or entry.held
-        manifest = self._mirror.manifest(awaited.generation) if awaited else None
+        manifest = self._cache.manifest(awaited.generation) if awaited else None
         digest = None if manifest is None else manifest.chunk_of(name)
         if digest is not None:
-            texts = await self._plans.texts([digest], self._mirror.chunks([digest]))
+            texts = await self._plans.texts([digest], self._cache.chunks([digest]))
             content = parse_chunk(texts[digest]).get(name)
             document["wanted"] = None if content is None else content_json(parse_content(content))
         return web.json_response(document)
@@ -146,10 +146,10 @@ class Reading:
         name = _endpoint_name(request)
         newest = query.integer("plans", 20, low=2, high=HISTORY_PLANS_MAX)
         before = query.integer("before", GENERATION_MAX, low=1, high=GENERATION_MAX)
-        older = [generation for generation in self._mirror.generations if generation < before]
+        older = [generation for generation in self._cache.generations if generation < before]
         page = older[-newest:]
         async with self._busy:
-            document = await history_document(self._mirror, self._plans, name, self._zones, page)
+            document = await history_document(self._cache, self._plans, name, self._zones, page)
         if document["ledger"] is None and not document["plans"] and len(page) == len(older):
             raise _no_endpoint(name)
         return web.json_response(document | {"next": page[0] + 1 if len(page) < len(older) else None})

@@ -14,7 +14,7 @@ from enactord.http.problems import Problem, from_outside
 from enactord.http.query import PAGE, PAGE_MAX, Query
 from enactord.operations.documents import Document, contribution_document, diff_plans
 from enactord.operations.refused import choose, contrast
-from enactord.store.mirror import Mirror
+from enactord.store.cache import Cache
 from enactord.store.plans import Plans
 
 _NAMES_A_PAGE = 5000
@@ -23,10 +23,10 @@ _AT_ONCE = 2
 
 
 class RefusedPublications:
-    """What guards last refused of each planner, from the enactor's mirror; chunks come from the store."""
+    """What guards last refused of each planner, from the enactor's cache; chunks come from the store."""
 
-    def __init__(self, mirror: Mirror, plans: Plans) -> None:
-        self._mirror = mirror
+    def __init__(self, cache: Cache, plans: Plans) -> None:
+        self._cache = cache
         self._plans = plans
         self._busy = asyncio.Semaphore(_AT_ONCE)
 
@@ -40,7 +40,7 @@ class RefusedPublications:
     async def refused(self, request: web.Request) -> web.Response:
         """The refused publications, by planner."""
         Query(request)
-        return web.json_response({"refused": [contribution_document(kept) for kept in self._mirror.contributions]})
+        return web.json_response({"refused": [contribution_document(kept) for kept in self._cache.contributions]})
 
     async def diff(self, request: web.Request) -> web.Response:
         """What a refused publication would change of the newest plan; `limit` bounds each list."""
@@ -75,7 +75,7 @@ class RefusedPublications:
         return {"from": newest.generation if newest else 0, "to": kept.digest}, changes
 
     def _find(self, handle: str) -> Contribution:
-        found = choose(self._mirror.contributions, handle)
+        found = choose(self._cache.contributions, handle)
         if isinstance(found, Refusal):
             told = {"guard": found.guard, "detail": found.detail}
             raise Problem(HTTPStatus.NOT_FOUND, f"{found.detail}; or /api/v1/refused", refusals=[told])
@@ -84,12 +84,12 @@ class RefusedPublications:
     def _newest(self) -> Manifest | None:
         """Return the newest plan; None where there is none, or none that can be read."""
         try:
-            return self._mirror.manifest(self._mirror.head)
+            return self._cache.manifest(self._cache.head)
         except PlanUnreadable:
             return None
 
     async def _read(self, digests: Collection[str]) -> dict[str, str]:
-        return await self._plans.texts(digests, self._mirror.chunks(digests))
+        return await self._plans.texts(digests, self._cache.chunks(digests))
 
 
 def handle_of(request: web.Request) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from enactord.core.buckets import BucketId
 from enactord.core.names import natural, zone_of
-from enactord.store.mirror import Mirror
+from enactord.store.cache import Cache
 
 _BUCKETS_AT_ONCE = 8
 """Unpacked between two turns of the loop: under a millisecond each, so that nothing else has to wait long."""
@@ -34,8 +34,8 @@ class Group:
 class Roster:
     """Only buckets that changed since the last question are unpacked: a search costs no more than the list's length."""
 
-    def __init__(self, mirror: Mirror) -> None:
-        self._mirror = mirror
+    def __init__(self, cache: Cache) -> None:
+        self._cache = cache
         self._revisions: dict[BucketId, int] = {}
         self._states: dict[BucketId, Mapping[str, tuple[str, str]]] = {}
         """By bucket and name: the state, and the guard that holds it ("": none)."""
@@ -90,7 +90,7 @@ class Roster:
         """Bring the list up to date; returns state and guard by name."""
         unpacked = 0
         moved = False
-        index = self._mirror.ledger
+        index = self._cache.ledger
         stored = {bucket: index.revision(bucket) for bucket in index.all_stored()}
         for gone in self._revisions.keys() - stored.keys():
             del self._revisions[gone]

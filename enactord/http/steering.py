@@ -56,7 +56,7 @@ class Steering:
     async def planners(self, request: web.Request) -> web.Response:
         """The planners, and which of them are paused, by whom and why."""
         Query(request)
-        return web.json_response({"planners": planners_document(self._enactor.mirror.paused)})
+        return web.json_response({"planners": planners_document(self._enactor.cache.paused)})
 
     async def set_limit(self, request: web.Request, token: Token) -> web.Response:
         """Give one limit another value: {"key": "targets_min", "value": "2", "reason": "…"}."""

@@ -17,8 +17,8 @@ from enactord.operations import audit
 from enactord.operations.scope import Denied, Scope
 from enactord.ports import ServedReader
 from enactord.store.audit import Deed, Facts
+from enactord.store.cache import Cache
 from enactord.store.ledger import BUCKETS_A_TRANSACTION, Ledger
-from enactord.store.mirror import Mirror
 
 _WEIGHT = 1
 
@@ -53,10 +53,10 @@ async def adopt(
     and names that the newest plan leaves out: the enactors would remove those at once.
     Raises `ZoneDown`, `StoreDown`, `PlanUnreadable`.
     """
-    mirror = await scope.mirror()
+    cache = await scope.cache()
     wanted = sorted(dict.fromkeys(names))
-    refusals = [refusal for name in wanted if (refusal := await _judge(scope, mirror, name, zones)) is not None]
-    if mirror.freeze is not None:
+    refusals = [refusal for name in wanted if (refusal := await _judge(scope, cache, name, zones)) is not None]
+    if cache.freeze is not None:
         refusals.append(Refusal(guard="frozen", detail="the scope is frozen; thaw it first: enactorctl thaw"))
     if refusals:
         return Denied(refusals=tuple(refusals))
@@ -65,30 +65,30 @@ async def adopt(
     if refusals:
         return Denied(refusals=tuple(refusals))
     contents = {name: _content(served[name]) for name in wanted}
-    lying = {name: _bucket_id(mirror, name, zone_of(name, zones) or "") for name in wanted}
+    lying = {name: _bucket_id(cache, name, zone_of(name, zones) or "") for name in wanted}
     bucket_ids = sorted(set(lying.values()))
     if len(bucket_ids) > BUCKETS_A_TRANSACTION:
         detail = f"{len(wanted)} names at a time are too many; at most {BUCKETS_A_TRANSACTION}"
         return Denied(refusals=(Refusal(guard="size", detail=detail),))
-    buckets: dict[BucketId, Bucket] = {bucket_id: mirror.ledger.bucket(bucket_id) for bucket_id in bucket_ids}
+    buckets: dict[BucketId, Bucket] = {bucket_id: cache.ledger.bucket(bucket_id) for bucket_id in bucket_ids}
     now_s = int(scope.clock.now())
     for name, content in contents.items():
         answers_max = zones[zone_of(name, zones) or ""][1]
         bucket = buckets[lying[name]]
         bucket[name] = _entry(name, bucket.get(name), content, served[name], answers_max, now_s)
-    head = mirror.items.get(scope.keys.head)
+    head = cache.items.get(scope.keys.head)
     compares = [
         absent(scope.keys.freeze),
         valued(scope.keys.head, head.value) if head else absent(scope.keys.head),
     ]
     for zone in sorted({bucket_id.zone for bucket_id in bucket_ids}):
         # The record says how the zone's ledger is cut: it must be as it was read.
-        record = mirror.items.get(scope.keys.fence(zone))
+        record = cache.items.get(scope.keys.fence(zone))
         compares.append(valued(record.key, record.value) if record else absent(scope.keys.fence(zone)))
-    read = {bucket_id: mirror.ledger.revision(bucket_id) for bucket_id in bucket_ids}
+    read = {bucket_id: cache.ledger.revision(bucket_id) for bucket_id in bucket_ids}
     facts: Facts = {"names": audit.some_names(wanted), "count": len(wanted)}
     entry = audit.entry(scope, Deed.ADOPT, author=author, reason=reason, facts=facts)
-    if await Ledger(scope.store, scope.keys, mirror).amend(compares, buckets, read, entry):
+    if await Ledger(scope.store, scope.keys, cache).amend(compares, buckets, read, entry):
         await audit.tidy(scope)
         return Adopted(contents=contents)
     detail = "plan, freeze or ledger changed meanwhile, nothing was adopted; try again"
@@ -96,36 +96,36 @@ async def adopt(
 
 
 async def _judge(
-    scope: Scope, mirror: Mirror, name: str, zones: Mapping[str, tuple[ServedReader, int]]
+    scope: Scope, cache: Cache, name: str, zones: Mapping[str, tuple[ServedReader, int]]
 ) -> Refusal | None:
     """Judge a name before it is asked for."""
     if zone_of(name, zones) is None:
         return Refusal(
             guard="zone", detail=f"{name} is in none of the zones {', '.join(sorted(zones))}; correct the name"
         )
-    entry = mirror.ledger.entry(name)
+    entry = cache.ledger.entry(name)
     if entry is not None and entry.owned:
         return Refusal(guard="owned", detail=f"{name} is the ledger's already (see: enactorctl endpoints {name})")
     if entry is not None and entry.pending is not None:
         return Refusal(guard="pending", detail=f"{name}: a write of it is under way; try again when it has ended")
-    if mirror.head == 0:
+    if cache.head == 0:
         return None
-    manifest = mirror.manifest(mirror.head)
+    manifest = cache.manifest(cache.head)
     digest = manifest.chunk_of(name) if manifest else None
     planned = digest is not None and name in parse_chunk((await scope.plans.texts([digest]))[digest])
     if planned:
         return None
     return Refusal(
         guard="unplanned",
-        detail=f"{name} is not in the newest plan {mirror.head}, so it would be removed as soon as it is adopted;"
+        detail=f"{name} is not in the newest plan {cache.head}, so it would be removed as soon as it is adopted;"
         " publish a plan that holds it first (it is held until it is adopted)",
     )
 
 
-def _bucket_id(mirror: Mirror, name: str, zone: str) -> BucketId:
+def _bucket_id(cache: Cache, name: str, zone: str) -> BucketId:
     """Return the bucket to enter a name into: the stored one that holds it, or that of the zone's number of slots."""
-    record = mirror.fence(zone)
-    return mirror.ledger.find(zone, name) or bucket_of(name, zone, (record.slots if record else 0) or 1)
+    record = cache.fence(zone)
+    return cache.ledger.find(zone, name) or bucket_of(name, zone, (record.slots if record else 0) or 1)
 
 
 async def _read(scope: Scope, names: Sequence[str], zones: Mapping[str, tuple[ServedReader, int]]) -> dict[str, Served]:

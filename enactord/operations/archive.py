@@ -373,24 +373,24 @@ class _Restoring:
             await self._write([Delete(key=keys.root + key) for key in gone[start : start + _BATCH_OPERATIONS]])
         self._stage("zones' fences")
         unread = await self._follow(zones)
-        mirror = await self._scope.mirror()
-        fences = {zone: fence.generation if (fence := mirror.fence(zone)) else 0 for zone in self._scope.zones}
+        cache = await self._scope.cache()
+        fences = {zone: fence.generation if (fence := cache.fence(zone)) else 0 for zone in self._scope.zones}
         after = self._freeze_after
         await self._write([Put(key=keys.freeze, value=after) if after is not None else Delete(key=keys.freeze)])
         freeze = None if after is None else parse_freeze(after)
         return Restored(
             scope=self._scope.name,
             taken_at=self._source.taken_at,
-            newest=mirror.head,
+            newest=cache.head,
             plans=plans,
             written=written,
             removed=len(gone),
             fences=fences,
-            ahead=tuple(zone for zone, generation in sorted(fences.items()) if generation > mirror.head),
+            ahead=tuple(zone for zone, generation in sorted(fences.items()) if generation > cache.head),
             unread=unread,
             frozen="" if freeze is None else f"{freeze.author}: {freeze.reason}",
-            other_formats=tuple(sorted({str(other) for other in mirror.other_formats.values()})),
-            installation=mirror.installation,
+            other_formats=tuple(sorted({str(other) for other in cache.other_formats.values()})),
+            installation=cache.installation,
             left_out=self._source.left_out,
         )
 
@@ -414,8 +414,8 @@ class _Restoring:
     async def _follow(self, zones: Mapping[str, ZonePorts]) -> dict[str, str]:
         """Raise the store's fences to those that stand in the zones; returns which could not be read or believed."""
         fences = Fences(self._scope.store, self._keys)
-        mirror = await self._scope.mirror()
-        newest, owner = mirror.newest, mirror.owner
+        cache = await self._scope.cache()
+        newest, owner = cache.newest, cache.owner
         unread: dict[str, str] = {}
         for zone, ports in sorted(zones.items()):
             try:

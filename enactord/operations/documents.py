@@ -14,10 +14,10 @@ from enactord.core.ledger import REMOVAL, Entry, Version
 from enactord.core.names import zone_of
 from enactord.core.overrides import Override
 from enactord.core.plan import Manifest, parse_chunk
+from enactord.store.cache import Cache, Presence
 from enactord.store.control import Freeze
 from enactord.store.keys import stored_json
 from enactord.store.layout import RETIRED, OtherFormat
-from enactord.store.mirror import Mirror, Presence
 from enactord.store.planners import DEFAULT, Pause
 from enactord.store.plans import Plans
 
@@ -37,34 +37,34 @@ STALE_S = 60.0
 
 
 def status_document(
-    mirror: Mirror, zones: Sequence[str], now: float, *, own: tuple[str, Mapping[str, str]] | None = None
+    cache: Cache, zones: Sequence[str], now: float, *, own: tuple[str, Mapping[str, str]] | None = None
 ) -> Document:
     """Return the state of a scope: newest plan, freeze, zones, endpoints by state, claims, enactors.
 
     A zone is as its enactors say that they see it. `own`: the id of the enactor that asks, and the zones that are not
     well, or of which nothing is known, as it sees them; None: it is no enactor.
     """
-    totals = mirror.ledger.totals
-    generations = mirror.generations
+    totals = cache.ledger.totals
+    generations = cache.generations
     configured = frozenset(zones)
-    enactors = [_enactor_document(presence, now) for presence in mirror.enactors]
+    enactors = [_enactor_document(presence, now) for presence in cache.enactors]
     seen = _seen(enactors, own)
     return {
-        "scope": mirror.keys.scope,
-        "installation": mirror.installation or None,
-        "head": mirror.head,
+        "scope": cache.keys.scope,
+        "installation": cache.installation or None,
+        "head": cache.head,
         "plans": {
             "stored": len(generations),
             "oldest": generations[0] if generations else 0,
-            "refused": sorted(mirror.refused),
+            "refused": sorted(cache.refused),
         },
-        "frozen": freeze_document(mirror.freeze),
-        "paused": pauses_document(mirror.paused),
-        "refused": [contribution_document(kept) for kept in mirror.contributions],
-        "overrides": [override.document() for override in mirror.overrides],
+        "frozen": freeze_document(cache.freeze),
+        "paused": pauses_document(cache.paused),
+        "refused": [contribution_document(kept) for kept in cache.contributions],
+        "overrides": [override.document() for override in cache.overrides],
         "zones": [
-            _zone_document(mirror, zone, seen, configured=zone in configured)
-            for zone in sorted(configured.union(mirror.fences))
+            _zone_document(cache, zone, seen, configured=zone in configured)
+            for zone in sorted(configured.union(cache.fences))
         ],
         "endpoints": {
             "total": totals.entries,
@@ -74,11 +74,11 @@ def status_document(
             "held": totals.held,
             "unseen": totals.unseen,
         },
-        "held": held_document(mirror),
-        "claims": [{"generation": generation, "enactor": enactor} for generation, enactor in mirror.all_claims],
+        "held": held_document(cache),
+        "claims": [{"generation": generation, "enactor": enactor} for generation, enactor in cache.all_claims],
         "enactors": enactors,
-        "retired": retired_document(mirror),
-        "other_formats": other_formats_document(mirror),
+        "retired": retired_document(cache),
+        "other_formats": other_formats_document(cache),
     }
 
 
@@ -106,13 +106,13 @@ def _seen(enactors: Sequence[Document], own: tuple[str, Mapping[str, str]] | Non
     return state
 
 
-def _zone_document(mirror: Mirror, zone: str, seen: Callable[[str], str], *, configured: bool) -> Document:
-    fence = mirror.fence(zone)
-    totals = mirror.ledger.zone_totals(zone)
-    opened, applied = (fence.generation if fence else 0), mirror.applied(zone)
+def _zone_document(cache: Cache, zone: str, seen: Callable[[str], str], *, configured: bool) -> Document:
+    fence = cache.fence(zone)
+    totals = cache.ledger.zone_totals(zone)
+    opened, applied = (fence.generation if fence else 0), cache.applied(zone)
     if not configured:
         state = "not in this config"
-    elif mirror.of_other_version(zone):
+    elif cache.of_other_version(zone):
         state = "of another version"
     elif seen(zone) == "not well":
         state = "not well"
@@ -123,7 +123,7 @@ def _zone_document(mirror: Mirror, zone: str, seen: Callable[[str], str], *, con
     elif applied < opened:
         state = "applying"
     else:
-        state = "applied" if opened == mirror.head else "behind"
+        state = "applied" if opened == cache.head else "behind"
     return {
         "zone": zone,
         "fence": opened,
@@ -136,9 +136,9 @@ def _zone_document(mirror: Mirror, zone: str, seen: Callable[[str], str], *, con
     }
 
 
-def retired_document(mirror: Mirror) -> list[Document]:
+def retired_document(cache: Cache) -> list[Document]:
     """Return the zones that were retired and have not come back, sorted: by whom, when and why."""
-    return [{"zone": zone} | _note(value) for zone, value in mirror.retired.items()]
+    return [{"zone": zone} | _note(value) for zone, value in cache.retired.items()]
 
 
 def _note(value: bytes) -> Document:
@@ -154,10 +154,10 @@ def _note(value: bytes) -> Document:
     }
 
 
-def other_formats_document(mirror: Mirror) -> list[Document]:
+def other_formats_document(cache: Cache) -> list[Document]:
     """Return what another version has written: kind, both formats, how many values, and the first key."""
     keys: dict[OtherFormat, list[str]] = {}
-    for key, other in sorted(mirror.other_formats.items()):
+    for key, other in sorted(cache.other_formats.items()):
         keys.setdefault(other, []).append(key)
     return [
         {"kind": o.kind, "found": o.found, "reads": o.reads, "values": len(names), "first": names[0]}
@@ -165,24 +165,24 @@ def other_formats_document(mirror: Mirror) -> list[Document]:
     ]
 
 
-def held_document(mirror: Mirror) -> list[Document]:
+def held_document(cache: Cache) -> list[Document]:
     """Return the first names that are held, by bucket, with why: `HELD_MAX` at most."""
     found: list[Document] = []
-    for bucket in mirror.ledger.holding():
+    for bucket in cache.ledger.holding():
         if len(found) >= HELD_MAX:
             break
         found += [
             {"name": name, "guard": entry.held.guard, "detail": entry.held.detail}
-            for name, entry in sorted(mirror.ledger.bucket(bucket).items())
+            for name, entry in sorted(cache.ledger.bucket(bucket).items())
             if entry.held is not None
         ]
     return found[:HELD_MAX]
 
 
-def held_notes(mirror: Mirror) -> list[str]:
+def held_notes(cache: Cache) -> list[str]:
     """Return the held names for people, a few of them, and how many there are."""
-    held = mirror.ledger.totals.held
-    notes = [f"{one['name']} is held ({one['guard']}): {one['detail']}" for one in held_document(mirror)]
+    held = cache.ledger.totals.held
+    notes = [f"{one['name']} is held ({one['guard']}): {one['detail']}" for one in held_document(cache)]
     if held > len(notes):
         notes.append(f"{held - len(notes)} more are held; see them all with: enactorctl endpoints --state held")
     return notes
@@ -209,27 +209,27 @@ def resumed_document(planner: str, before: Pause | None) -> Document:
     return {"planner": planner, "paused": None, "before": before and pauses_document({planner: before})[0]}
 
 
-def pause_notes(mirror: Mirror) -> list[str]:
+def pause_notes(cache: Cache) -> list[str]:
     """Return for people which planners are paused."""
     return [
         f"planner {planner} is paused by {pause.author or '?'}: {pause.reason};"
         f" to go on: enactorctl planner resume {planner}"
-        for planner, pause in mirror.paused.items()
+        for planner, pause in cache.paused.items()
     ]
 
 
-def refused_notes(mirror: Mirror) -> list[str]:
+def refused_notes(cache: Cache) -> list[str]:
     """Return for people which planners' last publications guards refused."""
     return [
         f"guards refused what planner {kept.planner} last published ({', '.join(_guards(kept))}):"
         f" enactorctl diff {kept.mark}; if it is meant: enactorctl publish --approve {kept.mark} --reason …"
-        for kept in mirror.contributions
+        for kept in cache.contributions
     ]
 
 
-def override_notes(mirror: Mirror, now: float) -> list[str]:
+def override_notes(cache: Cache, now: float) -> list[str]:
     """Return for people which endpoints operators override, and which of that is over and stays."""
-    return [one.note() if now < one.until + OVER_S else one.over_note() for one in mirror.overrides]
+    return [one.note() if now < one.until + OVER_S else one.over_note() for one in cache.overrides]
 
 
 def _guards(kept: Contribution) -> list[str]:
@@ -263,25 +263,25 @@ def manifest_document(manifest: Manifest) -> Document:
     }
 
 
-def plans_document(mirror: Mirror, generations: Iterable[int] | None = None) -> list[Document]:
+def plans_document(cache: Cache, generations: Iterable[int] | None = None) -> list[Document]:
     """Return every stored plan, newest first, or these; one that cannot be read says so under "unreadable".
 
     Each says in which zones it is the plan that is open, and in which it is applied.
     """
     found: list[Document] = []
-    fences = mirror.fences
-    for generation in reversed(mirror.generations) if generations is None else generations:
+    fences = cache.fences
+    for generation in reversed(cache.generations) if generations is None else generations:
         at = {
             "open_in": [zone for zone in fences if fences[zone] == generation],
-            "applied_in": [zone for zone in fences if mirror.applied(zone) == generation],
+            "applied_in": [zone for zone in fences if cache.applied(zone) == generation],
         }
         try:
-            manifest = mirror.manifest(generation)
+            manifest = cache.manifest(generation)
         except PlanUnreadable as error:
             found.append({"generation": generation, "unreadable": str(error)} | at)
             continue
         if manifest is not None:
-            found.append(manifest_document(manifest) | {"claims": mirror.claims(generation)} | at)
+            found.append(manifest_document(manifest) | {"claims": cache.claims(generation)} | at)
     return found
 
 
@@ -338,15 +338,15 @@ def version_content(version: Version | None) -> Document | None:
     return content_json(parse_content(version.content))
 
 
-def find_entries(mirror: Mirror, names: Iterable[str] | None = None) -> dict[str, Entry]:
+def find_entries(cache: Cache, names: Iterable[str] | None = None) -> dict[str, Entry]:
     """Return the ledger's entries by name, sorted: all, or those of the names that it has."""
     found: dict[str, Entry] = {}
     if names is None:
-        for zone in mirror.ledger.zones:
-            found.update(mirror.ledger.zone_entries(zone))
+        for zone in cache.ledger.zones:
+            found.update(cache.ledger.zone_entries(zone))
     else:
         for name in names:
-            entry = mirror.ledger.entry(name)
+            entry = cache.ledger.entry(name)
             if entry is not None:
                 found[name] = entry
     return dict(sorted(found.items()))
@@ -369,9 +369,9 @@ def _json(content: str) -> Document:
     return content_json(parse_content(content))
 
 
-def owned_contents(mirror: Mirror) -> dict[str, str]:
+def owned_contents(cache: Cache) -> dict[str, str]:
     """Return name to content text of all that the ledger owns, as it is applied."""
-    return owned_in(find_entries(mirror))
+    return owned_in(find_entries(cache))
 
 
 def owned_in(entries: Mapping[str, Entry]) -> dict[str, str]:
@@ -384,7 +384,7 @@ def owned_in(entries: Mapping[str, Entry]) -> dict[str, str]:
 
 
 async def history_document(
-    mirror: Mirror, plans: Plans, name: str, zones: Sequence[str], generations: Sequence[int] | None = None
+    cache: Cache, plans: Plans, name: str, zones: Sequence[str], generations: Sequence[int] | None = None
 ) -> Document:
     """Return a name's contents across the stored plans (or these), newest first, where they changed; and the ledger's.
 
@@ -393,9 +393,9 @@ async def history_document(
     changes: list[Document] = []
     known: str | None = None
     texts: dict[str, str] = {}
-    for generation in mirror.generations if generations is None else generations:
+    for generation in cache.generations if generations is None else generations:
         try:
-            manifest = mirror.manifest(generation)
+            manifest = cache.manifest(generation)
             if manifest is None:
                 continue
             digest = manifest.chunk_of(name)
@@ -415,7 +415,7 @@ async def history_document(
                 }
             )
         known = content
-    entry = mirror.ledger.entry(name)
+    entry = cache.ledger.entry(name)
     ledger = None if entry is None else endpoint_document(entry, zones)
     if ledger is not None and entry is not None:
         ledger["good_content"] = version_content(entry.good)

@@ -129,7 +129,7 @@ class Judge:
 
     async def _applied(self) -> Contents:
         """What the ledger has as applied, by zone."""
-        return (await self._scope.mirror()).ledger.applied_contents(self._scope.zones)
+        return (await self._scope.cache()).ledger.applied_contents(self._scope.zones)
 
 
 async def weigh_draft(scope: Scope, draft: Draft) -> Weighed:
@@ -141,9 +141,9 @@ async def weigh_draft(scope: Scope, draft: Draft) -> Weighed:
         removed: list[str] = []
         owned = 0
     else:
-        mirror = await scope.mirror()
-        entries = {name: entry for zone in scope.zones for name, entry in mirror.ledger.zone_entries(zone).items()}
-        owned = mirror.ledger.totals_of(scope.zones).live
+        cache = await scope.cache()
+        entries = {name: entry for zone in scope.zones for name, entry in cache.ledger.zone_entries(zone).items()}
+        owned = cache.ledger.totals_of(scope.zones).live
         removed = [name for name, entry in entries.items() if entry.live and _leaves(draft, name)]
     outside = sorted(name for name in draft.endpoints if zone_of(name, zones) is None)
     planned = len(draft.endpoints) if draft.base is None else owned - len(removed) + len(draft.endpoints)

@@ -34,10 +34,10 @@ from enactord.engine.write import ZoneDenied
 from enactord.operations import audit
 from enactord.operations.scope import Denied, Scope, Stage, silent
 from enactord.store.audit import Deed, Facts
+from enactord.store.cache import Cache
 from enactord.store.control import parse_freeze
 from enactord.store.keys import head_value, json_value, parse_record, record_value, stored_json
 from enactord.store.layout import ASIDE, LOWERED, LOWERING
-from enactord.store.mirror import Mirror
 from enactord.wire.tsig import FUDGE_S
 
 QUIET_S = RAISE_WITHIN_S + FUDGE_S
@@ -111,25 +111,25 @@ async def lower(
         return Denied(refusals=(no.refusal,))
 
 
-def sound_top(mirror: Mirror, limits: Limits) -> int:
+def sound_top(cache: Cache, limits: Limits) -> int:
     """Return the highest generation that plans came to step by step; 0: there is no such plan.
 
     A plan that is further above the one before it is out of reach, unless an operator approved it.
     So is a plan so high that generations would end within a step.
     """
     top = 0
-    for generation in mirror.generations:
+    for generation in cache.generations:
         if generation >= GENERATION_MAX - limits[STEP_MAX]:
             break
-        if top and not in_step(generation, top, limits) and not _approved(mirror, generation):
+        if top and not in_step(generation, top, limits) and not _approved(cache, generation):
             break
         top = generation
     return top
 
 
-def _approved(mirror: Mirror, generation: int) -> bool:
+def _approved(cache: Cache, generation: int) -> bool:
     try:
-        manifest = mirror.manifest(generation)
+        manifest = cache.manifest(generation)
     except PlanUnreadable:
         return False
     return manifest is not None and manifest.approval is not None
@@ -156,34 +156,34 @@ class _Lowering:
     async def run(self) -> Lowered:
         self._stage("reading")
         frozen, since = await self._frozen()
-        mirror = await self._scope.mirror()
-        other = next((f"{name} is a {other}" for name, other in sorted(mirror.other_formats.items())), "")
+        cache = await self._scope.cache()
+        other = next((f"{name} is a {other}" for name, other in sorted(cache.other_formats.items())), "")
         if other:
             raise _No("format", f"{other}, and lower fences with that version")
-        top = sound_top(mirror, self._scope.limits)
-        to = self._target(mirror, top)
-        high = tuple(generation for generation in mirror.generations if generation > to)
+        top = sound_top(cache, self._scope.limits)
+        to = self._target(cache, top)
+        high = tuple(generation for generation in cache.generations if generation > to)
         await self._await_claims()
         wanted: dict[str, Fence] = {}
         for zone in self._ports:
-            fence = await self._begin(zone, to, top, mirror, frozen)
+            fence = await self._begin(zone, to, top, cache, frozen)
             if fence is not None:
                 wanted[zone] = fence
         if not wanted and not high:
-            shown = ", ".join(f"{zone} at {mirror.fences.get(zone, 0)}" for zone in self._ports)
+            shown = ", ".join(f"{zone} at {cache.fences.get(zone, 0)}" for zone in self._ports)
             raise _No("reach", f"no fence is out of reach ({shown}): the next publication goes above it by itself")
         await self._quiet(since)
         zones = [await self._bring(zone, fence, frozen) for zone, fence in wanted.items()]
-        mirror = await self._scope.mirror()
-        waiting = tuple(zone for zone in self._scope.zones if high and mirror.fences.get(zone, 0) > to)
+        cache = await self._scope.cache()
+        waiting = tuple(zone for zone in self._scope.zones if high and cache.fences.get(zone, 0) > to)
         if high and not waiting:
             self._stage("setting plans aside")
-            await self._set_aside(mirror, high, top, frozen)
+            await self._set_aside(cache, high, top, frozen)
         return Lowered(
             to=to,
             zones=tuple(zones),
             aside=() if waiting else high,
-            head=top if high and not waiting else mirror.head,
+            head=top if high and not waiting else cache.head,
             waiting=waiting,
         )
 
@@ -200,9 +200,9 @@ class _Lowering:
             )
         return item.value, freeze.since
 
-    def _target(self, mirror: Mirror, top: int) -> int:
+    def _target(self, cache: Cache, top: int) -> int:
         """Return the generation to bring fences down to: that of a lowering under way, or as it was asked for."""
-        begun = {zone: note for zone in self._ports if (note := read_note(mirror.lowerings.get(zone)))}
+        begun = {zone: note for zone in self._ports if (note := read_note(cache.lowerings.get(zone)))}
         to = next((note.generation for note in begun.values()), None) or self._asked or top + 1
         other = next((zone for zone, note in begun.items() if note.generation != (self._asked or to)), None)
         if other is not None:
@@ -222,7 +222,7 @@ class _Lowering:
     async def _await_claims(self) -> None:
         """Wait for enactors to let go of the plans that they were at work on: frozen, they do so soon."""
         left_s = _CLAIMS_S
-        while claims := (await self._scope.mirror()).all_claims:
+        while claims := (await self._scope.cache()).all_claims:
             if left_s <= 0:
                 holders = ", ".join(sorted({enactor for _, enactor in claims}))
                 raise _No("claimed", f"{holders} still holds a claim on a plan: wait until it lets go, or stop it")
@@ -238,27 +238,27 @@ class _Lowering:
 
     # -- one zone
 
-    async def _begin(self, zone: str, to: int, top: int, mirror: Mirror, frozen: bytes) -> Fence | None:
+    async def _begin(self, zone: str, to: int, top: int, cache: Cache, frozen: bytes) -> Fence | None:
         """Note in the store that a zone's fence goes down; returns the fence to put there, None: it is in reach."""
         keys, limits = self._keys, self._scope.limits
-        noted = mirror.lowerings.get(zone)
+        noted = cache.lowerings.get(zone)
         begun = read_note(noted)
         if begun is not None:
             return begun
         seen = await self._ports[zone].zone.read_fence()
-        stranger = find_stranger(seen, mirror.owner)
+        stranger = find_stranger(seen, cache.owner)
         if stranger is not None:
-            raise _No("identity", describe_fence(zone, stranger, mirror.owner))
+            raise _No("identity", describe_fence(zone, stranger, cache.owner))
         standing = parse_fence(seen)
         if standing is not None and standing.hold:
             detail = f"an operator holds {zone} ({standing.hold}): first enactorctl emergency release {zone}"
             raise _No("held", detail)
-        record = mirror.fence(zone)
+        record = cache.fence(zone)
         stands = max(standing.generation if standing else 0, record.generation if record else 0)
         if noted is None and in_step(stands, top, limits):
             return None
         mark = secrets.token_hex(8)
-        fence = Fence(scope=self._scope.name, generation=to, plan=mark, installation=mirror.installation)
+        fence = Fence(scope=self._scope.name, generation=to, plan=mark, installation=cache.installation)
         note = {**self._order, "from": describe(seen), "fence": fence.text, "at": self._scope.clock.now()}
         free = absent(keys.lowering(zone)) if noted is None else valued(keys.lowering(zone), noted)  # it is garbled
         compares = [valued(keys.freeze, frozen), free]
@@ -325,11 +325,11 @@ class _Lowering:
 
     # -- plans
 
-    async def _set_aside(self, mirror: Mirror, high: Collection[int], top: int, frozen: bytes) -> None:
+    async def _set_aside(self, cache: Cache, high: Collection[int], top: int, frozen: bytes) -> None:
         """Take plans out of the way of publications; the newest plan is then the highest that is in reach."""
         keys = self._keys
-        manifest = mirror.manifest(top) if top else None
-        head = mirror.items.get(keys.head)
+        manifest = cache.manifest(top) if top else None
+        head = cache.items.get(keys.head)
         compares = [valued(keys.freeze, frozen), none_under(keys.all_claims)]
         compares.append(absent(keys.head) if head is None else valued(keys.head, head.value))
         left = sorted(high, reverse=True)
@@ -338,7 +338,7 @@ class _Lowering:
             told: Facts = {"plans": len(some), "lowest": some[-1], "highest": some[0], "newest_now": top}
             operations: list[Operation] = [self._entry(Deed.PLANS_ASIDE, told)]
             for generation in some:
-                item = mirror.items[keys.plan(generation)]
+                item = cache.items[keys.plan(generation)]
                 compares.append(unmodified(item.key, item.mod_revision))
                 operations += [Delete(key=item.key), Put(key=keys.aside(generation), value=ASIDE.value(item.value))]
             lowered = None if manifest is None else head_value(top, manifest.mark)

@@ -1,6 +1,6 @@
 """News: what a change in the store means to people, and what an enactor saw besides.
 
-News of the store are told of states, not of messages: two glances at a mirror are compared. A mirror that
+News of the store are told of states, not of messages: two glances at a cache are compared. A cache that
 was read afresh, or that took many changes at once, thus tells what is new all the same, and nothing twice.
 """
 
@@ -12,14 +12,14 @@ from enactord.core import events
 from enactord.core.buckets import BucketId
 from enactord.core.contribution import Contribution
 from enactord.core.errors import Compacted, PlanUnreadable
-from enactord.core.events import Happening
+from enactord.core.events import Event
 from enactord.core.kv import Changes
 from enactord.core.ledger import Hold
 from enactord.core.moment import utc
 from enactord.core.overrides import Override
 from enactord.operations.scope import Scope
+from enactord.store.cache import Cache
 from enactord.store.control import Freeze
-from enactord.store.mirror import Mirror
 from enactord.store.planners import Pause
 
 News = dict[str, Any]
@@ -28,7 +28,7 @@ News = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Glance:
-    """What a mirror showed at one moment, as far as it is told."""
+    """What a cache showed at one moment, as far as it is told."""
 
     plans: frozenset[int] = frozenset()
     fences: Mapping[str, int] = field(default_factory=dict)
@@ -48,67 +48,67 @@ class Glance:
         return {name: hold for _, holds in self.holds.values() for name, hold in holds.items()}
 
 
-def glance(mirror: Mirror, before: Glance | None = None, *, ledger: bool = True) -> Glance:
-    """Look at a mirror; buckets that have not changed since `before` are not unpacked again.
+def glance(cache: Cache, before: Glance | None = None, *, ledger: bool = True) -> Glance:
+    """Look at a cache; buckets that have not changed since `before` are not unpacked again.
 
     `ledger` False: what is held counts as it was before, so that nothing need be unpacked.
     """
     known = before.holds if before else {}
-    fences = mirror.fences
+    fences = cache.fences
     return Glance(
-        plans=frozenset(mirror.generations),
+        plans=frozenset(cache.generations),
         fences=fences,
-        applied={zone: mirror.applied(zone) for zone in fences},
-        freeze=mirror.freeze,
-        paused=mirror.paused,
-        overrides={one.id: one for one in mirror.overrides},
-        refused={kept.planner: kept for kept in mirror.contributions},
-        enactors=frozenset(presence.id for presence in mirror.enactors),
-        holds=_held(mirror, known) if ledger else known,
+        applied={zone: cache.applied(zone) for zone in fences},
+        freeze=cache.freeze,
+        paused=cache.paused,
+        overrides={one.id: one for one in cache.overrides},
+        refused={kept.planner: kept for kept in cache.contributions},
+        enactors=frozenset(presence.id for presence in cache.enactors),
+        holds=_held(cache, known) if ledger else known,
     )
 
 
 _Holds = Mapping[BucketId, tuple[int, Mapping[str, Hold]]]
 
 
-def _held(mirror: Mirror, known: _Holds) -> _Holds:
+def _held(cache: Cache, known: _Holds) -> _Holds:
     """Return what is held, by bucket; `known` is what was, with the mod revision that said so."""
     holds: dict[BucketId, tuple[int, Mapping[str, Hold]]] = {}
-    for bucket in mirror.ledger.holding():
-        revision = mirror.ledger.revision(bucket)
+    for bucket in cache.ledger.holding():
+        revision = cache.ledger.revision(bucket)
         if bucket in known and known[bucket][0] == revision:
             holds[bucket] = known[bucket]
         else:
-            entries = mirror.ledger.bucket(bucket).values()
+            entries = cache.ledger.bucket(bucket).values()
             holds[bucket] = (revision, {entry.name: entry.held for entry in entries if entry.held is not None})
     return holds
 
 
 async def follow_news(scope: Scope) -> AsyncIterator[News]:
     """Yield what happens in a scope from now on. Raises `StoreDown`."""
-    mirror = await scope.mirror()
-    before = glance(mirror)
+    cache = await scope.cache()
+    before = glance(cache)
     while True:
         try:
-            async for changes in scope.store.watch(scope.keys.root, start_revision=mirror.revision + 1):
-                mirror.apply(changes)
-                after = glance(mirror, before)
-                for said in compare(before, after, mirror):
+            async for changes in scope.store.watch(scope.keys.root, start_revision=cache.revision + 1):
+                cache.apply(changes)
+                after = glance(cache, before)
+                for said in compare(before, after, cache):
                     yield said
                 before = after
         except Compacted:
-            await mirror.load(scope.store)
+            await cache.load(scope.store)
 
 
-def news(mirror: Mirror, changes: Changes) -> list[News]:
-    """Take changes into a mirror; returns what they say."""
-    before = glance(mirror)
-    mirror.apply(changes)
-    return list(compare(before, glance(mirror, before), mirror))
+def news(cache: Cache, changes: Changes) -> list[News]:
+    """Take changes into a cache; returns what they say."""
+    before = glance(cache)
+    cache.apply(changes)
+    return list(compare(before, glance(cache, before), cache))
 
 
-def compare(before: Glance, after: Glance, mirror: Mirror) -> Iterator[News]:
-    """Yield what is new between two glances at a mirror, which is as it was at the second."""
+def compare(before: Glance, after: Glance, cache: Cache) -> Iterator[News]:
+    """Yield what is new between two glances at a cache, which is as it was at the second."""
     if after.freeze != before.freeze:
         yield _freeze(after.freeze)
     for planner in sorted(before.paused.keys() - after.paused.keys()):
@@ -135,7 +135,7 @@ def compare(before: Glance, after: Glance, mirror: Mirror) -> Iterator[News]:
     for enactor in sorted(before.enactors - after.enactors):
         yield _said("enactor.gone", f"enactor {enactor} has gone", "warning", enactor=enactor)
     for generation in sorted(after.plans - before.plans):
-        yield _plan(mirror, generation)
+        yield _plan(cache, generation)
     for generation in sorted(before.plans - after.plans):
         yield _said("plan.pruned", f"plan {generation} pruned", generation=generation)
     for zone, generation in _moved(before.fences, after.fences):
@@ -155,9 +155,9 @@ def _said(event: str, text: str, severity: str = "info", **facts: Any) -> News:
     return {"event": event, "severity": severity, "text": text} | facts
 
 
-def _plan(mirror: Mirror, generation: int) -> News:
+def _plan(cache: Cache, generation: int) -> News:
     try:
-        manifest = mirror.manifest(generation)
+        manifest = cache.manifest(generation)
     except PlanUnreadable as error:
         return _said("plan.unreadable", str(error), "error", generation=generation)
     assert manifest is not None, generation
@@ -204,51 +204,51 @@ def _holds(before: Glance, after: Glance) -> Iterator[News]:
             yield _said("endpoint.released", f"{name} is held no more", name=name)
 
 
-def witness(happening: Happening) -> News | None:
+def witness(event: Event) -> News | None:
     """Return what one enactor saw that the store does not show; None for what it shows, and for counts."""
-    match happening:
+    match event:
         case events.EndpointRepaired(name=name, kind=kind, generation=generation, zone=zone, store_up=store_up):
             how = "was served empty" if kind == "emptied" else "had drifted"
             text = f"{name} {how}; put back under fence {generation}{'' if store_up else ', with the store away'}"
-            return _of(happening, text, name=name, kind=kind, generation=generation, zone=zone)
+            return _of(event, text, name=name, kind=kind, generation=generation, zone=zone)
         case events.EndpointDrifted(name=name, kind=kind, zone=zone, served=served, wanted=wanted):
             text = f"{name} serves {_some(served)} instead of {_some(wanted)}"
-            return _of(happening, text, name=name, kind=kind, zone=zone)
+            return _of(event, text, name=name, kind=kind, zone=zone)
         case events.StaleWriteRefused(zone=zone, generation=generation, names=names, fence=fence):
             text = f"{zone} refused a write of plan {generation} ({names} names): its fence is {fence or 'another'}"
-            return _of(happening, text, zone=zone, generation=generation)
+            return _of(event, text, zone=zone, generation=generation)
         case events.PlanRefused(generation=generation, guard=guard, detail=detail):
             text = f"plan {generation} refused: {guard}: {detail}"
-            return _of(happening, text, generation=generation, guard=guard, detail=detail)
+            return _of(event, text, generation=generation, guard=guard, detail=detail)
         case events.PlanSuperseded(generation=generation, by=by):
-            return _of(happening, f"plan {generation} given up for {by}", generation=generation, by=by)
+            return _of(event, f"plan {generation} given up for {by}", generation=generation, by=by)
         case events.FenceAhead(zone=zone, newest=newest, fence=fence):
             text = f"{zone} is fenced at {fence.generation}, above the newest plan {newest}: publish the next one"
-            return _of(happening, text, zone=zone, generation=fence.generation)
+            return _of(event, text, zone=zone, generation=fence.generation)
         case events.PrimaryChosen(zone=zone, primary=primary, detail=detail):
-            return _of(happening, f"{zone} is written on {primary} from now on: {detail}", zone=zone, primary=primary)
+            return _of(event, f"{zone} is written on {primary} from now on: {detail}", zone=zone, primary=primary)
         case events.ClaimLost(generation=generation, detail=detail):
-            return _of(happening, f"claim on plan {generation} lost: {detail}", generation=generation)
+            return _of(event, f"claim on plan {generation} lost: {detail}", generation=generation)
         case events.StoreWentDown(detail=detail):
-            return _of(happening, f"the plan store does not answer: {detail}")
+            return _of(event, f"the plan store does not answer: {detail}")
         case events.StoreCameUp():
-            return _of(happening, "the plan store answers")
+            return _of(event, "the plan store answers")
         case events.FormatUnknown(kind=kind, detail=detail):
-            return _of(happening, detail, kind=kind)
+            return _of(event, detail, kind=kind)
         case events.FormatKnown(kind=kind, found=found):
-            return _of(happening, f"the store holds no {kind} of format {found} any more", kind=kind)
+            return _of(event, f"the store holds no {kind} of format {found} any more", kind=kind)
         case events.ZoneWentDown(zone=zone, detail=detail):
-            return _of(happening, f"{zone} cannot be worked on: {detail}", zone=zone)
+            return _of(event, f"{zone} cannot be worked on: {detail}", zone=zone)
         case events.ZoneCameUp(zone=zone):
-            return _of(happening, f"{zone} can be worked on again", zone=zone)
+            return _of(event, f"{zone} can be worked on again", zone=zone)
         case events.StepFailed(step=step, detail=detail):
-            return _of(happening, f"{step} failed and is tried again: {detail}", step=step)
+            return _of(event, f"{step} failed and is tried again: {detail}", step=step)
         case _:
             return None
 
 
-def _of(happening: Happening, text: str, **facts: Any) -> News:
-    return _said(happening.id, text, happening.severity, **facts)
+def _of(event: Event, text: str, **facts: Any) -> News:
+    return _said(event.id, text, event.severity, **facts)
 
 
 def _some(addresses: tuple[str, ...]) -> str:

@@ -19,8 +19,8 @@ from enactord.operations.override_draft import Wanted, nothing_new, prepare
 from enactord.operations.publishing import HOW, How, Published, newest_plan, publish_onto_newest
 from enactord.operations.scope import Denied, Scope
 from enactord.ports import Observer
+from enactord.store.cache import Cache
 from enactord.store.keys import parse_applied
-from enactord.store.mirror import Mirror
 from enactord.store.overrides import read_overrides
 from enactord.store.plans import Orders
 
@@ -109,7 +109,7 @@ async def _waits(scope: Scope, plan: Manifest) -> bool:
 
 
 async def end_expired(
-    scope: Callable[[], Scope], mirror: Mirror, enactor: str, observer: Observer, *, apart_s: float = _LOOKS_APART_S
+    scope: Callable[[], Scope], cache: Cache, enactor: str, observer: Observer, *, apart_s: float = _LOOKS_APART_S
 ) -> None:
     """End overrides when their time is over, until cancelled. All enactors do; the store lets one of them.
 
@@ -120,7 +120,7 @@ async def end_expired(
         await asyncio.sleep(min(apart_s * 2**refused, _APART_MAX_S) * random.uniform(0.5, 1.5))
         try:
             here = replace(scope(), role=ENACTOR)
-            over = [one for one in mirror.overrides if one.until <= here.clock.now()]
+            over = [one for one in cache.overrides if one.until <= here.clock.now()]
             stay = [(one, why) for one in over if (why := await _end(here, one, enactor))]
             refused = refused + 1 if stay else 0
             for one, why in stay[:_TOLD_MAX]:

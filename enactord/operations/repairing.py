@@ -45,12 +45,12 @@ async def repair(
     rng = random.Random()
     ports = Ports(store=scope.store, zones=zones, clock=scope.clock, observer=observer, copy=_NoCopy())
     writers = {name: ZoneWriter(zones[name], observer, rng) for name in sorted(zones)}
-    mirror = await scope.mirror()
-    opener = FenceRaiser(settings, ports, mirror)
-    choice = PrimaryChoice(settings, ports, mirror, store_up=lambda: True)
+    cache = await scope.cache()
+    opener = FenceRaiser(settings, ports, cache)
+    choice = PrimaryChoice(settings, ports, cache, store_up=lambda: True)
     servers = {name: [verifier.server for verifier in zone.verifiers] for name, zone in zones.items()}
     health = Health(observer, Evidence(servers, scope.clock))
-    repairer = Repairer(settings, ports, mirror, writers, opener, choice, rng, store_up=lambda: True, health=health)
+    repairer = Repairer(settings, ports, cache, writers, opener, choice, rng, store_up=lambda: True, health=health)
     looks = [await repairer.look(zone, paced=False) for zone in sorted(zones)]
     if repairer.waiting:
         await asyncio.sleep(settings.verify_timeout_s)

@@ -21,9 +21,9 @@ from enactord.operations import audit
 from enactord.operations.emergency import hold_text, raise_by_hand
 from enactord.operations.scope import Denied, Scope, Stage, Unheard, silent
 from enactord.store.audit import Deed, Facts
+from enactord.store.cache import Cache
 from enactord.store.keys import json_value
 from enactord.store.layout import RETIRED
-from enactord.store.mirror import Mirror
 from enactord.store.session import enactors_with
 
 _NAMES_AT_ONCE = 500
@@ -81,13 +81,13 @@ async def retire(
     alive has the zone in its config. Raises `StoreDown`, `ZoneDown`, `ZoneDenied`.
     """
     stage("reading")
-    mirror = await scope.mirror()
-    refusal = await _refusal(scope, zone, mirror)
+    cache = await scope.cache()
+    refusal = await _refusal(scope, zone, cache)
     if refusal is not None:
         return Denied(refusals=(refusal,))
     gone: list[str] = []
     try:
-        done = await _carry_out(scope, zone, mirror, ports, gone, reason=reason, author=author, stage=stage)
+        done = await _carry_out(scope, zone, cache, ports, gone, reason=reason, author=author, stage=stage)
     except EnactordError:
         await _enter_removal(scope, zone, gone, reason=reason, author=author)
         raise
@@ -100,7 +100,7 @@ async def retire(
 async def _carry_out(
     scope: Scope,
     zone: str,
-    mirror: Mirror,
+    cache: Cache,
     ports: ZonePorts | None,
     gone: list[str],
     *,
@@ -109,22 +109,22 @@ async def _carry_out(
     stage: Stage,
 ) -> Retired | Denied:
     """Do it; `gone` is given the names whose records were removed, also where it breaks off."""
-    entries = {name: entry for name, entry in mirror.ledger.zone_entries(zone).items() if entry.live}
+    entries = {name: entry for name, entry in cache.ledger.zone_entries(zone).items() if entry.live}
     kept: tuple[Kept, ...] = ()
     fence: Fence | None = None
     if ports is not None:
         stage("removing records")
-        done = await _remove_records(ports, mirror.owner, entries, hold_text(author, f"retiring: {reason}"), gone)
+        done = await _remove_records(ports, cache.owner, entries, hold_text(author, f"retiring: {reason}"), gone)
         if isinstance(done, Denied):
             return done
         kept, fence = done
     stage("removing from the store")
-    record = mirror.fence(zone)
+    record = cache.fence(zone)
     generation = record.generation if record else 0
     note = {"reason": reason, "author": author, "at": scope.clock.now(), "generation": generation}
     facts: Facts = {"zone": zone, "names": len(entries), "removed": len(gone), "fence": generation}
     entry = audit.entry(scope, Deed.ZONE_RETIRE, author=author, reason=reason, facts=facts)
-    if not await _forget(scope, zone, mirror, json_value(RETIRED, note), entry):
+    if not await _forget(scope, zone, cache, json_value(RETIRED, note), entry):
         detail = (
             f"the fence of {zone} was raised meanwhile: an enactor has the zone; look for it with: enactorctl status"
         )
@@ -136,7 +136,7 @@ async def _carry_out(
         removed=None if ports is None else tuple(gone),
         kept=kept,
         fence=fence,
-        planned=_planned(mirror, zone),
+        planned=_planned(cache, zone),
     )
 
 
@@ -149,7 +149,7 @@ async def _enter_removal(scope: Scope, zone: str, gone: Sequence[str], *, reason
     return why and f"{len(gone)} names were removed from the DNS, which may be missing in the audit log: {why}"
 
 
-async def _refusal(scope: Scope, zone: str, mirror: Mirror) -> Refusal | None:
+async def _refusal(scope: Scope, zone: str, cache: Cache) -> Refusal | None:
     """Return why a zone must not be retired now, or None."""
     alive = await enactors_with(scope.store, scope.keys, zone)
     if alive:
@@ -159,24 +159,24 @@ async def _refusal(scope: Scope, zone: str, mirror: Mirror) -> Refusal | None:
         )
         return Refusal(guard="configured", detail=detail)
     keys = scope.keys
-    if mirror.of_other_version(zone):
-        detail = f"another version has written what the store holds of {zone}: {_of_other_format(mirror, zone)}"
+    if cache.of_other_version(zone):
+        detail = f"another version has written what the store holds of {zone}: {_of_other_format(cache, zone)}"
         return Refusal(guard="format", detail=detail)
-    known = {*mirror.fences, *mirror.ledger.zones}
-    if zone not in known and keys.applied(zone) not in mirror.items:
+    known = {*cache.fences, *cache.ledger.zones}
+    if zone not in known and keys.applied(zone) not in cache.items:
         left = sorted(known - set(scope.zones))
         shown = f"zones that are in no config: {', '.join(left)}" if left else "no other zone waits for it"
         return Refusal(guard="zone", detail=f"the store knows nothing of {zone}; {shown}")
     return None
 
 
-def _of_other_format(mirror: Mirror, zone: str) -> str:
-    return next(str(other) for name, other in sorted(mirror.other_formats.items()) if zone in name.split("/"))
+def _of_other_format(cache: Cache, zone: str) -> str:
+    return next(str(other) for name, other in sorted(cache.other_formats.items()) if zone in name.split("/"))
 
 
-def _planned(mirror: Mirror, zone: str) -> int:
+def _planned(cache: Cache, zone: str) -> int:
     try:
-        manifest = mirror.manifest(mirror.head)
+        manifest = cache.manifest(cache.head)
     except PlanUnreadable:
         return 0
     return 0 if manifest is None else manifest.part(zone).endpoints
@@ -218,7 +218,7 @@ async def _remove_records(
             return Denied(refusals=(Refusal(guard="raised", detail=detail),))
         gone += [name for name, written in fates.items() if written.fate is Fate.COMMITTED]
         for name, written in fates.items():
-            if written.fate is Fate.OPEN:
+            if written.fate is Fate.UNRESOLVED:
                 raise ZoneDown(f"{ports.settings.name}: {name} may not be removed ({written.detail}); run it again")
             if written.fate is not Fate.COMMITTED:
                 kept.append(Kept(name=name, why=f"{written.fate}: {written.detail}"))
@@ -241,15 +241,15 @@ def _foreign(entry: Entry, answer: Served) -> str:
 # -- the store
 
 
-async def _forget(scope: Scope, zone: str, mirror: Mirror, note: bytes, entry: Put) -> bool:
+async def _forget(scope: Scope, zone: str, cache: Cache, note: bytes, entry: Put) -> bool:
     """Delete the ledger, the applied plan and last the fence of a zone; False where its fence has moved.
 
     `entry`: what the audit log says of it, when it is done.
     """
     keys = scope.keys
-    item = mirror.items.get(keys.fence(zone))
+    item = cache.items.get(keys.fence(zone))
     unmoved: Compare = absent(keys.fence(zone)) if item is None else valued(keys.fence(zone), item.value)
-    ledger = [key for key in mirror.items if key.startswith(keys.zone_ledger(zone))]
+    ledger = [key for key in cache.items if key.startswith(keys.zone_ledger(zone))]
     for start in range(0, len(ledger), _DELETES_A_TRANSACTION):
         some = ledger[start : start + _DELETES_A_TRANSACTION]
         if not (await scope.store.transact((unmoved,), [Delete(key=key) for key in some])).succeeded:

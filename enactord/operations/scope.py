@@ -8,14 +8,14 @@ from enactord.core.guards import Limits
 from enactord.core.refusal import Denied as Denied
 from enactord.ports import Clock, KeyValue
 from enactord.store.audit import COMMAND_LINE
+from enactord.store.cache import Cache
 from enactord.store.contributions import Contributions
 from enactord.store.keys import Keys
-from enactord.store.mirror import Mirror
 from enactord.store.plans import Plans
 from enactord.store.reports import WAIT_S
 
 if TYPE_CHECKING:
-    from enactord.core.events import Happening
+    from enactord.core.events import Event
 
 Stage = Callable[[str], None]
 """Told the name of each stage that may take a while."""
@@ -28,7 +28,7 @@ def silent(stage: str) -> None:
 class Unheard:
     """An observer that hears nothing: what an operation did is what it returns."""
 
-    def observe(self, happening: "Happening") -> None:
+    def observe(self, event: "Event") -> None:
         """Take no note."""
 
 
@@ -65,8 +65,8 @@ class Scope:
         """Return the plans of the scope in a store that stands for its own."""
         return Plans(store, self.keys, self.clock, zones=self.zones, limits=self.limits, answers=self.answers)
 
-    async def mirror(self) -> Mirror:
+    async def cache(self) -> Cache:
         """Return the scope as it is now. Raises `StoreDown`."""
-        mirror = Mirror(self.keys)
-        await mirror.load(self.store)
-        return mirror
+        cache = Cache(self.keys)
+        await cache.load(self.store)
+        return cache

@@ -31,10 +31,10 @@ from enactord.engine.write import ZoneDenied
 from enactord.operations import audit
 from enactord.operations.scope import Denied, Scope
 from enactord.store.audit import Deed
+from enactord.store.cache import Cache
 from enactord.store.fences import Fences
 from enactord.store.keys import installation_value, json_value
 from enactord.store.layout import INSTALLATION, TAKEN
-from enactord.store.mirror import Mirror
 
 _ATTEMPTS = 5
 _PUT_BACK_S = 1.0
@@ -77,9 +77,9 @@ class TakenOver:
 
 async def look(scope: Scope, zone: str, ports: ZonePorts) -> Offer | Denied:
     """Return what stands in a zone and may be taken over. Raises `StoreDown`, `ZoneDown`."""
-    mirror = await scope.mirror()
+    cache = await scope.cache()
     seen = await ports.zone.read_fence()
-    owner = _owner(mirror)
+    owner = _owner(cache)
     stranger = find_stranger(seen, owner)
     if stranger is None:
         detail = f"{zone} is fenced by no other installation: {describe(seen)} stands there; there is nothing to take"
@@ -110,7 +110,7 @@ async def take(
             f"the store had lost the id of this installation; it is there again ({installation}), and the zone is ours"
         )
         return _denied("ours", detail)
-    fence = _fence(await scope.mirror(), offer, installation)
+    fence = _fence(await scope.cache(), offer, installation)
     last = ""
     for _ in range(_ATTEMPTS):
         seen = await ports.zone.read_fence()
@@ -140,11 +140,11 @@ async def _installation(scope: Scope, copied: str) -> str | Denied:
     """
     key = scope.keys.installation
     for attempt in range(_ATTEMPTS):
-        mirror = await scope.mirror()
-        if mirror.installation:
-            return mirror.installation
-        item = mirror.stored_installation
-        other = mirror.other_formats.get(INSTALLATION.prefix)
+        cache = await scope.cache()
+        if cache.installation:
+            return cache.installation
+        item = cache.stored_installation
+        other = cache.other_formats.get(INSTALLATION.prefix)
         if other is not None:
             return _denied("format", f"the store holds a {other}")
         if not copied and attempt < _ATTEMPTS - 2:
@@ -156,13 +156,13 @@ async def _installation(scope: Scope, copied: str) -> str | Denied:
     return _denied("changed", "others give this installation its id at this moment: try again")
 
 
-def _fence(mirror: Mirror, offer: Offer, installation: str) -> Fence:
+def _fence(cache: Cache, offer: Offer, installation: str) -> Fence:
     """Return the fence to put into a zone: the store's, or one above both that and what stands."""
-    known = mirror.fence(offer.zone)
+    known = cache.fence(offer.zone)
     if known is not None and known.txt.generation > offer.generation and known.txt.installation == installation:
         return known.txt
     above = min(max(offer.generation, known.generation if known else 0) + 1, FENCE_MAX)
-    return Fence(scope=mirror.keys.scope, generation=above, plan=NO_PLAN, installation=installation)
+    return Fence(scope=cache.keys.scope, generation=above, plan=NO_PLAN, installation=installation)
 
 
 async def _record(scope: Scope, offer: Offer, fence: Fence, order: dict[str, str]) -> TakenOver:
@@ -176,7 +176,7 @@ async def _record(scope: Scope, offer: Offer, fence: Fence, order: dict[str, str
         facts={"zone": zone, "before": offer.standing, "fence": fence.generation},
     )
     await scope.store.transact((), (Put(key=scope.keys.taken(zone), value=json_value(TAKEN, note)), entry))
-    newest = (await scope.mirror()).newest
+    newest = (await scope.cache()).newest
     if fence.plan != NO_PLAN:
         left = ""
     elif in_step(fence.generation, newest, scope.limits):
@@ -192,9 +192,9 @@ async def _record(scope: Scope, offer: Offer, fence: Fence, order: dict[str, str
     return TakenOver(zone=zone, before=offer.standing, fence=fence, left=left)
 
 
-def _owner(mirror: Mirror) -> Owner:
+def _owner(cache: Cache) -> Owner:
     """Whose fences are ours; without an id of ours, any id is another's."""
-    return Owner(scope=mirror.keys.scope, installation=mirror.installation)
+    return Owner(scope=cache.keys.scope, installation=cache.installation)
 
 
 def _denied(guard: str, detail: str) -> Denied:

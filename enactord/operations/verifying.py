@@ -128,7 +128,7 @@ async def verify(
 
 async def _entries(scope: Scope) -> dict[str, Entry]:
     """Return the ledger's entries by name, sorted; between buckets others have their turn, where an enactor does it."""
-    ledger = (await scope.mirror()).ledger
+    ledger = (await scope.cache()).ledger
     found: dict[str, Entry] = {}
     for bucket_id in ledger.all_stored():
         found.update(ledger.bucket(bucket_id))

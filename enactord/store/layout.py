@@ -40,7 +40,7 @@ class Kind:
     format: int = 1
     """The format that this version writes and reads."""
     cached: bool = False
-    """Whether the mirror of an enactor holds it."""
+    """Whether the cache of an enactor holds it."""
     copied: bool = False
     """Whether the copy on local disk has it; of chunks, those of the plans at the fences."""
     leased: bool = False

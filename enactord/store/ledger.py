@@ -9,10 +9,10 @@ from enactord.core.fence import FenceRecord
 from enactord.core.kv import MAX_REQUEST_BYTES, Compare, Delete, Item, Operation, Put, prefix_end, unmodified
 from enactord.core.ledger import Bucket
 from enactord.ports import KeyValue
+from enactord.store.cache import Cache
 from enactord.store.fences import Fences, fence_is, not_frozen
 from enactord.store.keys import Keys, applied_value
 from enactord.store.ledger_index import NOT_STORED_SO, LedgerIndex, bucket_value
-from enactord.store.mirror import Mirror
 from enactord.store.reshaping import Move, plan_moves
 from enactord.store.session import Claim
 
@@ -36,15 +36,15 @@ class Permit:
 
 
 class Ledger:
-    """The ledger of one scope: writes go to the store, and at once into the mirror.
+    """The ledger of one scope: writes go to the store, and at once into the cache.
 
     `read` maps each bucket that is written to its mod revision as it was judged.
     """
 
-    def __init__(self, store: KeyValue, keys: Keys, mirror: Mirror) -> None:
+    def __init__(self, store: KeyValue, keys: Keys, cache: Cache) -> None:
         self._store = store
         self._keys = keys
-        self._mirror = mirror
+        self._cache = cache
         self._fences = Fences(store, keys)
 
     async def begin(self, permit: Permit, buckets: Mapping[BucketId, Bucket], read: Mapping[BucketId, int]) -> bool:
@@ -72,8 +72,8 @@ class Ledger:
         return await self._store_buckets(list(compares), buckets, read, *also)
 
     async def unchanged(self, zone: str, record: FenceRecord, buckets: Sequence[BucketId]) -> bool:
-        """Whether fence and buckets are, in the store now, as the mirror has them."""
-        index = self._mirror.ledger
+        """Whether fence and buckets are, in the store now, as the cache has them."""
+        index = self._cache.ledger
         compares = [fence_is(self._keys, zone, record)]
         compares += [unmodified(self._keys.ledger(bucket), index.revision(bucket)) for bucket in buckets]
         return (await self._store.transact(compares, ())).succeeded
@@ -81,11 +81,11 @@ class Ledger:
     async def settle(self, permit: Permit) -> bool:
         """Record that every endpoint of the zone conforms to the generation or is held.
 
-        What is recorded must be as the mirror has it: another version may have recorded more.
+        What is recorded must be as the cache has it: another version may have recorded more.
         """
         key = self._keys.applied(permit.zone)
         put = Put(key=key, value=applied_value(permit.record.generation, permit.record.plan))
-        unmoved = unmodified(key, self._mirror.applied_revision(permit.zone))
+        unmoved = unmodified(key, self._cache.applied_revision(permit.zone))
         return (await self._store.transact([*permit.compares(self._keys), unmoved], (put,))).succeeded
 
     async def reshape(self, permit: Permit, slots: int) -> Permit | None:
@@ -94,7 +94,7 @@ class Ledger:
         A bucket is split into two, or two are joined into one, in one transaction: at any
         moment the ledger holds each name once, and says the same of it. At the end the zone's
         record says how many slots there are; every begin compares it. The zone's keys are
-        read from the store, not from the mirror, which may lack one. None: what was compared
+        read from the store, not from the cache, which may lack one. None: what was compared
         has moved.
         """
         keys, zone = self._keys, permit.zone
@@ -115,7 +115,7 @@ class Ledger:
         return replace(permit, record=record)
 
     async def _move(self, permit: Permit, index: LedgerIndex, moves: Sequence[Mapping[str, bytes | None]]) -> bool:
-        """Carry out moves, each a value (None: none) by key, in one transaction, and take them into the mirror."""
+        """Carry out moves, each a value (None: none) by key, in one transaction, and take them into the cache."""
         keys = self._keys
         compares = [*permit.compares(keys), not_frozen(keys)]
         operations: list[Operation] = []
@@ -129,8 +129,8 @@ class Ledger:
         except StoreUnknown:
             return False  # the next reading tells
         if result.succeeded:
-            self._mirror.unlearn([o.key for o in operations if isinstance(o, Delete)], result.revision)
-            self._mirror.learn(_written(operations, result.revision))
+            self._cache.unlearn([o.key for o in operations if isinstance(o, Delete)], result.revision)
+            self._cache.learn(_written(operations, result.revision))
         return result.succeeded
 
     async def _store_buckets(
@@ -143,33 +143,31 @@ class Ledger:
         assert len(buckets) <= BUCKETS_A_TRANSACTION, len(buckets)
         order = sorted(buckets)
         if any(read[bucket] == NOT_STORED_SO for bucket in order):
-            # Either the number of slots is changing, or the mirror has missed that it did.
+            # Either the number of slots is changing, or the cache has missed that it did.
             await self._refresh_zones({bucket.zone for bucket in order})
             return False
         puts = [Put(key=self._keys.ledger(b), value=bucket_value(buckets[b], b.slots)) for b in order]
         for bucket, put in zip(order, puts, strict=True):
             # Before it is sent: the watch often brings our own change sooner than the answer.
-            self._mirror.ledger.keep_parsed(bucket, put.value, dict(buckets[bucket]))
+            self._cache.ledger.keep_parsed(bucket, put.value, dict(buckets[bucket]))
         compares = conditions + [unmodified(self._keys.ledger(b), read[b]) for b in order]
         try:
             result = await self._store.transact(compares, [*puts, *also])
         except StoreUnknown:
             await self.refresh(order)
-            return all(
-                (item := self._mirror.items.get(put.key)) is not None and item.value == put.value for put in puts
-            )
+            return all((item := self._cache.items.get(put.key)) is not None and item.value == put.value for put in puts)
         if result.succeeded:
-            self._mirror.learn(_written(puts, result.revision))
+            self._cache.learn(_written(puts, result.revision))
             return True
         await self.refresh(order)
         return False
 
     async def refresh(self, buckets: Sequence[BucketId]) -> None:
-        """Read buckets anew into the mirror, ahead of the watch."""
+        """Read buckets anew into the cache, ahead of the watch."""
         keys = [self._keys.ledger(bucket) for bucket in buckets]
         found = await self._store.get(keys)
-        self._mirror.learn(found.values())
-        if any(key not in found and key in self._mirror.items for key in keys):
+        self._cache.learn(found.values())
+        if any(key not in found and key in self._cache.items for key in keys):
             await self._refresh_zones({bucket.zone for bucket in buckets})
 
     async def _refresh_zones(self, zones: Collection[str]) -> None:
@@ -178,9 +176,9 @@ class Ledger:
             prefix = self._keys.zone_ledger(zone)
             page = await self._store.range(prefix, prefix_end(prefix))
             there = {item.key for item in page.items}
-            known = [self._keys.ledger(bucket) for bucket in self._mirror.ledger.stored(zone)]
-            self._mirror.unlearn([key for key in known if key not in there], page.revision)
-            self._mirror.learn(page.items)
+            known = [self._keys.ledger(bucket) for bucket in self._cache.ledger.stored(zone)]
+            self._cache.unlearn([key for key in known if key not in there], page.revision)
+            self._cache.learn(page.items)
 
 
 def _packed(keys: Keys, move: Move) -> dict[str, bytes | None]:

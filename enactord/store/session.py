@@ -190,7 +190,7 @@ class Session:
             pass  # it goes with the lease
 
     async def release_all_but(self, generations: Container[int], claims: Iterable[tuple[int, str]]) -> None:
-        """Let go of this enactor's claims on any other generations, of those that the mirror shows.
+        """Let go of this enactor's claims on any other generations, of those that the cache shows.
 
         A plan that is given up in the moment of claiming it leaves a claim that nobody knows
         of; it would live as long as the lease, and keep its plan from being pruned.

@@ -9,7 +9,7 @@ from typing import Any
 import grpc
 
 from enactord.core.errors import Compacted, LeaseLost, StoreDown, StoreFull, StoreRefused, StoreUnknown
-from enactord.core.kv import Changes, Compare, Event, Item, Operation, Put, prefix_end
+from enactord.core.kv import Changes, Compare, Item, KeyChange, Operation, Put, prefix_end
 from enactord.stores.etcd_api import message
 
 _Compare = message("Compare")
@@ -29,7 +29,7 @@ _TARGETS = {
     "version": (_Compare.VERSION, "version"),
 }
 _DELETE_EVENT = 1
-"""Source: etcd mvccpb Event.EventType."""
+"""Source: etcd mvccpb KeyChange.EventType."""
 _DOWN = (
     grpc.StatusCode.UNAVAILABLE,
     grpc.StatusCode.DEADLINE_EXCEEDED,
@@ -111,10 +111,10 @@ def changes_of(answer: Any, endpoint: str) -> list[Changes]:
     if answer.canceled:
         at = f"{endpoint}: the watch was refused: {answer.cancel_reason}"
         raise _told(answer.cancel_reason, at) or StoreDown(at)
-    by_revision: dict[int, list[Event]] = {}
+    by_revision: dict[int, list[KeyChange]] = {}
     for event in answer.events:
         item = None if event.type == _DELETE_EVENT else item_of(event.kv)
-        by_revision.setdefault(event.kv.mod_revision, []).append(Event(key=event.kv.key.decode(), item=item))
+        by_revision.setdefault(event.kv.mod_revision, []).append(KeyChange(key=event.kv.key.decode(), item=item))
     return [Changes(revision=revision, events=tuple(found)) for revision, found in by_revision.items()]
 
 

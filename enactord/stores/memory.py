@@ -14,8 +14,8 @@ from enactord.core.kv import (
     Changes,
     Compare,
     Delete,
-    Event,
     Item,
+    KeyChange,
     Operation,
     Page,
     Put,
@@ -134,7 +134,7 @@ class MemoryStore:
 
     def _carry_out(self, operations: Sequence[Operation]) -> None:
         revision = self._revision + 1
-        events: list[Event] = []
+        events: list[KeyChange] = []
         for operation in operations:
             if isinstance(operation, Put):
                 old = self._now(operation.key)
@@ -146,11 +146,11 @@ class MemoryStore:
                     version=old.version + 1 if old else 1,
                     lease=operation.lease,
                 )
-                events.append(Event(key=operation.key, item=item))
+                events.append(KeyChange(key=operation.key, item=item))
             else:
                 prefix = operation.key
                 keys = [k for k in sorted(self._versions) if k.startswith(prefix)] if operation.prefix else [prefix]
-                events.extend(Event(key=key, item=None) for key in keys if self._now(key) is not None)
+                events.extend(KeyChange(key=key, item=None) for key in keys if self._now(key) is not None)
         if not events:
             return
         for event in events:

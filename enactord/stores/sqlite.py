@@ -18,8 +18,8 @@ from enactord.core.kv import (
     Changes,
     Compare,
     Delete,
-    Event,
     Item,
+    KeyChange,
     Operation,
     Page,
     Put,
@@ -368,9 +368,9 @@ def _since(db: sqlite3.Connection, prefix: str, following: int) -> tuple[list[Ch
             # One revision that fills a read: a prefix was deleted, or a lease with many keys ended.
             newest = first
             rows = db.execute(f"{history} AND revision = ? ORDER BY key", (*bounds, first)).fetchall()
-    by_revision: dict[int, list[Event]] = {}
+    by_revision: dict[int, list[KeyChange]] = {}
     for row in rows:
-        event = Event(key=row[0], item=None if row[1] is None else _item(row))
+        event = KeyChange(key=row[0], item=None if row[1] is None else _item(row))
         by_revision.setdefault(row[3], []).append(event)
     return [Changes(revision=at, events=tuple(events)) for at, events in by_revision.items()], newest
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from enactord.core.events import Happening
+from enactord.core.events import Event
 from enactord.ports import Observer
 from enactord.telemetry.failures import Failures
 
@@ -14,7 +14,7 @@ class Fanout:
         self._observers = observers
         self._failures = failures
 
-    def observe(self, happening: Happening) -> None:
+    def observe(self, event: Event) -> None:
         for part, observer in self._observers.items():
             with self._failures.caught(part):
-                observer.observe(happening)
+                observer.observe(event)

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import structlog
 
-from enactord.core.events import BatchCommitted, Happening, Retried, Verified, WriteFinished
+from enactord.core.events import Event, Retried, SliceCommitted, Verified, WriteFinished
 from enactord.core.visible import json_text, plain, visible
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
@@ -98,9 +98,9 @@ class LogObserver:
     def __init__(self, logger: structlog.typing.FilteringBoundLogger) -> None:
         self._logger = logger
 
-    def observe(self, happening: Happening) -> None:
-        values = {f.name: getattr(happening, f.name) for f in dataclasses.fields(happening)}
-        if isinstance(happening, BatchCommitted):
+    def observe(self, event: Event) -> None:
+        values = {f.name: getattr(event, f.name) for f in dataclasses.fields(event)}
+        if isinstance(event, SliceCommitted):
             latencies = values.pop("apply_s")
             if latencies:
                 values["apply_max_s"] = round(max(latencies), 6)
@@ -109,5 +109,5 @@ class LogObserver:
                 values[name] = round(value, 6)
             elif dataclasses.is_dataclass(value) and not isinstance(value, type):
                 values[name] = dataclasses.asdict(value)
-        level = "debug" if isinstance(happening, _QUIET) else happening.severity
-        getattr(self._logger, level)(happening.id, **values)
+        level = "debug" if isinstance(event, _QUIET) else event.severity
+        getattr(self._logger, level)(event.id, **values)

@@ -8,10 +8,10 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from enactord import __version__
 from enactord.core import events
-from enactord.core.events import Happening
+from enactord.core.events import Event
+from enactord.store.cache import Cache
 from enactord.store.damage import STEERING
 from enactord.store.layout import KINDS, Kind
-from enactord.store.mirror import Mirror
 from enactord.store.planners import DEFAULT
 from enactord.telemetry.failures import PARTS
 
@@ -50,7 +50,7 @@ class Reached:
 class Standing:
     """What an enactor knows at this moment, as far as it is a state and not an event."""
 
-    mirror: Mirror
+    cache: Cache
     store_up: bool
     verified: int
     pacing: Mapping[str, Pacing]
@@ -201,14 +201,14 @@ class Metrics:
         self._told: dict[str, int] = {}
         self._lines_lost = 0
 
-    def observe(self, happening: Happening) -> None:
-        match happening:
+    def observe(self, event: Event) -> None:
+        match event:
             case events.WriteFinished(zone=zone, outcome=outcome, duration_s=duration_s):
                 self.writes.labels(zone, outcome).inc()
                 self.write.labels(zone, outcome).observe(duration_s)
             case events.StaleWriteRefused(zone=zone):
                 self.stale.labels(zone).inc()
-            case events.BatchCommitted(zone=zone, apply_s=latencies):
+            case events.SliceCommitted(zone=zone, apply_s=latencies):
                 apply = self.apply.labels(zone)
                 for latency_s in latencies:
                     apply.observe(latency_s)
@@ -264,27 +264,27 @@ class Metrics:
 
     def refresh(self, standing: Standing) -> None:
         """Take in what is a state, before a scrape."""
-        mirror = standing.mirror
+        cache = standing.cache
         zones = sorted(standing.pacing)
         for zone in zones:
-            fence = mirror.fence(zone)
+            fence = cache.fence(zone)
             self.generation.labels("fence", zone).set(fence.generation if fence else 0)
-            self._applied[zone] = mirror.applied(zone)
+            self._applied[zone] = cache.applied(zone)
             self.generation.labels("applied", zone).set(self._applied[zone])
             self.zone_up.labels(zone).set(zone not in standing.zones_down)
             for aspect in ASPECTS:
                 self.zone_down.labels(zone, aspect).set(standing.zones_down.get(zone) == aspect)
             self.zone_lag.labels(zone).set(standing.lag_s.get(zone, 0.0))
             self.fence_interval.labels(zone).set(standing.fence_interval_s.get(zone, 0.0))
-        self.generation.labels("head", "").set(mirror.newest)
+        self.generation.labels("head", "").set(cache.newest)
         self.generation.labels("verified", "").set(standing.verified)
-        totals = mirror.ledger.totals
+        totals = cache.ledger.totals
         settled = max(0, totals.entries - totals.pending - totals.held)
         for state, count in (("applied", settled), ("pending", totals.pending), ("held", totals.held)):
             self.endpoints.labels(state).set(count)
         self.endpoints.labels("drifted").set(sum(self._drifts.values()))
         applied = set(self._applied.values())
-        generations = mirror.generations
+        generations = cache.generations
         for state, count in (
             ("newer", sum(generation > max(applied, default=0) for generation in generations)),
             ("applied", sum(generation in applied for generation in generations)),
@@ -294,7 +294,7 @@ class Metrics:
             ),
         ):
             self.plans.labels(state).set(count)
-        self.claims.set(len(mirror.all_claims))
+        self.claims.set(len(cache.all_claims))
         self.store_up.set(standing.store_up)
         self.store_full.set(standing.store_full)
         self.copy_up.set(standing.copy_up)
@@ -306,7 +306,7 @@ class Metrics:
             self.damaged.labels(kind.name).set(spoilt[kind])
         if standing.published_at is not None:
             self.published.set(standing.published_at)
-        counts = Counts(other.kind for other in mirror.other_formats.values())
+        counts = Counts(other.kind for other in cache.other_formats.values())
         for kind in KINDS:
             self.other_formats.labels(kind.name).set(counts[kind.name])
         self.head_refused.clear()
@@ -314,19 +314,19 @@ class Metrics:
             self.head_refused.labels(guard).set(guard == standing.head_refused)
         self.limits_differing.set(standing.limits_differing)
         self.still.set(standing.still_s)
-        freeze = mirror.freeze
+        freeze = cache.freeze
         for mode in ("all", "repair-only"):
             self.frozen.labels(mode).set(freeze is not None and freeze.mode == mode)
-        refused = {kept.planner for kept in mirror.contributions}
+        refused = {kept.planner for kept in cache.contributions}
         self.publication_refused.clear()
         for planner in (DEFAULT, *refused):
             self.publication_refused.labels(planner).set(planner in refused)
-        overrides = mirror.overrides
+        overrides = cache.overrides
         self.overrides.set(len(overrides))
         self.override_ends.set(min((override.until for override in overrides), default=0.0))
         self.paused.clear()
-        for planner in (DEFAULT, *mirror.paused):
-            self.paused.labels(planner).set(planner in mirror.paused)
+        for planner in (DEFAULT, *cache.paused):
+            self.paused.labels(planner).set(planner in cache.paused)
         for zone, pacing in standing.pacing.items():
             self.budget.labels(zone).set(pacing.budget_ratio)
             self.in_flight.labels(zone).set(pacing.in_flight)

@@ -108,7 +108,7 @@ async def rollout() -> AsyncIterator[Site]:
                 assert isinstance(gate, Turnstile)
                 gate.passes = 2
             await region.publish(fleet.plan())
-            await region.until(lambda: first.enactor.mirror.ledger.totals.pending == waiting)
+            await region.until(lambda: first.enactor.cache.ledger.totals.pending == waiting)
             yield site
     finally:
         await region.close()

@@ -38,11 +38,11 @@ async def _incident(region: Watched, fleet: Fleet, member: Member, site: Site) -
         fleet.endpoints[name] |= {"targets": []}
     fleet.shrink(HELD, 2)
     await region.publish(fleet.plan())
-    await region.until(lambda: member.enactor.mirror.ledger.totals.held >= 60)
-    await region.until(lambda: member.enactor.mirror.ledger.totals.pending == 0)
+    await region.until(lambda: member.enactor.cache.ledger.totals.held >= 60)
+    await region.until(lambda: member.enactor.cache.ledger.totals.pending == 0)
     stop = Freeze(mode="all", reason="INC-4711: the planner lost its data", author="ana", since=region.time.now())
     await freeze(region.store, region.keys, stop)
-    await region.until(lambda: member.enactor.mirror.freeze is not None)
+    await region.until(lambda: member.enactor.cache.freeze is not None)
     region.servers[ZONES[0]].put_foreign(LOST, records=NO_RECORDS)
     await region.until(lambda: LOST in member.enactor.account.amiss())
     await region.until(lambda: "is behind since" in str(member.enactor.reasons()))
@@ -51,7 +51,7 @@ async def _incident(region: Watched, fleet: Fleet, member: Member, site: Site) -
 async def _frozen(region: Watched, fleet: Fleet, member: Member, site: Site) -> None:
     stop = Freeze(mode="repair-only", reason="change freeze of December", author="ana", since=region.time.now())
     await freeze(region.store, region.keys, stop)
-    await region.until(lambda: member.enactor.mirror.freeze is not None)
+    await region.until(lambda: member.enactor.cache.freeze is not None)
 
 
 async def _store_down(region: Watched, fleet: Fleet, member: Member, site: Site) -> None:
@@ -85,7 +85,7 @@ async def _kept(region: Watched, fleet: Fleet, member: Member, site: Site) -> No
     await region.applied(120, timeout_s=60.0)
     half = dict(list(fleet.endpoints.items())[: len(fleet.endpoints) // 2])
     await site.post("/api/v1/plans", status=422, json=dict(fleet.plan(endpoints=half)))
-    await region.until(lambda: member.enactor.mirror.contributions)
+    await region.until(lambda: member.enactor.cache.contributions)
 
 
 async def _server_hangs(region: Watched, fleet: Fleet, member: Member, site: Site) -> None:
@@ -115,7 +115,7 @@ async def in_state(name: str, *, count: int = COUNT) -> AsyncIterator[Site]:
         async with serving(member) as site:
             fleet = Fleet(count)
             await region.publish(fleet.plan(generation=118))
-            await region.until(lambda: member.enactor.mirror.ledger.totals.pending == 0, timeout_s=60.0)
+            await region.until(lambda: member.enactor.cache.ledger.totals.pending == 0, timeout_s=60.0)
             await region.applied(118, timeout_s=60.0)
             for other in ENACTORS[1:]:
                 await region.add(other)

@@ -284,5 +284,5 @@ async def test_lost_enactor_is_said_and_found_again(browser: Browser) -> None:
             fleet.churn(0.1)
             await region.publish(fleet.plan())
             await seen.title_of("Plan 2 is applied")
-            assert member.enactor.mirror.head == 2
+            assert member.enactor.cache.head == 2
             seen.complaints.clear()  # the browser tells of the answers that said no

@@ -200,7 +200,7 @@ async def log_not_read(world: World, rng: random.Random, target: str) -> AsyncIt
 @_kind("lease revoked", "enactor", (0.0, 1.0), store="needs")
 async def lease_revoked(world: World, rng: random.Random, target: str) -> AsyncIterator[str]:
     ident = target.removeprefix("enactor ")
-    item = world.view.mirror.items.get(world.view.keys.enactor(ident))
+    item = world.view.cache.items.get(world.view.keys.enactor(ident))
     if item is not None and item.lease:
         await _insist(lambda: world.view.store.revoke(item.lease))
     yield f"lease {item.lease if item else 'none'}"
@@ -375,7 +375,7 @@ async def value_damaged(world: World, rng: random.Random, target: str) -> AsyncI
 async def dns_killed(world: World, rng: random.Random, target: str) -> AsyncIterator[str]:
     server = world.servers[target.removeprefix("dns ")]
     give_up = world.now() + _PENDING_LIMIT_S
-    while not (pending := world.view.mirror.ledger.totals.pending) and world.now() < give_up:
+    while not (pending := world.view.cache.ledger.totals.pending) and world.now() < give_up:
         await asyncio.sleep(_POLL_S)
     await asyncio.to_thread(server.kill)
     try:
@@ -529,7 +529,7 @@ async def frozen(world: World, rng: random.Random, target: str) -> AsyncIterator
 @_kind("rolled back", "scope", (0.0, 1.0), store="needs")
 async def rolled_back(world: World, rng: random.Random, target: str) -> AsyncIterator[str]:
     plans = world.history.plans
-    kept = [g for g in world.view.mirror.generations[:-1] if g in plans and not plans[g].refused]
+    kept = [g for g in world.view.cache.generations[:-1] if g in plans and not plans[g].refused]
     generation = rng.choice(kept or [1])
     code, said = await world.ctl("rollback", str(generation), "--reason", "drill", "--json")
     try:

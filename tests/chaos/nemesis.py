@@ -123,10 +123,10 @@ class Nemesis:
     async def _lacking(self, since: float, generation: int) -> str:
         """What is not yet as it should be; "" when nothing is."""
         world = self._world
-        mirror = world.view.mirror
+        cache = world.view.cache
         for zone in ZONES:
-            if mirror.applied(zone) < generation:
-                return f"the store has {mirror.applied(zone)} applied in {zone}, not {generation}"
+            if cache.applied(zone) < generation:
+                return f"the store has {cache.applied(zone)} applied in {zone}, not {generation}"
         if served := world.unlike(since, generation):
             return served
         for enactor in world.enactors.values():

@@ -4,13 +4,13 @@ import asyncio
 from collections.abc import Mapping, Sequence
 
 from enactord.core.errors import Compacted, PlanUnreadable, StoreDown, StoreRefused
-from enactord.core.kv import Changes, Event, prefix_end
+from enactord.core.kv import Changes, KeyChange, prefix_end
 from enactord.core.ledger import Bucket
 from enactord.core.plan import Manifest, parse_chunk
+from enactord.store.cache import Cache
 from enactord.store.chunks import read_chunks
 from enactord.store.keys import Keys
 from enactord.store.ledger_index import read_bucket
-from enactord.store.mirror import Mirror
 from enactord.stores.etcd import EtcdStore
 from tests.chaos.checkers import Versions
 from tests.chaos.history import Dangling, Deleted, Frozen, History, Known, Plan
@@ -27,7 +27,7 @@ class StoreView:
     def __init__(self, endpoints: Sequence[str], history: History) -> None:
         self.keys = Keys(history.scope)
         self.store = EtcdStore.connect(endpoints, timeout_s=2.0)
-        self.mirror = Mirror(self.keys)
+        self.cache = Cache(self.keys)
         self.versions = Versions([name for names in history.zones.values() for name in names], history.answers_max)
         self.unjudged = 0
         """Deletes that came in one with later changes, after a compaction: nobody can say who needed the plan then."""
@@ -41,12 +41,12 @@ class StoreView:
         """Follow until cancelled."""
         while True:
             try:
-                if not self.mirror.loaded:
+                if not self.cache.loaded:
                     await self._reload()
-                async for changes in self.store.watch(self.keys.root, start_revision=self.mirror.revision + 1):
+                async for changes in self.store.watch(self.keys.root, start_revision=self.cache.revision + 1):
                     await self._take(changes)
             except Compacted:
-                self.mirror.loaded = False
+                self.cache.loaded = False
             except (StoreDown, StoreRefused):
                 await asyncio.sleep(_RETRY_S)
 
@@ -62,7 +62,7 @@ class StoreView:
             except (StoreDown, StoreRefused):
                 await asyncio.sleep(_RETRY_S)
         wanted = max([item.mod_revision for item in page.items], default=0)
-        while self.mirror.revision < wanted:
+        while self.cache.revision < wanted:
             await asyncio.sleep(_RETRY_S / 4)
         return page.revision
 
@@ -74,16 +74,16 @@ class StoreView:
         """Read all afresh, and take in what differs from what was known."""
         page = await self.store.range(self.keys.root, prefix_end(self.keys.root))
         there = {item.key: item for item in page.items}
-        events = [Event(key=key, item=None) for key in sorted(self.mirror.items.keys() - there.keys())]
+        events = [KeyChange(key=key, item=None) for key in sorted(self.cache.items.keys() - there.keys())]
         events += [
-            Event(key=item.key, item=item)
+            KeyChange(key=item.key, item=item)
             for item in sorted(page.items, key=lambda item: item.mod_revision)
-            if self.mirror.items.get(item.key) != item
+            if self.cache.items.get(item.key) != item
         ]
         plans = self.keys.root + "plans/"
         self.unjudged += sum(event.item is None and event.key.startswith(plans) for event in events)
         await self._take(Changes(revision=page.revision, events=tuple(events)), judged=False)
-        self.mirror.loaded = True
+        self.cache.loaded = True
 
     async def _take(self, changes: Changes, *, judged: bool = True) -> None:
         """Take in one revision: deletes are judged by what stood before it, the rest by what stands after."""
@@ -97,10 +97,10 @@ class StoreView:
         for event in changes.events:
             if event.item is None and event.key.startswith(root + "plans/") and judged:
                 generation = int(event.key.rpartition("/")[2])
-                needed = tuple(needed_by(self.mirror, generation, sorted(self._history.zones)))
+                needed = tuple(needed_by(self.cache, generation, sorted(self._history.zones)))
                 self._history.deleted.append(Deleted(at=at, generation=generation, needed=needed))
-        newest_before = self.mirror.head
-        self.mirror.apply(changes)
+        newest_before = self.cache.head
+        self.cache.apply(changes)
         for event in changes.events:
             room, _, rest = event.key[len(root) :].partition("/")
             match room:
@@ -120,7 +120,7 @@ class StoreView:
 
     async def _note_plan(self, at: float, generation: int) -> None:
         try:
-            manifest = self.mirror.manifest(generation)
+            manifest = self.cache.manifest(generation)
         except PlanUnreadable:  # damaged since
             return
         if manifest is None or generation in self._history.plans:
@@ -145,7 +145,7 @@ class StoreView:
         found: dict[str, str] = {}
         for digest in manifest.digests():
             if digest not in self._chunks:
-                packed = self.mirror.chunk(digest)
+                packed = self.cache.chunk(digest)
                 known = {} if packed is None else {digest: packed}
                 while True:
                     try:
@@ -159,7 +159,7 @@ class StoreView:
 
     def _entries(self, key: str) -> Bucket:
         """What stands in a key of the ledger."""
-        item = self.mirror.items.get(key)
+        item = self.cache.items.get(key)
         return {} if item is None else read_bucket(item.value)
 
     def _note_bucket(self, at: float, key: str, before: Bucket) -> None:
@@ -173,9 +173,9 @@ class StoreView:
 
     def _note_applied(self, at: float, zone: str) -> None:
         """A zone conforms to a plan: each of its names that is not held serves that plan's content."""
-        generation = self.mirror.applied(zone)
+        generation = self.cache.applied(zone)
         self._history.known.append(Known(at, zone, "", generation))
-        held = {entry.name for entry in self.mirror.ledger.entries() if entry.held is not None}
+        held = {entry.name for entry in self.cache.ledger.entries() if entry.held is not None}
         for name in self._history.zones.get(zone, ()):
             if name not in held:
                 self._note_known(at, name, generation)
@@ -185,10 +185,10 @@ class StoreView:
         self._history.known.append(Known(at, zone, name, generation))
 
     def _note_needed(self, at: float, generation: int, by: str) -> None:
-        if self.keys.plan(generation) not in self.mirror.items:
+        if self.keys.plan(generation) not in self.cache.items:
             self._history.dangling.append(Dangling(at=at, generation=generation, by=by))
 
-    def _note_freeze(self, at: float, event: Event, newest: int) -> None:
+    def _note_freeze(self, at: float, event: KeyChange, newest: int) -> None:
         if event.item is not None:
             self._frozen, self.thawing = (at, newest), None
         elif self._frozen is not None:
@@ -197,13 +197,13 @@ class StoreView:
             self._frozen = None
 
 
-def needed_by(mirror: Mirror, generation: int, zones: Sequence[str]) -> list[str]:
+def needed_by(cache: Cache, generation: int, zones: Sequence[str]) -> list[str]:
     """Who needs a plan, by what the store holds; worked out here, not by the rules of prune."""
-    found = [f"claim of {name}" for claimed, name in mirror.all_claims if claimed == generation]
-    found += [f"applied in {zone}" for zone in zones if mirror.applied(zone) == generation]
-    found += [f"the fence of {zone}" for zone in zones if mirror.fences.get(zone, 0) == generation]
-    oldest = min((mirror.applied(zone) for zone in zones), default=0)
-    for entry in mirror.ledger.entries():
+    found = [f"claim of {name}" for claimed, name in cache.all_claims if claimed == generation]
+    found += [f"applied in {zone}" for zone in zones if cache.applied(zone) == generation]
+    found += [f"the fence of {zone}" for zone in zones if cache.fences.get(zone, 0) == generation]
+    oldest = min((cache.applied(zone) for zone in zones), default=0)
+    for entry in cache.ledger.entries():
         if entry.pending is not None and entry.pending.generation == generation:
             found.append(f"pending at {entry.name}")
         applied, good = entry.applied, entry.good

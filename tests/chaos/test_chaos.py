@@ -35,6 +35,7 @@ async def test_no_invariant_breaks_under_faults(seconds: int) -> None:
     assert result.sum("enactord_writes_total", outcome="committed")
 
 
+@pytest.mark.long
 async def test_enactors_without_the_fence_are_found_out() -> None:
     """The control: writes that require nothing, held on their way and let go late, step back in sight of users.
 

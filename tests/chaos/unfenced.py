@@ -27,7 +27,7 @@ from enactord.core.records import Committed, Outcome, Reason, Refused, Transacti
 from enactord.daemon.wiring import open_ports
 from enactord.engine.enactor import Enactor
 from enactord.http.app import Pages, serve_http
-from enactord.ports import Zone
+from enactord.ports import ZoneBackend
 from enactord.telemetry.failures import Failures
 from enactord.telemetry.fanout import Fanout
 from enactord.telemetry.log import LogObserver, make_logger
@@ -38,7 +38,7 @@ from tests.e2e.runner import Unfenced
 class Naive(Unfenced):
     """A zone that is opened as it should be, and whose names are then simply overwritten."""
 
-    def __init__(self, zone: Zone, config: ZoneConfig) -> None:
+    def __init__(self, zone: ZoneBackend, config: ZoneConfig) -> None:
         super().__init__(zone)
         assert isinstance(config, UpdatedZone)
         self._config = config

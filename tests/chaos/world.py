@@ -155,8 +155,8 @@ class World:
         """Wait until an enactor has a plan half applied, as the store shows it; returns whether it came to that."""
         give_up = self.now() + limit_s
         while self.now() < give_up:
-            mirror = self.view.mirror
-            if mirror.ledger.totals.pending and any(ident == enactor.id for _, ident in mirror.all_claims):
+            cache = self.view.cache
+            if cache.ledger.totals.pending and any(ident == enactor.id for _, ident in cache.all_claims):
                 return True
             await asyncio.sleep(0.005)
         return False
@@ -221,12 +221,12 @@ class World:
 
     def unsettled(self) -> str:
         """What the store shows to be left undone of the newest plan that may be followed; "" when nothing is."""
-        mirror = self.view.mirror
+        cache = self.view.cache
         newest = self.view.newest_acceptable()
-        applied = {zone: mirror.applied(zone) for zone in ZONES}
-        if not mirror.ledger.totals.pending and all(generation == newest for generation in applied.values()):
+        applied = {zone: cache.applied(zone) for zone in ZONES}
+        if not cache.ledger.totals.pending and all(generation == newest for generation in applied.values()):
             return ""
-        return f"{mirror.ledger.totals.pending} names are pending, applied {applied}, newest plan {newest}"
+        return f"{cache.ledger.totals.pending} names are pending, applied {applied}, newest plan {newest}"
 
     async def _watch_children(self) -> None:
         """Scrape all the time, and notice who ended without being told to."""

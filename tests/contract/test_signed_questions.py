@@ -11,7 +11,7 @@ from enactord.core.errors import ZoneDown, ZoneUnproved
 from enactord.core.fence import Fence
 from enactord.core.names import fence_name
 from enactord.core.records import NO_RECORDS, Change, Committed, Records, Served, Transaction
-from enactord.ports import Zone
+from enactord.ports import ZoneBackend
 from enactord.wire.tsig import find_tsig
 from tests.contract.sites.base import DnsSite, FixedClock, ProcessSite, is_powerdns
 from tests.servers.bind import Bind, PrivateBind, ViewsBind
@@ -27,7 +27,7 @@ WRONG_SECRET = "d3Jvbmcgd3Jvbmcgd3Jvbmcgd3Jvbmcgd3Jvbmcgd3I="
 Answers = Callable[[bytes], Sequence[bytes]]
 
 
-async def opened(site: DnsSite, **contents: Records) -> Zone:
+async def opened(site: DnsSite, **contents: Records) -> ZoneBackend:
     """A client of a zone in which the first fence and some content, by label, stand."""
     zone = site.client()
     assert await zone.write(Transaction(fence_seen=(), fence_after=FENCES[0])) == Committed()
@@ -35,7 +35,7 @@ async def opened(site: DnsSite, **contents: Records) -> Zone:
     return zone
 
 
-async def put(site: DnsSite, zone: Zone, **contents: Records) -> None:
+async def put(site: DnsSite, zone: ZoneBackend, **contents: Records) -> None:
     changes = [Change(name=f"{label}.{site.zone}", after=after) for label, after in sorted(contents.items())]
     assert await zone.write(Transaction(fence_seen=FENCES[0].seen, changes=changes)) == Committed()
 

@@ -28,7 +28,7 @@ from enactord.core.records import (
     Transaction,
     Unknown,
 )
-from enactord.ports import ServedReader, Zone
+from enactord.ports import ServedReader, ZoneBackend
 from tests.contract.sites.base import DnsSite, FixedClock, Site, is_powerdns
 from tests.servers.choosy import FORBIDDEN, OK
 
@@ -45,7 +45,7 @@ def fence(generation: int) -> Fence:
     return Fence(scope="us-east-1", generation=generation, plan=f"{generation:016x}")
 
 
-async def opened(site: Site, generation: int = 1) -> Zone:
+async def opened(site: Site, generation: int = 1) -> ZoneBackend:
     """A client of a zone in which the generation is open."""
     zone = site.client()
     seen = await zone.read_fence()
@@ -61,7 +61,7 @@ def is_condition(outcome: object) -> bool:
     return isinstance(outcome, Refused) and outcome.reason is Reason.CONDITION
 
 
-async def records(zone: Zone, *names: str) -> list[Records]:
+async def records(zone: ZoneBackend, *names: str) -> list[Records]:
     served = await zone.read(names)
     return [served[name].records for name in names]
 

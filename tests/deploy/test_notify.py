@@ -63,7 +63,7 @@ def environ(listener: socket.socket, **more: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("store", ["sqlite", "away"])
 async def test_an_enactor_is_ready_fed_and_says_that_it_stops(tmp_path: Path, store: str) -> None:
-    """A store that is away keeps nothing of it from happening: a dependency must not get an enactor killed."""
+    """A store that is away keeps nothing of it from event: a dependency must not get an enactor killed."""
     away = store == "away"
     url = f"etcd://127.0.0.1:{free_port()}" if away else f"sqlite://{tmp_path}/store.db"
     async with service(write(tmp_path, url)) as enactor:

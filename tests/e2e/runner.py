@@ -20,14 +20,14 @@ from typing import Any
 from enactord.backends.readers.aiodns import AiodnsReader
 from enactord.backends.readers.bulk import BulkReader
 from enactord.backends.rfc2136.zone import Rfc2136Zone
-from enactord.core.events import Happening
+from enactord.core.events import Event
 from enactord.core.fence import FenceSeen
 from enactord.core.records import Committed, Outcome, Served, Transaction
 from enactord.core.retention import Keep
 from enactord.daemon.collector import tune_collector
 from enactord.engine.enactor import Enactor
 from enactord.engine.settings import Ports, Settings, ZonePorts, ZoneSettings
-from enactord.ports import KeyValue, LocalCopy, Observer, Verifier, Zone
+from enactord.ports import KeyValue, LocalCopy, Observer, Verifier, ZoneBackend
 from enactord.stores.by_url import open_store
 from enactord.wire.tsig import TsigKey
 from tests.world import DictCopy, tolerant
@@ -41,7 +41,7 @@ class SystemTime:
 class Unfenced:
     """A zone whose writes carry whatever fence stands there: a naive enactor's writes, no more and no less."""
 
-    def __init__(self, zone: Zone) -> None:
+    def __init__(self, zone: ZoneBackend) -> None:
         self._zone = zone
 
     async def write(self, transaction: Transaction) -> Outcome:
@@ -69,21 +69,21 @@ class Unfenced:
 class Lines:
     """Prints every event."""
 
-    def observe(self, happening: Happening) -> None:
-        fields = dataclasses.asdict(happening)
-        print(json.dumps({"event": happening.id, "kind": type(happening).__name__} | fields), flush=True)
+    def observe(self, event: Event) -> None:
+        fields = dataclasses.asdict(event)
+        print(json.dumps({"event": event.id, "kind": type(event).__name__} | fields), flush=True)
 
 
 def build(
     spec: Mapping[str, Any], store: KeyValue, observer: Observer, copy: LocalCopy | None = None
-) -> tuple[Enactor, list[Zone]]:
+) -> tuple[Enactor, list[ZoneBackend]]:
     """An enactor of one zone on a server that takes RFC 2136 updates."""
     key = TsigKey(name="enactor", algorithm="hmac-sha256", secret=base64.b64decode(spec["secret"]))
     name, host, port = spec["zone"], spec["host"], spec["port"]
     settings = ZoneSettings(
         name=name, batch_names_max=spec.get("batch_names_max", 25), in_flight_max=spec.get("in_flight_max", 16)
     )
-    zone: Zone = Rfc2136Zone(
+    zone: ZoneBackend = Rfc2136Zone(
         name, host=host, port=port, key=key, clock=SystemTime(), timeout_s=spec.get("timeout_s", 5)
     )
     if not spec.get("fenced", True):

@@ -17,7 +17,7 @@ from enactord.core.content import unpack_address
 from enactord.core.fence import Fence, parse_fence
 from enactord.core.kv import Delete
 from enactord.core.records import Reason, Refused, Transaction
-from enactord.ports import KeyValue, Zone
+from enactord.ports import KeyValue, ZoneBackend
 from enactord.stores.by_url import open_store
 from tests.chaos.children import Child, command
 from tests.contract.sites.base import ProcessSite
@@ -71,7 +71,7 @@ class Backend(Protocol):
 
     async def wipe(self, name: str) -> None: ...
 
-    def zone(self) -> Zone: ...
+    def zone(self) -> ZoneBackend: ...
 
 
 class OnRoute53:
@@ -92,11 +92,11 @@ class OnRoute53:
     async def wipe(self, name: str) -> None:
         self._double.zones[self._id].apply([Change(action="DELETE", record_set=one) for one in self._sets(name)])
 
-    def zone(self) -> Zone:
+    def zone(self) -> ZoneBackend:
         return Route53Zone(ZONE, self._api, zone_id=self._id)
 
 
-async def unweighted(zone: Zone, name: str) -> Weights:
+async def unweighted(zone: ZoneBackend, name: str) -> Weights:
     """Return the addresses of a name, each as good as the next."""
     served = (await zone.read([name]))[name]
     return {unpack_address(packed): 1 for packed in (*served.records.a, *served.records.aaaa)}
@@ -119,7 +119,7 @@ class OnPowerDns:
     async def wipe(self, name: str) -> None:
         await self._site.put_foreign(name)
 
-    def zone(self) -> Zone:
+    def zone(self) -> ZoneBackend:
         return self._site.client()
 
 
@@ -136,7 +136,7 @@ class OnSkydns:
         path = "/".join(["/skydns", *reversed(name.rstrip(".").split("."))])
         await self._store.transact([], [Delete(key=path + "/", prefix=True)])
 
-    def zone(self) -> Zone:
+    def zone(self) -> ZoneBackend:
         return SkydnsZone(ZONE, self._store)
 
 

@@ -13,8 +13,8 @@ import pytest
 from enactord.clock import SystemClock
 from enactord.core.errors import StoreDown
 from enactord.core.plan import Manifest, read_plan
+from enactord.store.cache import Cache
 from enactord.store.keys import Keys
-from enactord.store.mirror import Mirror
 from enactord.store.plans import Orders, Plans
 from enactord.stores.by_url import open_store
 from tests.daily import daily
@@ -153,11 +153,11 @@ async def test_everything_may_be_killed_at_any_time(etcd: Etcd, server: DnsServe
     await publish(etcd, 6)
     await serves(server, 6)
     store = await open_store(etcd.url)
-    mirror = Mirror(Keys(SCOPE))
+    cache = Cache(Keys(SCOPE))
     async with asyncio.timeout(30):
-        while mirror.applied(ZONE) != 6:
-            await mirror.load(store)
+        while cache.applied(ZONE) != 6:
+            await cache.load(store)
             await asyncio.sleep(0.1)
-    assert mirror.ledger.totals.owned == COUNT
-    assert mirror.ledger.totals.pending == 0
+    assert cache.ledger.totals.owned == COUNT
+    assert cache.ledger.totals.pending == 0
     await store.close()

@@ -52,7 +52,7 @@ class Desk:
         return generation
 
     async def applied(self, generation: int) -> None:
-        await self.until(lambda: self.enactor.mirror.applied(ZONE) >= generation)
+        await self.until(lambda: self.enactor.cache.applied(ZONE) >= generation)
 
     async def serves(self, endpoints: Mapping[str, Sequence[str]]) -> bool:
         served = await self.reader.read(list(endpoints))
@@ -67,7 +67,7 @@ class Desk:
                 await asyncio.sleep(0.05)
 
     def entry(self, name: str) -> Entry:
-        entry = self.enactor.mirror.ledger.entry(name)
+        entry = self.enactor.cache.ledger.entry(name)
         assert entry is not None, name
         return entry
 
@@ -118,21 +118,21 @@ async def test_names_that_the_server_refuses_keep_no_other_from_the_plan(desk: D
         assert {hold.guard for hold in holds.values() if hold is not None} == {"server"}
         word = "did not keep" if isinstance(desk.server, ChoosyPowerDns) else "the server answers"
         assert all(hold is not None and word in hold.detail for hold in holds.values())
-        assert desk.enactor.mirror.ledger.totals.held == len(bad)
+        assert desk.enactor.cache.ledger.totals.held == len(bad)
     assert desk.recorder.of(ZoneWentDown, ZoneCameUp) == []
     name = f"n0007.{OK}.{ZONE}"
     await desk.foreign(lambda update: update.delete(name, "A"))
     await desk.until(lambda: desk.serves({name: fleet(3)[name]}))
     await desk.applied(await desk.publish(fleet(4)))
     assert await desk.serves(fleet(4))
-    assert desk.enactor.mirror.ledger.totals.held == 0
+    assert desk.enactor.cache.ledger.totals.held == 0
 
 
 @pytest.mark.parametrize("desk", [ChoosyBind], ids=["bind"], indirect=True)
 async def test_a_name_with_more_addresses_than_bind_takes_is_alone(desk: Desk) -> None:
     """SERVFAIL is not taken for a server that fails: the names beside it are written, and no retry is spent on it."""
     await desk.applied(await desk.publish({f"n0.{OK}.{ZONE}": ["10.0.0.1"]}))
-    fence = desk.enactor.mirror.fence(ZONE)
+    fence = desk.enactor.cache.fence(ZONE)
     assert fence is not None
     many = f"many.{OK}.{ZONE}"
     after = Records(ttl_s=5, a=tuple(bytes((10, 1, 0, number)) for number in range(150)), aaaa=())
@@ -156,7 +156,7 @@ async def test_a_name_is_covered_by_a_delegation_for_as_long_as_that_stands(desk
     await desk.applied(await desk.publish(some | names))
     assert await desk.serves(some | {f"api.{late}": names[f"api.{late}"]})
     await desk.foreign(lambda update: update.add(late, 30, "NS", "ns.elsewhere.test."))
-    await desk.until(lambda: desk.enactor.mirror.ledger.totals.held == 2)
+    await desk.until(lambda: desk.enactor.cache.ledger.totals.held == 2)
     for cut in (early, late):
         hold = desk.entry(f"api.{cut}").held
         assert hold is not None
@@ -167,7 +167,7 @@ async def test_a_name_is_covered_by_a_delegation_for_as_long_as_that_stands(desk
     for cut in (early, late):
         await desk.foreign(lambda update, cut=cut: update.delete(cut, "NS"))  # type: ignore[misc]
     await desk.until(lambda: desk.serves(some | names))
-    await desk.until(lambda: desk.enactor.mirror.ledger.totals.held == 0)
+    await desk.until(lambda: desk.enactor.cache.ledger.totals.held == 0)
 
 
 async def test_a_name_that_a_foreign_record_left_is_served_under_a_wildcard(desk: Desk) -> None:

@@ -378,9 +378,9 @@ async def test_garbage_in_the_store_blocks_no_plan(world: World, key: str) -> No
     member = await world.add("a")
     await world.applied(1)
     put = await world.store.transact((), (Put(key=world.keys.root + path, value=value),))
-    mirror = member.enactor.mirror
+    cache = member.enactor.cache
     # What an enactor no longer knows, it learns from what is served, as long as that is the plan at the fence.
-    await world.until(lambda: mirror.revision >= put.revision and mirror.ledger.totals.owned >= 20)
+    await world.until(lambda: cache.revision >= put.revision and cache.ledger.totals.owned >= 20)
     published = await world.publish(plan(fleet(20, 2)))
     await world.applied(published.generation)
     assert world.serves(fleet(20, 2))
@@ -400,9 +400,9 @@ async def test_garbage_in_a_ledger_blocks_no_plan_that_cuts_it_anew(key: str, be
         member = await world.add("a")
         await world.applied(1)
         put = await world.store.transact((), (Put(key=world.keys.root + key, value=GARBAGE[key]),))
-        mirror = member.enactor.mirror
+        cache = member.enactor.cache
         # A bucket that was written over is learnt anew from what is served.
-        await world.until(lambda: mirror.revision >= put.revision and mirror.ledger.totals.owned >= before)
+        await world.until(lambda: cache.revision >= put.revision and cache.ledger.totals.owned >= before)
         await world.publish(plan(fleet(after, 2)))
         await world.applied(2)
         assert world.serves(fleet(after, 2))

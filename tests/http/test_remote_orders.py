@@ -52,7 +52,7 @@ async def test_a_freeze_and_a_pause_are_of_the_token(world: World, laptop: Lapto
     assert (await laptop.ok("status"))["frozen"]["author"] == "alice"
     assert "thawed; was frozen by alice" in await laptop.says("thaw", "--author", "alice", bearer="alice")
     assert "planner default is paused" in await laptop.says("planner", "pause", "--reason", "rebuild")
-    await world.until(lambda: world.members["a"].enactor.mirror.paused)
+    await world.until(lambda: world.members["a"].enactor.cache.paused)
     assert "paused since" in await laptop.says("planners")
     assert "goes on; was paused by alice" in await laptop.says("planner", "resume")
     acts = (await laptop.ok("audit"))["audit"]
@@ -263,7 +263,7 @@ async def test_what_guards_refuse_is_seen_and_approved_from_a_laptop(
     shrunk = file(tmp_path, plan(fleet(2, 1)))
     said = await laptop.run("publish", shrunk)
     mark = said.stderr.split("it is kept as ")[1].split(";")[0]
-    await world.until(lambda: world.members["a"].enactor.mirror.contributions)
+    await world.until(lambda: world.members["a"].enactor.cache.contributions)
     assert (await laptop.ok("refused"))["refused"][0]["author"] == "alice"
     assert [change["name"] for change in (await laptop.ok("diff", mark))["removed"]] == sorted(fleet(10))[2:]
     assert (await laptop.ok("publish", "--approve", mark, "--reason", "-", "--dry-run"))["dry_run"]

@@ -72,7 +72,7 @@ async def test_names_contents_and_changes_are_whole_and_in_order(world: World, t
 
 
 async def test_a_damaged_plan_is_told(world: World, tmp_path: Path) -> None:
-    """As by the config: which it is, and that reading it whole is a no. The store is asked, whatever the mirror has."""
+    """As by the config: which it is, and that reading it whole is a no. The store is asked, whatever the cache has."""
     member = await world.add("a")
     await world.publish(plan(fleet(10, 1)))
     await world.applied(1)
@@ -83,7 +83,7 @@ async def test_a_damaged_plan_is_told(world: World, tmp_path: Path) -> None:
         document = await laptop.ok("show", "1")
         assert (document["readable"], document["endpoints"], "chunk" in document["problem"]) == (False, 10, True)
         await world.store.transact((), (Put(key=world.keys.plan(1), value=b"junk"),))
-        await world.until(lambda: member.enactor.mirror.items[world.keys.plan(1)].value == b"junk")
+        await world.until(lambda: member.enactor.cache.items[world.keys.plan(1)].value == b"junk")
         for words in (("show", "1"), ("show", "1", "--full"), ("diff", "1")):
             assert (await laptop.no(1, *words))["kind"] == "unreadable", words
 

@@ -111,7 +111,7 @@ class Desk:
             if done is None:
                 await world.applied((await world.plans.newest())[0])
             else:
-                await world.until(lambda: member.enactor.mirror.loaded and done(world))
+                await world.until(lambda: member.enactor.cache.loaded and done(world))
             await world.close()
             await world.store.close()
 
@@ -120,7 +120,7 @@ class Desk:
 
 def settled_but_held(world: World) -> bool:
     """One endpoint is held, and all others are applied: the hold alone may come first."""
-    totals = world.members["e1"].enactor.mirror.ledger.totals
+    totals = world.members["e1"].enactor.cache.ledger.totals
     return totals.held == 1 and totals.pending == 0 and totals.owned == totals.entries - 1
 
 

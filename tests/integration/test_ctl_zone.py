@@ -15,10 +15,10 @@ from click.testing import CliRunner, Result
 
 from enactord.cli.ctl import main as ctl
 from enactord.core.fence import Fence
+from enactord.store.cache import Cache
 from enactord.store.control import Freeze, freeze
 from enactord.store.fences import Fences
 from enactord.store.keys import Keys
-from enactord.store.mirror import Mirror
 from enactord.stores.by_url import open_store
 from tests.servers.dns_server import FOREIGN_SECRET, SECRET, DnsServer
 from tests.servers.embedded import Embedded
@@ -92,9 +92,9 @@ def open_plan(server: Embedded, tmp_path: Path, **addresses: list[str]) -> None:
     async def follow() -> Fence:
         store = await open_store(f"sqlite://{tmp_path}/store.db")
         try:
-            mirror = Mirror(Keys(SCOPE))
-            await mirror.load(store)
-            manifest = mirror.manifest(mirror.head)
+            cache = Cache(Keys(SCOPE))
+            await cache.load(store)
+            manifest = cache.manifest(cache.head)
             assert manifest is not None
             fence = Fence(scope=SCOPE, generation=manifest.generation, plan=manifest.mark)
             assert await Fences(store, Keys(SCOPE)).follow(ZONE, fence)

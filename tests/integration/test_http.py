@@ -253,7 +253,7 @@ async def test_what_guards_refuse_is_listed_shown_and_approved(world: World) -> 
         answer = await client.post("/api/v1/plans", json=plan(fleet(4)), headers=bearer("planner_1"))
         assert answer.status == 422
         digest = (await answer.json())["kept"]
-        await world.until(lambda: world.members["e1"].enactor.mirror.contributions)
+        await world.until(lambda: world.members["e1"].enactor.cache.contributions)
         listed = (await (await client.get("/api/v1/refused")).json())["refused"]
         assert [(kept["digest"], kept["author"]) for kept in listed] == [(digest, "planner_1")]
         assert any(digest[:16] in note for note in (await (await client.get("/readyz")).json())["notes"])

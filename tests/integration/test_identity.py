@@ -16,8 +16,8 @@ from click.testing import CliRunner
 
 from enactord.cli.ctl import main as ctl
 from enactord.core.fence import Fence, parse_fence_text
+from enactord.store.cache import Cache
 from enactord.store.keys import Keys
-from enactord.store.mirror import Mirror
 from enactord.stores.local_copy import read_copy
 from tests.daily import daily
 from tests.deploy.process import Service, service
@@ -136,14 +136,14 @@ async def publish(config: Path, generation: int, *zones: str) -> None:
     await run(config, "publish", str(file))
 
 
-def copy_of(config: Path) -> Mirror:
+def copy_of(config: Path) -> Cache:
     """Return what an enactor's copy on local disk shows."""
-    mirror = Mirror(Keys("test"))
-    mirror.restore(*read_copy(config.parent / "state"))
-    return mirror
+    cache = Cache(Keys("test"))
+    cache.restore(*read_copy(config.parent / "state"))
+    return cache
 
 
-def is_whole(copy: Mirror, fence: Fence) -> bool:
+def is_whole(copy: Cache, fence: Fence) -> bool:
     """Whether a copy has all that the zone was last seen to need."""
     same = (copy.installation, copy.applied(ZONE)) == (fence.installation, fence.generation)
     return same and copy.ledger.totals.owned == 3

@@ -577,7 +577,7 @@ end:
  * the repairer's clock says of the guard's window; LOST: it is not said. */
 #define THINKS_REFUSED(f, e) (HOLD && f == 3 && e == 1 && (SLOW_CLOCK || !window_over))
 #define SUITS(f, e, a, h, p) (!p && CONTENT(a, e) == CONTENT(f, e))
-#define RIGHTFUL(f, e, a, h, p, v) \
+#define DESIRED(f, e, a, h, p, v) \
   (p && REPAIR == 1 -> LOST : \
   (v == CONTENT(a, e) -> LOST : \
   (SUITS(f, e, a, h, p) -> CONTENT(a, e) : \
@@ -585,8 +585,8 @@ end:
   (p -> (v == 0 -> CONTENT(a, e) : LOST) : \
   ((REPAIR == 1 && h != f) || (REPAIR_PLANNED && v && v == CONTENT(f, e)) -> LOST : CONTENT(a, e)))))))
 #define PLANNED(f, e, a, v) ((REPAIR == 1 && REPAIR_OWN) || v == CONTENT(f, e) -> LOST : CONTENT(f, e))
-#define DRIFTED(e) (RIGHTFUL(opened, e, applied[e], held[e], pending[e], served[e]) != LOST \
-  && RIGHTFUL(opened, e, applied[e], held[e], pending[e], served[e]) != served[e])
+#define DRIFTED(e) (DESIRED(opened, e, applied[e], held[e], pending[e], served[e]) != LOST \
+  && DESIRED(opened, e, applied[e], held[e], pending[e], served[e]) != served[e])
 
 #if QUIET
 #define REC_TXT r
@@ -606,7 +606,7 @@ proctype Repairer() {
   byte f; byte a; byte h; byte p; byte v; byte w; bit e; byte looks;
 end:
   do
-  :: atomic {                                  /* the fence and the ledger, as the mirror or the local copy has them */
+  :: atomic {                                  /* the fence and the ledger, as the cache or the local copy has them */
        if
        :: looks < LOOKS -> looks++; if :: e = 0 :: e = 1 fi
        :: DRIFTED(0) -> e = 0
@@ -640,7 +640,7 @@ refence:
      };
      atomic {
        v = served[e];
-       w = RIGHTFUL(f, e, a, h, p, v);
+       w = DESIRED(f, e, a, h, p, v);
        if
        :: w == LOST || w == v -> goto done
        :: else -> printf("| repairer: reads content %d, content %d belongs there\n", v, w)

@@ -13,7 +13,7 @@ from enactord.core.kv import Put
 from enactord.core.plan import read_plan
 from enactord.core.records import NO_RECORDS, Outcome, Records, Served, Transaction, Unknown
 from enactord.core.retention import Keep
-from enactord.engine import enactor as engine
+from enactord.engine import look
 from enactord.engine.settings import ZonePorts
 from enactord.http.app import standing
 from enactord.operations.limits import set_limit
@@ -161,10 +161,10 @@ class Page:
         self._metrics.config_refused.set_function(unreadable)
 
     def read(self) -> None:
-        happenings = self._member.recorder.happenings
-        for happening in happenings[self._told :]:
-            self._metrics.observe(happening)
-        self._told = len(happenings)
+        events = self._member.recorder.events
+        for event in events[self._told :]:
+            self._metrics.observe(event)
+        self._told = len(events)
         self._metrics.refresh(standing(self._member.enactor))
         self._metrics.refresh_told(self.lines.lost, self.failures.totals)
         for family in self._registry.collect():
@@ -181,7 +181,7 @@ class Page:
 
 async def test_every_metric_moves(monkeypatch: pytest.MonkeyPatch) -> None:
     """Plans, holds, refusals, losses, late writes, faults of store, zone and disk: each shows, in each family."""
-    monkeypatch.setattr(engine, "_NEGATIVE_TTL_EVERY_S", 0.0)
+    monkeypatch.setattr(look, "_NEGATIVE_TTL_EVERY_S", 0.0)
     world = LossyWorld(prune_interval_s=0.1, repair_interval_s=0.05, keep=Keep(plans=0))
     disk = FullDisk()
     member = await world.add("a", disk)

@@ -373,7 +373,7 @@ DRILLS = (
             Deed("tsig-keygen -a hmac-sha256 enactord-2", says='key "enactord-2"'),
             Hands(new_key),
             Deed("systemctl reload enactord"),
-            Hands(in_turn(publish_good, journal('"batch.committed"'))),
+            Hands(in_turn(publish_good, journal('"slice.committed"'))),
             Deed("systemctl restart enactord"),
             READY,
             Hands(old_key_goes),

@@ -140,13 +140,12 @@ def _document(wanted: Fleet) -> dict[str, Any]:
 
 async def _watch(world: World, seen: Series) -> None:
     """Note how many names answer with an address that they had at first, and with how many of these."""
-    rightful = {name: set(targets) for name, targets in fleet().items()}
+    desired = {name: set(targets) for name, targets in fleet().items()}
     loop = asyncio.get_running_loop()
     began = loop.time()
     while True:
         served = [
-            len(addresses & set(world.servers[ZONE].serve(name).records.texts()))
-            for name, addresses in rightful.items()
+            len(addresses & set(world.servers[ZONE].serve(name).records.texts())) for name, addresses in desired.items()
         ]
         now = (sum(count > 0 for count in served), sum(served))
         if not seen or seen[-1][1:] != now:

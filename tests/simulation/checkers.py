@@ -239,7 +239,7 @@ class Content:
 class Truthful:
     """I5's other half: what the store says is applied is served, but for names that are held or edited since.
 
-    Asked where the store has not lied: what a mirror was not told, it cannot take into account.
+    Asked where the store has not lied: what a cache was not told, it cannot take into account.
     """
 
     def __init__(self, zones: Sequence[str]) -> None:

@@ -20,10 +20,10 @@ from enactord.core.kv import Changes, Compare, Delete, Item, Operation, Page, Pu
 from enactord.core.ledger import Bucket
 from enactord.core.plan import merge
 from enactord.core.records import Committed, Outcome, Reason, Refused, Served, Transaction, Unknown
+from enactord.store.cache import Cache
 from enactord.store.keys import Keys, parse_applied, parse_head, read_chunk, read_manifest
 from enactord.store.layout import CHUNK
 from enactord.store.ledger_index import read_bucket
-from enactord.store.mirror import Mirror
 from enactord.stores.memory import MemoryStore
 from tests.simulation.history import (
     Applied,
@@ -152,10 +152,10 @@ class WatchedStore(MemoryStore):
 
     async def spoil(self, key: str, value: bytes | None) -> tuple[str, ...]:
         """Change a value past all who watch over the store here; None: delete it. Returns the names that it held."""
-        mirror = Mirror(self._keys)
-        await mirror.load(self)
+        cache = Cache(self._keys)
+        await cache.load(self)
         for zone in self._zones:
-            self._opened(mirror, zone)
+            self._opened(cache, zone)
         self._spoilt.add(key)
         lease = item.lease if (item := self._now(key)) else 0
         operation: Operation = Delete(key=key) if value is None else Put(key=key, value=value, lease=lease)
@@ -167,11 +167,11 @@ class WatchedStore(MemoryStore):
         return names
 
     async def _look_for_torn(self) -> None:
-        mirror = Mirror(self._keys)
-        await mirror.load(self)
-        for generation in mirror.generations:
+        cache = Cache(self._keys)
+        await cache.load(self)
+        for generation in cache.generations:
             try:
-                manifest = mirror.manifest(generation)
+                manifest = cache.manifest(generation)
             except PlanUnreadable:
                 continue
             assert manifest is not None
@@ -220,12 +220,12 @@ class WatchedStore(MemoryStore):
 
     async def needed(self, generation: int) -> tuple[str, ...]:
         """Who needs a plan, by what the store holds at this moment: worked out here, not by the engine's rules."""
-        mirror = Mirror(self._keys)
-        await mirror.load(self)
-        found = [f"claim of {name}" for claimed, name in mirror.all_claims if claimed == generation]
-        found += [f"still to come in {zone}" for zone in self._zones if self._opened(mirror, zone) <= generation]
-        found += [f"applied in {zone}" for zone in self._zones if mirror.applied(zone) == generation]
-        for entry in mirror.ledger.entries():
+        cache = Cache(self._keys)
+        await cache.load(self)
+        found = [f"claim of {name}" for claimed, name in cache.all_claims if claimed == generation]
+        found += [f"still to come in {zone}" for zone in self._zones if self._opened(cache, zone) <= generation]
+        found += [f"applied in {zone}" for zone in self._zones if cache.applied(zone) == generation]
+        for entry in cache.ledger.entries():
             if entry.pending is not None and entry.pending.generation == generation:
                 found.append(f"pending at {entry.name}")
             if entry.held is not None and entry.applied is not None and entry.applied.generation == generation:
@@ -235,10 +235,10 @@ class WatchedStore(MemoryStore):
                 found.append(f"last known good of {entry.name}")
         return tuple(found)
 
-    def _opened(self, mirror: Mirror, zone: str) -> int:
+    def _opened(self, cache: Cache, zone: str) -> int:
         """The generation opened in a zone; while its record is damaged, the last one: who judges may have read that."""
         if self._keys.fence(zone) not in self._spoilt:
-            self._fences[zone] = mirror.fences.get(zone, 0)
+            self._fences[zone] = cache.fences.get(zone, 0)
         return self._fences.get(zone, 0)
 
     def backup(self) -> tuple[int, dict[str, Item]]:

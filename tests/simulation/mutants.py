@@ -98,7 +98,7 @@ MUTANTS: tuple[Mutant, ...] = (
         edits=(
             Edit(
                 module="enactord.engine.open_zone",
-                old="if not await mirror.wait_until(partial(_shows, mirror, permit), SHOWN_WITHIN_S, zone=zone):",
+                old="if not await cache.wait_until(partial(_shows, cache, permit), SHOWN_WITHIN_S, zone=zone):",
                 new="if False:",
             ),
         ),
@@ -273,7 +273,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         name="repair-moved",
-        what="repair does not mind what its mirror learned while the names were read",
+        what="repair does not mind what its cache learned while the names were read",
         edits=(
             Edit(
                 module="enactord.engine.repair",
@@ -289,7 +289,7 @@ MUTANTS: tuple[Mutant, ...] = (
         edits=(
             Edit(
                 module="enactord.engine.repair",
-                old="wanted = rightful.version(entry, answer)",
+                old="wanted = desired.version(entry, answer)",
                 new="wanted = entry.applied",
             ),
         ),
@@ -371,7 +371,7 @@ MUTANTS: tuple[Mutant, ...] = (
             Edit(
                 module="enactord.engine.follow",
                 old="                await self._session.release_all_but("
-                "self._claims.generations, self._mirror.all_claims)\n",
+                "self._claims.generations, self._cache.all_claims)\n",
                 new="",
             ),
         ),
@@ -429,7 +429,7 @@ MUTANTS: tuple[Mutant, ...] = (
             ),
             Edit(
                 module="enactord.engine.planning",
-                old="if plan is None or mirror.applied(zone) != record.generation or",
+                old="if plan is None or cache.applied(zone) != record.generation or",
                 new="if plan is None or",
             ),
             Edit(
@@ -439,7 +439,7 @@ MUTANTS: tuple[Mutant, ...] = (
             ),
             Edit(
                 module="enactord.engine.planning",
-                old="            conforms(view.wanted(bucket), mirror.ledger.bucket(bucket)) for bucket in suspects",
+                old="            conforms(view.wanted(bucket), cache.ledger.bucket(bucket)) for bucket in suspects",
                 new="            True for bucket in suspects",
             ),
         ),
@@ -451,7 +451,7 @@ MUTANTS: tuple[Mutant, ...] = (
         edits=(
             Edit(
                 module="enactord.engine.open_zone",
-                old="if permit.record.slots != slots or not mirror.ledger.levels(zone) <= {slots, OTHER_FORMAT}:",
+                old="if permit.record.slots != slots or not cache.ledger.levels(zone) <= {slots, OTHER_FORMAT}:",
                 new="if False:",
             ),
             Edit(

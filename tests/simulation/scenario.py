@@ -14,7 +14,7 @@ from enactord.backends.memory import MemoryServer
 from enactord.core.buckets import Filling, slot_of
 from enactord.core.content import parse_content
 from enactord.core.errors import EnactordError, PlanUnreadable, StoreDown
-from enactord.core.events import Happening
+from enactord.core.events import Event
 from enactord.core.fence import FENCE_MAX, Fence, FenceSeen, parse_fence
 from enactord.core.kv import Item
 from enactord.core.names import zone_of
@@ -27,6 +27,7 @@ from enactord.engine.enactor import Enactor
 from enactord.engine.prune import Pruner
 from enactord.engine.settings import HEAD_START_S, Ports, Settings, ZonePorts, ZoneSettings
 from enactord.ports import Verifier
+from enactord.store.cache import Cache
 from enactord.store.control import Freeze, freeze, thaw
 from enactord.store.keys import Keys
 from enactord.store.layout import (
@@ -42,7 +43,6 @@ from enactord.store.layout import (
     PRUNE_EPOCH,
     REPORT,
 )
-from enactord.store.mirror import Mirror
 from enactord.store.plans import Orders, Plans
 from enactord.telemetry.failures import Failures
 from enactord.telemetry.fanout import Fanout
@@ -114,7 +114,7 @@ class Theme:
     enactors: tuple[int, int]
     names: tuple[int, int]
     gap_s: float
-    """Time between two happenings, on average."""
+    """Time between two events, on average."""
     weather: Mapping[str, float] = field(default_factory=dict)
     several: bool = False
     """Whether there are several zones."""
@@ -214,7 +214,7 @@ class Faulty:
     def __init__(self, weather: Weather) -> None:
         self._weather = weather
 
-    def observe(self, happening: Happening) -> None:
+    def observe(self, event: Event) -> None:
         if self._weather.happens("telling failed", 0.05):
             raise OSError("no room for the line")
 
@@ -566,9 +566,9 @@ class Scenario:
         if self.rng.random() < 0.5 and self.saved_store is not None:
             self.store.restore(self.saved_store)
             return
-        mirror = Mirror(KEYS)
-        await mirror.load(self.store)
-        if mirror.installation and mirror.has_content:
+        cache = Cache(KEYS)
+        await cache.load(self.store)
+        if cache.installation and cache.has_content:
             self.saved_store = self.store.backup()
 
     async def do_spoil(self, name: str) -> None:
@@ -819,9 +819,9 @@ class Scenario:
         self.weather.mute.add(self.rng.choice(sound))
         await self.publish()
         await asyncio.sleep(3.0)
-        mirror = Mirror(KEYS)
-        await mirror.load(self.store)
-        owned = {entry.name for entry in mirror.ledger.entries() if entry.owned}
+        cache = Cache(KEYS)
+        await cache.load(self.store)
+        owned = {entry.name for entry in cache.ledger.entries() if entry.owned}
         emptied = [name for name in sound if name in owned and name not in self.weather.mute and self._serves(name)]
         for name in emptied:
             self._edit(name, NO_RECORDS)
@@ -907,15 +907,15 @@ class Scenario:
 
     async def _unlike(self) -> list[str]:
         """What is not as it should be at the end of all."""
-        mirror = Mirror(KEYS)
-        await mirror.load(self.store)
-        applied = {zone: mirror.applied(zone) for zone in self.zones}
-        if set(applied.values()) != {mirror.head}:
-            return [f"applied {applied}, head {mirror.head}"]
-        manifest = await self._manifest(mirror.head)
+        cache = Cache(KEYS)
+        await cache.load(self.store)
+        applied = {zone: cache.applied(zone) for zone in self.zones}
+        if set(applied.values()) != {cache.head}:
+            return [f"applied {applied}, head {cache.head}"]
+        manifest = await self._manifest(cache.head)
         if manifest is None:
-            return [f"plan {mirror.head} is applied and gone"]
-        entries = {entry.name: entry for entry in mirror.ledger.entries()}
+            return [f"plan {cache.head} is applied and gone"]
+        entries = {entry.name: entry for entry in cache.ledger.entries()}
         wrong = []
         for name, text in (await self.plans.endpoints(manifest)).items():
             served = self._server(name).serve(name).records
@@ -926,25 +926,25 @@ class Scenario:
             elif entry is not None and entry.held is not None:
                 if entry.held.guard != "foreign" or not self._serves(name):
                     wrong.append(f"{name} is held by {entry.held.guard}")
-            elif served.addresses != render(name, mirror.head, parse_content(text), ANSWERS_MAX).addresses:
-                wrong.append(f"{name} serves {served.texts() or 'nothing'}, plan {mirror.head} says {text}")
-        wrong += [f"{name} claims {claimed}" for claimed, name in mirror.all_claims if claimed != mirror.head]
-        kept = set(mirror.generations[-max(1, self.keep.plans) :]) | self._of_window(mirror)
-        for generation in mirror.generations:
+            elif served.addresses != render(name, cache.head, parse_content(text), ANSWERS_MAX).addresses:
+                wrong.append(f"{name} serves {served.texts() or 'nothing'}, plan {cache.head} says {text}")
+        wrong += [f"{name} claims {claimed}" for claimed, name in cache.all_claims if claimed != cache.head]
+        kept = set(cache.generations[-max(1, self.keep.plans) :]) | self._of_window(cache)
+        for generation in cache.generations:
             if generation not in kept and not await self.store.needed(generation):
                 wrong.append(f"plan {generation} is needed by nobody and not pruned")
         return wrong
 
-    def _of_window(self, mirror: Mirror) -> set[int]:
+    def _of_window(self, cache: Cache) -> set[int]:
         """Return the plans of the window that ends with the newest plan, and the one in force at its start."""
         if not self.keep.window_s:
             return set()
         if all(self.clocks[name].offset_s < 0 for name in self.tasks):
-            return set(mirror.generations)  # by clocks that are behind, every plan was published just now
+            return set(cache.generations)  # by clocks that are behind, every plan was published just now
         stamps: dict[int, float] = {}
-        for generation in mirror.generations:
+        for generation in cache.generations:
             try:
-                manifest = mirror.manifest(generation)
+                manifest = cache.manifest(generation)
             except PlanUnreadable:
                 continue  # a damaged one stays for no time
             assert manifest is not None

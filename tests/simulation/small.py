@@ -353,7 +353,7 @@ def explore(world: SmallWorld, *, states_max: int = 10**9) -> Explored:
 async def _play(world: SmallWorld, director: Director) -> tuple[list[str], list[str]]:
     """One order: the chosen prefix, then the first of each choice; returns what was violated, and the steps.
 
-    Before and after, all goes by itself: plans are published, mirrors loaded; and in the end
+    Before and after, all goes by itself: plans are published, caches loaded; and in the end
     both enactors are let run as they do, and must bring the newest plan about.
     """
     history = History()
@@ -372,15 +372,15 @@ async def _play(world: SmallWorld, director: Director) -> tuple[list[str], list[
     await store.transact((), (Put(key=KEYS.installation, value=installation_value(draw_marks("the world")())),))
     for enactor in enactors.values():
         await enactor.session.keep({})
-        await enactor.mirror.load(enactor.ports.store)
-        enactor.health.store_is_up(enactor.mirror.revision)
+        await enactor.cache.load(enactor.ports.store)
+        enactor.health.store_is_up(enactor.cache.revision)
         start(enactor.settings.id, enactor._follower.follow())
     for number, content in enumerate(world.plans, start=1):
         await _publish(store, history, content)
         if number <= world.applied:
-            await _until(lambda n=number: all(e.mirror.head == n for e in enactors.values()))  # type: ignore[misc]
+            await _until(lambda n=number: all(e.cache.head == n for e in enactors.values()))  # type: ignore[misc]
             await _do(enactors["e1"], f"apply {number}")
-    await _until(lambda: all(e.mirror.revision == store._revision for e in enactors.values()))
+    await _until(lambda: all(e.cache.revision == store._revision for e in enactors.values()))
     acts = {"e1": _do(enactors["e1"], world.first), "e2": _do(enactors["e2"], world.second)}
     if world.edit:
         acts["a foreign hand"] = _after(director, "a foreign hand", "empty", lambda: _empty(server, history))
@@ -433,7 +433,7 @@ async def _do(enactor: Enactor, act: str) -> None:
     verb, _, number = act.partition(" ")
     try:
         if verb == "apply":
-            manifest = enactor.mirror.manifest(int(number))
+            manifest = enactor.cache.manifest(int(number))
             assert manifest is not None
             chosen = await enactor._choosing._judge(manifest)
             assert not isinstance(chosen, Refusal)

@@ -13,7 +13,7 @@ from tests.world import ZONE, World, fleet, plan
 
 
 @pytest.mark.parametrize(
-    ("kind", "way"), daily(steps(), list(steps())[::4], name=lambda case: f"{case[0].name}-{case[1]}")
+    ("kind", "way"), daily(steps(), list(steps())[::8], name=lambda case: f"{case[0].name}-{case[1]}")
 )
 async def test_one_value_of_the_store_is_spoilt(kind: Kind, way: str, tmp_path: Path) -> None:
     """Served names stay, emptied names are refilled, the next whole plan is served; another version's value stays."""
@@ -29,7 +29,7 @@ async def test_names_are_refilled_with_the_store_away(kind: Kind) -> None:
     member = await world.add("a")
     await world.publish(plan(fleet(40, 1)))
     await world.applied(1)
-    await world.until(lambda: member.enactor.mirror.rules and not member.enactor.reasons())
+    await world.until(lambda: member.enactor.cache.rules and not member.enactor.reasons())
     for item in (await world.store.range(*world.keys.bounds(kind))).items:
         newer = b"%s %d\n" % (kind.name.encode(), kind.format + 1) + item.value.removeprefix(kind.header)
         await world.store.transact((), (Put(key=item.key, value=newer),))

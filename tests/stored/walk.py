@@ -114,7 +114,7 @@ async def step(kind: Kind, way: str, folder: Path) -> Row:
         await world.applied(1)
         await world.publish(plan(fleet(NAMES, 2)))
         await world.applied(2)
-        await world.until(lambda: all(member.enactor.mirror.rules for member in members))
+        await world.until(lambda: all(member.enactor.cache.rules for member in members))
         await world.until(lambda: not any(member.enactor.reasons() for member in members))
         return await _Step(world, members, kind, way, folder).run()
     except AssertionError as error:
@@ -209,7 +209,7 @@ class _Step:
         late = await world.add("c")
         await world.until(lambda: late.enactor.store_up)
         at_work = [*self._members, *([late] if kind.cached else [])]
-        # What no mirror holds is told by those who saw it change, and by whoever needs it.
+        # What no cache holds is told by those who saw it change, and by whoever needs it.
         await world.until(lambda: all(any(words in reason for reason in self._reasons(m)) for m in at_work))
         await world.until(lambda: all(len(m.recorder.of(FormatUnknown)) == 1 for m in at_work))
         published = await world.plans.publish(read_plan(plan(fleet(NAMES, 3))), Orders())
@@ -262,7 +262,7 @@ class _Step:
             digest = manifest.chunk_of(VICTIM)
             assert digest is not None
             return digest
-        bucket = self._members[0].enactor.mirror.ledger.find(ZONE, VICTIM)
+        bucket = self._members[0].enactor.cache.ledger.find(ZONE, VICTIM)
         assert bucket is not None
         of = "z" if self._way == "newer" else "a"  # an enactor of another version stands beside these
         found = {
@@ -319,7 +319,7 @@ class _Step:
 
     def _shown(self, key: str) -> bytes:
         """Return what an enactor is shown of a key."""
-        item = self._members[0].enactor.mirror.items.get(key)
+        item = self._members[0].enactor.cache.items.get(key)
         return item.value if item else b""
 
     async def _put(self, key: str, value: bytes | None) -> None:
@@ -349,7 +349,7 @@ class _Step:
     def _others_served(self) -> Iterator[None]:
         """All along, every name but the one that is emptied serves what some plan of this walk says."""
         world = self._world
-        rightful = {
+        desired = {
             name: [set(fleet(NAMES, generation)[name]) for generation in (2, 3, 4)]
             for name in fleet(NAMES)
             if name != VICTIM
@@ -357,7 +357,7 @@ class _Step:
 
         async def watch() -> None:
             while True:
-                for name, versions in rightful.items():
+                for name, versions in desired.items():
                     served = set(world.servers[ZONE].serve(name).records.texts())
                     assert served in versions, (name, served)
                 await asyncio.sleep(0.01)

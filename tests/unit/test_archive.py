@@ -75,7 +75,7 @@ async def test_a_lost_store_comes_back_and_the_next_plan_goes_above_every_fence(
         k: v for k, v in before.items() if k != fence
     }
     member = await world.add("a", copy)
-    await world.until(lambda: member.enactor.mirror.loaded)
+    await world.until(lambda: member.enactor.cache.loaded)
     assert world.serves(fleet(20, 6))
     manifest = await world.publish(plan(fleet(20, 7)))
     assert manifest.generation == 7
@@ -291,8 +291,8 @@ async def test_a_store_is_seeded_from_a_local_copy(world: World) -> None:
     await applied(world, 1, 2)
     await world.publish(plan(fleet(20, 3)))
     await world.applied(3)
-    own = member.enactor.mirror.installation
-    await world.until(lambda: world.keys.plan(3) in member.copy.items and not member.enactor.mirror.dirty)
+    own = member.enactor.cache.installation
+    await world.until(lambda: world.keys.plan(3) in member.copy.items and not member.enactor.cache.dirty)
     ports = zones(world)
     copy = await world.stop("a")
     world.store = MemoryStore()
@@ -326,12 +326,12 @@ async def test_a_backup_without_an_id_leaves_the_store_s(world: World, tmp_path:
     """A backup from before there were ids must not make the store nobody's."""
     member = await world.add("a")
     await applied(world, 1)
-    own = member.enactor.mirror.installation
+    own = member.enactor.cache.installation
     await world.store.transact((), (Delete(key=world.keys.installation),))
     path = tmp_path / "backup"
     await backup(scope_of(world), path)
     await world.until(lambda: member.recorder.of(InstallationRefused))
-    await world.until(lambda: not member.enactor.reasons() and member.enactor.mirror.stored_installation is not None)
+    await world.until(lambda: not member.enactor.reasons() and member.enactor.cache.stored_installation is not None)
     done = await restore(scope_of(world), path, zones(world), author="alice", replace=True)
     assert isinstance(done, Restored)
     assert done.installation == own

@@ -223,11 +223,11 @@ async def test_a_deed_and_its_entry_are_one(world: World, scope: Scope) -> None:
     with pytest.raises(StoreDown):
         await operations.freeze(broken, mode="all", reason="r", author="x")
     assert await told(scope) == []
-    assert (await scope.mirror()).freeze is None
+    assert (await scope.cache()).freeze is None
     once = replace(scope, store=Breaking(world.store, 1))
     await operations.freeze(once, mode="all", reason="r", author="x")
     assert [act.deed for act in await told(scope)] == ["freeze"]
-    assert (await scope.mirror()).freeze is not None
+    assert (await scope.cache()).freeze is not None
 
 
 async def test_what_cannot_be_entered_afterwards_is_told_and_does_not_fail(world: World, scope: Scope) -> None:

@@ -35,7 +35,7 @@ async def spoil(world: World, kind: Kind, value: bytes = b"garbage") -> None:
 async def test_nothing_is_damaged_where_all_is_well(world: World) -> None:
     """Every kind is there, and is read."""
     (member,) = world.members.values()
-    assert damaged(member.enactor.mirror) == {}
+    assert damaged(member.enactor.cache) == {}
     assert not any("cannot be read" in reason for reason in member.enactor.account.reasons())
 
 
@@ -43,27 +43,27 @@ async def test_nothing_is_damaged_where_all_is_well(world: World) -> None:
 async def test_a_damaged_value_is_told_by_its_key(world: World, kind: Kind) -> None:
     """Each kind; it ends with the next plan, but for limits, which an operator sets."""
     (member,) = world.members.values()
-    mirror, account = member.enactor.mirror, member.enactor.account
+    cache, account = member.enactor.cache, member.enactor.account
     name = key_of(world, kind).removeprefix(world.keys.root)
     seen: list[dict[str, Kind]] = []
-    mirror.on_change, before = lambda: seen.append(damaged(mirror)), mirror.on_change
+    cache.on_change, before = lambda: seen.append(damaged(cache)), cache.on_change
     await spoil(world, kind)
     await world.until(lambda: {name: kind} in seen)
-    mirror.on_change = before
+    cache.on_change = before
     if kind in (HEAD, LIMITS):
         told = "cannot be read" if kind is HEAD else "limits are damaged"
         await world.until(lambda: any(told in reason for reason in account.reasons()))
     await world.publish(plan(fleet(COUNT, 2)))
     if kind is not LIMITS:
-        await world.until(lambda: damaged(mirror) == {})
+        await world.until(lambda: damaged(cache) == {})
         await world.until(lambda: not account.reasons())
 
 
 async def test_what_another_version_has_written_is_no_damage(world: World) -> None:
     """It is told by its own name, with the version to start."""
     (member,) = world.members.values()
-    mirror = member.enactor.mirror
+    cache = member.enactor.cache
     for kind in STEERING:
         await spoil(world, kind, f"{kind.name} 9\nwhatever".encode())
-    await world.until(lambda: len(mirror.other_formats) == len(STEERING))
-    assert damaged(mirror) == {}
+    await world.until(lambda: len(cache.other_formats) == len(STEERING))
+    assert damaged(cache) == {}

@@ -37,7 +37,7 @@ async def test_a_held_zone_keeps_every_enactor_out_until_it_is_released(world: W
     await world.applied(1)
     taken = await set_records(ports(member), OWNER, A, BY_HAND, HOLD)
     assert isinstance(taken, Taken)
-    own = member.enactor.mirror.installation
+    own = member.enactor.cache.installation
     assert taken.fence == Fence(scope=SCOPE, generation=2, plan=NO_PLAN, installation=own, hold="alice: INC-4711")
     assert taken.document()["served"] == ["192.0.2.1"]
     by_hand = fleet(10, 1) | {A: ["192.0.2.1"]}

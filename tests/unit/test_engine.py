@@ -24,10 +24,10 @@ from enactord.core.records import NO_RECORDS, Outcome, Records, Served, Transact
 from enactord.core.refusal import Refusal
 from enactord.core.retention import Keep
 from enactord.engine.prune import Pruner
+from enactord.store.cache import Cache
 from enactord.store.control import Freeze, freeze, thaw
 from enactord.store.fences import Fences
 from enactord.store.ledger_index import bucket_value
-from enactord.store.mirror import Mirror
 from tests.world import SCOPE, ZONE, World, fleet, plan, tolerant, unfailing
 
 A = f"a.{ZONE}"
@@ -43,7 +43,7 @@ async def world() -> AsyncIterator[World]:
 
 async def test_a_plan_is_served_and_entered_in_the_ledger(world: World) -> None:
     """The whole way: published, fenced, written, seen, recorded."""
-    own = (await world.add("a")).enactor.mirror
+    own = (await world.add("a")).enactor.cache
     manifest = await world.publish(plan(fleet(300)))
     await world.applied(1)
     assert world.serves(fleet(300))
@@ -201,7 +201,7 @@ async def test_a_foreign_name_does_not_keep_enactors_busy(world: World) -> None:
     for number in (1, 2):
         await world.publish(plan(fleet(5, number) | {A: ["10.0.0.1"]}))
         await world.applied(number)
-    await world.until(lambda: world.members["a"].enactor.mirror.ledger.totals.held == 1)
+    await world.until(lambda: world.members["a"].enactor.cache.ledger.totals.held == 1)
     await asyncio.sleep(0.5)
     before = {key: item.mod_revision for key, item in (await world.view()).items.items() if "/ledger/" in key}
     await asyncio.sleep(1.0)  # several looks
@@ -256,7 +256,7 @@ async def test_a_removal_under_the_fence_last_seen_is_no_drift() -> None:
     for member in (cut_off, other):
         member.zones[ZONE].open.clear()
     await world.publish(plan(fleet(9, 1)))
-    await world.until(lambda: cut_off.enactor.mirror.fences.get(ZONE, 0) >= 2)
+    await world.until(lambda: cut_off.enactor.cache.fences.get(ZONE, 0) >= 2)
     cut_off.store.cut()
     await world.until(lambda: not cut_off.enactor.store_up)
     other.zones[ZONE].open.set()
@@ -279,7 +279,7 @@ async def test_repair_alone_goes_not_behind_the_plan_at_the_fence(records: Recor
     for member in (cut_off, other):
         member.zones[ZONE].open.clear()
     await world.publish(plan(fleet(10, 2) | {f"n00009.{ZONE}": []}))
-    await world.until(lambda: cut_off.enactor.mirror.fences.get(ZONE, 0) >= 2)
+    await world.until(lambda: cut_off.enactor.cache.fences.get(ZONE, 0) >= 2)
     cut_off.store.cut()
     await world.until(lambda: not cut_off.enactor.store_up)
     other.zones[ZONE].open.set()
@@ -327,14 +327,14 @@ async def test_repair_alone_distrusts_a_ledger_unlike_the_plan() -> None:
     member = await world.add("a")
     await world.publish(plan(fleet(10, 1)))
     await world.applied(1)
-    mirror = member.enactor.mirror
+    cache = member.enactor.cache
     await world.publish(plan(fleet(10, 2)))
-    old = {key: item for key, item in mirror.items.items() if "/ledger/" in key}
+    old = {key: item for key, item in cache.items.items() if "/ledger/" in key}
     await world.applied(2)
     member.store.cut()
     await world.until(lambda: not member.enactor.store_up)
-    mirror.items.update(old)
-    assert mirror.applied(ZONE) == 2
+    cache.items.update(old)
+    assert cache.applied(ZONE) == 2
     for _ in range(20):
         await asyncio.sleep(0.05)
         assert world.serves(fleet(10, 2))
@@ -344,18 +344,18 @@ async def test_repair_alone_distrusts_a_ledger_unlike_the_plan() -> None:
 
 
 async def test_repair_alone_judges_by_what_it_read() -> None:
-    """While names are read, the plan at the fence is applied and the mirror told; then the store goes away."""
+    """While names are read, the plan at the fence is applied and the cache told; then the store goes away."""
     world = World(repair_interval_s=3600.0)
     member = await world.add("a")
     await world.publish(plan(fleet(10, 1)))
     await world.applied(1)
     await freeze(world.store, world.keys, Freeze(mode="all", reason="r", author="x", since=0.0))
-    await world.until(lambda: member.enactor.mirror.freeze)
+    await world.until(lambda: member.enactor.cache.freeze)
     second = await world.publish(plan(fleet(10, 2)))
     fence = Fence(scope=SCOPE, generation=2, plan=second.mark)
     await Fences(world.store, world.keys).follow(ZONE, fence)
     world.servers[ZONE].put_fence(fence.seen)
-    await world.until(lambda: member.enactor.mirror.fences.get(ZONE, 0) >= 2)
+    await world.until(lambda: member.enactor.cache.fences.get(ZONE, 0) >= 2)
     zone = member.zones[ZONE]
     read, reading, go_on = zone.read, asyncio.Event(), asyncio.Event()
 
@@ -378,11 +378,11 @@ async def test_repair_alone_judges_by_what_it_read() -> None:
     await world.close()
 
 
-async def begun_by_another(world: World, mirror: Mirror) -> None:
+async def begun_by_another(world: World, cache: Cache) -> None:
     """Mark GONE in the store, as an enactor does that begins to write it."""
-    bucket_id = mirror.ledger.find(ZONE, GONE)
+    bucket_id = cache.ledger.find(ZONE, GONE)
     assert bucket_id is not None
-    bucket = mirror.ledger.bucket(bucket_id)
+    bucket = cache.ledger.bucket(bucket_id)
     begun = with_pending(bucket[GONE], Version(generation=2, content=REMOVAL, answers_max=16))
     put = Put(key=world.keys.ledger(bucket_id), value=bucket_value(bucket | {GONE: begun}, bucket_id.slots))
     await world.store.transact((), [put])
@@ -394,9 +394,9 @@ async def test_repair_asks_the_store_for_what_its_watch_has_not_shown() -> None:
     member = await world.add("a")
     await world.publish(plan(fleet(10, 1)))
     await world.applied(1)
-    mirror = member.enactor.mirror
-    mirror.apply = lambda changes: None  # type: ignore[method-assign]
-    await begun_by_another(world, mirror)
+    cache = member.enactor.cache
+    cache.apply = lambda changes: None  # type: ignore[method-assign]
+    await begun_by_another(world, cache)
     world.servers[ZONE].put_foreign(GONE)
     assert (await member.enactor.repairer.look(ZONE, paced=False)).drifts == ()
     assert world.serves({GONE: []})
@@ -433,16 +433,16 @@ async def test_a_repair_that_was_refused_is_judged_anew() -> None:
     member = await world.add("a")
     await world.publish(plan(fleet(100, 1)))
     await world.applied(1)
-    zone, mirror = member.zones[ZONE], member.enactor.mirror
-    write, index = zone.write, mirror.ledger
+    zone, cache = member.zones[ZONE], member.enactor.cache
+    write, index = zone.write, cache.ledger
     neighbour = next(name for name in fleet(100, 1) if index.find(ZONE, name) != index.find(ZONE, GONE))
-    mirror.apply = lambda changes: None  # type: ignore[method-assign]
+    cache.apply = lambda changes: None  # type: ignore[method-assign]
 
     async def meanwhile(transaction: Transaction) -> Outcome:
         zone.write = write  # type: ignore[method-assign]
         world.servers[ZONE].put_foreign(neighbour, records=FOREIGN)
         outcome = await write(transaction)
-        await begun_by_another(world, mirror)
+        await begun_by_another(world, cache)
         return outcome
 
     zone.write = meanwhile  # type: ignore[method-assign]
@@ -459,7 +459,7 @@ async def test_a_small_plan_is_left_to_the_one_whose_turn_it_is() -> None:
     """Who comes later waits while the first is about to finish; one that does not act is not waited for long."""
     world = World(head_start_s=0.2, repair_interval_s=3600.0)
     members = [await world.add(name) for name in ("a", "b", "c")]
-    await world.until(lambda: all(len(member.enactor.mirror.enactors) == 3 for member in members))
+    await world.until(lambda: all(len(member.enactor.cache.enactors) == 3 for member in members))
     for generation in range(1, 4):
         await world.publish(plan(fleet(10, generation)))
         await world.applied(generation)
@@ -480,7 +480,7 @@ async def test_names_being_written_count_as_removed(world: World) -> None:
     await world.applied(1)
     member.zones[ZONE].open.clear()
     await world.publish(plan(fleet(12, 1)))
-    await world.until(lambda: member.enactor.mirror.ledger.totals.pending == 10)
+    await world.until(lambda: member.enactor.cache.ledger.totals.pending == 10)
     await world.publish(plan(fleet(2, 1)))
     await world.until(lambda: member.recorder.of(PlanRefused))
     assert member.recorder.of(PlanRefused)[0].guard == "endpoints_removed"
@@ -521,7 +521,7 @@ async def test_a_plan_that_goes_back_restores_what_one_that_came_half_way_had_re
     await world.applied(1)
     zone.write = lost  # type: ignore[method-assign]
     await world.publish(plan(between))
-    await world.until(lambda: member.enactor.mirror.ledger.entry(gone) is None)
+    await world.until(lambda: member.enactor.cache.ledger.entry(gone) is None)
     zone.write = write  # type: ignore[method-assign]
     await world.publish(plan(old))
     await world.applied(3)
@@ -546,7 +546,7 @@ async def test_a_hold_keeps_what_was_written_last_though_nobody_recorded_it() ->
         return Unknown(detail="lost by the test") if transaction.changes else await write(transaction)
 
     def pending() -> int:
-        entry = member.enactor.mirror.ledger.entry(A)
+        entry = member.enactor.cache.ledger.entry(A)
         return entry.pending.generation if entry and entry.pending else 0
 
     await world.publish(plan({A: ["10.0.0.1"]}))
@@ -747,7 +747,7 @@ async def test_nothing_is_written_while_frozen(world: World) -> None:
     await world.publish(plan(fleet(10, 1)))
     await world.applied(1)
     await freeze(world.store, world.keys, Freeze(mode="all", reason="r", author="me", since=0.0))
-    await world.until(lambda: member.enactor.mirror.freeze is not None)
+    await world.until(lambda: member.enactor.cache.freeze is not None)
     await asyncio.sleep(0.1)
     writes = world.servers[ZONE].writes_committed
     await world.publish(plan(fleet(10, 2)))
@@ -842,8 +842,8 @@ async def test_a_claim_on_a_plan_that_was_given_up_does_not_stay(world: World) -
     await world.applied(2)
     lease = member.enactor.session.lease
     await world.store.transact((), (Put(key=world.keys.claim(1, "a"), value=b"a", lease=lease),))
-    await world.until(lambda: member.enactor.mirror.claims(1))
-    await world.until(lambda: not member.enactor.mirror.claims(1))
+    await world.until(lambda: member.enactor.cache.claims(1))
+    await world.until(lambda: not member.enactor.cache.claims(1))
 
 
 async def test_several_zones_move_together_and_one_that_is_down_does_not_stop_the_other() -> None:
@@ -942,7 +942,7 @@ async def test_a_refused_plan_is_marked_until_it_is_accepted() -> None:
     await world.publish(plan(fleet(20)))
     await world.applied(1)
     await world.publish(plan(fleet(10)))
-    await world.until(lambda: 2 in member.enactor.mirror.refused)
+    await world.until(lambda: 2 in member.enactor.cache.refused)
     assert await world.plans.refused() == {2}
     await world.publish(plan(fleet(20)))
     await world.applied(3)
@@ -950,5 +950,5 @@ async def test_a_refused_plan_is_marked_until_it_is_accepted() -> None:
     await world.applied(4)
     # A mark that came too late, from an enactor that was behind: whoever sees the plan opened takes it back.
     await world.plans.mark_refused(4, Refusal(guard="endpoints_removed", detail="late"), "b")
-    await world.until(lambda: 4 not in member.enactor.mirror.refused)
+    await world.until(lambda: 4 not in member.enactor.cache.refused)
     await world.close()

@@ -28,7 +28,7 @@ from enactord.engine.witnesses import Witnesses
 from enactord.operations import documents
 from enactord.operations.documents import status_document
 from enactord.ports import Verifier
-from enactord.store.mirror import Presence
+from enactord.store.cache import Presence
 from tests.world import ZONE, Gated, JumpingClock, Member, Recorder, Secondary, World, fleet, plan
 
 COUNT = 12
@@ -72,7 +72,7 @@ async def begun(world: World) -> Member:
 
 
 def entry(member: Member, name: str = FIRST) -> Entry:
-    found = member.enactor.mirror.ledger.entry(name)
+    found = member.enactor.cache.ledger.entry(name)
     return found or Entry(name=name)
 
 
@@ -111,7 +111,7 @@ async def test_a_server_that_is_behind_is_named_and_keeps_contents_from_being_th
     world.copy.follows = True
     await world.until(lambda: not member.enactor.reasons())
     await world.until(lambda: state(member) is State.WELL)
-    told = [(type(one), one.state) for one in member.recorder.happenings if isinstance(one, ServerNotWell | ServerWell)]
+    told = [(type(one), one.state) for one in member.recorder.events if isinstance(one, ServerNotWell | ServerWell)]
     assert told == [(ServerNotWell, "behind"), (ServerWell, "behind")]
 
 
@@ -149,7 +149,7 @@ async def test_a_server_that_is_away_blocks_for_a_while_and_is_left_out_then(
     assert "secondary has not answered since" in reasons(member)
     world.copy.away = False
     await world.until(lambda: not member.enactor.reasons())
-    told = [(type(one), one.state) for one in member.recorder.happenings if isinstance(one, ServerNotWell | ServerWell)]
+    told = [(type(one), one.state) for one in member.recorder.events if isinstance(one, ServerNotWell | ServerWell)]
     assert told == [(ServerNotWell, "away"), (ServerWell, "away")]
 
 
@@ -290,7 +290,7 @@ async def test_what_was_not_looked_at_lately_is_unknown(world: CopiedWorld) -> N
     await world.until(lambda: "not looked at since" in reasons(member))
     assert state(member) is State.UNKNOWN
     status = status_document(
-        member.enactor.mirror,
+        member.enactor.cache,
         [ZONE],
         world.clock.now(),
         own=("a", {zone: state for zone, (state, _) in member.enactor.account.zone_states().items()}),
@@ -336,9 +336,9 @@ async def test_a_store_without_room_is_told_while_nobody_writes(
 async def test_an_enactor_that_says_nothing_new_is_stale(world: CopiedWorld) -> None:
     """Its lease lives, and it cannot write: what it last said tells nothing of now."""
     member = await begun(world)
-    await world.until(lambda: [one.facts.get("zones") for one in member.enactor.mirror.enactors] == [{}])
+    await world.until(lambda: [one.facts.get("zones") for one in member.enactor.cache.enactors] == [{}])
     now = world.clock.now()
-    fresh, late = (status_document(member.enactor.mirror, [ZONE], at) for at in (now, now + 61))
+    fresh, late = (status_document(member.enactor.cache, [ZONE], at) for at in (now, now + 61))
     assert [enactor["stale"] for enactor in fresh["enactors"]] == [False]
     assert [enactor["stale"] for enactor in late["enactors"]] == [True]
     assert ([zone["state"] for zone in fresh["zones"]], [zone["state"] for zone in late["zones"]]) == (
@@ -381,7 +381,7 @@ async def test_a_server_that_stays_behind_is_told_once_however_many_plans_come(w
         await world.publish(plan(fleet(COUNT, generation)))
         await world.applied(generation)
         await looks(member)
-    told = [type(one) for one in member.recorder.happenings if isinstance(one, ServerNotWell | ServerWell)]
+    told = [type(one) for one in member.recorder.events if isinstance(one, ServerNotWell | ServerWell)]
     assert told == [ServerNotWell]
 
 

@@ -19,9 +19,9 @@ from enactord.engine.health import Health
 from enactord.engine.settings import Ports, Settings, ZonePorts, ZoneSettings
 from enactord.operations import acts as operations
 from enactord.operations.acts import Denied, How, Published, Scope
+from enactord.store.cache import Cache
 from enactord.store.keys import Keys
 from enactord.store.layout import REPORT
-from enactord.store.mirror import Mirror
 from enactord.store.plans import Orders
 from enactord.store.reports import Report, await_reports, pack_report, parse_report
 from tests.world import SCOPE, ZONE, DictCopy, JumpingClock, Recorder, World, fleet, plan, tolerant
@@ -151,7 +151,7 @@ class Site:
         )
         self.settings = Settings(id="a", scope=SCOPE, zones=list(each.values()), **settings)
         self.health = Health(Recorder(), Evidence({}, JumpingClock()))
-        self.watch = FenceWatch(self.settings, ports, Mirror(Keys(SCOPE)), self.health, look=lambda zone: None)
+        self.watch = FenceWatch(self.settings, ports, Cache(Keys(SCOPE)), self.health, look=lambda zone: None)
 
     async def run(self, seconds: float) -> None:
         try:

@@ -97,7 +97,7 @@ async def test_a_fence_out_of_reach_is_not_followed_and_stops_its_zone_alone(gen
     assert member.recorder.of(FenceAhead) == []
     second = await world.publish(plan(fleet(5, 2) | fleet(5, 2, zone=other)))
     assert second.generation == 2
-    await world.until(lambda: member.enactor.mirror.applied(other) == 2)
+    await world.until(lambda: member.enactor.cache.applied(other) == 2)
     assert world.serves(fleet(5, 1) | fleet(5, 2, zone=other))
     await world.close()
 
@@ -105,7 +105,7 @@ async def test_a_fence_out_of_reach_is_not_followed_and_stops_its_zone_alone(gen
 async def test_a_fence_within_reach_is_followed(world: World) -> None:
     member = await begun(world)
     world.servers[ZONE].put_fence(fence(1 + STEP).seen)
-    await world.until(lambda: member.enactor.mirror.fences[ZONE] == 1 + STEP)
+    await world.until(lambda: member.enactor.cache.fences[ZONE] == 1 + STEP)
     assert (await world.publish(plan(fleet(5, 2)))).generation == 2 + STEP
     await world.applied(2 + STEP)
 
@@ -114,7 +114,7 @@ async def test_a_store_fence_out_of_reach_is_told_and_counts_for_no_publication(
     """As a version before this limit may have left it."""
     member = await begun(world)
     far = fence(10**15)
-    record = member.enactor.mirror.fence(ZONE)
+    record = member.enactor.cache.fence(ZONE)
     assert record is not None
     garbled = record_value(record).replace(b"%020d" % 1, b"%020d" % far.generation)
     await world.store.transact((), (Put(key=world.keys.fence(ZONE), value=garbled),))
@@ -230,7 +230,7 @@ async def test_who_slept_asks_the_store_again_before_planting_where_no_fence_sta
     member = await begun(world)
     zone, server = member.zones[ZONE], world.servers[ZONE]
     key = world.keys.fence(ZONE)
-    record = member.enactor.mirror.fence(ZONE)
+    record = member.enactor.cache.fence(ZONE)
     assert record is not None
     read = zone.read_fence
 

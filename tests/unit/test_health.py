@@ -52,7 +52,7 @@ def test_the_store_is_told_of_at_each_turn(health: Health, recorder: Recorder) -
         health.store_is_down(StoreDown(problem))
         assert (health.store_up, health.store_problem) == (False, problem)
     health.store_is_up(9)
-    assert recorder.happenings == [
+    assert recorder.events == [
         StoreCameUp(revision=7),
         StoreWentDown(detail="no answer"),
         StoreCameUp(revision=9),
@@ -63,7 +63,7 @@ def test_a_store_that_was_never_there_is_told_of_once(health: Health, recorder: 
     """Whoever starts without a store hears of it, but not at every attempt."""
     for problem in ("no answer", "refused", "refused"):
         health.store_is_down(StoreDown(problem))
-    assert recorder.happenings == [StoreWentDown(detail="no answer")]
+    assert recorder.events == [StoreWentDown(detail="no answer")]
     assert health.store_problem == "refused"
 
 
@@ -72,14 +72,14 @@ def test_a_zone_is_told_of_once_whatever_is_wrong_with_it(health: Health, record
     health.zone_is_down(ZONE, Aspect.WRITING, "refused")
     health.zone_is_down(ZONE, Aspect.SERVER, "no answer")
     health.zone_is_down(ZONE, Aspect.SERVER, "still no answer")
-    assert recorder.happenings == [ZoneWentDown(zone=ZONE, detail="refused")]
+    assert recorder.events == [ZoneWentDown(zone=ZONE, detail="refused")]
     health.zone_is_up(ZONE, Aspect.SERVER)
     assert health.zone_problem(ZONE) == "refused"
-    assert len(recorder.happenings) == 1
+    assert len(recorder.events) == 1
     health.zone_is_up(ZONE, Aspect.WRITING, Aspect.FENCE)
     health.zone_is_up(ZONE)
     assert health.zone_problem(ZONE) == ""
-    assert recorder.happenings[1:] == [ZoneCameUp(zone=ZONE)]
+    assert recorder.events[1:] == [ZoneCameUp(zone=ZONE)]
 
 
 def test_a_server_that_answers_otherwise_is_told_from_one_that_does_not(health: Health, recorder: Recorder) -> None:
@@ -93,7 +93,7 @@ def test_a_server_that_answers_otherwise_is_told_from_one_that_does_not(health: 
         health.zone_cannot_be_asked(ZONE, error)
         assert health.cannot_be_asked(ZONE)
         assert (health.zone_aspect(ZONE), health.zone_problem(ZONE)) == (aspect, str(error))
-    assert recorder.happenings == [ZoneWentDown(zone=ZONE, detail="no answer")]
+    assert recorder.events == [ZoneWentDown(zone=ZONE, detail="no answer")]
     health.zone_is_up(ZONE, *ASKED_ASPECTS)
     assert not health.cannot_be_asked(ZONE)
 
@@ -146,7 +146,7 @@ def test_what_was_told_last_is_how_it_is(sequence: list[tuple[str, bool, list[As
             health.zone_is_up(zone, *aspects)
             wrong[zone] -= set(aspects or Aspect)
         for one, known in wrong.items():
-            told = [type(happening) for happening in recorder.happenings if getattr(happening, "zone", "") == one]
+            told = [type(event) for event in recorder.events if getattr(event, "zone", "") == one]
             assert told == [ZoneWentDown, ZoneCameUp] * (len(told) // 2) + [ZoneWentDown] * (len(told) % 2)
             assert bool(len(told) % 2) == bool(known) == bool(health.zone_problem(one))
             assert {aspect for aspect in Aspect if health.has(one, aspect)} == known
@@ -160,13 +160,13 @@ def test_a_store_that_is_another_s_is_told_of_as_that(health: Health, recorder: 
         assert (health.store_up, health.store_problem, health.identity_up) == (False, "empty", False)
     health.store_is_up(2)
     assert (health.store_up, health.identity_up) == (True, True)
-    assert recorder.happenings[1:] == [InstallationRefused(detail="empty"), InstallationAccepted()]
-    recorder.happenings.clear()
+    assert recorder.events[1:] == [InstallationRefused(detail="empty"), InstallationAccepted()]
+    recorder.events.clear()
     health.store_is_refused("empty")
     health.store_is_down(StoreDown("no answer"))
     health.store_is_refused("empty")
     health.store_is_up(3)
-    assert recorder.happenings == [
+    assert recorder.events == [
         InstallationRefused(detail="empty"),
         StoreWentDown(detail="no answer"),
         StoreCameUp(revision=3),
@@ -177,14 +177,14 @@ def test_a_store_that_is_another_s_is_told_of_as_that(health: Health, recorder: 
 def test_what_is_wrong_with_an_identity_is_told_of_once(health: Health, recorder: Recorder) -> None:
     """The installation's id, the enactor's, and a zone of another's: each makes it not well."""
     health.store_is_up(1)
-    recorder.happenings.clear()
+    recorder.events.clear()
     for problem in ("two of them", "two of them", "", ""):
         health.note_id(problem)
         assert health.identity_up == (not problem)
     for problem in ("none yet", "none yet", "", ""):
         health.note_installation(problem)
         assert health.identity_problems == ([problem] if problem else [])
-    assert recorder.happenings == [
+    assert recorder.events == [
         EnactorSameId(detail="two of them"),
         EnactorOwnId(),
         InstallationRefused(detail="none yet"),

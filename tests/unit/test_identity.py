@@ -127,7 +127,7 @@ async def test_enactors_that_race_agree_on_one_id(world: World) -> None:
     members = [await world.add(name) for name in "abc"]
     await world.publish(plan(fleet(3, 1)))
     await world.applied(1)
-    ids = {member.enactor.mirror.installation for member in members}
+    ids = {member.enactor.cache.installation for member in members}
     assert len(ids) == 1
     assert sum(len(member.recorder.of(InstallationMade)) for member in members) == 1
     standing = parse_fence(world.servers[ZONE].fence)
@@ -171,7 +171,7 @@ async def test_a_silent_zone_does_not_keep_an_id_from_being_made() -> None:
 async def test_a_zone_of_another_s_is_told_before_any_plan(world: World) -> None:
     """Nobody waits for a publication to learn that two installations name one zone."""
     member = await world.add("a")
-    await world.until(lambda: bool(member.enactor.mirror.installation))
+    await world.until(lambda: bool(member.enactor.cache.installation))
     world.servers[ZONE].put_fence(fence(THEIRS).seen)
     await world.until(lambda: f"another installation {THEIRS}" in reasons(member))
     world.servers[ZONE].put_fence(())
@@ -184,7 +184,7 @@ async def test_nobody_answers_and_no_id_is_made(world: World) -> None:
     member = await world.add("a")
     await world.until(lambda: "until the server of one zone" in reasons(member))
     world.servers[ZONE].up = True
-    await world.until(lambda: bool(member.enactor.mirror.installation))
+    await world.until(lambda: bool(member.enactor.cache.installation))
     await world.until(lambda: member.enactor.health.identity_up)
     assert len(member.recorder.of(InstallationRefused)) == len(member.recorder.of(InstallationAccepted)) == 1
 
@@ -193,13 +193,13 @@ async def test_a_fence_without_id_gets_ours_by_the_next_raise(world: World) -> N
     """Fences from before there were ids are ours by their scope."""
     world.servers[ZONE].put_fence(fence(generation=1).seen)
     member = await world.add("a")
-    await world.until(lambda: bool(member.enactor.mirror.installation))
+    await world.until(lambda: bool(member.enactor.cache.installation))
     for generation in (1, 2, 3):
         await world.publish(plan(fleet(3, generation)))
     await world.until(lambda: world.serves(fleet(3, 3)))
     standing = parse_fence(world.servers[ZONE].fence)
     assert standing is not None
-    assert standing.installation == member.enactor.mirror.installation
+    assert standing.installation == member.enactor.cache.installation
 
 
 @pytest.mark.parametrize("said", ["v=enactord2 anything", f"v=enactord1 scope=test gen=9 plan={MARK} id={THEIRS}"])
@@ -240,9 +240,9 @@ async def test_a_store_that_was_emptied_erases_no_copy(world: World) -> None:
     member = await world.add("a")
     await world.publish(plan(fleet(3, 1)))
     await world.applied(1)
-    await world.until(lambda: not member.enactor.mirror.dirty)
+    await world.until(lambda: not member.enactor.cache.dirty)
     copied, chunks = dict(member.copy.items), dict(member.copy.chunks)
-    saved = {key: item.value for key, item in member.enactor.mirror.items.items() if not item.lease}
+    saved = {key: item.value for key, item in member.enactor.cache.items.items() if not item.lease}
     await wipe(world)
     await world.until(lambda: "the plan store is empty" in reasons(member))
     assert "restore --from-copy" in reasons(member)
@@ -286,7 +286,7 @@ async def test_an_id_that_alone_was_lost_is_put_back(world: World, value: bytes 
     member = await world.add("a")
     await world.publish(plan(fleet(3, 1)))
     await world.applied(1)
-    own, key = member.enactor.mirror.installation, world.keys.installation
+    own, key = member.enactor.cache.installation, world.keys.installation
     await world.store.transact((), (Delete(key=key) if value is None else Put(key=key, value=value),))
     await world.until(lambda: member.recorder.of(InstallationRefused))
     deadline = asyncio.get_running_loop().time() + 10.0
@@ -388,8 +388,8 @@ async def test_a_store_without_an_id_owns_no_fence_that_has_one(world: World) ->
     assert not strict.owns(fence(THEIRS))
     assert unknown.owns(fence(THEIRS))
     assert strict.owns(replace(fence(THEIRS), installation=""))
-    member.enactor.mirror.installation = ""
-    del member.enactor.mirror.items[world.keys.installation]
+    member.enactor.cache.installation = ""
+    del member.enactor.cache.items[world.keys.installation]
     world.servers[ZONE].put_fence(fence(THEIRS).seen)
     look = await member.enactor.repairer.look(ZONE, paced=False)
     assert look.foreign

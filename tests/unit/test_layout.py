@@ -12,7 +12,7 @@ from enactord.store.layout import KINDS, Kind, OtherFormat, split_name
 PRODUCT = Path(__file__).resolve().parents[2] / "enactord"
 MAY_BUILD_KEYS = {"store/layout.py", "store/keys.py", "backends/skydns/zone.py"}
 """The last has keys of its own, in the etcd of a DNS server."""
-MAY_TAKE_THE_ROOT = {"store/keys.py", "operations/archive.py", "operations/news.py", "store/mirror.py"}
+MAY_TAKE_THE_ROOT = {"store/keys.py", "operations/archive.py", "operations/news.py", "store/cache.py"}
 """Those that read or watch a scope as a whole."""
 
 
@@ -48,7 +48,7 @@ def test_a_key_of_no_kind_is_unknown(name: str) -> None:
 
 
 def test_what_is_copied_is_cached() -> None:
-    """The copy on local disk is made from the mirror; chunks alone come to it another way."""
+    """The copy on local disk is made from the cache; chunks alone come to it another way."""
     assert [kind.name for kind in KINDS if kind.copied and not kind.cached] == ["chunk"]
     assert not [kind.name for kind in KINDS if kind.leased and kind.copied]
 

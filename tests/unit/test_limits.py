@@ -100,7 +100,7 @@ async def test_the_first_enactor_puts_its_limits_into_the_store_and_all_go_by_th
     world = World()
     world.settings["limits"] = tolerant(endpoints_removed_max_ratio=0.3)
     one = await world.add("a")
-    await world.until(lambda: one.enactor.mirror.rules)
+    await world.until(lambda: one.enactor.cache.rules)
     world.settings["limits"] = tolerant(endpoints_removed_max_ratio=1.0)
     other = await world.add("b")
     await world.until(lambda: other.enactor.settings.limits == one.enactor.settings.limits)
@@ -140,7 +140,7 @@ def test_the_stricter_of_two_ranges_lets_some_ttl_pass() -> None:
 async def test_damaged_limits_are_told_and_strict_until_they_are_put_right() -> None:
     world = World()
     member = await world.add("a")
-    await world.until(lambda: member.enactor.mirror.rules)
+    await world.until(lambda: member.enactor.cache.rules)
     await world.store.transact((), [Put(key=world.keys.limits, value=b"limits 1\njunk")])
     await world.until(lambda: any("limits are damaged" in reason for reason in member.enactor.reasons()))
     assert member.enactor.settings.limits == LIMITS

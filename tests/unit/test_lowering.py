@@ -220,7 +220,7 @@ async def test_an_enactor_that_slept_does_not_raise_it_again(world: Stuck) -> No
     read, asleep, awake = zone.read_fence, asyncio.Event(), asyncio.Event()
 
     async def sleepy() -> Any:
-        if not asleep.is_set() and member.enactor.mirror.fences[ZONE] == FAR:
+        if not asleep.is_set() and member.enactor.cache.fences[ZONE] == FAR:
             asleep.set()
             await awake.wait()
         return await read()

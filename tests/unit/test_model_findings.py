@@ -32,8 +32,8 @@ async def judging_only(world: World, name: str) -> Member:
     member = await world.add(name)
     member.task.cancel()
     await asyncio.gather(member.task, return_exceptions=True)
-    await member.enactor.mirror.load(world.store)
-    member.enactor.health.store_is_up(member.enactor.mirror.revision)
+    await member.enactor.cache.load(world.store)
+    member.enactor.health.store_is_up(member.enactor.cache.revision)
     return member
 
 
@@ -50,7 +50,7 @@ async def test_alone_repair_lets_be_what_the_plan_says(world: World, offset_s: f
     world.clock = right
     await world.until(lambda: slow.enactor.store_up)
     await world.publish(plan(fleet(1, 3, addresses=1)))
-    await world.until(lambda: slow.enactor.mirror.ledger.totals.held == 1)
+    await world.until(lambda: slow.enactor.cache.ledger.totals.held == 1)
     assert {h.guard for m in world.members.values() for h in m.recorder.of(EndpointHeld)} == {"velocity"}
     slow.store.cut()
     await world.until(lambda: not slow.enactor.store_up)
@@ -115,12 +115,12 @@ async def test_repair_refills_with_what_was_served_what_a_plan_is_about_to_write
     claim = await session.claim(2)
     assert claim is not None
     fence = Fence(scope=SCOPE, generation=2, plan=second.mark)
-    before = judge.enactor.mirror.fence(ZONE)
-    opener = FenceRaiser(judge.enactor.settings, judge.enactor.ports, judge.enactor.mirror)
+    before = judge.enactor.cache.fence(ZONE)
+    opener = FenceRaiser(judge.enactor.settings, judge.enactor.ports, judge.enactor.cache)
     opened = await opener.raise_fence(ZONE, fence, claim, before)
     assert opened.how is Raising.RAISED
     await session.close()
-    await judge.enactor.mirror.load(world.store)
+    await judge.enactor.cache.load(world.store)
     world.servers[ZONE].put_foreign(NAME)
     assert (await judge.enactor.repairer.look(ZONE)).repaired == (NAME,)
     assert world.serves(fleet(1, 1))

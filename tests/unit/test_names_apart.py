@@ -213,7 +213,7 @@ async def test_an_emptied_name_is_refilled_while_its_write_has_no_end() -> None:
     world.stuck = True
     member = await world.add("b")
     await world.publish(plan(fleet(20, 2)))
-    await world.until(lambda: member.enactor.mirror.ledger.totals.pending == 20)
+    await world.until(lambda: member.enactor.cache.ledger.totals.pending == 20)
     await world.until(lambda: "not finished" in str(member.enactor.account.notes()) or member.enactor.reasons() != [])
     victim = f"n00003.{ZONE}"
     world.servers[ZONE].put_foreign(victim)

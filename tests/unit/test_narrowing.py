@@ -147,7 +147,7 @@ async def test_a_server_that_says_nothing_to_a_probe_refuses_no_name() -> None:
     writer = ZoneWriter(ports, site.recorder, random.Random(1))
     writer.budget.tokens = 1.0
     fates = await writer.write(FENCE, changes(names(4)))
-    assert {written.fate for written in fates.values()} == {Fate.OPEN}
+    assert {written.fate for written in fates.values()} == {Fate.UNRESOLVED}
 
 
 async def test_a_refusal_behind_a_fence_that_moved_says_so() -> None:
@@ -177,8 +177,8 @@ async def test_names_beyond_the_limit_stay_open_and_it_is_said_once() -> None:
         before = len(site.zone.writes)
         fates = await site.writer.write(FENCE, changes(left), Narrowing(left=24))
         assert len(site.zone.writes) - before <= 24 + 1 + -(-len(left) // 8)
-        assert {written.fate for written in fates.values()} <= {Fate.REJECTED, Fate.OPEN}
-        left, passes = [name for name in left if fates[name].fate is Fate.OPEN], passes + 1
+        assert {written.fate for written in fates.values()} <= {Fate.REJECTED, Fate.UNRESOLVED}
+        left, passes = [name for name in left if fates[name].fate is Fate.UNRESOLVED], passes + 1
     assert 1 < passes < 9
     assert len(site.recorder.of(NarrowingPaused)) == passes - 1
 

@@ -14,8 +14,8 @@ from enactord.core.records import Change, Committed, Records, Served, Transactio
 from enactord.operations import acts as operations
 from enactord.operations.acts import Adopted, Denied, How, Published, Scope
 from enactord.operations.news import news
+from enactord.store.cache import Cache
 from enactord.store.layout import CHUNK, PLAN, Kind
-from enactord.store.mirror import Mirror
 from enactord.store.plans import Orders
 from planner_stub.fleet import Fleet
 from planner_stub.names import FIRST_NAME, choose_names
@@ -127,7 +127,7 @@ async def test_publish_reports_what_will_be_held(world: World, scope: Scope) -> 
     done = await operations.publish(scope, draft(fleet(10) | {f"n00002.{ZONE}": []}), Orders())
     assert isinstance(done, Published)
     assert [(held.name, held.refusal.guard) for held in done.held] == [(f"n00002.{ZONE}", "targets_min")]
-    await world.until(lambda: world.members["e1"].enactor.mirror.ledger.totals.held == 1)
+    await world.until(lambda: world.members["e1"].enactor.cache.ledger.totals.held == 1)
 
 
 async def test_approve_passes_the_removal_guard(world: World, scope: Scope) -> None:
@@ -191,7 +191,7 @@ async def test_an_approval_needs_somebody_else_where_the_limits_say_so(world: Wo
         denied = await operations.approve(careful, what, author=author, reason="meant")
         assert isinstance(denied, Denied), what
         assert denied.refusals[0].guard == "second_person"
-    assert (await scope.mirror()).head == 1
+    assert (await scope.cache()).head == 1
     for what in (1, draft(fleet(10, 2))):
         assert isinstance(await operations.approve(careful, what, author="bob", reason="meant"), Published)
     assert isinstance(await operations.rollback(careful, 2, author="bob", reason="was better"), Published)
@@ -213,8 +213,8 @@ async def test_freeze_warns_publishers_and_thaw_tells_who_froze(world: World, sc
 async def test_status_and_documents_are_json(world: World, scope: Scope) -> None:
     """Every document is plain JSON, and shows plan, fence and endpoints."""
     await applied(world, scope, fleet(10))
-    mirror = await scope.mirror()
-    status = operations.status_document(mirror, scope.zones, scope.clock.now())
+    cache = await scope.cache()
+    status = operations.status_document(cache, scope.zones, scope.clock.now())
     assert status["head"] == 1
     assert status["zones"] == [
         {
@@ -230,10 +230,10 @@ async def test_status_and_documents_are_json(world: World, scope: Scope) -> None
     ]
     assert status["endpoints"]["applied"] == 10
     assert [enactor["id"] for enactor in status["enactors"]] == ["e1"]
-    entries = operations.find_entries(mirror)
-    history = await operations.history_document(mirror, scope.plans, f"n00001.{ZONE}", scope.zones)
+    entries = operations.find_entries(cache)
+    history = await operations.history_document(cache, scope.plans, f"n00001.{ZONE}", scope.zones)
     assert [change["generation"] for change in history["plans"]] == [1]
-    documents = [status, operations.plans_document(mirror), history]
+    documents = [status, operations.plans_document(cache), history]
     documents += [operations.endpoint_document(entry, scope.zones) for entry in entries.values()]
     for document in documents:
         json.dumps(document)
@@ -247,7 +247,7 @@ async def test_history_shows_only_where_it_changed(world: World, scope: Scope) -
     without = fleet(10)
     del without[name]
     await applied(world, scope, without)
-    history = await operations.history_document(await scope.mirror(), scope.plans, name, scope.zones)
+    history = await operations.history_document(await scope.cache(), scope.plans, name, scope.zones)
     assert [(change["generation"], change["content"] is None) for change in history["plans"]] == [(3, True), (1, False)]
     assert history["ledger"] is None
 
@@ -303,7 +303,7 @@ async def test_adopt_makes_a_held_name_the_ledgers(world: World, scope: Scope) -
     name = f"n00001.{ZONE}"
     await foreign(world, name, (bytes((10, 1, 1, 1)), bytes((10, 1, 1, 2))), ttl_s=30)
     await operations.publish(scope, draft(fleet(3)), Orders())
-    await world.until(lambda: world.members["e1"].enactor.mirror.ledger.totals.held == 1)
+    await world.until(lambda: world.members["e1"].enactor.cache.ledger.totals.held == 1)
     zones = {ZONE: (world.members["e1"].zones[ZONE], 16)}
     done = await operations.adopt(scope, [name], zones, author="op")
     assert isinstance(done, Adopted)
@@ -342,7 +342,7 @@ async def test_adopt_before_the_first_plan_enters_records_as_they_are(world: Wor
         scope, [f"there.{ZONE}"], {ZONE: (Answers({f"there.{ZONE}": served}), 16)}, author="op"
     )
     assert isinstance(done, Adopted)
-    entry = operations.find_entries(await scope.mirror())[f"there.{ZONE}"]
+    entry = operations.find_entries(await scope.cache())[f"there.{ZONE}"]
     assert entry.applied is not None
     assert entry.applied == entry.good
     assert entry.applied.generation == 0
@@ -351,16 +351,16 @@ async def test_adopt_before_the_first_plan_enters_records_as_they_are(world: Wor
 
 async def test_news_tells_what_changed(world: World, scope: Scope) -> None:
     """Publication, open, settle, hold and freeze each are one event, in order."""
-    mirror = await scope.mirror()
+    cache = await scope.cache()
     await operations.publish(scope, draft(fleet(3) | {f"n00002.{ZONE}": []}), Orders(author="me"))
-    await world.until(lambda: world.members["e1"].enactor.mirror.ledger.totals.held == 1)
+    await world.until(lambda: world.members["e1"].enactor.cache.ledger.totals.held == 1)
     await world.applied(1)
     await operations.freeze(scope, mode="all", reason="look", author="op")
     await operations.thaw(scope, author="op")
     seen: list[str] = []
-    async for changes in scope.store.watch(scope.keys.root, start_revision=mirror.revision + 1):
-        seen += [event["event"] for event in news(mirror, changes)]
-        mirror.apply(changes)
+    async for changes in scope.store.watch(scope.keys.root, start_revision=cache.revision + 1):
+        seen += [event["event"] for event in news(cache, changes)]
+        cache.apply(changes)
         if seen and seen[-1] == "thawed":
             break
     told = [event for event in seen if not event.startswith("enactor.")]
@@ -437,8 +437,8 @@ async def test_planner_goes_on_when_the_store_was_away(world: World, scope: Scop
 async def test_status_says_what_cannot_be_read(scope: Scope) -> None:
     """A damaged manifest is listed as unreadable; it does not break the list."""
     await scope.store.transact((), (Put(key=scope.keys.plan(7), value=b"garbage"),))
-    mirror: Mirror = await scope.mirror()
-    assert "unreadable" in operations.plans_document(mirror)[0]
+    cache: Cache = await scope.cache()
+    assert "unreadable" in operations.plans_document(cache)[0]
 
 
 async def test_a_publisher_can_refuse_what_would_be_held(world: World, scope: Scope) -> None:

@@ -19,8 +19,8 @@ from enactord.operations.acts import Denied, How, Published, Scope
 from enactord.operations.news import compare, glance
 from enactord.operations.override import Overridden, end_expired, end_override, override
 from enactord.operations.override_draft import Wanted
+from enactord.store.cache import Cache
 from enactord.store.layout import OVERRIDE
-from enactord.store.mirror import Mirror
 from enactord.store.overrides import override_value, parse_override
 from enactord.store.plans import Orders
 from tests.unit.command import ctl_in
@@ -149,7 +149,7 @@ async def test_guards_judge_it_and_nothing_is_stored_where_they_would_hold_the_n
     assert isinstance(denied, Denied)
     assert denied.refusals[0].guard == "velocity"
     assert await weights(scope) == {A: 0, B: W, C: W}
-    assert len((await scope.mirror()).overrides) == 1
+    assert len((await scope.cache()).overrides) == 1
     strict = replace(scope, limits=scope.limits.replaced(second_person=True))
     assert isinstance(await override(strict, wanted, author="alice", reason="-", approved=True), Denied)
     assert isinstance(await override(scope, wanted, author="alice", reason="-", approved=True), Overridden)
@@ -191,19 +191,19 @@ async def test_what_makes_no_sense_is_refused_with_why(scope: Scope, wanted: Wan
     assert isinstance(done, Denied)
     assert words in str(done.refusals[0])
     assert (await scope.plans.newest())[0] == 1
-    assert not (await scope.mirror()).overrides
+    assert not (await scope.cache()).overrides
 
 
 async def test_time_that_is_over_ends_it_once_among_several_enactors(world: World, scope: Scope) -> None:
     """An enactor publishes the planner's content; nobody publishes twice; the audit log has the enactor's name."""
     await publish(scope, named([A, B, C]))
     await drain(scope)
-    mirror = Mirror(scope.keys)
-    await mirror.load(world.store)
-    following = asyncio.ensure_future(mirror.follow(world.store))
+    cache = Cache(scope.keys)
+    await cache.load(world.store)
+    following = asyncio.ensure_future(cache.follow(world.store))
     recorder = Recorder()
     enders = [
-        asyncio.ensure_future(end_expired(lambda: scope, mirror, f"e{number}", recorder, apart_s=0.05))
+        asyncio.ensure_future(end_expired(lambda: scope, cache, f"e{number}", recorder, apart_s=0.05))
         for number in range(3)
     ]
     try:
@@ -211,7 +211,7 @@ async def test_time_that_is_over_ends_it_once_among_several_enactors(world: Worl
         assert (await scope.plans.newest())[0] == 2, "not before its time"
         assert isinstance(world.clock, JumpingClock)
         world.clock.offset_s += HOUR_S + 1
-        await world.until(lambda: not mirror.overrides)
+        await world.until(lambda: not cache.overrides)
         await asyncio.sleep(0.3)
         assert (await scope.plans.newest())[0] == 3
         assert await weights(scope) == {A: W, B: W, C: W}
@@ -423,14 +423,14 @@ async def test_a_zone_that_left_and_damage_stop_no_publication(world: World, sco
 async def test_it_is_told_wherever_the_endpoint_is(world: World, scope: Scope) -> None:
     """In the status, with the endpoint, in a plan's document, and as news."""
     await publish(scope, named([A, B, C]))
-    mirror = Mirror(scope.keys)
-    await mirror.load(world.store)
-    before = glance(mirror)
+    cache = Cache(scope.keys)
+    await cache.load(world.store)
+    before = glance(cache)
     made = await drain(scope)
-    await mirror.load(world.store)
-    after = glance(mirror)
-    assert "overridden by alice until" in next(said["text"] for said in compare(before, after, mirror))
-    assert operations.status_document(mirror, [ZONE], 0.0)["overrides"][0]["id"] == made.override.id
+    await cache.load(world.store)
+    after = glance(cache)
+    assert "overridden by alice until" in next(said["text"] for said in compare(before, after, cache))
+    assert operations.status_document(cache, [ZONE], 0.0)["overrides"][0]["id"] == made.override.id
     assert made.published.document()["overridden"] == [NAME]
     assert "enactorctl override end" in made.override.note()
 
@@ -440,7 +440,7 @@ async def test_a_dry_run_shows_and_stores_nothing(scope: Scope) -> None:
     made = await drain(scope, how=How(dry_run=True))
     assert [change["name"] for change in made.published.document()["diff"]["added"]] == [NAME]
     assert (await scope.plans.newest())[0] == 1
-    assert not (await scope.mirror()).overrides
+    assert not (await scope.cache()).overrides
 
 
 @settings(deadline=None, max_examples=200)

@@ -133,7 +133,7 @@ async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Fleet]:
 
 async def settled(world: Fleet, member: Member, generation: int) -> None:
     """Wait until a plan is applied, as the enactor sees it, and nothing is wrong."""
-    await world.until(lambda: member.enactor.mirror.applied(ZONE) == generation and not member.enactor.reasons())
+    await world.until(lambda: member.enactor.cache.applied(ZONE) == generation and not member.enactor.reasons())
 
 
 async def aside(world: Fleet, member: Member, server: str) -> None:
@@ -154,7 +154,7 @@ def move(world: Fleet, source: str, target: str) -> None:
 async def begun(world: Fleet, *servers: str) -> Member:
     member = await world.start("a", *servers)
     await world.publish(plan(fleet(20, 1)))
-    await world.until(lambda: member.enactor.mirror.applied(ZONE) == 1)
+    await world.until(lambda: member.enactor.cache.applied(ZONE) == 1)
     await world.until(lambda: not member.enactor.reasons())
     return member
 
@@ -184,7 +184,7 @@ async def test_a_primary_that_moved_is_followed_by_all(world: Fleet) -> None:
     assert world.serves_on(ONE, fleet(20, 1))
     for each in (member, other):
         await settled(world, each, 2)
-    chosen = [happening for each in (member, other) for happening in each.recorder.of(PrimaryChosen)]
+    chosen = [event for each in (member, other) for event in each.recorder.of(PrimaryChosen)]
     assert [(one.before, one.primary) for one in chosen] == [("", ONE), (ONE, THREE)] or [
         (one.before, one.primary) for one in chosen
     ] == [(ONE, THREE)]
@@ -289,7 +289,7 @@ async def test_a_server_that_no_config_names_any_more_is_left(world: Fleet, serv
     assert await world.recorded() == (THREE if len(servers) > 1 else "")
     await world.publish(plan(fleet(20, 2)))
     await world.until(lambda: world.serves_on(THREE, fleet(20, 2)))
-    assert member.enactor.mirror.applied(ZONE) == 1
+    assert member.enactor.cache.applied(ZONE) == 1
 
 
 async def test_fleets_of_one_server_each_need_not_agree_on_its_name(world: Fleet) -> None:
@@ -342,11 +342,11 @@ async def test_one_zone_that_stands_aside_costs_the_others_nothing(monkeypatch: 
     member = await world.start("a", ONE, TWO)
     both = fleet(10, 1) | fleet(10, 1, zone=other)
     await world.publish(plan(both))
-    await world.until(lambda: member.enactor.mirror.applied(ZONE) == 1 == member.enactor.mirror.applied(other))
+    await world.until(lambda: member.enactor.cache.applied(ZONE) == 1 == member.enactor.cache.applied(other))
     late = await world.start("z", THREE)
     await aside(world, late, ONE)
     await world.publish(plan(fleet(10, 2) | fleet(10, 2, zone=other)))
-    await world.until(lambda: late.enactor.mirror.applied(ZONE) == 2 == late.enactor.mirror.applied(other))
+    await world.until(lambda: late.enactor.cache.applied(ZONE) == 2 == late.enactor.cache.applied(other))
     await asyncio.sleep(1.0)
     assert not late.recorder.of(PlanSuperseded)
     await world.close()

@@ -87,13 +87,13 @@ async def test_a_zone_that_left_the_config_keeps_its_own_plans_alone() -> None:
     world = World(zones=(ZONE, OLD))
     first = await world.add("a")
     await world.publish(plan(fleet(3) | {f"b.{OLD}": ["10.0.0.1"]}))
-    await world.until(lambda: first.enactor.mirror.applied(OLD) == 1 == first.enactor.mirror.applied(ZONE))
+    await world.until(lambda: first.enactor.cache.applied(OLD) == 1 == first.enactor.cache.applied(ZONE))
     await world.stop("a")
     del world.servers[OLD], world.zone_settings[OLD]
     member = await world.add("b")
     for generation in range(2, 8):
         await world.publish(plan(fleet(3, generation)))
-        await world.until(lambda: member.enactor.mirror.applied(ZONE) == generation)  # noqa: B023
+        await world.until(lambda: member.enactor.cache.applied(ZONE) == generation)  # noqa: B023
     verdicts = await pruner(world, member, plans=2).prune()
     assert await world.plans.generations() == [1, 6, 7]
     assert kept(verdicts)[1] == "fence"
@@ -133,6 +133,6 @@ async def test_a_scope_of_many_zones_is_pruned() -> None:
     member = await world.add("a")
     for generation in (1, 2):
         await world.publish(plan({f"a.{zone}": [f"10.0.0.{generation}"] for zone in zones}))
-        await world.until(lambda: all(member.enactor.mirror.applied(zone) == generation for zone in zones))  # noqa: B023
+        await world.until(lambda: all(member.enactor.cache.applied(zone) == generation for zone in zones))  # noqa: B023
     assert kept(await pruner(world, member).prune()) == {2: "fence"}
     await world.close()

@@ -28,8 +28,8 @@ from enactord.operations import audit
 from enactord.operations.acts import Denied, How, Published, Scope, diff_plans
 from enactord.operations.news import compare, glance
 from enactord.operations.refused import contrast, find
+from enactord.store.cache import Cache
 from enactord.store.layout import CHUNK, CONTRIBUTION
-from enactord.store.mirror import Mirror
 from enactord.store.plans import Orders
 from tests.unit.command import ctl_in
 from tests.world import SCOPE, ZONE, World, fleet, plan, tolerant
@@ -340,19 +340,19 @@ def test_damage_is_an_error_of_its_own(cut: int, flip: int) -> None:
 async def test_news_tell_it_once(world: World, scope: Scope) -> None:
     """The first refusal of a content is news; the same again is none."""
     await publish(scope, plan(fleet(10)))
-    mirror = Mirror(scope.keys)
-    await mirror.load(world.store)
-    before = glance(mirror)
+    cache = Cache(scope.keys)
+    await cache.load(world.store)
+    before = glance(cache)
     kept = await refused(scope, plan(fleet(4)))
-    await mirror.load(world.store)
-    after = glance(mirror)
-    assert [said["text"] for said in compare(before, after, mirror)] == [
+    await cache.load(world.store)
+    after = glance(cache)
+    assert [said["text"] for said in compare(before, after, cache)] == [
         f"a publication of planner default refused: {', '.join(one.guard for one in kept.refusals)}; it is kept as"
         f" {kept.mark}"
     ]
     await refused(scope, plan(fleet(4)))
-    await mirror.load(world.store)
-    assert not list(compare(after, glance(mirror), mirror))
+    await cache.load(world.store)
+    assert not list(compare(after, glance(cache), cache))
 
 
 def test_the_command_line_lists_shows_and_approves(tmp_path: Any) -> None:

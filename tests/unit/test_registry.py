@@ -17,12 +17,12 @@ from enactord.core.plan import Manifest, content_digest, plan_digest, read_plan
 from enactord.core.refusal import Refusal
 from enactord.core.retention import Keep
 from enactord.engine.prune import Pruner
+from enactord.store.cache import Cache
 from enactord.store.control import Freeze, freeze
 from enactord.store.fences import QUIET_A_TRANSACTION, Fences, Quiet
 from enactord.store.keys import Keys, applied_value, manifest_value, record_value
 from enactord.store.ledger import Ledger, Permit
 from enactord.store.ledger_index import NOT_STORED_SO, bucket_value
-from enactord.store.mirror import Mirror
 from enactord.store.plans import Orders, Plans
 from enactord.store.session import Claim, Session
 from enactord.stores.memory import MemoryStore
@@ -43,7 +43,7 @@ class Ground:
     claim: Claim
     record: FenceRecord
     ledger: Ledger
-    mirror: Mirror
+    cache: Cache
 
     @property
     def permit(self) -> Permit:
@@ -94,15 +94,15 @@ async def ground() -> Ground:
     fence = Fence(scope=SCOPE, generation=1, plan=manifest.mark)
     record = await Fences(store, KEYS).open(ZONE, fence, claim, None)
     assert record == raised(fence, 0)
-    mirror = Mirror(KEYS)
-    await mirror.load(store)
-    return Ground(store, plans, session, claim, record, Ledger(store, KEYS, mirror), mirror)
+    cache = Cache(KEYS)
+    await cache.load(store)
+    return Ground(store, plans, session, claim, record, Ledger(store, KEYS, cache), cache)
 
 
 async def test_begin_and_commit_need_a_claim_that_lives(ground: Ground) -> None:
     """An enactor whose lease ran out cannot write to the store either, not even with a claim made anew."""
     assert await ground.ledger.begin(ground.permit, BUCKET, {ID: 0})
-    read = {ID: ground.mirror.ledger.revision(ID)}
+    read = {ID: ground.cache.ledger.revision(ID)}
     await ground.store.revoke(ground.session.lease)
     assert not await ground.ledger.commit(ground.permit, BUCKET, read)
     await ground.session.keep({})
@@ -208,7 +208,7 @@ async def test_what_changes_between_judging_and_deleting_keeps_the_plan(ground: 
     await ground.session.release(ground.claim)
     store: Any = Meddling(ground.store, meddle, deletes_the_plan)
     pruner = Pruner(store, SCOPE, zones=[ZONE], keep=Keep(plans=1), clock=WallClock(), observer=Recorder())
-    evidence = Mirror(KEYS)
+    evidence = Cache(KEYS)
     await evidence.load(ground.store)
     assert await pruner._prune_once(evidence, {}, dry_run=False), "the race must be seen as lost"
     assert await ground.store.get([KEYS.plan(1)])
@@ -249,14 +249,14 @@ async def settled(ground: Ground) -> tuple[Claim, Fence, Quiet]:
     assert await ground.ledger.begin(ground.permit, BUCKET, {ID: 0})
     assert await ground.ledger.settle(ground.permit)
     claim, fence = await ground.next_plan()
-    await ground.mirror.load(ground.store)
-    return claim, fence, Quiet(record=ground.record, ledger_revision=ground.mirror.ledger.zone_revision(ZONE))
+    await ground.cache.load(ground.store)
+    return claim, fence, Quiet(record=ground.record, ledger_revision=ground.cache.ledger.zone_revision(ZONE))
 
 
 async def applied(ground: Ground) -> int:
-    mirror = Mirror(KEYS)
-    await mirror.load(ground.store)
-    return mirror.applied(ZONE)
+    cache = Cache(KEYS)
+    await cache.load(ground.store)
+    return cache.applied(ZONE)
 
 
 async def test_a_zone_that_a_plan_leaves_as_it_is_is_settled_in_the_store(ground: Ground) -> None:
@@ -271,7 +271,7 @@ async def test_a_zone_that_a_plan_leaves_as_it_is_is_settled_in_the_store(ground
 
 
 async def test_what_another_version_has_recorded_as_applied_is_not_replaced(ground: Ground) -> None:
-    """Though the mirror has not shown it yet: the store compares."""
+    """Though the cache has not shown it yet: the store compares."""
     newer = b"applied 2\nmore"
     await ground.store.transact((), (Put(key=KEYS.applied(ZONE), value=newer),))
     assert not await ground.ledger.settle(ground.permit)
@@ -368,8 +368,8 @@ async def test_half_a_plan_that_was_given_up_is_no_ground_to_settle_on(ground: G
     record = await ground.fences.open(ZONE, fence, claim, ground.record)
     assert record is not None
     claim, fence = await ground.next_plan(4, 2)
-    await ground.mirror.load(ground.store)
-    quiet = Quiet(record=record, ledger_revision=ground.mirror.ledger.zone_revision(ZONE))
+    await ground.cache.load(ground.store)
+    quiet = Quiet(record=record, ledger_revision=ground.cache.ledger.zone_revision(ZONE))
     assert not await ground.fences.keep(claim, 4, fence.plan, {ZONE: quiet})
     assert await ground.fences.read(ZONE) == record
 
@@ -465,29 +465,29 @@ async def fill(ground: Ground, entries: Bucket, slots: int) -> None:
     """Store a ledger under a number of slots."""
     for slot, bucket in split_names(entries, slots).items():
         await putting(KEYS.ledger(BucketId(ZONE, slot, slots)), bucket_value(bucket, slots))(ground)
-    await ground.mirror.load(ground.store)
+    await ground.cache.load(ground.store)
 
 
 async def stored_ledger(ground: Ground) -> tuple[set[int], Bucket]:
     """The numbers of slots in the store, and the entries, each of which is there once."""
-    mirror = Mirror(KEYS)
-    await mirror.load(ground.store)
-    entries = list(mirror.ledger.entries())
+    cache = Cache(KEYS)
+    await cache.load(ground.store)
+    entries = list(cache.ledger.entries())
     found = {entry.name: entry for entry in entries}
     assert len(found) == len(entries)
-    return mirror.ledger.levels(ZONE), found
+    return cache.ledger.levels(ZONE), found
 
 
 @pytest.mark.parametrize(("before", "after"), [(1, 1), (1, 64), (64, 1), (16, 32), (32, 16)])
 async def test_a_ledger_is_cut_anew(ground: Ground, before: int, after: int) -> None:
-    """The same entries, all under one number of slots, which the record then says; the mirror knows it at once."""
+    """The same entries, all under one number of slots, which the record then says; the cache knows it at once."""
     entries = entries_of(1500)
     await fill(ground, entries, before)
     permit = await ground.ledger.reshape(ground.permit, after)
     assert permit == replace(ground.permit, record=replace(ground.record, slots=after))
     assert await ground.fences.read(ZONE) == permit.record
     assert await stored_ledger(ground) == ({after}, entries)
-    index = ground.mirror.ledger
+    index = ground.cache.ledger
     assert index.levels(ZONE) == {after}
     assert {entry.name: entry for entry in index.entries()} == entries
     bucket = bucket_of(f"n00007.{ZONE}", ZONE, after)
@@ -548,7 +548,7 @@ async def test_cutting_anew_stops_where_something_else_has_moved(
     """Another enactor's change between reading and moving, or before the end, is never overwritten."""
     await fill(ground, entries_of(200), 2)
     store: Any = Meddling(ground.store, meddle, when)
-    ledger = Ledger(store, KEYS, ground.mirror)
+    ledger = Ledger(store, KEYS, ground.cache)
     assert await ledger.reshape(ground.permit, 8) is None
     key = meddle.key
     item = (await ground.store.get([key])).get(key)
@@ -570,13 +570,13 @@ async def test_cutting_anew_goes_on_where_another_left_off(ground: Ground) -> No
     entries = entries_of(200)
     await fill(ground, entries, 2)
     store: Any = Breaking(ground.store, 2, StoreUnknown)
-    assert await Ledger(store, KEYS, ground.mirror).reshape(ground.permit, 64) is None
+    assert await Ledger(store, KEYS, ground.cache).reshape(ground.permit, 64) is None
     levels, found = await stored_ledger(ground)
     assert levels not in ({2}, {64})
     assert found == entries
-    await ground.mirror.load(ground.store)
+    await ground.cache.load(ground.store)
     stale = BucketId(ZONE, 0, 2)
-    assert ground.mirror.ledger.revision(stale) == NOT_STORED_SO
+    assert ground.cache.ledger.revision(stale) == NOT_STORED_SO
     assert not await ground.ledger.begin(ground.permit, {stale: {}}, {stale: NOT_STORED_SO})
     assert await ground.ledger.reshape(ground.permit, 64) is not None
     assert await stored_ledger(ground) == ({64}, entries)

@@ -30,7 +30,7 @@ class Left(World):
     async def begin(self) -> None:
         member = await self.add("a")
         await self.publish(plan(fleet(10) | NAMES))
-        await self.until(lambda: member.enactor.mirror.applied(OLD) == 1 == member.enactor.mirror.applied(ZONE))
+        await self.until(lambda: member.enactor.cache.applied(OLD) == 1 == member.enactor.cache.applied(ZONE))
         self.old = member.enactor.ports.zones[OLD]
 
     async def leave(self) -> None:
@@ -38,7 +38,7 @@ class Left(World):
         self.old_server = self.servers.pop(OLD)
         del self.zone_settings[OLD]
         member = await self.add("b")
-        await self.until(lambda: [one.id for one in member.enactor.mirror.enactors] == ["b"])
+        await self.until(lambda: [one.id for one in member.enactor.cache.enactors] == ["b"])
 
     @property
     def at_hand(self) -> Scope:
@@ -197,7 +197,7 @@ async def test_a_zone_that_comes_back_goes_on_above_its_fence(world: Left) -> No
         await back.publish(plan(fleet(10, generation) | fleet(20, generation, zone=OLD)))
     await back.until(lambda: back.serves(fleet(20, 5, zone=OLD)), 20.0)
     assert status_document(await world.view(), [ZONE, OLD], world.clock.now())["retired"] == []
-    await back.until(lambda: member.enactor.mirror.applied(OLD) == 5)
+    await back.until(lambda: member.enactor.cache.applied(OLD) == 5)
     await back.stop("c")
 
 

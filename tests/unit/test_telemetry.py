@@ -14,7 +14,7 @@ from prometheus_client.core import Metric
 from enactord.core import events
 from enactord.http.app import standing
 from enactord.http.feed import Feed
-from enactord.store.mirror import Mirror
+from enactord.store.cache import Cache
 from enactord.telemetry.failures import Failures
 from enactord.telemetry.fanout import Fanout
 from enactord.telemetry.lag import watch_lag
@@ -39,8 +39,8 @@ def test_a_line_is_one_document_named_by_its_event() -> None:
 
 def test_every_event_can_be_logged_and_has_an_id_of_its_own() -> None:
     """No two kinds of event share an id; each id is lower case with dots."""
-    named = [kind for kind in vars(events).values() if isinstance(kind, type) and issubclass(kind, events.Happening)]
-    kinds = [kind for kind in named if kind is not events.Happening]
+    named = [kind for kind in vars(events).values() if isinstance(kind, type) and issubclass(kind, events.Event)]
+    kinds = [kind for kind in named if kind is not events.Event]
     assert len({kind.id for kind in kinds}) == len(kinds)
     assert all(kind.severity in get_args(events.Severity) for kind in kinds)
 
@@ -59,7 +59,7 @@ def test_batches_tell_their_slowest_endpoint_not_all_of_them() -> None:
     """A line stays a line, whatever the number of endpoints."""
     stream = io.StringIO()
     LogObserver(make_logger("info", "json", stream)).observe(
-        events.BatchCommitted(
+        events.SliceCommitted(
             zone=ZONE, generation=1, endpoints=1000, seen=1000, write_s=0.1, verify_s=0.1, apply_s=(0.5,) * 1000
         )
     )
@@ -69,7 +69,7 @@ def test_batches_tell_their_slowest_endpoint_not_all_of_them() -> None:
 
 
 @pytest.mark.parametrize(
-    ("happening", "sample"),
+    ("event", "sample"),
     [
         (HELD, 'enactord_refusals_total{guard="velocity"} 1.0'),
         (
@@ -99,12 +99,12 @@ def test_batches_tell_their_slowest_endpoint_not_all_of_them() -> None:
         (events.Retried(target=ZONE, detail="", delay_s=0.1), f'enactord_retries_total{{target="{ZONE}"}} 1.0'),
     ],
 )
-def test_each_event_moves_its_metric(happening: events.Happening, sample: str) -> None:
+def test_each_event_moves_its_metric(event: events.Event, sample: str) -> None:
     """By exactly one, or to the value that it carries."""
     registry = CollectorRegistry()
     metrics = Metrics(registry, [ZONE])
     assert sample not in generate_latest(registry).decode()
-    metrics.observe(happening)
+    metrics.observe(event)
     assert sample in generate_latest(registry).decode()
 
 
@@ -119,8 +119,8 @@ async def test_a_scope_at_work_sets_every_metric() -> None:
     await world.publish(plan(fleet(20, 2) | {f"n00003.{ZONE}": []}))
     await world.applied(2)
     await member.enactor.repairer.look(ZONE)
-    for happening in member.recorder.happenings:
-        metrics.observe(happening)
+    for event in member.recorder.events:
+        metrics.observe(event)
     metrics.refresh(standing(member.enactor))
     text = generate_latest(registry).decode()
     for sample in (
@@ -158,8 +158,8 @@ class Mute:
 class Broken:
     """An observer, and a collector of metrics, that always fails."""
 
-    def observe(self, happening: events.Happening) -> None:
-        raise ValueError(happening.id)
+    def observe(self, event: events.Event) -> None:
+        raise ValueError(event.id)
 
     def collect(self) -> Iterable[Metric]:
         raise ValueError("cannot be read")
@@ -218,7 +218,7 @@ def test_an_observer_that_fails_reaches_neither_the_engine_nor_the_others() -> N
     fanout = Fanout({"log": Broken(), "metrics": recorder, "feed": Broken()}, failures)
     for _ in range(3):
         fanout.observe(HELD)
-    assert recorder.happenings == [HELD] * 3
+    assert recorder.events == [HELD] * 3
     assert (failures.totals["log"], failures.totals["feed"], failures.totals["metrics"]) == (3, 3, 0)
     assert told == [("log", "ValueError('endpoint.held')"), ("feed", "ValueError('endpoint.held')")]
 
@@ -249,8 +249,8 @@ async def test_a_feed_that_fails_begins_anew() -> None:
     member = await world.add("a")
     failures = Failures()
     feed = Feed(member.enactor.ports.clock.now, failures=failures)
-    mirror = member.enactor.mirror
-    following = asyncio.create_task(feed.follow(Unsteady(mirror)))  # type: ignore[arg-type]
+    cache = member.enactor.cache
+    following = asyncio.create_task(feed.follow(Unsteady(cache)))  # type: ignore[arg-type]
     await world.until(lambda: failures.totals["feed"] > 0)
     turn = feed.turn
     await world.until(lambda: feed.turn > turn + 2)
@@ -262,10 +262,10 @@ async def test_a_feed_that_fails_begins_anew() -> None:
 
 
 class Unsteady:
-    """A mirror whose fences cannot be read the first time."""
+    """A cache whose fences cannot be read the first time."""
 
-    def __init__(self, mirror: Mirror) -> None:
-        object.__setattr__(self, "_mirror", mirror)
+    def __init__(self, cache: Cache) -> None:
+        object.__setattr__(self, "_cache", cache)
         object.__setattr__(self, "_asked", 0)
 
     def __getattr__(self, name: str) -> Any:
@@ -273,10 +273,10 @@ class Unsteady:
             object.__setattr__(self, "_asked", self._asked + 1)
             if self._asked == 1:
                 raise RuntimeError("not now")
-        return getattr(self._mirror, name)
+        return getattr(self._cache, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        setattr(self._mirror, name, value)
+        setattr(self._cache, name, value)
 
 
 async def test_lag_is_watched_on_after_a_failure() -> None:

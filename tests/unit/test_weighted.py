@@ -100,7 +100,7 @@ async def test_adopting_keeps_what_stands_there(world: World, scope: Scope, ther
     zones = {ZONE: (world.members["e1"].zones[ZONE], WEIGHTED)}
     done = await operations.adopt(scope, [NAME], zones, author="op")
     assert isinstance(done, Adopted)
-    entry = operations.find_entries(await scope.mirror())[NAME]
+    entry = operations.find_entries(await scope.cache())[NAME]
     assert entry.applied is not None
     assert entry.applied.records(NAME) == there
 

@@ -29,16 +29,16 @@ class EmbeddedConfig(UpdatedZone):
     BACKEND: ClassVar[str] = "embedded"
 
     server: tuple[Address, ...] = declare(
-        Addresses(), (EMBEDDED_ADDRESS,), "Where it listens; the same for all embedded zones."
+        Addresses(), (EMBEDDED_ADDRESS,), "Address on which it listens, the same for all embedded zones."
     )
     tsig_name: str = text(
         parse=parse_key_name,
-        meaning="Name of the key that signs updates; without it, the server makes a key of its own.",
+        meaning="Name of the TSIG key for updates. By default the server makes a key for itself.",
     )
     tsig_algorithm: str = text(
         parse=parse_algorithm,
         takes=f"one of {', '.join(ALGORITHMS)}",
-        meaning="Algorithm of that key; without it: hmac-sha256.",
+        meaning="Algorithm of that key. By default: hmac-sha256.",
     )
     tsig_secret: bytes = declare(
         SecretFile(),

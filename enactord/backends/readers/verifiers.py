@@ -4,7 +4,7 @@ from enactord.backends.backend import Site, ZoneConfig
 from enactord.backends.readers.aiodns import AiodnsReader
 from enactord.backends.readers.bulk import BulkReader
 from enactord.backends.readers.fallback import FallbackReader
-from enactord.ports import ServedReader, Verifier, Zone
+from enactord.ports import ServedReader, Verifier, ZoneBackend
 from enactord.wire.address import Address
 
 
@@ -21,7 +21,7 @@ def other_server(zone: ZoneConfig, site: Site, server: Address) -> Verifier:
     return Verifier(server=str(server), bulk=bulk, sample=unsigned(zone, server))
 
 
-def own_server(zone: ZoneConfig, server: Address, port: Zone) -> Verifier:
+def own_server(zone: ZoneConfig, server: Address, port: ZoneBackend) -> Verifier:
     """Return the verifier of the server that is written to: the key may decide what is answered, and whether."""
     return Verifier(server=str(server), bulk=port, sample=signed(zone, server, port))
 
@@ -35,7 +35,7 @@ def unsigned(zone: ZoneConfig, server: Address) -> ServedReader:
     return AiodnsReader(server.host, server.port, timeout_s=zone.timeout_s)
 
 
-def named_or_itself(zone: ZoneConfig, site: Site, port: Zone) -> list[Verifier]:
+def named_or_itself(zone: ZoneConfig, site: Site, port: ZoneBackend) -> list[Verifier]:
     """Return the verifiers that the config names; without any, what was written is read back where it was written."""
     named = [other_server(zone, site, server) for server in zone.verify]
     return named or [Verifier(server=zone.backend, bulk=port, sample=port)]

@@ -2,7 +2,7 @@
 
 from enactord.backends.backend import Access, Backend, Capabilities, Connected, Site
 from enactord.backends.rfc2136.keys import Rfc2136Config, UpdatedZone
-from enactord.ports import Zone
+from enactord.ports import ZoneBackend
 
 __all__ = ["BACKEND", "connect"]
 
@@ -16,7 +16,7 @@ async def connect(zone: UpdatedZone, site: Site) -> Connected:
     return connect_updated(zone, site)
 
 
-def _renew(port: Zone, zone: Rfc2136Config, access: Access) -> None:
+def _renew(port: ZoneBackend, zone: Rfc2136Config, access: Access) -> None:
     from enactord.backends.rfc2136.connect import sign_by
 
     sign_by(port, zone)

@@ -7,7 +7,7 @@ from enactord.backends.readers.verifiers import other_server, own_server, signed
 from enactord.backends.rfc2136.keys import Rfc2136Config, UpdatedZone
 from enactord.backends.rfc2136.primaries import CurrentReader, SeveralServers
 from enactord.backends.rfc2136.zone import Rfc2136Zone
-from enactord.ports import Verifier, Zone
+from enactord.ports import Verifier, ZoneBackend
 from enactord.wire.address import Address
 
 
@@ -20,7 +20,7 @@ def connect_updated(zone: UpdatedZone, site: Site) -> Connected:
     return Connected(zone=several, verifiers=_of_several(zone, site, several), primaries=several)
 
 
-def sign_by(port: Zone, zone: Rfc2136Config) -> None:
+def sign_by(port: ZoneBackend, zone: Rfc2136Config) -> None:
     """Let a zone that is open sign by the key of this config from now on."""
     assert isinstance(port, Rfc2136Zone | SeveralServers), port
     port.key = zone.tsig(Path())

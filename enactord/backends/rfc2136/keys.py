@@ -74,20 +74,21 @@ class Rfc2136Config(UpdatedZone):
     server: tuple[Address, ...] = declare(
         Addresses(several=True),
         (EMBEDDED_ADDRESS,),
-        """The primary server that takes updates, or a list of servers that may be it. The next one is used once the one
-        before says that it is not the primary, never because it is silent; all enactors name the same servers.""",
+        """The primary server, which takes updates; or a list of servers that may be the primary. enactord goes on to
+        the next server only when a server says that it is not the primary, never when it is silent. All enactors must
+        name the same servers.""",
         required=True,
     )
     tsig_name: str = text(
         parse=parse_key_name,
         reload=True,
-        meaning="Name of the key that signs updates and questions to `server`; tsig_secret_file may tell it instead.",
+        meaning="Name of the TSIG key for updates and questions. Not needed where tsig_secret_file tells it.",
     )
     tsig_algorithm: str = text(
         parse=parse_algorithm,
         takes=f"one of {', '.join(ALGORITHMS)}",
         reload=True,
-        meaning="Algorithm of that key; may be left out where tsig_secret_file tells it. Without both: hmac-sha256.",
+        meaning="Algorithm of that key. Not needed where tsig_secret_file tells it. By default: hmac-sha256.",
     )
     tsig_secret: bytes = declare(
         SecretFile(),

@@ -46,23 +46,23 @@ class Route53Config(ZoneConfig):
         parse=_parse_zone_id,
         takes="an id as Route 53 shows it: Z…",
         required=True,
-        meaning="The hosted zone's id; credentials come as any AWS program gets them.",
+        meaning="Id of the hosted zone. Credentials come by AWS's usual chain.",
     )
     endpoint_url: str = text(
         parse=_parse_url,
         takes="http://… or https://…",
-        meaning="Another endpoint than AWS's own; the same for all zones.",
+        meaning="URL of another endpoint than AWS's own, the same for all zones.",
     )
     requests_per_s: float = number(
         3.0,
         low=0.1,
         high=10_000,
-        meaning="Requests of this enactor to the account, which has 10 a second for all; the same for all zones.",
+        meaning="Most requests of this enactor in a second, the same for all zones. AWS allows an account 10 in all.",
     )
     in_flight_max: int = 2
     verify: tuple[Address, ...] = ()
     verify_timeout_s: float = number(
-        90.0, low=0.1, high=600, meaning="How long a change may take to reach all of Route 53's servers."
+        90.0, low=0.1, high=600, meaning="Time limit for a change to reach all servers of Route 53."
     )
     answers_max: int = WEIGHTED
 

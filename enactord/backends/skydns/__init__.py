@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from enactord.backends.backend import Access, Backend, Capabilities, Connected, Site, Told, ZoneConfig
 from enactord.core.render import ANSWERS_MAX
 from enactord.core.settings import integer, text
-from enactord.ports import Renewable, Zone
+from enactord.ports import Renewable, ZoneBackend
 
 _ANSWERS_MAX_LIMIT = 50
 """A name with as many A as AAAA must fit one transaction of etcd."""
@@ -29,14 +29,16 @@ class SkydnsConfig(ZoneConfig):
         "/skydns",
         parse=_parse_path,
         takes="a path of keys, as /skydns",
-        meaning="Where CoreDNS's etcd plugin looks (its `path`); the records stand in the etcd of `store.url`.",
+        meaning="The `path` of CoreDNS's etcd plugin. The records are kept in the etcd of `store.url`.",
     )
-    batch_names_max: int = integer(10, low=1, high=200, meaning="Names of one transaction, which holds 128 operations.")
+    batch_names_max: int = integer(
+        10, low=1, high=200, meaning="Most names in one transaction, which holds 128 operations."
+    )
     answers_max: int = integer(
         ANSWERS_MAX,
         low=1,
         high=_ANSWERS_MAX_LIMIT,
-        meaning="Addresses that one name is served with at most, of each family.",
+        meaning="Most addresses that one name serves, of each family.",
     )
 
     @classmethod
@@ -54,7 +56,7 @@ async def _connect(zone: SkydnsConfig, site: Site) -> Connected:
     return Connected(zone=port, verifiers=named_or_itself(zone, site, port))
 
 
-def _renew(port: Zone, zone: SkydnsConfig, access: Access) -> None:
+def _renew(port: ZoneBackend, zone: SkydnsConfig, access: Access) -> None:
     from enactord.backends.skydns.zone import SkydnsZone
 
     assert isinstance(port, SkydnsZone), port

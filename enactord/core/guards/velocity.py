@@ -21,7 +21,7 @@ def _measured(change: Change, limits: Values) -> Sequence[tuple[str, int, int]]:
     entry, now = change.entry, change.now
     if entry is None:
         return ()
-    # Nothing was written since the hold began: else one clock that ran ahead would hold a name for as long.
+    # While a name is held nothing is written: a peak that is later than the hold comes from a wrong clock.
     last_s = now if entry.held is None else min(now, entry.held.since_s)
     before = greatest_capacity(entry.peaks, now - limits[VELOCITY_WINDOW], last_s)
     after = change.content.capacity(change.answers_max)

@@ -20,7 +20,7 @@ import dns.update
 from enactord.backends.rfc2136.zone import Rfc2136Zone
 from enactord.core.names import fence_name
 from enactord.core.records import NO_RECORDS, Records
-from enactord.ports import Clock, Zone
+from enactord.ports import Clock, ZoneBackend
 from enactord.wire.tsig import TsigKey
 from tests.servers.dns_server import FOREIGN_SECRET, SECRET, DnsServer
 from tests.servers.powerdns import PowerDns
@@ -46,7 +46,7 @@ class Site(Protocol):
     records_max: int
     """Most addresses of one transaction, at least 100."""
 
-    def client(self) -> Zone: ...
+    def client(self) -> ZoneBackend: ...
 
     async def put_foreign(self, name: str, *, records: Records = NO_RECORDS, cname: str | None = None) -> None:
         """Make a name hold exactly this, past the fence."""
@@ -78,7 +78,7 @@ class DnsSite:
         self.zone = zone
         self.host = host
         self.port = port
-        self._zones: list[Zone] = []
+        self._zones: list[ZoneBackend] = []
 
     def client(
         self,
@@ -88,7 +88,7 @@ class DnsSite:
         clock: Clock | None = None,
         zone: str | None = None,
         port: int | None = None,
-    ) -> Zone:
+    ) -> ZoneBackend:
         opened = Rfc2136Zone(
             zone or self.zone,
             host=self.host,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from enactord.backends.memory import MemoryServer, MemoryZone
 from enactord.core.records import NO_RECORDS, Reason, Records, Refused
-from enactord.ports import Zone
+from enactord.ports import ZoneBackend
 from tests.contract.sites.base import Kind, Servers, Site
 from tests.servers.choosy import FORBIDDEN
 
@@ -32,7 +32,7 @@ class MemorySite:
             site._server.drop(f"{label}.{zone}", "A", "AAAA")
         return site
 
-    def client(self) -> Zone:
+    def client(self) -> ZoneBackend:
         return MemoryZone(self._server)
 
     async def put_foreign(self, name: str, *, records: Records = NO_RECORDS, cname: str | None = None) -> None:

@@ -6,7 +6,7 @@ from enactord.backends.route53.api import Route53Api
 from enactord.backends.route53.zone import Route53Zone
 from enactord.core.names import fence_name
 from enactord.core.records import NO_RECORDS, Records
-from enactord.ports import Zone
+from enactord.ports import ZoneBackend
 from tests.contract.sites.base import Kind, Servers, Site
 from tests.servers.route53_double import Route53Double
 from tests.servers.route53_double.hosted_zone import Change, RecordSet
@@ -21,7 +21,7 @@ class Route53Site:
         self.zone = zone
         self.double = double
         self._api = api
-        self._zones: list[Zone] = []
+        self._zones: list[ZoneBackend] = []
 
     @classmethod
     async def open(cls, zone: str) -> "Route53Site":
@@ -30,7 +30,7 @@ class Route53Site:
         api = await Route53Api.open(timeout_s=5.0, requests_per_s=10_000, endpoint_url=double.url)
         return cls(zone, double, api)
 
-    def client(self) -> Zone:
+    def client(self) -> ZoneBackend:
         opened = Route53Zone(self.zone, self._api, zone_id=self.double.ids[self.zone], poll_s=0.01)
         self._zones.append(opened)
         return opened

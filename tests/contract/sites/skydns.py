@@ -8,7 +8,7 @@ from enactord.backends.skydns.zone import SkydnsZone
 from enactord.core.errors import StoreDown
 from enactord.core.kv import Delete, Operation, Put
 from enactord.core.records import NO_RECORDS, Records
-from enactord.ports import Zone
+from enactord.ports import ZoneBackend
 from enactord.stores.etcd import EtcdStore
 from tests.contract.sites.base import Kind, Servers, Site
 from tests.servers.etcd import Etcd
@@ -34,7 +34,7 @@ class SkydnsSite:
         server.start()
         return cls(zone, server, owned=True)
 
-    def client(self) -> Zone:
+    def client(self) -> ZoneBackend:
         store = EtcdStore.connect([self._server.endpoint], timeout_s=5)
         self._stores.append(store)
         return SkydnsZone(self.zone, store)

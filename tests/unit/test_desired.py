@@ -9,8 +9,8 @@ from enactord.core.guards import Limits
 from enactord.core.ledger import Entry, Hold, Version
 from enactord.core.plan import Manifest
 from enactord.core.records import NO_RECORDS, Records, Served
-from enactord.engine.desired import Rightful
-from enactord.store.mirror import Mirror
+from enactord.engine.desired import DesiredState
+from enactord.store.cache import Cache
 from tests.world import ZONE
 
 NAME = f"api.{ZONE}"
@@ -27,7 +27,7 @@ BETWEEN = Version(generation=3, content=content("192.0.2.4", "192.0.2.5", "192.0
 """What others wrote since, which the ledger at hand does not have."""
 
 
-class Judged(Rightful):
+class Judged(DesiredState):
     """A judgement by a plan that has the name empty: the plainest of all holds."""
 
     def _content(self, entry: Entry) -> str | None:
@@ -48,7 +48,7 @@ def version(entry: Entry, served: Records, *, store_up: bool) -> Version | None:
     )
     judge = Judged(
         zone=ZONE,
-        mirror=cast(Mirror, None),
+        cache=cast(Cache, None),
         manifest=plan,
         limits=Limits(allow_private=True),
         answers_max=16,

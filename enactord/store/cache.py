@@ -1,4 +1,4 @@
-"""The mirror: what the store last showed of a scope, kept current by one watch.
+"""The cache: what the store last showed of a scope, kept current by one watch.
 
 A hint, never evidence: every decision taken on it is compared again in the store's
 own transaction, or by the DNS server. `ledger` holds the ledger's buckets.
@@ -15,7 +15,7 @@ from enactord.core.contribution import Contribution
 from enactord.core.errors import PlanUnreadable, StoreNotOurs
 from enactord.core.fence import FenceRecord, Owner
 from enactord.core.guards import Limits
-from enactord.core.kv import Changes, Event, Item
+from enactord.core.kv import Changes, Item, KeyChange
 from enactord.core.overrides import Override
 from enactord.core.plan import Manifest
 from enactord.ports import KeyValue, Reading
@@ -68,7 +68,7 @@ class Presence:
     facts: dict[str, object]
 
 
-class Mirror:
+class Cache:
     """One scope as of `revision`; `fresh` while the store answers."""
 
     def __init__(self, keys: Keys) -> None:
@@ -372,14 +372,14 @@ class Mirror:
         """Take in ledger buckets that a transaction of ours wrote or a read returned, ahead of the watch."""
         for item in items:
             assert item.key.startswith(self.keys.all_ledger), item.key
-            self._take(Event(key=item.key, item=item), item.mod_revision)
+            self._take(KeyChange(key=item.key, item=item), item.mod_revision)
         self._notify()
 
     def unlearn(self, keys: Iterable[str], revision: int) -> None:
         """Take in that ledger buckets were removed at a revision, ahead of the watch."""
         for key in keys:
             assert key.startswith(self.keys.all_ledger), key
-            self._take(Event(key=key, item=None), revision)
+            self._take(KeyChange(key=key, item=None), revision)
         self._notify()
 
     def restore(self, items: Iterable[Item], chunks: dict[str, bytes]) -> None:
@@ -435,7 +435,7 @@ class Mirror:
         if self.on_change is not None:
             self.on_change()
 
-    def _take(self, event: Event, revision: int) -> None:
+    def _take(self, event: KeyChange, revision: int) -> None:
         kind, name = self.keys.split(event.key)
         if kind is None:
             return  # a newer version's
