@@ -167,19 +167,17 @@ class Site:
 
     async def shared(self, of: Hashable, make: Callable[[], Awaitable[T]]) -> T:
         """Return what is shared under this key; it is made for the first who asks, and closed at the end."""
-        if of not in self._shared:
-            made = self._shared[of] = await make()
-            self._stack.push_async_callback(made.close)
-        found: T = self._shared[of]
-        return found
+        return self._shared.get(of) or self._kept(of, await make())
 
     def connections(self, server: Address) -> ServerConnections:
         """Return the connections to a DNS server, which all of its zones share."""
-        if server not in self._shared:
-            opened = self._shared[server] = ServerConnections(server.host, server.port)
-            self._stack.push_async_callback(opened.close)
-        found: ServerConnections = self._shared[server]
-        return found
+        return self._shared.get(server) or self._kept(server, ServerConnections(server.host, server.port))
+
+    def _kept(self, of: Hashable, made: T) -> T:
+        """Share from now on what was made, and close it at the end."""
+        self._shared[of] = made
+        self._stack.push_async_callback(made.close)
+        return made
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,12 +202,11 @@ class Capabilities:
     """What a backend can do that not every backend can.
 
     `rfc2136`: it takes DNS updates itself. `fence_in_zone`: the fence is a record that DNS serves, and names may be
-    wildcards. `weights`: it serves all targets by their weights. `store`: the kind of store that it needs; "": any.
+    wildcards. `store`: the kind of store that it needs; "": any.
     """
 
     rfc2136: bool = False
     fence_in_zone: bool = True
-    weights: bool = False
     store: str = ""
 
 

@@ -11,21 +11,9 @@ from enactord.backends import ALL
 from enactord.backends.backend import ZoneConfig
 from enactord.config.files import FileReader, FileUse, Source, read_bounded
 from enactord.config.table import Table, cut, nearest
-from enactord.config.tables import (
-    TABLE_ORDER,
-    TABLES,
-    Config,
-    EnactorConfig,
-    HttpConfig,
-    LogConfig,
-    PruneConfig,
-    RepairConfig,
-    StoreConfig,
-    keys_of,
-)
+from enactord.config.tables import TABLE_ORDER, TABLES, Config, keys_of
 from enactord.config.zone import read_zone, repair_interval_s
 from enactord.core.errors import ConfigError
-from enactord.core.guards import Limits
 from enactord.core.guards.ttl import TTL_MAX, TTL_MIN
 
 CONFIG_BYTES_MAX = 128 * 1024
@@ -102,21 +90,15 @@ class Reader:
         for table in self._document:
             if table not in TABLE_ORDER:
                 self._problem(self._table_line(table), table, f"unknown table{nearest(table, TABLE_ORDER)}")
-        tables = {name: self._table(name) for name in TABLE_ORDER if name != "zone"}
+        tables = {name: self._table(name) for name in TABLES}
         values = {name: tables[name].read(made) for name, made in TABLES.items()}
         store, guard, repair, http = (tables[name] for name in ("store", "guard", "repair", "http"))
         zones = self._zones()
         if "interval_s" not in repair.keys:
             values["repair"]["interval_s"] = repair_interval_s(zones)
         config = Config(
-            enactor=EnactorConfig(**values["enactor"]),
-            store=StoreConfig(**values["store"]),
+            **{name: made(**values[name]) for name, made in TABLES.items()},
             zones=zones,
-            guard=Limits(**{key.name: guard.value(key) for key in Limits.KEYS}),
-            prune=PruneConfig(**values["prune"]),
-            repair=RepairConfig(**values["repair"]),
-            http=HttpConfig(**values["http"]),
-            log=LogConfig(**values["log"]),
             warnings=tuple(self._warnings),
             source=replace(self._source, uses=tuple(self._uses), contents=self._files.contents),
         )

@@ -5,16 +5,14 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from enactord.core import settings as kinds
-from enactord.core.settings import Declared, Key, declared
+from enactord.core.settings import Declared, declared
 from enactord.core.tokens import GIVEN_MADE_BY, GIVEN_SAFE, BadTokens, Token, Tokens, given_token, parse_tokens
 from enactord.operations.tokens import WRITABLE_BY_OTHERS, writable
 from enactord.wire.address import Address, parse_address
 from enactord.wire.tls import BadCertificate, check_authorities, check_pair
-
-T = TypeVar("T")
 
 ADDRESSES_MAX = 16
 TEXTS_MAX = 64
@@ -82,7 +80,7 @@ class Table:
         """Whether an enactor is to run by it; tools for people need less."""
         return self._reader.for_daemon
 
-    def read(self, table: type[T]) -> dict[str, Any]:
+    def read(self, table: type[Any]) -> dict[str, Any]:
         """Return the values of a class's fields: what is given for its keys, or their defaults. Problems are told."""
         return {key.field: self._value(key) for key in declared(table)}
 
@@ -105,16 +103,16 @@ class Table:
                 return self.one_or_more(key.name, key.default, required=required)
             case kinds.Addresses():
                 return (self.address(key.name, key.default[0], required=required),)
-            case kinds.SecretFile():
+            case kinds.File(holds=kinds.Holds.SECRET):
                 return self.secret(key.name, required=required)
-            case kinds.AuthoritiesFile():
+            case kinds.File(holds=kinds.Holds.AUTHORITIES):
                 return self.authorities(key.name)
+            case kinds.File(holds=kinds.Holds.TOKENS):
+                return self.tokens(key.name, read=self.for_daemon)
+            case kinds.File(holds=kinds.Holds.GIVEN_TOKEN):
+                return self.given_token(key.name, read=self.for_daemon)
             case kinds.PairFile(keys=(cert, secret)):
                 return self.pair(cert, secret)[key.name == secret]
-            case kinds.TokensFile():
-                return self.tokens(key.name, read=self.for_daemon)
-            case kinds.GivenTokenFile():
-                return self.given_token(key.name, read=self.for_daemon)
 
     def line(self, key: str) -> int:
         return self._reader.key_line(self._name, key, self._index)
@@ -170,10 +168,6 @@ class Table:
             self.problem(key, f"must be a list of at most {TEXTS_MAX} texts, is {shown(value)}")
             return ()
         return tuple(value)
-
-    def value(self, key: Key[Any]) -> Any:
-        """Return the value of a limit."""
-        return self.scalar(key.name, key.kind, key.default)
 
     def path(self, key: str) -> Path | None:
         """Return a path relative to the config's folder, or below systemd's credentials where it begins with %d/."""

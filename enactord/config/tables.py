@@ -19,16 +19,14 @@ from enactord.core.plan import PLAN_BYTES_MAX
 from enactord.core.retention import Keep
 from enactord.core.settings import (
     Addresses,
-    AuthoritiesFile,
     Choice,
     Declared,
+    File,
     Flag,
-    GivenTokenFile,
+    Holds,
     PairFile,
     Place,
-    SecretFile,
     Texts,
-    TokensFile,
     declare,
     declared,
     integer,
@@ -107,7 +105,7 @@ class StoreConfig:
         itself.""",
     )
     ca: bytes = declare(
-        AuthoritiesFile(),
+        File(Holds.AUTHORITIES),
         b"",
         "File of the authorities that the store's certificate must come from. With this key, TLS is used.",
         name="ca_file",
@@ -132,7 +130,12 @@ class StoreConfig:
     )
     username: str = text(meaning="User name, where the store asks for a name and a password.")
     password: bytes = declare(
-        SecretFile(), b"", "File of the password for that user name.", name="password_file", secret=True, reload=True
+        File(Holds.SECRET),
+        b"",
+        "File of the password for that user name.",
+        name="password_file",
+        secret=True,
+        reload=True,
     )
     timeout_s: float = number(5.0, low=0.1, high=120, meaning="Time limit for one answer of the store.")
     claim_ttl_s: int = integer(10, low=2, high=3600, meaning="Time after which the claim of a silent enactor expires.")
@@ -215,7 +218,7 @@ class HttpConfig:
         it.""",
     )
     tokens: Tokens = declare(
-        TokensFile(),
+        File(Holds.TOKENS),
         Tokens(),
         """File of the bearer tokens, a line each with name, role and hash: `enactorctl token` makes and changes it.
         Without it and token_file nothing can be written over HTTP.""",
@@ -224,7 +227,7 @@ class HttpConfig:
         reload=True,
     )
     token: Token | None = declare(
-        GivenTokenFile(),
+        File(Holds.GIVEN_TOKEN),
         None,
         """File of one token in clear, made by another program (a Kubernetes secret, a secret store). It has the name
         planner and the role planner: its bearer may publish, and no more.""",
@@ -288,12 +291,13 @@ class LogConfig:
 TABLES: Mapping[str, type[Any]] = {
     "enactor": EnactorConfig,
     "store": StoreConfig,
+    "guard": Limits,
     "prune": PruneConfig,
     "repair": RepairConfig,
     "http": HttpConfig,
     "log": LogConfig,
 }
-"""Tables whose keys a class declares. Besides them: [[zone]] (by its backend), and [guard] (by the guards)."""
+"""The tables, each with the class that declares its keys; of [[zone]], the zone's backend does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -349,13 +353,4 @@ TABLE_ORDER = ("enactor", "store", "zone", "guard", "prune", "repair", "http", "
 
 def keys_of(table: str) -> tuple[Declared, ...]:
     """Return the keys of a table of the config, in the order in which people are told of them."""
-    if table == "zone":
-        return zone_keys()
-    if table == "guard":
-        return tuple(
-            Declared(
-                name=key.name, field=key.name, kind=key.kind, default=key.default, meaning=key.meaning, reload=True
-            )
-            for key in Limits.KEYS
-        )
-    return declared(TABLES[table])
+    return zone_keys() if table == "zone" else declared(TABLES[table])

@@ -1,6 +1,7 @@
 """The config of one zone: which backend writes it, and the keys that this backend takes."""
 
 from collections.abc import Sequence
+from functools import cache
 from typing import TYPE_CHECKING
 
 from enactord.backends import ALL
@@ -20,6 +21,7 @@ BACKEND_KEY = Declared(
 )
 
 
+@cache
 def zone_keys() -> tuple[Declared, ...]:
     """Return the keys of [[zone]], each once: those of all backends, then those of one or some."""
     found = {BACKEND_KEY.name: BACKEND_KEY} | {key.name: key for key in declared(ZoneConfig)}
@@ -28,11 +30,14 @@ def zone_keys() -> tuple[Declared, ...]:
     return found.pop("name"), *found.values()
 
 
-def takers(name: str) -> list[str]:
-    """Return the backends that take a key."""
-    return [
-        backend.name for backend in ALL.values() if name in {key.name for key in (BACKEND_KEY, *declared(backend.zone))}
-    ]
+@cache
+def _takers() -> dict[str, list[str]]:
+    """Return the backends that take each key."""
+    found: dict[str, list[str]] = {BACKEND_KEY.name: list(ALL)}
+    for backend in ALL.values():
+        for key in declared(backend.zone):
+            found.setdefault(key.name, []).append(backend.name)
+    return found
 
 
 def read_zone(table: "Table", *, before: Sequence[ZoneConfig]) -> ZoneConfig:
@@ -55,7 +60,7 @@ def read_zone(table: "Table", *, before: Sequence[ZoneConfig]) -> ZoneConfig:
 def _find_keys_of_others(table: "Table", zone: type[ZoneConfig]) -> None:
     """Tell the keys that are given and that this backend does not take."""
     for key in table.keys:
-        taken_by = takers(key)
+        taken_by = _takers().get(key, [])
         if not taken_by or zone.BACKEND in taken_by:
             continue
         why = zone.WITHOUT.get(key)

@@ -5,8 +5,9 @@ declared by the functions below (`integer`, `number`, `text`, `declare`). Reader
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any, ClassVar, Generic, Self, TypeVar, cast
 
 T = TypeVar("T", int, float, bool)
@@ -57,7 +58,7 @@ class Number:
 class Flag:
     """True or false."""
 
-    takes: str = "true or false"
+    takes: ClassVar[str] = "true or false"
 
     def checked(self, value: Any) -> bool:
         """Return a value that it takes. Raises ValueError for any other."""
@@ -89,14 +90,14 @@ class Choice:
 class Texts:
     """A list of texts."""
 
-    takes: str = "a list of texts"
+    takes: ClassVar[str] = "a list of texts"
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
     """A path, relative to the config's folder."""
 
-    takes: str = "a path"
+    takes: ClassVar[str] = "a path"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,18 +114,21 @@ class Addresses:
         return '"host:port", or a list of them' if self.several else '"host:port" (an IPv6 address in brackets)'
 
 
+class Holds(Enum):
+    """What a file that a key names may hold; the key's value is that."""
+
+    SECRET = "one secret"
+    AUTHORITIES = "certificates that are trusted"
+    TOKENS = "tokens, a line each"
+    GIVEN_TOKEN = "one token as it is"
+
+
 @dataclass(frozen=True, slots=True)
-class SecretFile:
-    """The path of a file that holds one secret; its value is what the file holds."""
+class File:
+    """The path of a file; the value is what the file holds."""
 
-    takes: str = "a path"
-
-
-@dataclass(frozen=True, slots=True)
-class AuthoritiesFile:
-    """The path of a file of certificates that are trusted; its value is what the file holds."""
-
-    takes: str = "a path"
+    holds: Holds
+    takes: ClassVar[str] = "a path"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,38 +136,10 @@ class PairFile:
     """The path of a certificate, or of its key: `keys` names both, certificate first. The value is what it holds."""
 
     keys: tuple[str, str]
-    takes: str = "a path"
+    takes: ClassVar[str] = "a path"
 
 
-@dataclass(frozen=True, slots=True)
-class TokensFile:
-    """The path of the file of tokens; its value is the tokens."""
-
-    takes: str = "a path"
-
-
-@dataclass(frozen=True, slots=True)
-class GivenTokenFile:
-    """The path of a file of one token as it is; its value is the token."""
-
-    takes: str = "a path"
-
-
-Kind = (
-    Integer
-    | Number
-    | Flag
-    | Text
-    | Choice
-    | Texts
-    | Place
-    | Addresses
-    | SecretFile
-    | AuthoritiesFile
-    | PairFile
-    | TokensFile
-    | GivenTokenFile
-)
+Kind = Integer | Number | Flag | Text | Choice | Texts | Place | Addresses | File | PairFile
 """What values a key takes, and how they are read."""
 
 
@@ -259,13 +235,31 @@ class Declared:
     reload: bool = False
 
 
+_DECLARED: dict[type[Any], tuple[Declared, ...]] = {}
+"""What was read of each class: a config of a thousand zones asks as often."""
+
+
 def declared(table: type[Any]) -> tuple[Declared, ...]:
-    """Return the keys that a table's class declares, in their order."""
-    return tuple(
-        Declared(field=field.name, default=field.default, **({"name": field.name} | field.metadata["key"]))
-        for field in dataclasses.fields(table)
-        if "key" in field.metadata
-    )
+    """Return the keys that a table's class declares, in their order: `Values` by its keys, a dataclass by its fields.
+
+    Every limit may change while the enactor runs: a running one takes its limits from the store.
+    """
+    if table not in _DECLARED:
+        _DECLARED[table] = tuple(_of_values(table) if issubclass(table, Values) else _of_fields(table))
+    return _DECLARED[table]
+
+
+def _of_values(table: type[Values]) -> Iterator[Declared]:
+    for key in table.KEYS:
+        yield Declared(
+            name=key.name, field=key.name, kind=key.kind, default=key.default, meaning=key.meaning, reload=True
+        )
+
+
+def _of_fields(table: type[Any]) -> Iterator[Declared]:
+    for field in dataclasses.fields(table):
+        if "key" in field.metadata:
+            yield Declared(field=field.name, default=field.default, **({"name": field.name} | field.metadata["key"]))
 
 
 def declare(kind: Kind, default: Any, meaning: str, *, name: str = "", secret: bool = False, **more: bool) -> Any:

@@ -16,7 +16,6 @@ from enactord.backends.backend import ZoneConfig
 from enactord.config.tables import TABLES, Config, HttpConfig, LogConfig
 from enactord.core.errors import ConfigError
 from enactord.core.events import Event
-from enactord.core.guards import Limits
 from enactord.core.settings import Values, declared
 from enactord.daemon.certificates import Certificate, certificates_of, expired
 from enactord.engine.enactor import Enactor
@@ -155,16 +154,13 @@ class Live:
         table, _, name = key.rpartition(".")
         if name in _CERTIFICATE and self._tls is None:
             return False  # a socket without TLS cannot take it up
-        zones = {_zone_table(zone): zone for zone in self.config.zones}
-        return reloadable(type(zones[table]) if table in zones else TABLES.get(table, Limits), name)
+        tables = {**TABLES, **{_zone_table(zone): type(zone) for zone in self.config.zones}}
+        return table in tables and reloadable(tables[table], name)
 
 
 def reloadable(table: type[Any], key: str) -> bool:
-    """Whether a key of a table's class may change while enactord runs.
-
-    Of guards every key may: a running enactor takes its limits from the store.
-    """
-    return table is Limits or any(one.name == key and one.reload for one in declared(table))
+    """Whether a key of a table's class may change while enactord runs."""
+    return any(one.name == key and one.reload for one in declared(table))
 
 
 def changed_keys(before: Config, after: Config) -> list[str]:

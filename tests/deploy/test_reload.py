@@ -18,6 +18,15 @@ from tests.servers.dns_server import FOREIGN_SECRET
 from tests.servers.embedded import Embedded
 from tests.world import ZONE, fleet, plan
 
+OTHER_ZONE = """[[zone]]
+name = "other.test."
+backend = "rfc2136"
+server = "127.0.0.1:9"
+tsig_name = "enactor"
+tsig_secret_file = "tsig.secret"
+[guard]"""
+"""A zone that the running enactor has not."""
+
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[Desk]:
@@ -76,6 +85,7 @@ async def test_other_limits_token_and_log_are_taken_up(desk: Desk) -> None:
         (("[store]", "[stoer]"), "did you mean"),
         (("[log]", "[log"), "enactord.toml"),
         (('tsig_secret_file = "tsig.secret"', 'tsig_secret_file = "gone"'), "gone"),
+        (("[guard]", OTHER_ZONE), "zone: cannot change while enactord runs"),
     ],
 )
 async def test_a_config_that_cannot_be_taken_up_changes_nothing(desk: Desk, change: tuple[str, str], told: str) -> None:

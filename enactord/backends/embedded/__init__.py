@@ -12,7 +12,7 @@ from enactord.backends.backend import Backend, Capabilities
 from enactord.backends.rfc2136 import connect
 from enactord.backends.rfc2136.keys import ALGORITHM, EMBEDDED_ADDRESS, UpdatedZone, parse_key_name
 from enactord.core.errors import ConfigError
-from enactord.core.settings import Addresses, SecretFile, declare, text
+from enactord.core.settings import Addresses, File, Holds, declare, text
 from enactord.wire.address import Address
 from enactord.wire.tsig import ALGORITHMS, TsigKey
 from enactord.wire.tsig_file import parse_algorithm
@@ -41,7 +41,7 @@ class EmbeddedConfig(UpdatedZone):
         meaning="Algorithm of that key. By default: hmac-sha256.",
     )
     tsig_secret: bytes = declare(
-        SecretFile(),
+        File(Holds.SECRET),
         b"",
         "File of the key, as tsig-keygen prints it, or its secret alone in base64.",
         name="tsig_secret_file",
@@ -50,7 +50,7 @@ class EmbeddedConfig(UpdatedZone):
 
     def tsig(self, state_dir: Path) -> TsigKey:
         if self.tsig_name:
-            return super(EmbeddedConfig, self).tsig(state_dir)
+            return self.given_tsig
         return TsigKey(name=KEY, algorithm=ALGORITHM, secret=_own_secret(state_dir))
 
     def own_key_file(self, state_dir: Path) -> Path | None:
@@ -81,7 +81,7 @@ async def serve(zones: Sequence[EmbeddedConfig], state_dir: Path) -> AsyncIterat
     if len(addresses) > 1:
         raise ConfigError(("zone.server: the embedded zones must share one address",))
     address = addresses.pop()
-    keys = {zone.tsig(state_dir).name: zone.tsig(state_dir) for zone in zones}
+    keys = {key.name: key for key in (zone.tsig(state_dir) for zone in zones)}
     server = EmbeddedServer(zones=[zone.name for zone in zones], keys=list(keys.values()), state_dir=state_dir / "dns")
     try:
         await server.start(address.host, address.port)

@@ -1,7 +1,5 @@
 """A zone's config to its ports: on one server, or on several that may be the primary."""
 
-from pathlib import Path
-
 from enactord.backends.backend import Connected, Site
 from enactord.backends.readers.verifiers import other_server, own_server, signed
 from enactord.backends.rfc2136.keys import Rfc2136Config, UpdatedZone
@@ -23,7 +21,7 @@ def connect_updated(zone: UpdatedZone, site: Site) -> Connected:
 def sign_by(port: ZoneBackend, zone: Rfc2136Config) -> None:
     """Let a zone that is open sign by the key of this config from now on."""
     assert isinstance(port, Rfc2136Zone | SeveralServers), port
-    port.key = zone.tsig(Path())
+    port.key = zone.given_tsig
 
 
 def _server(zone: UpdatedZone, site: Site, server: Address) -> Rfc2136Zone:

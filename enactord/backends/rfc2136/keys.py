@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from enactord.backends.backend import Told, ZoneConfig
-from enactord.core.settings import Addresses, SecretFile, declare, text
+from enactord.core.settings import Addresses, File, Holds, declare, text
 from enactord.wire.address import Address
 from enactord.wire.names import text_to_wire
 from enactord.wire.tsig import ALGORITHMS, TsigKey
@@ -27,6 +27,9 @@ def parse_key_name(value: str) -> str:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpdatedZone(ZoneConfig):
     """A zone whose servers take DNS updates that a TSIG key signs."""
+
+    NEEDS_KEY: ClassVar[bool] = False
+    """Whether an enactor cannot do without a key in the config."""
 
     server: tuple[Address, ...] = (EMBEDDED_ADDRESS,)
     tsig_name: str = ""
@@ -50,9 +53,14 @@ class UpdatedZone(ZoneConfig):
     def asked_server(self) -> str:
         return ", ".join(sorted(str(server) for server in self.server))
 
+    @property
+    def given_tsig(self) -> TsigKey:
+        """The key that the config gives."""
+        return TsigKey(name=self.tsig_name, algorithm=self.tsig_algorithm, secret=self.tsig_secret)
+
     def tsig(self, state_dir: Path) -> TsigKey:
         """Return the key that signs updates of the zone and questions to its server. Raises `ConfigError`."""
-        return TsigKey(name=self.tsig_name, algorithm=self.tsig_algorithm, secret=self.tsig_secret)
+        return self.given_tsig
 
     def own_key_file(self, state_dir: Path) -> Path | None:
         """Return the file of the key that the server makes for itself; None: the key is given."""
@@ -61,7 +69,7 @@ class UpdatedZone(ZoneConfig):
     @classmethod
     def finish(cls, values: dict[str, Any], told: Told) -> dict[str, Any]:
         """Take name and algorithm of the key from its file, where the table does not tell them."""
-        found = _read_key(values, told, required=False)
+        found = _read_key(values, told, required=cls.NEEDS_KEY and told.for_daemon)
         return values | {"tsig_name": found.name, "tsig_algorithm": found.algorithm, "tsig_secret": found.secret}
 
 
@@ -70,6 +78,7 @@ class Rfc2136Config(UpdatedZone):
     """A zone of the backend rfc2136."""
 
     BACKEND: ClassVar[str] = "rfc2136"
+    NEEDS_KEY: ClassVar[bool] = True
 
     server: tuple[Address, ...] = declare(
         Addresses(several=True),
@@ -91,7 +100,7 @@ class Rfc2136Config(UpdatedZone):
         meaning="Algorithm of that key. Not needed where tsig_secret_file tells it. By default: hmac-sha256.",
     )
     tsig_secret: bytes = declare(
-        SecretFile(),
+        File(Holds.SECRET),
         b"",
         "File of the key, as tsig-keygen or keymgr -t print it, or its secret alone in base64.",
         name="tsig_secret_file",
@@ -105,17 +114,10 @@ class Rfc2136Config(UpdatedZone):
     def primaries(self) -> tuple[str, ...]:
         return tuple(str(server) for server in self.server)
 
-    @classmethod
-    def finish(cls, values: dict[str, Any], told: Told) -> dict[str, Any]:
-        found = _read_key(values, told, required=told.for_daemon)
-        return values | {"tsig_name": found.name, "tsig_algorithm": found.algorithm, "tsig_secret": found.secret}
-
 
 def _read_key(values: Mapping[str, Any], told: Told, *, required: bool) -> KeyFile:
     """Return the key that signs a zone's updates: from its file, and what the table says besides."""
     name, algorithm, content = values["tsig_name"], values["tsig_algorithm"], values["tsig_secret"]
-    if "tsig_algorithm" not in told.keys:
-        algorithm = ""
     read = KeyFile(secret=b"")
     if content:
         try:

@@ -93,6 +93,6 @@ async def _connect(zone: Route53Config, site: Site) -> Connected:
 BACKEND = Backend(
     meaning="the API of Amazon Route 53",
     zone=Route53Config,
-    can=Capabilities(weights=True),
+    can=Capabilities(),
     connect=_connect,
 )
