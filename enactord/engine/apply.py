@@ -16,17 +16,13 @@ from enactord.engine.health import ASKED_ASPECTS, FENCE_ASPECTS, Aspect
 from enactord.engine.open_zone import open_zone
 from enactord.engine.passes import Accepted, Deps, Interrupted, Pass
 from enactord.engine.planning import PlanView
-from enactord.engine.raise_fence import FenceRaiser
 from enactord.engine.settle import settle
-from enactord.engine.share import Sharing
 from enactord.engine.work_through import work_through
 from enactord.engine.write import FenceMoved, ZoneDenied
 from enactord.store.ledger import Permit
 
 
-async def apply(
-    plan: Accepted, view: PlanView, zone: str, deps: Deps, raiser: FenceRaiser, sharing: Sharing, *, again: bool
-) -> int:
+async def apply(plan: Accepted, view: PlanView, zone: str, deps: Deps, *, again: bool) -> int:
     """Bring every endpoint of a zone to the plan, or hold it; returns how many are left unfinished.
 
     `view`: what has been read of the plan. `again`: names that the zone refused at this generation are tried once more.
@@ -38,11 +34,11 @@ async def apply(
             async with deps.claims.on(plan.manifest.generation) as claim:  # store: this plan is not deleted
                 if claim is None:
                     raise Interrupted(f"plan {plan.manifest.generation} is gone", judge=True)
-                permit = await open_zone(plan, zone, claim, raiser, deps)  # store, then DNS: nothing older can land
+                permit = await open_zone(plan, zone, claim, deps)  # store, then DNS: nothing older can land
                 deps.health.zone_is_up(zone, *ASKED_ASPECTS, *FENCE_ASPECTS)
                 view = await deps.planning.read_zone(view, zone)  # store: the chunks that may differ
                 work = _begin(plan, permit, view, deps, again=again)
-                await work_through(work, view, sharing, deps)  # slices: diff, begin, write, read back, record
+                await work_through(work, view, deps)  # slices: diff, begin, write, read back, record
                 unfinished = await settle(work, view, start)  # store: the zone conforms to this generation
         if not unfinished:
             deps.health.zone_is_up(zone)

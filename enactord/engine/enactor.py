@@ -93,7 +93,6 @@ class Enactor:
         self.retries = Retries(rng, lambda: asyncio.get_running_loop().time(), interval_s=settings.repair_interval_s)
         self._planning = Planning(settings, ports, self.cache)
         self._claims = Claims(self.session)
-        self._sharing = Sharing(settings.id, self.cache)
         self._follower = Follower(
             ports.store,
             self.cache,
@@ -111,6 +110,8 @@ class Enactor:
             cache=self.cache,
             planning=self._planning,
             claims=self._claims,
+            raiser=self._raiser,
+            sharing=Sharing(settings.id, self.cache),
             writers=self.writers,
             health=self.health,
             rng=rng,
@@ -120,7 +121,7 @@ class Enactor:
             slices=Gate(_SLICES_AT_ONCE, patience_s=_PATIENCE_S),
             look=lambda zone: self._looks.soon(zone),
         )
-        self._pipelines = self._new_pipelines()
+        self._pipelines = Pipelines(self._deps)
         self._choosing = Choosing(
             settings,
             ports,
@@ -168,21 +169,6 @@ class Enactor:
         self.account = Account(self)
         self.surroundings: Callable[[], Sequence[str]] = tuple
         """What is wrong around it that it does not know by itself: its config, certificates, secrets, log."""
-
-    def _new_pipelines(self) -> Pipelines:
-        return Pipelines(
-            self.settings,
-            self.ports,
-            self.cache,
-            self._planning,
-            self._deps,
-            self._raiser,
-            self._claims,
-            self._sharing,
-            self.retries,
-            self.health,
-            self._rng,
-        )
 
     async def run(self) -> None:
         """Run until cancelled; then let go of the claims."""
@@ -264,7 +250,7 @@ class Enactor:
         self.settings = self._deps.settings = settings
         self.repairer.retune(settings)
         self._looks.settings = settings
-        self._planning.settings = self._choosing.settings = self._pipelines.settings = settings
+        self._planning.settings = self._choosing.settings = settings
         self._raiser.settings = self.fence_watch.settings = settings
         self._pruner.keep = settings.keep
         self.retries.interval_s = settings.repair_interval_s
@@ -275,7 +261,7 @@ class Enactor:
     async def _apply_loop(self) -> None:
         """Work on the newest acceptable plan, zone by zone; a newer one takes its place at once where that may be."""
         loop = asyncio.get_running_loop()
-        pipelines = self._pipelines = self._new_pipelines()  # nothing of a loop that failed lives on
+        pipelines = self._pipelines = Pipelines(self._deps)  # nothing of a loop that failed lives on
         try:
             while True:
                 self.progress = loop.time()

@@ -5,7 +5,7 @@ from functools import partial
 from enactord.core.fence import Fence, describe_fence
 from enactord.engine.health import Aspect
 from enactord.engine.passes import Accepted, Deps, Interrupted
-from enactord.engine.raise_fence import FenceRaiser, Raising
+from enactord.engine.raise_fence import Raising
 from enactord.store.cache import Cache
 from enactord.store.ledger import Permit
 from enactord.store.ledger_index import OTHER_FORMAT
@@ -17,7 +17,7 @@ _ASPECTS = {Raising.FOREIGN: Aspect.IDENTITY, Raising.HELD: Aspect.HELD}
 """What of a zone is not well, by how an attempt to raise its fence ended; the fence is ahead otherwise."""
 
 
-async def open_zone(plan: Accepted, zone: str, claim: Claim, raiser: FenceRaiser, deps: Deps) -> Permit:
+async def open_zone(plan: Accepted, zone: str, claim: Claim, deps: Deps) -> Permit:
     """Raise the zone's fence to the plan, and wait until the watch shows the ledger as it stood then.
 
     Raises `Interrupted`, `ZoneDown`, `ZoneDenied`, `StoreDown`.
@@ -30,7 +30,7 @@ async def open_zone(plan: Accepted, zone: str, claim: Claim, raiser: FenceRaiser
         installation=cache.installation,
         primary=deps.ports.zones[zone].primary,
     )
-    raised = await raiser.raise_fence(zone, fence, claim, plan.fences[zone])
+    raised = await deps.raiser.raise_fence(zone, fence, claim, plan.fences[zone])
     if raised.how is not Raising.RAISED:
         if raised.found is None:
             raise Interrupted(f"{zone}: the store did not let the fence be raised", judge=True)

@@ -17,8 +17,10 @@ from enactord.engine.health import Health
 from enactord.engine.pace import Gate
 from enactord.engine.planning import Planning
 from enactord.engine.probing import Narrowing
+from enactord.engine.raise_fence import FenceRaiser
 from enactord.engine.retries import Retries
 from enactord.engine.settings import Ports, Settings, ZonePorts
+from enactord.engine.share import Sharing
 from enactord.engine.verifier import Shows
 from enactord.engine.write import ZoneWriter
 from enactord.store.cache import Cache
@@ -55,6 +57,8 @@ class Deps:
     cache: Cache
     planning: Planning
     claims: Claims
+    raiser: FenceRaiser
+    sharing: Sharing
     writers: Mapping[str, ZoneWriter]
     health: Health
     rng: random.Random
@@ -152,3 +156,11 @@ class Pass:
         if packed is not None and says_exactly(packed, wanted):
             return False
         return not conforms(wanted, self.cache.ledger.bucket(bucket_id))
+
+    def others_at_work(self, bucket_id: BucketId) -> bool:
+        """Whether another enactor has marked something in a bucket at this generation."""
+        index = self.cache.ledger
+        return index.summary(bucket_id).pending > 0 and any(
+            entry.pending is not None and entry.pending.generation == self.generation and entry.name not in self.own
+            for entry in index.bucket(bucket_id).values()
+        )

@@ -5,7 +5,6 @@ go on meanwhile. All this is made anew whenever the loop that runs it is started
 """
 
 import asyncio
-import random
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -13,18 +12,11 @@ from enactord.core.errors import EnactordError, LeaseLost, PlanUnreadable, Store
 from enactord.core.events import PlanSuperseded, ZonesKept
 from enactord.core.plan import Manifest
 from enactord.engine.apply import apply
-from enactord.engine.claims import Claims
-from enactord.engine.health import Aspect, Health
+from enactord.engine.health import Aspect
 from enactord.engine.pace import Backoff
 from enactord.engine.passes import Accepted, Deps, Interrupted
-from enactord.engine.planning import Planning, PlanView
-from enactord.engine.raise_fence import FenceRaiser
-from enactord.engine.retries import Retries
-from enactord.engine.settings import Ports, Settings
-from enactord.engine.share import Sharing
-from enactord.store.cache import Cache
+from enactord.engine.planning import PlanView
 from enactord.store.fences import QUIET_A_TRANSACTION, Fences, Quiet
-from enactord.store.keys import Keys
 from enactord.store.ledger_index import NOTHING, Summary
 
 _RETRY_FIRST_S = 0.05
@@ -51,34 +43,14 @@ class _Lane:
 class Pipelines:
     """The zones of one enactor at work."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        ports: Ports,
-        cache: Cache,
-        planning: Planning,
-        deps: Deps,
-        raiser: FenceRaiser,
-        claims: Claims,
-        sharing: Sharing,
-        retries: Retries,
-        health: Health,
-        rng: random.Random,
-    ) -> None:
-        self.settings = settings
-        self._ports = ports
-        self._cache = cache
-        self._planning = planning
+    def __init__(self, deps: Deps) -> None:
         self._deps = deps
-        self._raiser = raiser
-        self._claims = claims
-        self._sharing = sharing
-        self._retries = retries
-        self._health = health
-        self._fences = Fences(ports.store, Keys(settings.scope))
+        self._cache = deps.cache
+        self._health = deps.health
+        self._fences = Fences(deps.ports.store, deps.cache.keys)
         self._lanes = {
-            zone: _Lane(backoff=Backoff(rng, first_s=_RETRY_FIRST_S, cap_s=_RETRY_CAP_S))
-            for zone in sorted(ports.zones)
+            zone: _Lane(backoff=Backoff(deps.rng, first_s=_RETRY_FIRST_S, cap_s=_RETRY_CAP_S))
+            for zone in sorted(deps.ports.zones)
         }
         self._plan: Accepted | None = None
         self._view: PlanView | None = None
@@ -116,7 +88,7 @@ class Pipelines:
         if self._cache.of_other_version(zone) or zone in self._cache.lowerings:
             return False
         record = self._cache.fence(zone)
-        if not self._ports.zones[zone].may_write(record):
+        if not self._deps.ports.zones[zone].may_write(record):
             return False  # a look finds out on which server the zone is written, or says why not
         if record is None:
             return True
@@ -129,7 +101,7 @@ class Pipelines:
         unequal = totals.entries != manifest.part(zone).endpoints or totals.pending > 0
         if unequal and lane.worked_through != (generation, totals):
             return True
-        if asyncio.get_running_loop().time() < lane.held_again_at and zone not in self._retries.freed:
+        if asyncio.get_running_loop().time() < lane.held_again_at and zone not in self._deps.retries.freed:
             return False
         return unequal or totals.held > 0 or totals.entries != totals.owned
 
@@ -140,16 +112,16 @@ class Pipelines:
         self._plan, self._view = plan, view
         self.judge_again = False
         now = asyncio.get_running_loop().time()
-        head_start_s = self.settings.head_start_s
+        head_start_s = self._deps.settings.head_start_s
         generation = plan.manifest.generation
         for zone, lane in self._lanes.items():
             unmoved = plan.fences[zone] == self._cache.fence(zone) and not self._health.fence_problem(zone)
-            if unmoved and self._planning.quiet(view, zone):
+            if unmoved and self._deps.planning.quiet(view, zone):
                 self._quiet.append(zone)
             lane.not_before = max(now, lane.not_before) if again else now
-            if sum(self._planning.size(view, bucket) for bucket in view.zones[zone]) <= _SMALL_ENDPOINTS:
-                lane.not_before += self._sharing.turn(generation, zone) * head_start_s
-        self._quiet_at = now + self._sharing.turn(generation, "") * head_start_s
+            if sum(self._deps.planning.size(view, bucket) for bucket in view.zones[zone]) <= _SMALL_ENDPOINTS:
+                lane.not_before += self._deps.sharing.turn(generation, zone) * head_start_s
+        self._quiet_at = now + self._deps.sharing.turn(generation, "") * head_start_s
         self._look = dict.fromkeys(self._lanes)
 
     async def step(self) -> None:
@@ -174,15 +146,15 @@ class Pipelines:
             elif now >= lane.not_before:
                 del self._look[zone]
                 if self.zone_has_work(plan.manifest, zone):
-                    again = now >= lane.held_again_at or zone in self._retries.freed
-                    self._retries.freed.discard(zone)
+                    again = now >= lane.held_again_at or zone in self._deps.retries.freed
+                    self._deps.retries.freed.discard(zone)
                     self._begin(lane, plan, view, zone, again=again)
                 else:
                     lane.unfinished = 0
                     self._health.zone_is_up(zone, Aspect.PASS)
 
     def _begin(self, lane: _Lane, plan: Accepted, view: PlanView, zone: str, *, again: bool) -> None:
-        way = apply(plan, view, zone, self._deps, self._raiser, self._sharing, again=again)
+        way = apply(plan, view, zone, self._deps, again=again)
         lane.task = asyncio.create_task(way, name=f"apply {zone}")
         lane.task.add_done_callback(lambda _: self._cache.wake())
 
@@ -192,7 +164,7 @@ class Pipelines:
         zones = [zone for zone in self._quiet if self._cache.applied(zone) < generation]
         kept = 0
         try:
-            async with self._claims.on(generation) as claim:
+            async with self._deps.claims.on(generation) as claim:
                 while zones and claim is not None:
                     some, zones = zones[:QUIET_A_TRANSACTION], zones[QUIET_A_TRANSACTION:]
                     if await self._fences.keep(claim, generation, mark, self._judged(plan, some)):
@@ -207,7 +179,7 @@ class Pipelines:
         self._look.update(dict.fromkeys(self._quiet))
         self._quiet = []
         if kept:
-            self._ports.observer.observe(ZonesKept(generation=generation, zones=kept))
+            self._deps.ports.observer.observe(ZonesKept(generation=generation, zones=kept))
 
     def _judged(self, plan: Accepted, zones: Collection[str]) -> dict[str, Quiet]:
         found = {}
@@ -240,7 +212,7 @@ class Pipelines:
 
     def _end(self, zone: str, lane: _Lane, task: asyncio.Task[int]) -> None:
         now = asyncio.get_running_loop().time()
-        lane.held_again_at = now + self.settings.repair_interval_s
+        lane.held_again_at = now + self._deps.settings.repair_interval_s
         try:
             lane.unfinished = task.result()
         except asyncio.CancelledError:
@@ -275,7 +247,7 @@ class Pipelines:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         if tasks and by and self._plan is not None:
-            self._ports.observer.observe(PlanSuperseded(generation=self._plan.manifest.generation, by=by))
+            self._deps.ports.observer.observe(PlanSuperseded(generation=self._plan.manifest.generation, by=by))
         self._plan, self._view, self._quiet = None, None, []
         self._look.clear()
 

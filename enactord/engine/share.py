@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from hashlib import blake2b
 
 from enactord.core.buckets import BucketId
-from enactord.engine.passes import Pass
 from enactord.store.cache import Cache
 
 _PEERS_MAX = 16
@@ -36,16 +35,6 @@ class Sharing:
     def _others(self) -> list[str]:
         """Return the other enactors that are alive, as far as is known."""
         return sorted({presence.id for presence in self._cache.enactors} - {self._enactor})[:_PEERS_MAX]
-
-
-def others_at_work(work: Pass, bucket: BucketId) -> bool:
-    """Whether another enactor has marked something in the bucket at this generation."""
-    if not work.cache.ledger.summary(bucket).pending:
-        return False
-    return any(
-        entry.pending is not None and entry.pending.generation == work.generation and entry.name not in work.own
-        for entry in work.cache.ledger.bucket(bucket).values()
-    )
 
 
 def _place(enactor: str, others: Sequence[str], what: str) -> tuple[int, bytes]:

@@ -10,9 +10,8 @@ from enactord.engine.passes import Deps, Interrupted, Pass
 from enactord.engine.planning import PlanView
 from enactord.engine.run_all import run_all
 from enactord.engine.settle import check_formats
-from enactord.engine.share import Sharing, others_at_work
 from enactord.engine.slice import run_slice
-from enactord.store.keys import Keys, record_value
+from enactord.store.keys import record_value
 from enactord.store.ledger import BUCKETS_A_TRANSACTION
 
 _SLICE_ENDPOINTS = 1_000
@@ -26,21 +25,21 @@ _TAKE_OVER_S = 1.0
 """How long marks of another enactor may stand without a change before they are taken over."""
 
 
-async def work_through(work: Pass, view: PlanView, sharing: Sharing, deps: Deps) -> None:
+async def work_through(work: Pass, view: PlanView, deps: Deps) -> None:
     """Run slices until nothing is left to do; marks of others are taken over when they stand still.
 
     Raises `Interrupted`, `FenceMoved`, `ZoneDown`, `ZoneDenied`, `StoreDown`.
     """
     cache = work.cache
-    left = sharing.order(work.generation, view.zones[work.zone])
+    left = deps.sharing.order(work.generation, view.zones[work.zone])
     while True:
         check_formats(work)
         left = [bucket for bucket in left if work.needs_work(bucket)]
-        mine = [bucket for bucket in left if not others_at_work(work, bucket)]
+        mine = [bucket for bucket in left if not work.others_at_work(bucket)]
         progress = await _run_slices(work, view, mine, deps) if mine else False
         if progress:
             continue
-        if not left or not any(others_at_work(work, bucket) for bucket in left):
+        if not left or not any(work.others_at_work(bucket) for bucket in left):
             return
         stuck = {bucket: cache.ledger.revision(bucket) for bucket in left}
         if not await cache.wait_until(partial(_moved, work, stuck), _TAKE_OVER_S, zone=work.zone):
@@ -68,7 +67,7 @@ async def _run_slices(
         for slice_buckets in queue:
             async with deps.slices.place():
                 if not take_over:
-                    slice_buckets = [bucket for bucket in slice_buckets if not others_at_work(work, bucket)]
+                    slice_buckets = [bucket for bucket in slice_buckets if not work.others_at_work(bucket)]
                 result = await run_slice(work, slice_buckets)
                 if result == "conflict":
                     # Another enactor was first in some of these buckets, or the plan's ground is gone.
@@ -97,7 +96,7 @@ def _cut(view: PlanView, buckets: Sequence[BucketId], deps: Deps) -> list[list[B
 
 async def _check_ground(work: Pass, deps: Deps) -> None:
     """Find out, in the store, whether this plan may still be worked on. Raises `Interrupted`."""
-    permit, claim, keys = work.permit, work.permit.claim, Keys(work.settings.scope)
+    permit, claim, keys = work.permit, work.permit.claim, work.cache.keys
     key = keys.fence(permit.zone)
     found = await work.ports.store.get([claim.key, keys.freeze, key])
     if keys.freeze in found:

@@ -437,7 +437,7 @@ async def _do(enactor: Enactor, act: str) -> None:
             assert manifest is not None
             chosen = await enactor._choosing._judge(manifest)
             assert not isinstance(chosen, Refusal)
-            await apply(*chosen, ZONE, enactor._deps, enactor._raiser, enactor._sharing, again=True)
+            await apply(*chosen, ZONE, enactor._deps, again=True)
         elif verb == "look":
             await enactor.repairer.look(ZONE, paced=False)
         else:
